@@ -1,0 +1,27 @@
+# Sourced by ./run: lint, types and tests. All of them run; any failure makes the whole fail.
+
+run_checks() {
+  local failed=0
+  ruff check . || failed=1
+  ruff format --check . || failed=1
+  mypy || failed=1
+  return "$failed"
+}
+
+# spark_tests FOLDER [pytest arguments]: a selection without Spark tests (pytest's 5) is no failure here.
+run_spark35_tests() {
+  local code=0
+  use_venv .venv-spark35
+  python -m pytest "$@" -m spark || code=$?
+  ((code == 5)) && code=0
+  return "$code"
+}
+
+run_tests() {
+  local failed=0
+  (use_venv .venv && run_checks) || failed=1
+  (use_venv .venv && python -m pytest "$@") || failed=1
+  echo "The tests marked spark once more, on Spark 3.5:" >&2
+  (run_spark35_tests "$@") || failed=1
+  return "$failed"
+}

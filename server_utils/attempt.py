@@ -1,0 +1,161 @@
+"""One run of a server's process: filled-in command, environment, signs of life, and its end. No Spark."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from server_utils import environments, logs, records
+from server_utils.process import Launch, ProcessId, descendants, end
+
+MARK = "SPARK_SIDECAR_SERVER"  # in the environment of every process of a server: how orphans are found
+_PROBE_TIMEOUT_S = 2.0
+_STALE_S = 3.0  # an announcement that was not touched for as long is no sign of life
+_ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
+_PR_SET_PDEATHSIG = 1
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where shm_open puts its files
+_libc = ctypes.CDLL(None)
+
+
+class Attempt:
+    """A server process, started when this is made. Its supervisor adopts whatever it leaves behind.
+
+    Attributes:
+        process: the identity of the leading process.
+        started: when, on the monotonic clock.
+    """
+
+    def __init__(self, folder: Path, launch: Launch, ports: Mapping[str, int]) -> None:
+        """Start the process. Raises EnvironmentMissingError when its environment cannot run it."""
+        self.launch, self._folder, self._ports = launch, folder, ports
+        self._announcement, self._log = folder / "announcement", folder / "server.log"
+        self._announcement.unlink(missing_ok=True)
+        interpreter = environments.find(launch.environment)
+        library = environments.require_libpython(interpreter) if launch.needs_libpython else None
+        self._python = str(interpreter.python)
+        with self._log.open("ab") as log:
+            self._log_start, self.started = log.tell(), time.monotonic()
+            self._child = subprocess.Popen(
+                [self._fill(part) for part in launch.argv],
+                env=self._environ(library),
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=functools.partial(_die_with, os.getpid()),  # noqa: PLW1509 - safe: a supervisor has one thread
+            )
+        self.process = ProcessId.of(self._child.pid)
+
+    def healthy(self) -> bool:
+        """Whether the server answers and, if it announces itself, has done so in the last seconds."""
+        return (not self.launch.announces or self._announced_recently()) and self._answers()
+
+    def listening(self) -> bool:
+        """Whether anybody accepts connections on the first port; a stopped process still does."""
+        connection = self._connection()
+        try:
+            connection.connect()
+        except TimeoutError:
+            return True
+        except OSError:
+            return False
+        finally:
+            connection.close()
+        return True
+
+    def models(self) -> dict[str, Any]:
+        """What the program announced about its models; empty for one that does not announce."""
+        return dict(json.loads(self._announcement.read_text())["models"]) if self.launch.announces else {}
+
+    def log_tail(self) -> str:
+        """The last lines of this attempt."""
+        return logs.tail(self._log, since=self._log_start)
+
+    def end(self, grace_s: float) -> int | None:
+        """Take the whole tree down and its scratch files away. Returns the exit status it ended with by itself."""
+        by_itself = self._child.poll()
+        end(lambda: descendants(os.getpid()), leader=self.process, grace_s=grace_s)
+        self._child.poll()
+        self.reap()
+        free_shared_memory(self.process)
+        shutil.rmtree(records.scratch(self._folder), ignore_errors=True)
+        return by_itself
+
+    def reap(self) -> None:
+        """Collect the adopted processes that have ended; how the leader ended is left for `end` to see."""
+        try:
+            while (ended := os.waitid(os.P_ALL, 0, _ENDED)) and ended.si_pid != self.process.pid:
+                os.waitpid(ended.si_pid, 0)
+        except ChildProcessError:
+            pass
+
+    def _fill(self, text: str) -> str:
+        known = {"python": self._python, "folder": self._folder, "scratch": records.scratch(self._folder)}
+        known |= {f"port:{name}": port for name, port in self._ports.items()}
+        for token, value in known.items():
+            text = text.replace(f"{{{token}}}", str(value))
+        return text
+
+    def _environ(self, libpython: Path | None) -> dict[str, str]:
+        """This process's environment without what belongs to Spark's Python, plus the launch's."""
+        scratch = records.scratch(self._folder)
+        scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        environ = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "PYSPARK_"))}
+        environ |= {MARK: str(self._folder), "TMPDIR": str(scratch), "PYTHONUNBUFFERED": "1"}
+        if libpython:
+            known = environ.get("LD_LIBRARY_PATH")
+            environ["LD_LIBRARY_PATH"] = f"{libpython.parent}{':' + known if known else ''}"
+        return environ | {key: self._fill(value) for key, value in self.launch.env.items()}
+
+    def _announced_recently(self) -> bool:
+        try:
+            return time.time() - self._announcement.stat().st_mtime < _STALE_S
+        except FileNotFoundError:
+            return False
+
+    def _answers(self) -> bool:
+        connection = self._connection()
+        try:
+            connection.request("GET", self.launch.health)
+            return connection.getresponse().status == http.client.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self._ports[self.launch.ports[0]], timeout=_PROBE_TIMEOUT_S)
+
+
+def free_shared_memory(leader: ProcessId) -> None:
+    """Remove the files in /dev/shm that are named after a server's leader, which is gone.
+
+    PyTriton 0.7 calls them pytrtion<pid>-<random>; each holds 4 MB of memory and more, for ever once it was killed.
+    """
+    try:
+        if ProcessId.of(leader.pid) != leader or leader.alive():
+            return  # the number belongs to another process by now, and so may the files
+    except ProcessLookupError:
+        pass
+    for file in _SHARED_MEMORY.glob(f"*{leader.pid}-*"):
+        if re.match(rf"\D+{leader.pid}-", file.name) and file.stat().st_uid == os.getuid():
+            file.unlink(missing_ok=True)
+
+
+def _die_with(supervisor: int) -> None:
+    """In the child: SIGKILL when the supervisor dies, so that not even its SIGKILL leaves a server behind."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != supervisor:  # it died before we asked
+        os.kill(os.getpid(), signal.SIGKILL)

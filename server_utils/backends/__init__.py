@@ -1,0 +1,1 @@
+"""One module per engine: what to launch for it, and the manager that people use."""

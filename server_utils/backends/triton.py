@@ -1,0 +1,194 @@
+"""Triton Inference Server through PyTriton: `TritonServerManager`. Driver; the launch it makes runs on executors."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from server_utils.batches import OnError, Request
+from server_utils.errors import ConfigurationError, ServerUnavailableError
+from server_utils.manager import ServerManager, one_deadline
+from server_utils.models import choose
+from server_utils.process import Launch
+from server_utils.shipping import by_value
+from server_utils.udf import column_function, predict_function
+
+_PROGRAM = Path(__file__).with_name("triton_program.py")
+_PORTS = ("http", "grpc", "metrics")
+
+# PyTriton binds every interface unless told otherwise; these win over whatever TritonConfig the user's function builds,
+# and the metrics port follows them.
+_LOOPBACK = {
+    "PYTRITON_TRITON_CONFIG_HTTP_ADDRESS": "127.0.0.1",
+    "PYTRITON_TRITON_CONFIG_GRPC_ADDRESS": "127.0.0.1",
+}
+
+
+class TritonServerManager(ServerManager):
+    """One Triton server per executor, each running the user's function in the sealed environment `triton`.
+
+    Example:
+        ::
+
+            def triton_server(ports, model_path):
+                from pytriton.triton import Triton, TritonConfig
+                config = TritonConfig(http_port=ports[0], grpc_port=ports[1], metrics_port=ports[2])
+                with Triton(config=config) as triton:
+                    triton.bind(...)
+                    triton.serve()
+
+            with TritonServerManager("my-model", "/models/my-model") as servers:
+                servers.start_servers(triton_server)
+                df.withColumn("vector", servers.embed("text")).write.parquet("out")
+    """
+
+    environment = "triton"
+
+    def start_servers(
+        self,
+        triton_server: Callable[..., None],
+        *,
+        timeout_s: float | None = None,
+        wait_retries: int | None = None,
+        wait_timeout: float | None = None,
+        **options: Any,
+    ) -> None:
+        """Start a server on every executor and wait until all are healthy. A second call with the same is a no-op.
+
+        Args:
+            triton_server: `f(ports)` or `f(ports, model_path)`; ports are [http, grpc, metrics]. Shipped by value and
+                called in the sealed environment's own process, so import what it needs inside it. It serves until
+                SIGTERM, as `Triton.serve` does.
+            timeout_s: seconds until all are healthy, model load included; default 600.
+            wait_retries: with wait_timeout the older way to say the same: their product.
+            wait_timeout: see wait_retries.
+            options: `hang_timeout_s`, `stop_grace_s` and `max_restarts` of `Launch`.
+
+        Raises:
+            ConfigurationError: the function, the model path or an option cannot work; nothing was started.
+            ServerStartError: a server failed; names each host with its log's last lines. The others are stopped.
+        """
+        arguments = self._arguments(triton_server)
+        shipped = by_value((triton_server, arguments), what="triton_server")
+        self._start(
+            key=(triton_server, arguments, options),
+            files={"program.py": _PROGRAM.read_bytes(), "function.pickle": shipped},
+            timeout_s=one_deadline(timeout_s, wait_retries, wait_timeout),
+            options=options,
+        )
+
+    @property
+    def host_to_grpc_url(self) -> dict[str, str]:
+        """The gRPC address by host name; for clients of your own. See `host_to_http_url`."""
+        return self._host_to_url("grpc", "grpc")
+
+    def tensors(self, *columns: Any, output: str | None = None, **options: Any) -> Any:
+        """A column with a model's answers: `df.withColumn("score", servers.tensors("features"))`.
+
+        Args:
+            columns: names or columns, one per input of the model, in its order: arrays, plain numbers, text, or binary
+                holding little-endian elements (the fastest). A row has the input's shape, flat in row-major order.
+            output: name of the output that becomes the column; may be left out where there is one.
+            options: `model`, needed where the servers hold several; `on_error`, see below; `timeout_s`, seconds for a
+                request (default 300); `window`, requests in flight per task (default 2); `batch_rows`, rows per
+                request (default 1,024; the model's max_batch_size holds as well).
+
+        Null in any input gives null, without a request. Order is kept. An output of one element per row becomes a
+        plain column, any other a flat array.
+
+        With on_error="raise" (the default) the first refused row fails the job, named by its number in its
+        partition; "null" leaves null in its place; "struct" gives struct<value, error> for every row.
+        """
+        return self._column(columns, self._request(output, **options))
+
+    def embed(self, column: Any, *, output: str | None = None, **options: Any) -> Any:
+        """A column with the vectors of a text column: `df.withColumn("vector", servers.embed("text"))`.
+
+        The model takes one input of text and gives one vector per row. Options as in `tensors`.
+        """
+        request = self._request(output, **options)
+        inputs = request.model.inputs
+        if len(inputs) != 1 or inputs[0].kind != "bytes" or request.output.kind == "bytes":
+            taken = ", ".join(map(str, inputs))
+            raise ConfigurationError(
+                f"embed() wants a model from one text to one vector; {request.model.name!r} takes {taken} and gives "
+                f"{request.output}; use tensors()"
+            )
+        return self._column([column], request)
+
+    def make_predict_fn(self, *, output: str | None = None, **options: Any) -> Callable[[], Callable[..., Any]]:
+        """The function that Spark's `predict_batch_udf` wants, for those who keep to it. Options as in `tensors`.
+
+        Example:
+            ::
+
+                predict_batch_udf(servers.make_predict_fn(), return_type=ArrayType(FloatType()), batch_size=1000,
+                                  input_tensor_shapes=[[784]])
+        """
+        return functools.partial(predict_function, self._request(output, **options))
+
+    def _request(
+        self,
+        output: str | None,
+        *,
+        model: str | None = None,
+        on_error: OnError = "raise",
+        timeout_s: float = 300.0,
+        window: int = 2,
+        batch_rows: int = 1024,
+    ) -> Request:
+        models, launch = self.models, self._launch_now
+        if launch is None:
+            raise ServerUnavailableError(
+                f"the servers of {self.model_name!r} are not running; call start_servers() first"
+            )
+        chosen = choose(models, model)
+        return Request(launch, chosen, chosen.output(output), on_error, timeout_s, window, batch_rows)
+
+    def _column(self, columns: Sequence[Any], request: Request) -> Any:
+        from pyspark.sql import functions
+
+        inputs = request.model.inputs
+        if len(columns) != len(inputs):
+            wants = ", ".join(map(str, inputs))
+            raise ConfigurationError(
+                f"model {request.model.name!r} takes {len(inputs)} columns ({wants}); got {len(columns)}"
+            )
+        named = [functions.col(column) if isinstance(column, str) else column for column in columns]
+        return column_function(request)(*named)
+
+    def _arguments(self, function: Callable[..., None]) -> dict[str, Any]:
+        """What the function is called with besides the ports; refused here rather than on ten hosts."""
+        if not callable(function):
+            raise ConfigurationError(
+                f"triton_server must be a function f(ports) or f(ports, model_path); it is {function!r}"
+            )
+        signature = inspect.signature(function)
+        arguments = {"model_path": self.model_path} if "model_path" in signature.parameters else {}
+        name = getattr(function, "__name__", repr(function))
+        try:
+            signature.bind(ports=[], **arguments)
+        except TypeError as error:
+            raise ConfigurationError(
+                f"triton_server must be callable as f(ports) or f(ports, model_path); {name}{signature} is not: {error}"
+            ) from error
+        if arguments and self.model_path is None:
+            raise ConfigurationError(
+                f"{name} takes a model_path but the manager has none; say TritonServerManager(name, model_path)"
+            )
+        return arguments
+
+    def _launch(self, **fields: Any) -> Launch:
+        files = ("{folder}/program.py", "{folder}/function.pickle", "{folder}/announcement")
+        return Launch(
+            argv=("{python}", *files, *(f"{{port:{name}}}" for name in _PORTS)),
+            ports=_PORTS,
+            health="/v2/health/ready",
+            env=_LOOPBACK | {"PYTRITON_HOME": "{scratch}"},
+            announces=True,
+            needs_libpython=True,
+            **fields,
+        )

@@ -1,0 +1,150 @@
+"""Interpreters: what one is, whether it has its libpython, and which one to make an environment with.
+
+Driver and executors. PyTriton's backend links libpython3.X.so.1.0; with the library of another micro version it dies
+with an obscure AttributeError when the model is loaded, so this is settled before anything starts.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from server_utils.errors import EnvironmentMissingError
+from server_utils.requirements import find_uv
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+logger = logging.getLogger(__name__)
+
+_MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python interpreter.
+
+    Attributes:
+        python: the executable, not resolved: the path of a virtual environment's says which one it is.
+        libpython: the shared library of exactly this version; None where there is none.
+    """
+
+    python: Path
+    version: tuple[int, int, int]
+    libpython: Path | None
+
+
+def inspect(python: Path) -> Interpreter:
+    """Ask an interpreter about itself: one short subprocess.
+
+    Raises:
+        EnvironmentMissingError: if it does not run.
+    """
+    report = _report(python)
+    major, minor, micro = report["version"]
+    version = (int(major), int(minor), int(micro))
+    wanted = ".".join(map(str, version))
+    matching = [Path(library) for library, says in report["libraries"].items() if says == wanted]
+    return Interpreter(python, version, matching[0] if matching else None)
+
+
+def require_libpython(interpreter: Interpreter) -> Path:
+    """The shared library of an interpreter.
+
+    Raises:
+        EnvironmentMissingError: if it has none; the message names what was found and what to install.
+    """
+    if interpreter.libpython is not None:
+        return interpreter.libpython
+    report = _report(interpreter.python)
+    version = ".".join(map(str, interpreter.version))
+    found = ", ".join(f"{file} is {says or 'unreadable'}" for file, says in report["libraries"].items()) or "none"
+    minor = f"{interpreter.version[0]}.{interpreter.version[1]}"
+    msg = (
+        f"{interpreter.python} is Python {version}, and Triton's backend needs the {report['name']} of exactly that "
+        f"version; found: {found}. Install it (Debian, Ubuntu: `apt-get install libpython{minor}`; "
+        f"Fedora: `dnf install python{minor}-libs`), or use another interpreter: "
+        f"`spark-sidecar env build triton --python /usr/bin/python{minor}`."
+    )
+    raise EnvironmentMissingError(msg)
+
+
+def choose() -> Interpreter:
+    """An interpreter of the running minor version that has its libpython; the last tries install one.
+
+    Raises:
+        EnvironmentMissingError: if there is none and none could be installed.
+    """
+    tried: dict[Path, Interpreter] = {}
+    for offer in (_own, _system, _managed, _installed_by_apt, _installed_by_uv):
+        for python in filter(Path.exists, offer()):
+            tried[python] = inspect(python)
+            if tried[python].libpython and _is_running_minor(tried[python]):
+                return tried[python]
+    looked = ", ".join(map(str, tried)) or "none"
+    msg = (
+        f"No Python {_MINOR} with its shared library on this machine (looked at: {looked}), and none could be "
+        f"installed. Debian, Ubuntu: `apt-get install python{_MINOR} libpython{_MINOR}`; "
+        f"Fedora: `dnf install python{_MINOR} python{_MINOR}-libs`; "
+        f"anywhere with a network: `uv python install {_MINOR}`. Then run this again."
+    )
+    raise EnvironmentMissingError(msg)
+
+
+def _report(python: Path) -> dict[str, Any]:
+    # -I: neither the user's packages nor PYTHONPATH (Spark sets one) may change the answer.
+    script = Path(__file__).with_name("libpython.py")
+    asked = subprocess.run([python, "-I", script], capture_output=True, text=True, check=False)
+    if asked.returncode:
+        msg = f"{python} does not run: {asked.stderr.strip()[-500:]}. Build the environment again with another Python."
+        raise EnvironmentMissingError(msg)
+    report: dict[str, Any] = json.loads(asked.stdout)
+    return report
+
+
+def _is_running_minor(interpreter: Interpreter) -> bool:
+    return interpreter.version[:2] == sys.version_info[:2]
+
+
+def _own() -> Iterator[Path]:
+    yield Path(sys.base_prefix) / "bin" / f"python{_MINOR}"
+
+
+def _system() -> Iterator[Path]:
+    yield Path(f"/usr/bin/python{_MINOR}")
+
+
+def _managed() -> Iterator[Path]:
+    found = subprocess.run(
+        [*find_uv(), "python", "find", "--managed-python", "--no-python-downloads", _MINOR],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if found.returncode == 0:
+        yield Path(found.stdout.strip())
+
+
+def _installed_by_apt() -> Iterator[Path]:
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        return
+    logger.warning("No Python %s with its shared library: installing it with apt-get.", _MINOR)
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    # Both packages: the library alone could come newer than the interpreter that is there.
+    for command in (["update", "-q"], ["install", "-q", "-y", f"python{_MINOR}", f"libpython{_MINOR}"]):
+        if subprocess.run(["apt-get", *command], stdout=2, env=environment, check=False).returncode:  # noqa: S607
+            return
+    yield from _system()
+
+
+def _installed_by_uv() -> Iterator[Path]:
+    logger.warning("No Python %s with its shared library: asking uv for one.", _MINOR)
+    if subprocess.run([*find_uv(), "python", "install", _MINOR], stdout=2, check=False).returncode == 0:
+        yield from _managed()

@@ -1,0 +1,197 @@
+"""Rows in, answers out: a window of requests in flight across Arrow batches. Executors.
+
+`predict_batch_udf` waits for the slowest row of each batch. Here the next batch is read while answers are awaited;
+answers leave in the order of the rows.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent import futures
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from server_utils import sidecar
+from server_utils.clients import TritonClient
+from server_utils.errors import ConfigurationError, InferenceError
+from server_utils.models import Model, Tensor, spark_type
+from server_utils.placement import here
+from server_utils.process import Launch
+from server_utils.tensors import Array, Rows, to_arrow
+
+OnError = Literal["raise", "null", "struct"]
+_REQUEST_BYTES = 16 << 20  # a request of long texts is cut before it holds this much
+_links: dict[tuple[Any, ...], Link] = {}  # of this Python worker; Spark uses it for many tasks
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a column function asks of which server.
+
+    Attributes:
+        output: the output that becomes the column.
+        timeout_s: seconds for one request, restarts of the server included.
+        window: requests in flight per task.
+        batch_rows: rows of one request at most; the model's own limit holds as well.
+    """
+
+    launch: Launch
+    model: Model
+    output: Tensor
+    on_error: OnError
+    timeout_s: float
+    window: int
+    batch_rows: int
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work. Raises ConfigurationError."""
+        if self.on_error not in ("raise", "null", "struct"):
+            raise ConfigurationError(f'on_error must be "raise", "null" or "struct"; it is {self.on_error!r}')
+        for name in ("timeout_s", "window", "batch_rows"):
+            if not getattr(self, name) > 0:
+                raise ConfigurationError(f"{name} must be more than 0; it is {getattr(self, name)!r}")
+
+    @property
+    def spark_type(self) -> str:
+        """The type of the column."""
+        value = spark_type(self.output)
+        return f"struct<value: {value}, error: string>" if self.on_error == "struct" else value
+
+    @property
+    def rows_per_request(self) -> int:
+        """Rows of one request; one where the model takes no batches."""
+        return min(self.batch_rows, self.model.max_batch_size or 1)
+
+
+@dataclass(frozen=True)
+class Link:
+    """What a Python worker keeps between tasks: a client with its connections, and threads that wait for answers."""
+
+    client: TritonClient
+    threads: futures.ThreadPoolExecutor
+
+
+def link(request: Request) -> Link:
+    """This worker's link for a request; one to an earlier launch is given up."""
+    key = (request.launch.id, request.model.name, request.timeout_s, request.window)
+    for stale in [known for known in _links if known[0] != request.launch.id]:
+        _links.pop(stale).threads.shutdown(wait=False)
+    if key not in _links:
+        place = here()
+        locate = functools.partial(
+            sidecar.ensure, request.launch, place.owner, timeout_s=request.launch.start_timeout_s, environ=place.environ
+        )
+        client = TritonClient(locate, request.model, timeout_s=request.timeout_s)
+        _links[key] = Link(client, futures.ThreadPoolExecutor(request.window, thread_name_prefix="sidecar"))
+    return _links[key]
+
+
+def answers(request: Request, batches: Iterator[Sequence[pa.Array]]) -> Iterator[pa.Array]:
+    """One column of answers per batch of input columns, in order; runs in a task.
+
+    Raises:
+        InferenceError: a row was refused and on_error is "raise"; names the row.
+        ServerUnavailableError, ServerStartError: there is no server to ask.
+    """
+    pending: deque[Batch] = deque()
+    first = 0
+    try:
+        for columns in batches:
+            pending.append(Batch(request, columns, first))
+            first += len(columns[0])
+            while pending:
+                busy = [asked for batch in pending for asked in batch.asked if not asked.done()]
+                if pending[0].done():
+                    yield pending.popleft().column()
+                elif len(busy) >= request.window or len(pending) > request.window:
+                    futures.wait(busy, return_when=futures.FIRST_COMPLETED)
+                else:
+                    break
+        while pending:
+            yield pending.popleft().column()
+    finally:
+        for batch in pending:
+            batch.cancel()
+
+
+class Batch:
+    """One Arrow batch on its way: its requests, and what is wrong with its rows."""
+
+    def __init__(self, request: Request, columns: Sequence[pa.Array], first: int) -> None:
+        """Send the rows that can be sent. first: the number of the first row in its partition."""
+        self._request, self._first, self._size = request, first, len(columns[0])
+        self._client = link(request).client
+        self._inputs = [Rows(column, tensor) for column, tensor in zip(columns, request.model.inputs, strict=True)]
+        self._errors: dict[int, str] = {}
+        send = np.ones(self._size, dtype=bool)
+        for rows in self._inputs:
+            send &= ~rows.null
+        for rows in self._inputs:
+            for number, problem in rows.errors.items():
+                if send[number]:
+                    send[number] = False
+                    self._refuse(number, problem)
+        ask = link(request).threads.submit
+        self.asked = [ask(self._ask, numbers) for numbers in self._requests(np.flatnonzero(send))]
+
+    def done(self) -> bool:
+        """Whether all answers are there."""
+        return all(asked.done() for asked in self.asked)
+
+    def cancel(self) -> None:
+        """Give up what was not sent yet."""
+        for asked in self.asked:
+            asked.cancel()
+
+    def column(self) -> pa.Array:
+        """The answers, once they are all there; null where there is none."""
+        parts = [part for asked in self.asked for part in asked.result()]
+        values = to_arrow(parts, self._size, self._request.output)
+        if self._request.on_error != "struct":
+            return values
+        errors = pa.array([self._errors.get(number) for number in range(self._size)], pa.string())
+        return pa.StructArray.from_arrays([values, errors], ["value", "error"])
+
+    def _requests(self, numbers: Array) -> Iterator[Array]:
+        """The rows in requests: neighbours of equal width, bounded in rows and bytes."""
+        if not len(numbers):
+            return
+        cut = np.zeros(len(numbers) - 1, dtype=bool)
+        for rows in self._inputs:
+            cut |= np.diff(rows.widths[numbers]) != 0
+            cut |= np.diff(np.cumsum(rows.sizes[numbers]) // _REQUEST_BYTES) != 0
+        most = self._request.rows_per_request
+        for run in np.split(numbers, np.flatnonzero(cut) + 1):
+            yield from np.split(run, range(most, len(run), most))
+
+    def _ask(self, numbers: Array) -> list[tuple[Array, Array]]:
+        """One request; one that is refused is halved until the rows to blame are found."""
+        try:
+            found = self._client.infer([rows.take(numbers) for rows in self._inputs])
+        except InferenceError as error:
+            if len(numbers) == 1:
+                self._refuse(int(numbers[0]), f"was refused: {error}")
+                return []
+            half = len(numbers) // 2
+            return self._ask(numbers[:half]) + self._ask(numbers[half:])
+        return [(numbers, found[self._request.model.outputs.index(self._request.output)])]
+
+    def _refuse(self, number: int, problem: str) -> None:
+        if self._request.on_error == "raise":
+            raise InferenceError(
+                f'row {self._first + number} of {_partition()} {problem}. With on_error="null" or "struct" the other '
+                "rows go on"
+            )
+        self._errors[number] = problem
+
+
+def _partition() -> str:
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    return f"partition {context.partitionId()}" if context else "the input"

@@ -1,0 +1,100 @@
+"""Requests to a Triton server on this host: kept connections, one deadline, moved to the restarted server. No Spark."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from geventhttpclient.response import HTTPParseError
+from tritonclient import http
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+
+from server_utils.errors import InferenceError, ServerUnavailableError
+from server_utils.models import Model
+from server_utils.process import ProcessId, Server
+from server_utils.tensors import Array
+
+_PAUSE_S = 0.05
+
+
+class TritonClient:
+    """Infers with one model. Safe to share by threads: each has a connection of its own, which is kept."""
+
+    def __init__(self, locate: Callable[[], Server], model: Model, *, timeout_s: float) -> None:
+        """Talk to the server that `locate` finds or starts; it is asked again when that one is gone.
+
+        timeout_s: seconds for one request. Time that a server needs to start is not counted: it has its own bound.
+        """
+        self.model = model
+        self._locate, self._timeout_s = locate, timeout_s
+        self._server: Server | None = None
+        self._kept = threading.local()
+
+    def infer(self, inputs: Sequence[Array]) -> list[Array]:
+        """One request. inputs: in the model's order, each of shape (rows, *shape). Returns outputs, likewise.
+
+        Raises:
+            InferenceError: the model or Triton refused it; the same request would be refused again.
+            ServerUnavailableError: no server answered before the deadline.
+        """
+        asked: Server | None = None
+        while True:
+            server = self._server or self._locate()
+            if asked is None or asked.process != server.process:
+                asked, deadline = server, time.monotonic() + self._timeout_s
+            self._server = server
+            try:
+                return self._ask(server, inputs)
+            except InferenceServerException as error:
+                if not self._is_gone(server):
+                    raise InferenceError(error.message()) from error
+                problem: Exception = error
+            except (OSError, HTTPParseError) as error:
+                problem = error
+            self._server = None
+            if time.monotonic() > deadline:
+                raise ServerUnavailableError(self._no_answer(server, problem)) from problem
+            time.sleep(_PAUSE_S)  # the supervisor notices a dead server at once, and needs a moment to say so
+
+    def _no_answer(self, server: Server, problem: Exception) -> str:
+        return (
+            f"server {server.name!r} on {server.host} gave no answer within {self._timeout_s:g} s "
+            f"({type(problem).__name__}: {problem}); see its log {server.log}, or allow more with timeout_s="
+        )
+
+    def _is_gone(self, server: Server) -> bool:
+        """Whether an error came from a server that was going down: then it says nothing about the request."""
+        return not (server.process and server.process.alive()) or self._locate().process != server.process
+
+    def _ask(self, server: Server, inputs: Sequence[Array]) -> list[Array]:
+        outputs = [http.InferRequestedOutput(tensor.name) for tensor in self.model.outputs]
+        answer = self._connection(server).infer(self.model.name, self._encoded(inputs), outputs=outputs)
+        arrays = [answer.as_numpy(tensor.name) for tensor in self.model.outputs]
+        answers = arrays if self.model.max_batch_size else [array[None] for array in arrays]
+        for tensor, array in zip(self.model.outputs, answers, strict=True):
+            if len(array) != len(inputs[0]):
+                raise InferenceError(f"output {tensor} came back with {len(array)} rows for {len(inputs[0])}")
+        return answers
+
+    def _encoded(self, inputs: Sequence[Array]) -> list[http.InferInput]:
+        encoded = []
+        for tensor, rows in zip(self.model.inputs, inputs, strict=True):
+            batch = rows if self.model.max_batch_size else rows[0]
+            kind = "BYTES" if batch.dtype == np.object_ else np_to_triton_dtype(batch.dtype)
+            encoded.append(http.InferInput(tensor.name, batch.shape, kind))
+            encoded[-1].set_data_from_numpy(batch)
+        return encoded
+
+    def _connection(self, server: Server) -> http.InferenceServerClient:
+        """This thread's connection to this very process of the server."""
+        identity: tuple[ProcessId | None, int] = (server.process, server.ports["http"])
+        if getattr(self._kept, "identity", None) != identity:
+            self._kept.client = http.InferenceServerClient(
+                f"127.0.0.1:{server.ports['http']}",
+                connection_timeout=self._timeout_s,
+                network_timeout=self._timeout_s,
+            )
+            self._kept.identity = identity
+        return self._kept.client

@@ -1,0 +1,151 @@
+"""Sealed environments: one locked virtual environment per engine, beside Spark's own Python. Driver and executors.
+
+Finds and builds them; starts no server. `base_python.py` chooses the interpreter that one is made with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from server_utils import base_python, platform
+from server_utils.base_python import Interpreter, require_libpython
+from server_utils.errors import ConfigurationError, EnvironmentMissingError
+from server_utils.requirements import lock_file, uv, uv_sources
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Interpreter", "build", "find", "folder", "is_current", "require_libpython"]
+
+logger = logging.getLogger(__name__)
+
+# Environment -> the package that shows that an interpreter can play its part.
+_PACKAGES = {"triton": "pytriton"}
+_STAMP = ".spark-sidecar-stamp"
+
+
+def folder(name: str) -> Path:
+    """Where the environment is, or would be.
+
+    Raises:
+        ConfigurationError: if no environment has this name.
+    """
+    if name not in _PACKAGES:
+        msg = f"There is no environment named {name!r}; choose one of {', '.join(sorted(_PACKAGES))}."
+        raise ConfigurationError(msg)
+    return platform.home() / "envs" / name
+
+
+def find(name: str) -> Interpreter:
+    """The interpreter that runs the servers of an engine.
+
+    The sealed environment if there is one; else this very interpreter, if it has the engine's package.
+
+    Raises:
+        EnvironmentMissingError: if neither is there, or its Python is another minor version than the running one.
+    """
+    python = folder(name) / "bin" / "python"
+    if not python.exists():
+        if importlib.util.find_spec(_PACKAGES[name]) is None:
+            msg = f"The environment {name!r} is missing: there is no {python}. Run `spark-sidecar env build {name}`."
+            raise EnvironmentMissingError(msg)
+        python = Path(sys.executable)
+    interpreter = base_python.inspect(python)
+    _require_same_minor(interpreter, name)
+    return interpreter
+
+
+def build(name: str, *, python: Path | None = None) -> Interpreter:
+    """Make the environment, or leave it alone where it is what its lock file says (no network then).
+
+    A killed build leaves nothing that `find` would take: the folder is made beside and renamed when whole.
+
+    Args:
+        name: the environment, such as "triton".
+        python: the interpreter to make it with; default: one of the running minor version that has its libpython.
+
+    Raises:
+        EnvironmentMissingError: if no interpreter fits, uv is missing, or uv failed.
+    """
+    _make(folder(name), lock_file(name), python)
+    return find(name)
+
+
+def is_current(name: str) -> bool:
+    """Whether the environment is what its lock file says."""
+    return _is_current(folder(name), lock_file(name), None)
+
+
+def _make(target: Path, lock: Path, python: Path | None) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(target.with_name(f".{target.name}.lock")):
+        if _is_current(target, lock, python):
+            return
+        base = _checked(python, target.name) if python else base_python.choose()
+        _replace(target, _assemble(target.with_name(f".{target.name}.building"), lock, base))
+        logger.info("Built the environment %s in %s with %s.", target.name, target, base.python)
+
+
+def _is_current(target: Path, lock: Path, python: Path | None) -> bool:
+    executable = target / "bin" / "python"
+    if not executable.exists() or not (target / _STAMP).exists():
+        return False
+    same_python = python is None or executable.resolve() == python.resolve()
+    return same_python and (target / _STAMP).read_text() == _stamp(lock)
+
+
+def _stamp(lock: Path) -> str:
+    minor = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return f"{lock.name} {hashlib.sha256(lock.read_bytes()).hexdigest()} python{minor}\n"
+
+
+def _checked(python: Path, name: str) -> Interpreter:
+    interpreter = base_python.inspect(python)
+    _require_same_minor(interpreter, name)
+    require_libpython(interpreter)
+    return interpreter
+
+
+def _require_same_minor(interpreter: Interpreter, name: str) -> None:
+    running = sys.version_info[:2]
+    if interpreter.version[:2] == running:
+        return
+    msg = (
+        f"Spark's Python is {running[0]}.{running[1]}, but the environment {name!r} has "
+        f"{'.'.join(map(str, interpreter.version))} ({interpreter.python}). Functions travel between them by "
+        f"cloudpickle, which needs the same minor version. Run `spark-sidecar env build {name}` with Spark's Python."
+    )
+    raise EnvironmentMissingError(msg)
+
+
+def _assemble(beside: Path, lock: Path, base: Interpreter) -> Path:
+    # What a killed build left; nobody else builds here, the caller holds the lock.
+    shutil.rmtree(beside, ignore_errors=True)
+    # Relocatable: the folder is renamed, so its scripts must find their interpreter by their own place.
+    uv(["venv", "--quiet", "--relocatable", "--python", str(base.python), str(beside)], purpose=f"make {beside}")
+    uv(_sync_arguments(beside, lock), purpose=f"install {lock.name}")
+    (beside / _STAMP).write_text(_stamp(lock))
+    return beside
+
+
+def _sync_arguments(beside: Path, lock: Path) -> Sequence[str]:
+    # Compiled once here: else every server start compiles torch again where the folder is read-only.
+    options = ["--require-hashes", "--compile-bytecode", *uv_sources(lock)]
+    return ["pip", "sync", "--python", str(beside / "bin" / "python"), *options, str(lock)]
+
+
+def _replace(target: Path, whole: Path) -> None:
+    old = target.with_name(f".{target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    whole.rename(target)
+    shutil.rmtree(old, ignore_errors=True)

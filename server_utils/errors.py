@@ -1,0 +1,47 @@
+"""Every error that Spark Sidecar raises on purpose. Runs on the driver and on executors; imports nothing.
+
+    SidecarError
+    ├── ConfigurationError       an argument or a setting is wrong: nothing was started
+    ├── EnvironmentMissingError  a sealed environment, Java or a shared library is not there or does not fit
+    ├── PlacementError           Spark could not run the task that starts or stops servers
+    ├── ServerStartError         one or more servers did not become healthy; the others are stopped
+    ├── ServerUnavailableError   a server stayed away for longer than the request's deadline
+    ├── ServerStopError          something of ours is still running after the stop
+    └── InferenceError           the server, or our checks before it, refused rows
+
+Each message says what is wrong, what it is now, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class SidecarError(Exception):
+    """The root: catch this to catch every error of the package."""
+
+
+class ConfigurationError(SidecarError, ValueError):
+    """An argument or a setting is wrong. Raised before anything is started."""
+
+
+class EnvironmentMissingError(SidecarError):
+    """A sealed environment, an interpreter, Java or a shared library is missing or does not fit."""
+
+
+class PlacementError(SidecarError):
+    """Spark could not run the tasks that start, ask or stop the servers."""
+
+
+class ServerStartError(SidecarError):
+    """One or more servers did not become healthy in time, or died while starting."""
+
+
+class ServerUnavailableError(SidecarError):
+    """A server could not be reached, restarted or replaced before the request's deadline."""
+
+
+class ServerStopError(SidecarError):
+    """Processes of a server are still alive after the whole ladder of signals."""
+
+
+class InferenceError(SidecarError):
+    """Rows were refused, by a check of ours or by the model; the message names the first of them."""

@@ -1,0 +1,58 @@
+"""What a supervisor waits for, without polling: the end of its owner or its server, and the signal to stop."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from enum import Enum
+
+from server_utils.process import ProcessId
+
+
+class End(Enum):
+    """Why an attempt to run a server is over."""
+
+    TOLD = "told to stop"
+    OWNER_GONE = "its executor is gone"
+    EXITED = "exited"
+    LATE = "was not ready in time"
+    HUNG = "stopped answering"
+
+
+class Events:
+    """Waits on pidfds (Linux 5.3) of the owner and the server, and on SIGTERM to this process."""
+
+    def __init__(self, owner: ProcessId) -> None:
+        """Watch an owner; ProcessLookupError when it is gone already."""
+        self._kinds: dict[int, End] = {}
+        self._poll = select.poll()
+        if owner.alive():  # else its number may be a thread's by now, which pidfd_open refuses
+            self._watch(os.pidfd_open(owner.pid), End.OWNER_GONE)
+        if not owner.alive():
+            raise ProcessLookupError(owner.pid)
+        read_end, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._watch(read_end, End.TOLD)
+        signal.set_wakeup_fd(write_end)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+
+    def _watch(self, descriptor: int, kind: End) -> int:
+        self._kinds[descriptor] = kind
+        self._poll.register(descriptor, select.POLLIN)
+        return descriptor
+
+    def watch_server(self, pid: int) -> int:
+        """Watch a server as well; hand the result to `forget` when it is over."""
+        return self._watch(os.pidfd_open(pid), End.EXITED)
+
+    def forget(self, watched: int) -> None:
+        """Watch a server no longer."""
+        self._poll.unregister(watched)
+        del self._kinds[watched]
+        os.close(watched)
+
+    def wait(self, seconds: float) -> End | None:
+        """The weightiest of what has happened by now or happens within the time; None when nothing does."""
+        happened = {self._kinds[descriptor] for descriptor, _ in self._poll.poll(seconds * 1000)}
+        return next((kind for kind in End if kind in happened), None)

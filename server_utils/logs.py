@@ -1,0 +1,36 @@
+"""Log files of servers: appended to by the server, bounded by the supervisor, quoted in errors. No Spark."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_KEEP_BYTES = 1 << 20
+
+
+def tail(path: Path, *, lines: int = 20, since: int = 0) -> str:
+    """The last lines of a log, of what was written after byte `since`; empty when there is none."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            since = since if since <= size else 0  # the log was cut meanwhile
+            file.seek(max(since, size - lines * 500, 0))
+            text = file.read().decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+    return "\n".join(text.strip().splitlines()[-lines:])
+
+
+def bound(path: Path, *, limit: int = 64 << 20) -> None:
+    """Cut a log to its end once it is over the limit: a server that talks all night must not fill the disk.
+
+    The server holds the file open in append mode, so it is cut in place; a line written meanwhile may be lost.
+    """
+    if not path.exists() or path.stat().st_size <= limit:  # a cleaner of /tmp may have taken it
+        return
+    with path.open("r+b") as file:
+        file.seek(-_KEEP_BYTES, os.SEEK_END)
+        kept = file.read()
+        file.seek(0)
+        file.truncate()
+        file.write(b"[earlier lines were cut]\n" + kept)

@@ -1,0 +1,175 @@
+"""One server per executor: start, follow, stop. Driver; the functions that run on executors say so.
+
+Knows no engine: a backend makes the `Launch` and adds what its users call.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import logging
+import time
+import uuid
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+from server_utils import sidecar, sparks, tasks
+from server_utils.errors import ConfigurationError, ServerStartError, ServerUnavailableError, SidecarError
+from server_utils.placement import on_each_executor
+from server_utils.process import Launch, Server
+
+logger = logging.getLogger(__name__)
+
+_START_S = 600.0
+_ASK_S = 60.0
+_ROUND_S = 10.0  # the tasks watch the time themselves; the job is cancelled only this much later
+_OPTIONS = ("hang_timeout_s", "stop_grace_s", "max_restarts")
+
+
+class ServerManager:
+    """Starts, follows and stops one server per executor of a Spark application.
+
+    A context manager: leaving the block stops the servers. Without it they stop with `stop_servers()`, or by
+    themselves when their executor ends.
+
+    Attributes:
+        model_name: what the servers are called; any text. One manager per name and application.
+        model_path: handed to the user's function or the engine; None where there is none.
+    """
+
+    environment: ClassVar[str]
+
+    def __init__(self, model_name: str, model_path: str | None = None, *, spark: Any = None) -> None:
+        """Describe the servers; nothing is started. spark: the session, by default the active one."""
+        if not isinstance(model_name, str) or not model_name.strip():
+            raise ConfigurationError(f"model_name must be a text that is not empty; it is {model_name!r}")
+        self.model_name, self.model_path = model_name, None if model_path is None else str(model_path)
+        self._spark = spark
+        self._launch_now: Launch | None = None
+        self._key: object = None
+        self._servers: dict[str, Server] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop_servers()
+
+    @property
+    def models(self) -> dict[str, Any]:
+        """What the servers announced: model name -> the engine's own description of it."""
+        return dict(next(iter(self._started().values())).models)
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """HTTP address of every server by executor (host/pid-start): loopback, so of use on that host only."""
+        return {executor: server.url("http") for executor, server in self._started().items()}
+
+    @property
+    def host_to_http_url(self) -> dict[str, str]:
+        """HTTP address by host name; for clients of your own, that look up `socket.gethostname()` in their task.
+
+        Of several executors on one host only one server is in here; the column functions use them all.
+        """
+        return self._host_to_url("http", "http")
+
+    def status(self) -> list[Server]:
+        """Every server of this name, as its supervisor last saw it: state, restarts, ports, reasons.
+
+        At any time where all executors run on this host; elsewhere it is a Spark job of its own and waits for slots.
+        """
+        spark = sparks.session(self._spark)
+        look = functools.partial(tasks.look_here, sparks.application(spark), self.model_name)
+        found = [look(None)] if sparks.on_this_host(spark) else on_each_executor(spark, look, timeout_s=_ASK_S)
+        unique = {server.executor: server for servers in found for server in servers}
+        return [unique[executor] for executor in sorted(unique)]
+
+    def stop_servers(self) -> None:
+        """Stop every server of this name, whoever started it. Stopping twice, or before a start, is fine.
+
+        Raises ServerStopError when a process survives SIGKILL.
+        """
+        self._launch_now, self._servers = None, {}
+        spark = self._spark if self._spark is not None else sparks.active()
+        if spark is None or sparks.is_stopped(spark):
+            return  # the executors are gone, and their servers with them
+        stop = functools.partial(tasks.stop_here, sparks.application(spark), self.model_name)
+        if sparks.on_this_host(spark):
+            stop(None)
+        else:
+            on_each_executor(spark, stop, timeout_s=_ASK_S)
+
+    def _launch(self, **fields: Any) -> Launch:
+        """What to run: the backend's half of a launch, with these fields filled in."""
+        raise NotImplementedError
+
+    def _start(self, *, key: object, files: Mapping[str, bytes], timeout_s: float, options: Mapping[str, Any]) -> None:
+        """Start the servers, or ensure those that run. key: equal for two calls that mean the same servers."""
+        spark = sparks.session(self._spark)
+        if self._launch_now and self._key != key:
+            raise ConfigurationError(
+                f"the servers of {self.model_name!r} run with another function or other options; "
+                "call stop_servers() first"
+            )
+        launch = self._launch_now or self._launch(
+            application=sparks.application(spark),
+            name=self.model_name,
+            id=uuid.uuid4().hex,
+            environment=self.environment,
+            files=files,
+            start_timeout_s=timeout_s,
+            **_checked(options),
+        )
+        self._launch_now = None
+        self._servers = {server.executor: server for server in self._start_everywhere(spark, launch)}
+        self._launch_now, self._key = launch, key
+
+    def _start_everywhere(self, spark: Any, launch: Launch) -> list[Server]:
+        began = time.monotonic()
+        task = functools.partial(tasks.start_here, launch)
+        try:
+            outcomes = on_each_executor(spark, task, timeout_s=launch.start_timeout_s + _ROUND_S)
+        except (SidecarError, KeyboardInterrupt):
+            self.stop_servers()
+            raise
+        if failures := [failure for _, failure in outcomes if failure]:
+            if any(server and sidecar.running(server) for server, _ in outcomes):
+                self.stop_servers()
+            raise ServerStartError("\n\n".join(failures))
+        servers = [server for server, _ in outcomes]
+        logger.info("%d servers of %r are ready after %.1f s", len(servers), self.model_name, time.monotonic() - began)
+        return servers
+
+    def _started(self) -> dict[str, Server]:
+        if not self._servers:
+            raise ServerUnavailableError(
+                f"the servers of {self.model_name!r} are not running; call start_servers() first"
+            )
+        return self._servers
+
+    def _host_to_url(self, port: str, scheme: str) -> dict[str, str]:
+        return {server.host: server.url(port, scheme) for server in self._started().values()}
+
+
+def one_deadline(timeout_s: float | None, wait_retries: int | None, wait_timeout: float | None) -> float:
+    """One number of seconds from the ways to say it. Raises ConfigurationError for one that is not positive."""
+    if timeout_s is None and (wait_retries or wait_timeout):
+        timeout_s = (wait_retries or 24) * (wait_timeout or 5)  # the published defaults of the pair
+    seconds = _START_S if timeout_s is None else timeout_s
+    if not seconds > 0:
+        raise ConfigurationError(f"timeout_s must be more than 0 seconds; it is {seconds!r}")
+    return float(seconds)
+
+
+def _checked(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name, value in options.items():
+        if name not in _OPTIONS:
+            near = difflib.get_close_matches(name, _OPTIONS, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigurationError(f"start_servers() has no option {name!r}{hint} It takes {', '.join(_OPTIONS)}")
+        if not isinstance(value, int | float) or value < 0:
+            raise ConfigurationError(f"{name} must be a number, zero or more; it is {value!r}")
+    return options

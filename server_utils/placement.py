@@ -1,0 +1,132 @@
+"""One task on every executor: the only barrier and RDD code. Driver and executors; knows no servers.
+
+A barrier task never raises: a raise while its peers wait kills their executors or orphans what they started. Each
+task returns an outcome; only the driver raises. Where Spark allows no barrier the tasks are spread without one.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import pickle
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from server_utils import sparks
+from server_utils.errors import PlacementError, SidecarError
+from server_utils.process import ProcessId, ancestor
+
+logger = logging.getLogger(__name__)
+
+_ALONE_PAUSE_S = 0.05
+
+
+@dataclass(frozen=True)
+class Here:
+    """What a task knows of its place.
+
+    owner: the executor's JVM. gpus: the addresses Spark gave the task, in its order.
+    exchange: hands a message to all peers and returns everybody's; takes about a second in a barrier stage
+        (BarrierTaskContext sleeps that long), and returns just one's own message where there is no barrier.
+    """
+
+    owner: ProcessId
+    gpus: tuple[str, ...]
+    exchange: Callable[[str], list[str]]
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What a server started here must see: the GPUs that Spark gave this task, and no others."""
+        return {"CUDA_VISIBLE_DEVICES": ",".join(self.gpus)} if self.gpus else {}
+
+
+def here(exchange: Callable[[str], list[str]] | None = None) -> Here:
+    """The place of the running task. Raises PlacementError outside of an executor."""
+    from pyspark import TaskContext
+
+    owner = ancestor("java")
+    if owner is None:
+        raise PlacementError("no JVM among the ancestors of this process: this runs only inside a Spark task")
+    context = TaskContext.get()
+    gpu = context.resources().get("gpu") if context else None
+    return Here(owner, tuple(gpu.addresses) if gpu else (), exchange or _alone)
+
+
+def on_each_executor(spark: Any, task: Callable[[Here], Any], *, timeout_s: float) -> list[Any]:
+    """Run a picklable task once on every executor (at least once where Spark allows no barrier).
+
+    timeout_s: seconds after which the Spark job is cancelled; a task that watches the time itself ends before that.
+
+    Raises:
+        PlacementError: Spark could not place the tasks in time, or a task raised what it should not.
+    """
+    deadline = time.monotonic() + timeout_s
+    plan = sparks.plan(spark, deadline=deadline)
+    logger.info("%d tasks on the executors of %s: %s", plan.tasks, plan.master, plan.why)
+    outcome = functools.partial(_outcome, task, plan.barrier)
+    with _cancelled(spark, max(deadline - time.monotonic(), 1.0)) as cancelled:
+        try:
+            rows = sparks.run(spark, outcome, plan)
+        except Exception as error:  # Spark names no common class for what it raises
+            raise PlacementError(_why_not(error, timeout_s, late=cancelled.is_set())) from error
+    failures = [value for worked, value in rows if not worked]
+    if failures:
+        raise PlacementError(f"{len(failures)} of {len(rows)} tasks failed; the first said:\n{failures[0]}")
+    return [value for _, value in rows]
+
+
+def _outcome(task: Callable[[Here], Any], barrier: bool) -> bytes:  # noqa: FBT001 - bound by partial, called by Spark
+    """Run the task where it landed; on the executor."""
+    try:
+        return pickle.dumps((True, task(here(_all_gather if barrier else None))))
+    except Exception:  # noqa: BLE001 - a barrier task never raises, see above
+        return pickle.dumps((False, traceback.format_exc()))
+
+
+def _all_gather(message: str) -> list[str]:
+    from pyspark import BarrierTaskContext
+
+    return list(BarrierTaskContext.get().allGather(message))
+
+
+def _alone(message: str) -> list[str]:
+    time.sleep(_ALONE_PAUSE_S)  # the pace of a caller's loop where no peer sets it
+    return [message]
+
+
+@contextmanager
+def _cancelled(spark: Any, seconds: float) -> Iterator[threading.Event]:
+    """Cancel the jobs of this block after a time: a barrier stage without room waits for ever."""
+    tag, late = f"spark-sidecar-{uuid.uuid4().hex}", threading.Event()
+
+    def cancel() -> None:
+        late.set()
+        sparks.cancel(spark, tag)
+
+    timer = threading.Timer(seconds, cancel)
+    timer.daemon = True
+    sparks.add_tag(spark, tag)
+    timer.start()
+    try:
+        yield late
+    finally:
+        timer.cancel()
+        sparks.remove_tag(spark, tag)
+
+
+def _why_not(error: Exception, timeout_s: float, *, late: bool) -> str:
+    if late:
+        return (
+            f"Spark had no free slot on every executor within {timeout_s:.0f} s. Another job probably holds them: wait "
+            "for it, or give the application more cores"
+        )
+    if isinstance(error, SidecarError):
+        return str(error)
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return "Spark could not run a task on every executor: " + "\n".join(lines[:8])

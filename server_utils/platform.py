@@ -1,0 +1,47 @@
+"""Where am I, and where do things belong here: the only reader of platform variables. Driver and executors."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from enum import Enum
+from pathlib import Path
+
+
+class Platform(Enum):
+    """The platforms the kit knows."""
+
+    LOCAL = "local"
+    DATABRICKS = "databricks"
+    DATAPROC = "dataproc"
+
+
+def current() -> Platform:
+    """The platform this process runs on."""
+    if "DATABRICKS_RUNTIME_VERSION" in os.environ:
+        return Platform.DATABRICKS
+    if "DATAPROC_VERSION" in os.environ or Path("/etc/google-dataproc").is_dir():
+        return Platform.DATAPROC
+    return Platform.LOCAL
+
+
+def home() -> Path:
+    """The folder of what outlives a job (sealed environments, fetched models and data).
+
+    `SPARK_SIDECAR_HOME` wins; clusters use /opt/spark-sidecar, which their init scripts fill; a laptop follows XDG.
+    """
+    if chosen := os.environ.get("SPARK_SIDECAR_HOME"):
+        return Path(chosen)
+    if current() is not Platform.LOCAL:
+        return Path("/opt/spark-sidecar")
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "spark-sidecar"
+
+
+def state_root() -> Path:
+    """The folder of server records, one per user and host: all executors of a host must see the same one.
+
+    Not XDG_RUNTIME_DIR: executors have no login session, and two of them must agree.
+    """
+    if chosen := os.environ.get("SPARK_SIDECAR_STATE"):
+        return Path(chosen)
+    return Path(tempfile.gettempdir() if current() is Platform.LOCAL else "/tmp") / f"spark-sidecar-{os.getuid()}"  # noqa: S108 - private folder, ownership is checked where it is made

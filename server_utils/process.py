@@ -1,0 +1,227 @@
+"""What to run and what runs: launches, servers, process identities and the ladder that ends a process tree.
+
+Runs on executors and on a bare GPU machine; knows no Spark. Linux only: identities and trees come from /proc.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+
+@dataclass(frozen=True)
+class ProcessId:
+    """A process that cannot be mistaken for a later one with the same number.
+
+    started: clock ticks since boot (field 22 of /proc/PID/stat); wall-clock start times move with the clock.
+    """
+
+    pid: int
+    started: int
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessId:
+        """The identity of a running process. Raises ProcessLookupError when there is none."""
+        fields = _stat(pid)
+        if fields is None:
+            raise ProcessLookupError(pid)
+        return cls(pid, int(fields[19]))
+
+    def alive(self) -> bool:
+        """Whether this very process runs; a zombie does not."""
+        fields = _stat(self.pid)
+        return fields is not None and int(fields[19]) == self.started and fields[0] not in "ZX"
+
+    def signal(self, number: int) -> None:
+        """Send a signal, unless the process is gone or its number belongs to another one by now."""
+        if not self.alive():  # asked first: pidfd_open raises others when the number belongs to a thread by now
+            return
+        try:
+            descriptor = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return
+        try:
+            if self.alive():
+                signal.pidfd_send_signal(descriptor, number)
+        except ProcessLookupError:
+            pass  # it ended between the look and the signal
+        finally:
+            os.close(descriptor)
+
+
+def _stat(pid: int) -> list[str] | None:
+    """The fields of /proc/PID/stat from the state on; the command before them may hold any character."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def ancestor(name: str) -> ProcessId | None:
+    """The nearest ancestor of this process whose executable has the name, such as the executor's `java`."""
+    for process in psutil.Process().parents():
+        if process.name() == name:
+            return ProcessId.of(process.pid)
+    return None
+
+
+def descendants(pid: int) -> list[ProcessId]:
+    """All living processes below this one, nearest first."""
+    try:
+        children = psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+    return _living(child.pid for child in children)
+
+
+def marked(variable: str, value: str) -> list[ProcessId]:
+    """All living processes whose environment holds variable=value: finds orphans that no tree leads to any more."""
+    processes = psutil.process_iter(["environ"])
+    return _living(p.pid for p in processes if (p.info["environ"] or {}).get(variable) == value)
+
+
+def _living(pids: Any) -> list[ProcessId]:
+    found = []
+    for pid in pids:
+        try:
+            identity = ProcessId.of(pid)
+        except ProcessLookupError:
+            continue
+        if identity.alive():
+            found.append(identity)
+    return found
+
+
+def end(
+    tree: Callable[[], list[ProcessId]], *, leader: ProcessId | None, grace_s: float, insist_s: float = 5
+) -> list[ProcessId]:
+    """The ladder: ask the leader, wait, then kill whatever of the tree is left, until nothing is.
+
+    tree: lists the living processes afresh; asked again on each step, as processes may fork while they are killed.
+    Returns those that outlived even SIGKILL (uninterruptible sleep in a driver).
+    """
+    if leader and grace_s > 0:
+        leader.signal(signal.SIGTERM)
+        wait_until(lambda: not tree(), grace_s)
+    deadline = time.monotonic() + insist_s
+    while (left := tree()) and time.monotonic() < deadline:
+        for process in left:
+            process.signal(signal.SIGKILL)
+        wait_until(lambda: not tree(), 0.2)
+    return left
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, *, pause_s: float = 0.02) -> bool:
+    """Poll a condition that has no event to wait for. Returns whether it came true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(pause_s)
+    return True
+
+
+class State(Enum):
+    """Where a server is in its life. FAILED and STOPPED are final."""
+
+    STARTING = "starting"
+    READY = "ready"
+    RESTARTING = "restarting"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+    @property
+    def final(self) -> bool:
+        """Whether no supervisor works on this server any more."""
+        return self in (State.STOPPED, State.FAILED)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What to run: pure data, made by a backend on the driver, carried out on each executor.
+
+    In `argv` and in the values of `env` these are filled in where the server starts: `{python}` the environment's
+    interpreter, `{folder}` the server's folder with its files, `{scratch}` its folder for temporary files (a short
+    path: sockets fit), `{port:NAME}` for each name in `ports`.
+
+    Attributes:
+        application: Spark's application id; servers of one application share a folder on each host.
+        name: what the user calls the server; any text.
+        id: one start of one manager. The same id is never started again once it failed or was stopped.
+        environment: name of the sealed environment whose interpreter runs argv.
+        ports: names of the ports to reserve; the health check asks the first.
+        health: path that answers 200 while the server is healthy.
+        files: contents by name, such as the program and a cloudpickled function; laid in the server's folder.
+        announces: whether the program writes `{folder}/announcement`, JSON with its `models`, once it serves, and
+            touches it once a second from then on.
+        needs_libpython: whether the program links libpython, which is then resolved before the start.
+        start_timeout_s: seconds from process start until healthy, model load included.
+        hang_timeout_s: seconds without a healthy answer after which a running server is replaced.
+        stop_grace_s: seconds between the request to stop and SIGKILL.
+        max_restarts: restarts in any ten minutes after which the server counts as failed.
+    """
+
+    application: str
+    name: str
+    id: str
+    environment: str
+    argv: tuple[str, ...]
+    ports: tuple[str, ...]
+    health: str
+    env: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    announces: bool = False
+    needs_libpython: bool = False
+    start_timeout_s: float = 600.0
+    hang_timeout_s: float = 30.0
+    stop_grace_s: float = 3.0
+    max_restarts: int = 5
+
+
+@dataclass(frozen=True)
+class Server:
+    """What runs, as its supervisor last wrote it to disk.
+
+    Attributes:
+        owner: the executor's JVM; when it goes, the server goes.
+        process: the server's leading process; None before the first start and between restarts.
+        ports: port by name, all on loopback.
+        restarts: how often it was started again after it had been healthy.
+        reason: why it failed or was last restarted, for people.
+        log_tail: last lines of the log at that moment.
+        ready_s: seconds the latest start took until healthy; None before.
+        models: what the program announced: model name -> its inputs, outputs and batch size.
+    """
+
+    launch_id: str
+    name: str
+    host: str
+    owner: ProcessId
+    supervisor: ProcessId
+    state: State = State.STARTING
+    process: ProcessId | None = None
+    ports: Mapping[str, int] = field(default_factory=dict)
+    restarts: int = 0
+    reason: str = ""
+    log: str = ""
+    log_tail: str = ""
+    started_at: float = 0.0
+    ready_s: float | None = None
+    models: Mapping[str, Any] = field(default_factory=dict)
+
+    def url(self, port: str, scheme: str = "http") -> str:
+        """The loopback address of one of the ports: only processes of the same host can use it."""
+        return f"{scheme}://127.0.0.1:{self.ports[port]}"
+
+    @property
+    def executor(self) -> str:
+        """The executor's identity: host, JVM pid and start time. Two executors of one host differ."""
+        return f"{self.host}/{self.owner.pid}-{self.owner.started}"

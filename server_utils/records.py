@@ -1,0 +1,143 @@
+"""The truth about servers: one folder per server on each host, private to the user. Driver and executors; no Spark.
+
+<state root>/<application>/<name>/<owner pid>-<owner start>/
+    launch.json record.json announcement server.log supervisor.log lock, and the launch's files
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import shutil
+import stat
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from server_utils import platform
+from server_utils.errors import ConfigurationError
+from server_utils.process import Launch, ProcessId, Server, State
+
+_DAY_S = 86_400
+_SCRATCH, _PORTS = "t", "ports"
+
+
+def slug(text: str) -> str:
+    """A file name for any text: readable start plus a digest, so that different texts never meet."""
+    readable = re.sub(r"[^A-Za-z0-9_.-]+", "-", text)[:40].strip(".-") or "x"
+    if readable == text:
+        return text
+    return f"{readable}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def folder(application: str, name: str, owner: ProcessId) -> Path:
+    """The folder of one server, made if need be; all its parents are private to the user."""
+    path = platform.state_root()
+    _private(path)
+    for part in (slug(application), slug(name), f"{owner.pid}-{owner.started}"):
+        path = path / part
+        path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+def folders(application: str, name: str | None = None) -> list[Path]:
+    """The folders of an application's servers on this host: those of one name, or all."""
+    top = platform.state_root() / slug(application)
+    return sorted(top.glob(f"{slug(name) if name is not None else '*'}/*-*"))
+
+
+def scratch(server: Path) -> Path:
+    """Where a server keeps temporary files. Near the root: socket paths may have 107 bytes at most."""
+    return platform.state_root() / _SCRATCH / hashlib.sha256(str(server).encode()).hexdigest()[:10]
+
+
+def ports() -> Path:
+    """Where the locks of leased ports are, those of all applications."""
+    return platform.state_root() / _PORTS
+
+
+def _private(root: Path) -> None:
+    """Make the state root, or refuse one that somebody else made: it is in a folder everybody may write to."""
+    with suppress(FileExistsError):  # a file, or a link that leads nowhere: refused below like any other
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = root.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise ConfigurationError(
+            f"{root} must be a folder of this user with mode 0700; it is {stat.filemode(found.st_mode)} of user "
+            f"{found.st_uid}. Remove it, or set SPARK_SIDECAR_STATE to a folder of your own on every node."
+        )
+
+
+def write(server_folder: Path, server: Server) -> None:
+    """Replace the record in one step: a reader sees the old one or the new one, never half of it."""
+    _replace(server_folder / "record.json", json.dumps(dataclasses.asdict(server), default=_plain, indent=2).encode())
+
+
+def read(server_folder: Path) -> Server | None:
+    """The record, or None before the first one is written."""
+    try:
+        found = json.loads((server_folder / "record.json").read_text())
+    except FileNotFoundError:
+        return None
+    for key in ("owner", "supervisor", "process"):
+        found[key] = found[key] and ProcessId(**found[key])
+    return Server(**found | {"state": State(found["state"])})
+
+
+def write_launch(server_folder: Path, launch: Launch) -> None:
+    """Lay out what a supervisor needs: the launch, and its files beside it."""
+    for name, content in launch.files.items():
+        _replace(server_folder / name, content)
+    plain = dataclasses.asdict(dataclasses.replace(launch, files={}))
+    _replace(server_folder / "launch.json", json.dumps(plain).encode())
+
+
+def read_launch(server_folder: Path) -> Launch:
+    """The launch, without its files."""
+    found = json.loads((server_folder / "launch.json").read_text())
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
+    return Launch(**fields)
+
+
+def forget_old(application: str, *, keep_s: float = 7 * _DAY_S) -> None:
+    """Remove the folders of other applications that nobody touched for a week; logs stay that long for a look back."""
+    for top in platform.state_root().iterdir():
+        if top.is_dir() and top.name not in (slug(application), _SCRATCH, _PORTS) and not _in_use(top, keep_s):
+            for server in top.glob("*/*-*"):
+                shutil.rmtree(scratch(server), ignore_errors=True)
+            shutil.rmtree(top, ignore_errors=True)
+
+
+def _in_use(top: Path, keep_s: float) -> bool:
+    try:
+        fresh = time.time() - top.stat().st_mtime < keep_s
+    except FileNotFoundError:  # another executor forgets at the same time
+        return False
+    return fresh or any(_supervised(record) for record in top.glob("*/*/record.json"))
+
+
+def _supervised(record: Path) -> bool:
+    """Not by `read`: records of other versions of this package, or cut short when the machine crashed, are here too."""
+    try:
+        return ProcessId(**json.loads(record.read_text())["supervisor"]).alive()
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+def _replace(path: Path, content: bytes) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    beside.replace(path)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, State):
+        return value.value
+    raise TypeError(f"a server record cannot hold {value!r}")

@@ -1,0 +1,91 @@
+"""The lock files in the wheel, and uv, which installs them. Driver and executors; decides nothing about folders."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform as machine
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from server_utils.errors import EnvironmentMissingError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+logger = logging.getLogger(__name__)
+
+FOLDER = Path(__file__).parent / "data" / "requirements"
+
+
+def lock_file(name: str) -> Path:
+    """The lock file of an environment on this machine: `triton` has one for CUDA and one for the CPU."""
+    if name != "triton":
+        return FOLDER / f"{name}.txt"
+    return FOLDER / ("triton-cuda.txt" if has_gpu() or not _cpu_lock_fits() else "triton-cpu.txt")
+
+
+def has_gpu() -> bool:
+    """Whether an NVIDIA driver answers on this machine."""
+    tool = shutil.which("nvidia-smi")
+    return tool is not None and subprocess.run([tool, "-L"], capture_output=True, check=False).returncode == 0
+
+
+def _cpu_lock_fits() -> bool:
+    # The lock names one wheel of torch for the CPU, by its hash: the one for Python 3.11 on x86-64.
+    fits = sys.version_info[:2] == (3, 11) and machine.machine() == "x86_64"
+    if not fits:
+        logger.warning("Only Python 3.11 on x86-64 has a lock with torch for the CPU; using the larger one for CUDA.")
+    return fits
+
+
+def uv_sources(lock: Path) -> list[str]:
+    """The options that tell uv where the wheels of a lock file are, beside its default index."""
+    # Both variables: the option makes uv overlook its own, and pip's it does not read at all.
+    folders = [*_entries("PIP_FIND_LINKS"), *_entries("UV_FIND_LINKS")]
+    with_cpu_torch = [folder for folder in folders if next(Path(folder).glob("torch-*+cpu*.whl"), None)]
+    if lock.name == "triton-cuda.txt":
+        # 2.13.0+cpu answers to ==2.13.0 too, and counts as newer: uv 0.13 would take it and fail on its hash.
+        folders = [folder for folder in folders if folder not in with_cpu_torch]
+    links = [option for folder in folders for option in ("--find-links", folder)]
+    if lock.name == "triton-cpu.txt" and not with_cpu_torch:
+        return [*links, "--torch-backend", "cpu"]
+    return links
+
+
+def _entries(variable: str) -> list[str]:
+    # pip separates with blanks, uv with commas.
+    return re.findall(r"[^\s,]+", os.environ.get(variable, ""))
+
+
+def find_uv() -> list[str]:
+    """The command that starts uv: on PATH, in this environment, or in the one that `./run` made.
+
+    Raises:
+        EnvironmentMissingError: if there is none.
+    """
+    beside = Path(sys.executable).with_name("uv")
+    bootstrapped = Path(sys.prefix).parent / ".uv-venv" / "bin" / "uv"
+    for found in (shutil.which("uv"), beside, bootstrapped):
+        if found and Path(found).exists():
+            return [str(found)]
+    msg = f"uv is missing: it is neither on PATH nor in {sys.prefix}. Run `{sys.executable} -m pip install uv`."
+    raise EnvironmentMissingError(msg)
+
+
+def uv(arguments: Sequence[str], *, purpose: str) -> None:
+    """Run uv; what it says goes to stderr (the real one: a notebook's replacement has no file number).
+
+    Raises:
+        EnvironmentMissingError: if it fails; the message names the purpose, such as "install triton-cpu.txt".
+    """
+    # Without UV_FIND_LINKS: `uv_sources` has decided which of its folders count.
+    environment = os.environ | {"UV_FIND_LINKS": ""}
+    code = subprocess.run([*find_uv(), *arguments], stdout=2, env=environment, check=False).returncode
+    if code:
+        msg = f"uv could not {purpose}: it exited with {code}, its reason is above. Repair that, then run it again."
+        raise EnvironmentMissingError(msg)

@@ -1,0 +1,47 @@
+"""Functions that travel to another interpreter: by value, whatever module they stand in. Driver; no Spark."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import cloudpickle
+
+from server_utils.errors import ConfigurationError
+
+
+def by_value(function_and_arguments: tuple[Any, dict[str, Any]], *, what: str) -> bytes:
+    """Pickle a function, its globals and the modules of its package that it uses.
+
+    what: the argument's name in the error. Raises ConfigurationError when something in it cannot be pickled.
+    """
+    function, _ = function_and_arguments
+    try:
+        with _package_by_value(function):
+            return bytes(cloudpickle.dumps(function_and_arguments))
+    except (TypeError, AttributeError, pickle.PicklingError, RuntimeError, ValueError) as error:
+        raise ConfigurationError(
+            f"{what} cannot be sent to the servers, because it holds something that cannot be pickled: {error}. "
+            "Make such things (models, locks, sessions, open files) inside the function."
+        ) from error
+
+
+@contextmanager
+def _package_by_value(function: Any) -> Iterator[None]:
+    """The sealed environment does not hold the user's modules: pickle them by value for this once."""
+    module = sys.modules.get((getattr(function, "__module__", None) or "__main__").partition(".")[0])
+    if (
+        module is None
+        or module.__name__ == "__main__"
+        or module.__name__ in cloudpickle.list_registry_pickle_by_value()
+    ):
+        yield
+        return
+    cloudpickle.register_pickle_by_value(module)
+    try:
+        yield
+    finally:
+        cloudpickle.unregister_pickle_by_value(module)

@@ -1,0 +1,212 @@
+"""The one primitive: ensure that a launch runs for an owner on this host, however many ask at once. No Spark.
+
+Used twice: eagerly by `start_servers()`, and lazily by any task that lands on an executor without a server.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from server_utils import logs, records
+from server_utils.attempt import MARK, free_shared_memory
+from server_utils.errors import ServerStartError, ServerStopError, ServerUnavailableError
+from server_utils.process import Launch, ProcessId, Server, State, end, marked, wait_until
+
+_LADDER_S = 9.0  # a supervisor's own ladder takes five seconds after the grace, a health check four; then we insist
+_LOCK_S = 60.0
+
+
+def ensure(
+    launch: Launch,
+    owner: ProcessId,
+    *,
+    timeout_s: float,
+    replace: bool = False,
+    environ: Mapping[str, str] | None = None,
+) -> Server:
+    """A ready server of this launch for this owner: the one that runs, else a new one. Single flight per owner.
+
+    Args:
+        launch: what to run.
+        owner: the process the server must not outlive, such as the executor's JVM.
+        timeout_s: seconds to wait until it is ready, start included.
+        replace: whether a running server of the same name but another launch is stopped first.
+        environ: variables for the server on top of this process's, such as CUDA_VISIBLE_DEVICES.
+
+    Raises:
+        ServerStartError: it failed; the message ends with the last lines of its log.
+        ServerUnavailableError: it was stopped, belongs to another launch, or is not ready in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    folder = begin(launch, owner, timeout_s=timeout_s, replace=replace, environ=environ)
+    while not (server := look(folder, launch)):
+        if time.monotonic() > deadline:
+            raise ServerUnavailableError(late(folder, launch, timeout_s))
+        time.sleep(0.03)
+    return server
+
+
+def begin(
+    launch: Launch,
+    owner: ProcessId,
+    *,
+    timeout_s: float,
+    replace: bool = False,
+    environ: Mapping[str, str] | None = None,
+) -> Path:
+    """The first half of `ensure`: see to it that a supervisor is at work, without waiting for the server."""
+    folder = records.folder(launch.application, launch.name, owner)
+    try:
+        with FileLock(folder / "lock", timeout=timeout_s, mode=0o600):
+            if _needs_start(folder, launch, replace=replace):
+                _start_supervisor(folder, launch, owner, environ or {})
+    except Timeout as error:
+        raise ServerUnavailableError(late(folder, launch, timeout_s)) from error
+    return folder
+
+
+def look(folder: Path, launch: Launch) -> Server | None:
+    """The server if it is ready, None while it starts. Raises as `ensure` does when it never will be."""
+    server = records.read(folder)
+    if server is None or server.launch_id != launch.id:
+        raise ServerUnavailableError(f"server {launch.name!r} on {socket.gethostname()} was replaced by another launch")
+    if server.state is State.READY:
+        return server
+    _refuse_final(server)
+    if not server.supervisor.alive() and server == records.read(folder):  # else it left word between our two looks
+        quoted = logs.tail(folder / "supervisor.log") or "(its log is empty)"
+        raise ServerStartError(f"{_who(server)}: its supervisor died while it was {server.state.value}:\n{quoted}")
+    return None
+
+
+def stop(folder: Path) -> None:
+    """Stop the server of a folder and whatever is left of its processes. Stopping twice is fine.
+
+    Raises ServerStopError when processes outlive SIGKILL.
+    """
+    _end(folder, signal.SIGTERM)
+
+
+def kill(folder: Path) -> None:
+    """As `stop`, but without a moment of grace."""
+    _end(folder, signal.SIGKILL)
+
+
+def running(server: Server) -> bool:
+    """Whether a supervisor still works on the server."""
+    return not server.state.final and server.supervisor.alive()
+
+
+def _needs_start(folder: Path, launch: Launch, *, replace: bool) -> bool:
+    server = records.read(folder)
+    if server is None:
+        return True
+    if server.launch_id == launch.id:
+        alive = server.supervisor.alive()
+        _refuse_final(records.read(folder) or server)  # read after the look: a supervisor that ends leaves word first
+        return not alive
+    if running(server) and not replace:
+        raise ServerUnavailableError(
+            f"{_who(server)} runs for another manager of the same name; stop that one, or choose another name"
+        )
+    return True
+
+
+def _start_supervisor(folder: Path, launch: Launch, owner: ProcessId, environ: Mapping[str, str]) -> None:
+    """Start the supervisor; what an earlier one left behind is ended first."""
+    before = records.read(folder)
+    if before:
+        _halt(folder, before, signal.SIGTERM)
+    records.write_launch(folder, launch)
+    wait_end, go_end = os.pipe()  # it reads to the end of its input before it looks for its record
+    with (folder / "supervisor.log").open("ab") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "server_utils.supervisor", str(folder)],
+            env=dict(os.environ) | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))} | dict(environ),
+            stdin=wait_end,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        records.write(folder, _first_record(folder, launch, owner, ProcessId.of(child.pid), before))
+    finally:
+        os.close(wait_end)
+        os.close(go_end)
+    threading.Thread(target=child.wait, daemon=True).start()  # reaps it, should it end before this process
+
+
+def _first_record(
+    folder: Path, launch: Launch, owner: ProcessId, supervisor: ProcessId, before: Server | None
+) -> Server:
+    """Ports are kept where possible, so that URLs stay true; a start after a killed supervisor is a restart."""
+    again = before is not None and before.launch_id == launch.id
+    return Server(
+        launch_id=launch.id,
+        name=launch.name,
+        host=socket.gethostname(),
+        owner=owner,
+        supervisor=supervisor,
+        log=str(folder / "server.log"),
+        ports=before.ports if before else {},
+        restarts=before.restarts + 1 if before and again else 0,
+        reason="its supervisor was killed" if again else "",
+    )
+
+
+def _end(folder: Path, number: int) -> None:
+    """Halt, and leave a record that says so; not while `begin` is half-way through starting another supervisor."""
+    with FileLock(folder / "lock", timeout=_LOCK_S, mode=0o600):
+        server = records.read(folder)
+        if server is None:
+            return
+        _halt(folder, server, number)
+        last = records.read(folder) or server
+        if not last.state.final:
+            records.write(folder, dataclasses.replace(last, state=State.STOPPED, process=None))
+
+
+def _halt(folder: Path, server: Server, number: int) -> None:
+    """End the supervisor, which ends its server, and then any process of the server that it has lost."""
+    server.supervisor.signal(number)
+    wait_until(lambda: not server.supervisor.alive(), records.read_launch(folder).stop_grace_s + _LADDER_S)
+    server.supervisor.signal(signal.SIGKILL)
+    left = end(lambda: marked(MARK, str(folder)), leader=None, grace_s=0)
+    if server.process:
+        free_shared_memory(server.process)
+    if left:
+        pids = ", ".join(str(process.pid) for process in left)
+        raise ServerStopError(f"{_who(server)}: processes {pids} survive SIGKILL; the node needs a look or a reboot")
+
+
+def _refuse_final(server: Server) -> None:
+    if server.state is State.FAILED:
+        tail = f"\n{server.log_tail}" if server.log_tail else ""
+        raise ServerStartError(f"{_who(server)} {server.reason}{tail}")
+    if server.state is State.STOPPED:
+        raise ServerUnavailableError(
+            f"{_who(server)} was stopped; run actions before stop_servers(), inside the with block, or start it again"
+        )
+
+
+def _who(server: Server) -> str:
+    return f"server {server.name!r} on {server.host} (executor {server.owner.pid})"
+
+
+def late(folder: Path, launch: Launch, timeout_s: float) -> str:
+    """The message for a server that is not ready in time: its state and the end of its log."""
+    server = records.read(folder)
+    state = server.state.value if server else "not started"
+    tail = logs.tail(folder / "server.log") or "(its log is empty)"
+    return f"server {launch.name!r} on {socket.gethostname()} is {state} after {timeout_s:.0f} s; its log ends:\n{tail}"

@@ -1,0 +1,186 @@
+"""The differences between Sparks (3.5 and 4, classic and Connect), in one place. Driver only."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from server_utils.errors import ConfigurationError, PlacementError
+
+logger = logging.getLogger(__name__)
+
+_SETTLE_S = 30.0  # how long to wait for executors that have not registered yet
+_GPU = "spark.executor.resource.gpu.amount"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to reach every executor.
+
+    barrier: whether the tasks run together, one on each executor. profile: their resources, None for the default.
+    why: one sentence for the log.
+    """
+
+    master: str
+    tasks: int
+    barrier: bool
+    profile: Any
+    why: str
+
+
+def active() -> Any:
+    """The active session, None where there is none."""
+    from pyspark.sql import SparkSession
+
+    return SparkSession.getActiveSession()
+
+
+def session(spark: Any = None) -> Any:
+    """The given session, else the active one. Raises ConfigurationError when there is none."""
+    found = spark if spark is not None else active()
+    if found is None or is_stopped(found):
+        raise ConfigurationError("there is no active Spark session; make one first, or pass spark=...")
+    return found
+
+
+def is_stopped(spark: Any) -> bool:
+    """Whether a session was stopped: nothing can be asked of it any more."""
+    if is_connect(spark):
+        return bool(spark.is_stopped)
+    return spark.sparkContext._jsc is None  # noqa: SLF001 - no public way in Python
+
+
+def is_connect(spark: Any) -> bool:
+    """Whether the session is a Spark Connect client, which has no SparkContext."""
+    return type(spark).__module__.startswith("pyspark.sql.connect")
+
+
+def conf(spark: Any, key: str) -> str | None:
+    """A setting of the application; None where it is not set."""
+    value = spark.conf.get(key, None) if is_connect(spark) else spark.sparkContext.getConf().get(key)
+    return None if value is None else str(value)
+
+
+def application(spark: Any) -> str:
+    """The application's id."""
+    return str(conf(spark, "spark.app.id") or spark.sparkContext.applicationId)
+
+
+def on_this_host(spark: Any) -> bool:
+    """Whether all executors run on the driver's host: its disk then tells everything."""
+    return (conf(spark, "spark.master") or "").startswith("local")
+
+
+def plan(spark: Any, *, deadline: float) -> Plan:
+    """How to reach every executor of a session, once they have registered."""
+    master = conf(spark, "spark.master") or ""
+    if re.match(r"local(\[|$)", master):
+        return Plan(master, 1, barrier=False, profile=None, why="in local mode the driver is the only executor")
+    executors, slots = _settled(spark, master, deadline)
+    if (conf(spark, "spark.dynamicAllocation.enabled") or "").lower() == "true":
+        why = "no barrier under dynamic allocation; executors that come later start their server at their first task"
+        return Plan(master, slots, barrier=False, profile=None, why=why)
+    cores = max(slots * int(conf(spark, "spark.task.cpus") or 1) // executors, 1)
+    return Plan(master, executors, barrier=True, profile=_one_per_executor(spark, cores), why="one barrier task each")
+
+
+def _one_per_executor(spark: Any, cores: int) -> Any:
+    """More than half of an executor's cores: two such tasks never share one.
+
+    A GPU amount alone cannot do that (SPARK-45527).
+    """
+    from pyspark.resource import ResourceProfileBuilder, TaskResourceRequests
+
+    requests = TaskResourceRequests().cpus(cores // 2 + 1)
+    gpus = float(conf(spark, _GPU) or 0)
+    return ResourceProfileBuilder().require(requests.resource("gpu", gpus) if gpus else requests).build
+
+
+def _settled(spark: Any, master: str, deadline: float) -> tuple[int, int]:
+    """Executors and task slots, once as many executors are there as were asked for, or no more seem to come."""
+    asked = re.match(r"local-cluster\[\s*(\d+)", master)
+    wanted = int(asked[1] if asked else conf(spark, "spark.executor.instances") or 1)
+    patience = min(deadline, time.monotonic() + _SETTLE_S)
+    count = _count_by_job if is_connect(spark) else _count
+    while (found := count(spark))[0] < wanted and time.monotonic() < patience:
+        time.sleep(0.2)
+    if not found[0]:
+        raise PlacementError("the application has no executors yet; start it with some, or wait until they are there")
+    if found[0] < wanted:
+        logger.warning(
+            "%d of %d executors are there; later ones start their server at their first task", found[0], wanted
+        )
+    return found
+
+
+def _count(spark: Any) -> tuple[int, int]:
+    """Executors and slots by the scheduler. The status tracker counts the driver as one."""
+    scala = spark.sparkContext._jsc.sc()  # noqa: SLF001 - no public way in Python
+    default = scala.resourceProfileManager().resourceProfileFromId(0)
+    executors = len(list(scala.statusTracker().getExecutorInfos())) - 1
+    slots = int(scala.maxNumConcurrentTasks(default))
+    return (executors, slots) if slots else (0, 0)
+
+
+def _count_by_job(spark: Any) -> tuple[int, int]:
+    """Executors and slots over Connect, which has no scheduler to ask: a job with a task per default slot tells."""
+    from pyspark.sql.functions import spark_partition_id
+
+    slots = spark.range(1_000).select(spark_partition_id().alias("p")).distinct().count()
+    rows = _map(spark, _who, Plan("", slots, barrier=False, profile=None, why=""))
+    return len(set(rows)), slots
+
+
+def _who() -> bytes:
+    from server_utils.process import ancestor
+
+    return pickle.dumps(ancestor("java"))
+
+
+def run(spark: Any, outcome: Callable[[], bytes], plan: Plan) -> list[Any]:
+    """Run a function in every task of a plan. Returns what it pickled, one object per task."""
+    return _map(spark, outcome, plan)
+
+
+def _map(spark: Any, outcome: Callable[[], bytes], plan: Plan) -> list[Any]:
+    """DataFrames where they can do it (Spark 4, and the only way over Connect), RDDs on 3.5."""
+    if is_connect(spark) or int(spark.version.split(".")[0]) >= 4:  # noqa: PLR2004
+        source = spark.range(0, plan.tasks, 1, plan.tasks)
+        batches = _as_batches(outcome)
+        frame = source.mapInArrow(batches, "outcome binary", barrier=plan.barrier, profile=plan.profile)
+        return [pickle.loads(row.outcome) for row in frame.collect()]  # noqa: S301 - our own tasks wrote it
+    rdd = spark.sparkContext.parallelize(range(plan.tasks), plan.tasks)
+    rdd = rdd.withResources(plan.profile) if plan.profile else rdd
+    partitions = rdd.barrier() if plan.barrier else rdd
+    return [pickle.loads(row) for row in partitions.mapPartitions(lambda _: [outcome()]).collect()]  # noqa: S301
+
+
+def _as_batches(outcome: Callable[[], bytes]) -> Callable[[Iterator[Any]], Iterator[Any]]:
+    def batches(rows: Iterator[Any]) -> Iterator[Any]:
+        import pyarrow as pa
+
+        for _ in rows:
+            pass
+        yield pa.RecordBatch.from_pydict({"outcome": pa.array([outcome()], pa.binary())})
+
+    return batches
+
+
+def add_tag(spark: Any, tag: str) -> None:
+    """Tag the jobs that this thread starts from now on."""
+    spark.addTag(tag) if is_connect(spark) else spark.sparkContext.addJobTag(tag)
+
+
+def remove_tag(spark: Any, tag: str) -> None:
+    """Tag them no longer."""
+    spark.removeTag(tag) if is_connect(spark) else spark.sparkContext.removeJobTag(tag)
+
+
+def cancel(spark: Any, tag: str) -> None:
+    """Cancel the jobs with a tag."""
+    spark.interruptTag(tag) if is_connect(spark) else spark.sparkContext.cancelJobsWithTag(tag)

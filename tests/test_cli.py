@@ -1,0 +1,136 @@
+"""The console command: what it prints where, how it ends, and that it is quick to say what it can do."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from server_utils.catalogue import nodes
+from server_utils.cli import app
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEAVY = ("pyspark", "pandas", "numpy", "pyarrow", "server_utils.doctor", "server_utils.catalogue")
+RUN_APP = "from server_utils.cli import app; app(prog_name='spark-sidecar')"
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
+
+
+def in_a_process(*arguments: str, code: str = RUN_APP) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with nothing in it, and no debugging asked for."""
+    monkeypatch.setenv("SPARK_SIDECAR_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SPARK_SIDECAR_STATE", str(tmp_path / "state"))
+    monkeypatch.delenv("SPARK_SIDECAR_DEBUG", raising=False)
+    return tmp_path / "home"
+
+
+def test_help_names_every_command() -> None:
+    said = run("--help")
+    assert said.exit_code == 0
+    assert all(command in said.stdout for command in ("shapes", "doctor", "demo", "env", "assets"))
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = f"import sys, server_utils.cli; print([name for name in {HEAVY!r} if name in sys.modules])"
+    assert in_a_process(code=code).stdout == "[]\n"
+
+
+def test_without_typer_the_command_says_what_to_install() -> None:
+    code = f"import sys; sys.modules['typer'] = None; {RUN_APP}"
+    done = in_a_process(code=code)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the command needs typer")
+    assert "pip install 'spark-sidecar[cli]'" in done.stderr
+
+
+def test_shapes_lists_every_node_of_every_platform() -> None:
+    said = run("shapes").stdout
+    assert all(each.node_type in said and each.platform in said for each in nodes())
+
+
+def test_shapes_of_one_platform_leaves_the_others_out() -> None:
+    said = run("shapes", "--platform", "databricks-aws").stdout
+    assert "g5.4xlarge" in said
+    assert "g2-standard-12" not in said
+
+
+def test_shapes_as_json_is_the_catalogue_and_nothing_else() -> None:
+    said = json.loads(run("shapes", "--platform", "dataproc", "--json").stdout)
+    assert [(each["shape"], each["node_type"]) for each in said] == [
+        (each.shape, each.node_type) for each in nodes("dataproc")
+    ]
+
+
+def test_an_unknown_platform_is_one_line_on_stderr_and_status_2() -> None:
+    done = in_a_process("shapes", "--platform", "gcp", "--json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: no platform is called 'gcp'. Did you mean databricks-gcp?")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("through", ["flag", "variable"])
+def test_debug_shows_the_stack_trace(through: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if through == "variable":
+        monkeypatch.setenv("SPARK_SIDECAR_DEBUG", "1")
+    flags = ["--debug"] if through == "flag" else []
+    done = in_a_process(*flags, "shapes", "--platform", "gcp")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+def test_doctor_ends_with_1_where_there_is_an_error_and_names_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAVA_HOME", "/no/such/jdk")
+    said = run("doctor")
+    assert said.exit_code == 1
+    assert "Debian/Ubuntu: apt-get install openjdk-17-jre-headless; Fedora" in said.stdout
+
+
+def test_doctor_as_json_has_the_status_of_its_findings() -> None:
+    said = run("doctor", "--json")
+    findings = json.loads(said.stdout)
+    assert {frozenset(each) for each in findings} == {frozenset({"name", "level", "found", "fix"})}
+    assert said.exit_code == int(any(each["level"] == "error" for each in findings))
+
+
+def test_env_list_names_what_is_built_and_leaves_half_builds_out(own_home: Path) -> None:
+    assert run("env", "list").stdout == ""
+    for name in ("triton", ".triton.building"):
+        (own_home / "envs" / name / "bin").mkdir(parents=True)
+        (own_home / "envs" / name / "bin" / "python").touch()
+    assert run("env", "list").stdout == f"{own_home / 'envs' / 'triton'}\n"
+
+
+def test_env_build_of_an_unknown_name_is_status_2_and_lists_the_names() -> None:
+    done = in_a_process("env", "build", "tritn")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "triton" in done.stderr
+
+
+def test_env_build_with_an_interpreter_that_does_not_run_is_status_1() -> None:
+    done = in_a_process("env", "build", "triton", "--python", "/bin/false")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_env_build_with_an_interpreter_that_is_not_there_is_status_2() -> None:
+    assert run("env", "build", "triton", "--python", "/no/such/python").exit_code == 2
+
+
+@pytest.mark.parametrize("rows", ["0", "-1", "many"])
+def test_demo_refuses_a_number_of_rows_that_makes_no_sense(rows: str) -> None:
+    assert run("demo", "--rows", rows).exit_code == 2

@@ -1,0 +1,80 @@
+"""The public names: exactly these, each there, and none of them heavy before it is used."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fakes import run_python
+
+import server_utils
+
+HEAVY = ("numpy", "pandas", "pyarrow", "pyspark", "tritonclient")
+# What runs beside every server, and what every task imports before it knows whether there is one.
+LIGHT = ["server_utils", "server_utils.supervisor", "server_utils.sidecar", "server_utils.errors"]
+
+
+def declared():
+    """The names that type checkers see: those imported under TYPE_CHECKING."""
+    tree = ast.parse(Path(server_utils.__file__).read_text())
+    guarded = next(node for node in tree.body if isinstance(node, ast.If))
+    return [name.name for node in guarded.body if isinstance(node, ast.ImportFrom) for name in node.names]
+
+
+@pytest.mark.parametrize("name", server_utils.__all__)
+def test_a_public_name_is_there(name):
+    assert getattr(server_utils, name).__name__ == name
+
+
+def test_type_checkers_see_what_is_exported():
+    assert sorted(declared()) == sorted(server_utils.__all__)
+
+
+def test_the_list_of_public_names_is_sorted_and_has_no_name_twice():
+    assert server_utils.__all__ == sorted(set(server_utils.__all__))
+
+
+def test_every_error_is_public():
+    from server_utils import errors
+
+    defined = {name for name, value in vars(errors).items() if isinstance(value, type)}
+    assert defined <= set(server_utils.__all__)
+
+
+def test_a_star_import_brings_exactly_the_public_names():
+    brought = {}
+    exec("from server_utils import *", brought)  # noqa: S102 - a star import must stand at the top of a module
+    assert set(brought) - {"__builtins__"} == set(server_utils.__all__)
+
+
+def test_a_name_that_is_not_public_is_refused_with_those_that_are():
+    with pytest.raises(AttributeError, match="no attribute 'TritonManager'; it exports .*TritonServerManager"):
+        server_utils.TritonManager  # noqa: B018 - the access is the test
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_nothing_heavy_comes_with(module):
+    code = f"import {module}, sys; print(*[name for name in {HEAVY} if name in sys.modules])"
+    answer = run_python(code, stdout=subprocess.PIPE)
+    assert answer.communicate()[0].split() == []
+    assert answer.returncode == 0
+
+
+def test_the_program_of_triton_imports_nothing_of_ours():
+    """The sealed environment does not hold the package."""
+    folder = Path(server_utils.__file__).parent
+    for program in (folder / "backends" / "triton_program.py", folder / "libpython.py"):
+        imported = {name.split(".")[0] for name in imports(program)}
+        assert "server_utils" not in imported
+        assert imported <= set(sys.stdlib_module_names) | {"cloudpickle", "pytriton"}
+
+
+def imports(file):
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        if isinstance(node, ast.ImportFrom):
+            yield node.module

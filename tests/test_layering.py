@@ -1,0 +1,90 @@
+"""Imports run one way (DESIGN 3), those inside functions and for type checkers included."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "server_utils"
+
+# A module imports from the rows above its own only. A new module is put into the highest row that its imports allow.
+LAYERS = [
+    "errors",
+    "catalogue java libpython logs platform ports process requirements shipping tensors",
+    "assets base_python clients events records sparks",
+    "environments placement",
+    "attempt",
+    "sidecar supervisor",
+    "tasks udf",
+    "manager",
+    "backends.triton backends.triton_program",
+    "demo doctor",
+    "cli",
+]
+RANK = {module: rank for rank, row in enumerate(LAYERS) for module in row.split()}
+
+# Only these may speak to Spark. The others run on a bare GPU machine, and beside servers that a driver never sees.
+SPARK = {"backends.triton", "demo", "doctor", "manager", "placement", "sparks", "udf"}
+
+
+def name_of(file):
+    parts = file.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+# The package's own __init__ is the public index: it names modules of every row, and loads none of them early.
+MODULES = {name_of(file): file for file in sorted(PACKAGE.rglob("*.py")) if file != PACKAGE / "__init__.py"}
+PACKAGES = {name for name, file in MODULES.items() if file.name == "__init__.py"}
+
+
+def imported(file):
+    """Full names of all that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file} imports relatively"
+            for name in node.names:
+                whole = f"{node.module}.{name.name}"
+                yield whole if whole.removeprefix("server_utils.") in MODULES else node.module
+
+
+def of_ours(file):
+    return {name.removeprefix("server_utils.") for name in imported(file) if name.startswith("server_utils.")}
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - PACKAGES))
+def test_a_module_imports_from_the_rows_above_it_only(module):
+    assert module in RANK, f"put {module} into LAYERS"
+    wrong = sorted(name for name in of_ours(MODULES[module]) if RANK[name] >= RANK[module])
+    assert not wrong, f"{module} imports {', '.join(wrong)}, which stand beside or below it"
+
+
+@pytest.mark.parametrize("module", sorted(PACKAGES))
+def test_the_init_of_a_package_imports_nothing(module):
+    assert of_ours(MODULES[module]) == set()
+
+
+def test_no_module_stands_in_two_rows():
+    assert len(RANK) == sum(len(row.split()) for row in LAYERS)
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - SPARK))
+def test_a_module_below_spark_imports_no_spark(module):
+    assert not [name for name in imported(MODULES[module]) if name.split(".")[0] == "pyspark"]
+
+
+def test_the_kit_does_not_import_the_cloud_package():
+    for file in MODULES.values():
+        assert not [name for name in imported(file) if name.split(".")[0] == "csp"]
+
+
+def test_only_platform_reads_the_variables_of_platforms():
+    for module, file in MODULES.items():
+        if module != "platform":
+            text = file.read_text()
+            assert "DATABRICKS_RUNTIME_VERSION" not in text, module
+            assert "DATAPROC_VERSION" not in text, module

@@ -1,0 +1,154 @@
+"""What is shipped: lock files, the wheel, and the scripts of the bootstrap."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+REQUIREMENTS = ROOT / "server_utils" / "data" / "requirements"
+LOCKS = sorted(REQUIREMENTS.glob("*.txt"))
+SCRIPTS = [ROOT / "run", ROOT / ".ci" / "run", *sorted((ROOT / "scripts").glob("*.sh"))]
+# Parts of other files, never resolved on their own.
+PARTS = {"common", "triton"}
+REQUIREMENT = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[[\w,]+\])?\s*(?:==([\w.+]+))?", re.MULTILINE)
+
+locks = pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pinned(lock: Path) -> dict[str, set[str]]:
+    """Name -> its versions: more than one where they differ by Python version."""
+    found: dict[str, set[str]] = {}
+    for name, version in REQUIREMENT.findall(lock.read_text()):
+        found.setdefault(normal(name), set()).add(version)
+    return found
+
+
+def wanted(path: Path) -> dict[str, str]:
+    """Name -> exact version, or "" where the .in file leaves it open; with all that it includes."""
+    text = path.read_text()
+    found = {normal(name): version for name, version in REQUIREMENT.findall(text)}
+    for included in re.findall(r"^-r (\S+)", text, re.MULTILINE):
+        found |= wanted(path.parent / included)
+    return found
+
+
+def test_every_in_file_has_its_lock_file():
+    assert {path.stem for path in REQUIREMENTS.glob("*.in")} - PARTS == {path.stem for path in LOCKS}
+
+
+@locks
+def test_a_lock_file_has_a_hash_for_every_requirement(lock):
+    joined = lock.read_text().replace("\\\n", " ")
+    lines = [line for line in joined.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    assert lines
+    assert [line for line in lines if not re.search(r"==\S+.* --hash=sha256:[0-9a-f]{64}", line)] == []
+
+
+@locks
+def test_a_lock_file_names_no_address_and_no_path_of_a_machine(lock):
+    forbidden = re.compile(r"://|(^|\s)(--(find-links|index|extra|trusted)\S*|/\S+)", re.MULTILINE)
+    assert [match[0] for match in forbidden.finditer(lock.read_text())] == []
+
+
+@locks
+def test_a_lock_file_is_in_step_with_its_in_file(lock):
+    locked = pinned(lock)
+    for name, version in wanted(lock.with_suffix(".in")).items():
+        assert name in locked, f"{name} is in {lock.stem}.in only: run `./run lock`"
+        assert not version or locked[name] == {version}, f"{name} differs: run `./run lock`"
+
+
+@pytest.mark.parametrize("name", ["dev", "spark35"])
+def test_the_environments_of_spark_hold_what_the_project_depends_on(name):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = {normal(REQUIREMENT.findall(line)[0][0]) for line in project["dependencies"]}
+    assert needed <= set(pinned(REQUIREMENTS / f"{name}.txt"))
+
+
+def test_both_ends_of_a_pickle_have_the_same_cloudpickle():
+    ends = [pinned(REQUIREMENTS / f"{name}.txt") for name in ("dev", "spark35", "triton-cpu", "triton-cuda")]
+    assert len({frozenset(end["cloudpickle"]) for end in ends}) == 1
+
+
+def test_torch_is_the_same_release_with_and_without_a_gpu():
+    cpu, cuda = (pinned(REQUIREMENTS / f"triton-{kind}.txt")["torch"] for kind in ("cpu", "cuda"))
+    assert {version.removesuffix("+cpu") for version in cpu} == cuda
+
+
+def test_the_wheel_builds_and_carries_code_and_facts(tmp_path):
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    with zipfile.ZipFile(next(tmp_path.glob("spark_sidecar-*.whl"))) as wheel:
+        names = set(wheel.namelist())
+        metadata = next(wheel.read(name).decode() for name in names if name.endswith("METADATA"))
+    facts = {path.relative_to(ROOT).as_posix() for path in (ROOT / "server_utils").rglob("data/**/*") if path.is_file()}
+    assert facts | {"server_utils/libpython.py"} <= names
+    assert {name.split("/")[0].split("-")[0] for name in names} <= {"server_utils", "csp", "spark_sidecar"}
+    assert "License-Expression: Apache-2.0" in metadata
+
+
+def test_the_core_does_not_depend_on_pyspark():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert not any("pyspark" in line for line in project["dependencies"])
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_script_is_valid_bash_of_less_than_60_lines(script):
+    subprocess.run(["bash", "-n", script], check=True)
+    assert len(script.read_text().splitlines()) < 60
+
+
+def test_run_without_a_command_says_how_it_is_used():
+    said = subprocess.run([ROOT / "run"], capture_output=True, text=True, check=False)
+    assert said.returncode == 2
+    assert "usage: ./run COMMAND" in said.stderr
+
+
+def test_run_stops_at_the_first_step_that_fails(tmp_path):
+    broken = tmp_path / "uv"
+    broken.write_text("#!/bin/sh\necho 'no network' >&2\nexit 7\n")
+    broken.chmod(0o755)
+    for name in ("run", "scripts", "pyproject.toml", "server_utils"):
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tmp_path / name)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    said = subprocess.run([tmp_path / "run", "check"], env=environment, capture_output=True, text=True, check=False)
+    assert said.returncode == 7
+    assert said.stderr.splitlines()[-1] == "no network"
+
+
+def ensure_java(says: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """The bootstrap's check of Java, with a JAVA_HOME whose `java` says this."""
+    (folder / "bin").mkdir()
+    java = folder / "bin" / "java"
+    java.write_text(f"#!/bin/sh\necho '{says}' >&2\n")
+    java.chmod(0o755)
+    code = "set -euo pipefail; source scripts/python.sh; source scripts/java.sh; ensure_java"
+    environment = os.environ | {"JAVA_HOME": str(folder)}
+    return subprocess.run(["bash", "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("says", ['openjdk version "17.0.15" 2025-04-15', 'openjdk version "21" 2023-09-19'])
+def test_a_java_that_spark_can_use_is_accepted(says, tmp_path):
+    assert ensure_java(says, tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize(("says", "now"), [('java version "1.8.0_391"', "is Java 1"), ("broken", "there is none")])
+def test_a_java_that_spark_cannot_use_is_refused_in_one_line_with_what_to_install(says, now, tmp_path):
+    said = ensure_java(says, tmp_path)
+    assert said.returncode == 1
+    assert now in said.stderr
+    assert all(f" {tool} install" in said.stderr for tool in ("apt-get", "dnf", "brew"))
+    assert len(said.stderr.splitlines()) == 1

@@ -1,0 +1,91 @@
+"""Ports: never the same one twice, also not between processes."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+
+import pytest
+from fakes import run_python
+
+from server_utils.ports import Lease
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "ports"
+
+
+@pytest.fixture
+def listener():
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        yield found
+
+
+def test_each_name_gets_a_port_of_its_own_in_the_order_of_the_names(folder):
+    lease = Lease(folder, ["http", "grpc", "metrics"])
+    assert list(lease.ports) == ["http", "grpc", "metrics"]
+    assert len(set(lease.ports.values())) == 3
+    assert lease.all_free()
+    lease.release()
+
+
+def test_two_leases_share_no_port(folder):
+    leases = [Lease(folder, ["a", "b", "c"]) for _ in range(50)]
+    ports = [port for lease in leases for port in lease.ports.values()]
+    assert len(set(ports)) == 150
+    for lease in leases:
+        lease.release()
+
+
+def test_a_port_that_another_process_leased_is_not_taken(folder):
+    code = "import sys; from pathlib import Path; from server_utils.ports import Lease; lease = Lease(Path(sys.argv[1]), ['a'])"
+    other = run_python(
+        f"{code}; print(lease.ports['a'], flush=True); sys.stdin.read()",
+        str(folder),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    port = int(other.stdout.readline())
+    mine = Lease(folder, ["a"], preferred={"a": port})
+    assert mine.ports["a"] != port
+    other.communicate()  # it ends, and with it its lease
+    again = Lease(folder, ["a"], preferred={"a": port})
+    assert again.ports["a"] == port
+    again.release()
+    mine.release()
+
+
+def test_a_released_port_is_taken_again_where_it_is_preferred(folder):
+    first = Lease(folder, ["a", "b"])
+    first.release()
+    second = Lease(folder, ["a", "b"], preferred=first.ports)
+    assert second.ports == first.ports
+    second.release()
+
+
+def test_a_preferred_port_that_a_stranger_listens_on_is_left_alone(folder, listener):
+    taken = listener.getsockname()[1]
+    lease = Lease(folder, ["a"], preferred={"a": taken})
+    assert lease.ports["a"] != taken
+    lease.release()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])  # noqa: S104 - a stranger may do so
+def test_a_stranger_on_a_leased_port_is_noticed(folder, address):
+    lease = Lease(folder, ["a"])
+    with socket.create_server((address, lease.ports["a"])):
+        assert not lease.all_free()
+    assert lease.all_free()
+    lease.release()
+
+
+def test_a_connection_that_lingers_does_not_make_a_port_taken(folder):
+    lease = Lease(folder, ["a"])
+    with socket.create_server(("127.0.0.1", lease.ports["a"])) as server:
+        client = socket.create_connection(server.getsockname())
+        accepted, _ = server.accept()
+        accepted.close()  # the side that closes first is in TIME_WAIT afterwards
+        client.close()
+    assert lease.all_free()
+    lease.release()
