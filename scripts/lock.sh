@@ -20,18 +20,21 @@ universal() {
 
 # One wheel of torch, by its hash; from a folder of wheels where one has it, else from PyTorch's own index.
 cpu() {
+  local name="$1"
+  shift
   local source=(--torch-backend cpu) folder
   while read -r folder; do
     if compgen -G "$folder/torch-*+cpu*.whl" >/dev/null; then source=(--find-links "$folder"); fi
   done < <(wheel_folders)
-  lock triton-cpu --python-version 3.11 --python-platform x86_64-manylinux_2_35 "${source[@]}"
+  lock "$name" "$@" --python-version 3.11 --python-platform x86_64-manylinux_2_35 "${source[@]}"
 }
 
 main() {
   local project=(../../../pyproject.toml --extra cli --extra plot)
   universal dev "${project[@]}"
   universal spark35 "${project[@]}"
-  cpu
+  cpu triton-cpu
+  cpu bench "${project[@]}"
   universal triton-cuda
   universal model --no-deps
   universal data --no-deps --no-binary vadersentiment

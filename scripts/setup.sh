@@ -35,6 +35,10 @@ setup_spark35() {
   alone make_venv .venv-spark35 spark35
 }
 
+setup_bench() {
+  alone make_venv .venv-bench bench
+}
+
 setup() {
   ensure_java
   setup_spark4

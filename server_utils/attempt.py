@@ -16,11 +16,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from server_utils import environments, logs, records
-from server_utils.process import Launch, ProcessId, descendants, end
+from server_utils import environments, keeper, logs, records
+from server_utils.process import Launch, ProcessId
+from server_utils.tree import descendants, end
 
 MARK = "SPARK_SIDECAR_SERVER"  # in the environment of every process of a server: how orphans are found
-_PROBE_TIMEOUT_S = 2.0
+_PROBE_TIMEOUT_S = 1.0
 _STALE_S = 3.0  # an announcement that was not touched for as long is no sign of life
 _ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
 _PR_SET_PDEATHSIG = 1
@@ -113,7 +114,8 @@ class Attempt:
         scratch = records.scratch(self._folder)
         scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         environ = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "PYSPARK_"))}
-        environ |= {MARK: str(self._folder), "TMPDIR": str(scratch), "PYTHONUNBUFFERED": "1"}
+        supervisor = keeper.identity(ProcessId.of(os.getpid()))
+        environ |= {MARK: str(self._folder), keeper.MARK: supervisor, "TMPDIR": str(scratch), "PYTHONUNBUFFERED": "1"}
         if libpython:
             known = environ.get("LD_LIBRARY_PATH")
             environ["LD_LIBRARY_PATH"] = f"{libpython.parent}{':' + known if known else ''}"

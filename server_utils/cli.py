@@ -85,9 +85,9 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Embed real text on a Spark cluster of two executors, with a real Triton server beside each."""
-    from server_utils import demo
+    from server_utils.demo.run import main
 
-    demo.main(rows=rows, output=output, as_json=as_json)
+    main(rows=rows, output=output, as_json=as_json)
 
 
 @env.command("build")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from server_utils.process import ProcessId, Server
 from server_utils.tensors import Array
 
 _PAUSE_S = 0.05
+_BACKEND_DIED = re.compile(r"Stub process '.*' is not healthy")  # Triton to every request from then on
 
 
 class TritonClient:
@@ -48,7 +50,7 @@ class TritonClient:
             try:
                 return self._ask(server, inputs)
             except InferenceServerException as error:
-                if not self._is_gone(server):
+                if not self._is_gone(server, error):
                     raise InferenceError(error.message()) from error
                 problem: Exception = error
             except (OSError, HTTPParseError) as error:
@@ -64,8 +66,10 @@ class TritonClient:
             f"({type(problem).__name__}: {problem}); see its log {server.log}, or allow more with timeout_s="
         )
 
-    def _is_gone(self, server: Server) -> bool:
+    def _is_gone(self, server: Server, error: InferenceServerException) -> bool:
         """Whether an error came from a server that was going down: then it says nothing about the request."""
+        if _BACKEND_DIED.match(error.message()):
+            return True
         return not (server.process and server.process.alive()) or self._locate().process != server.process
 
     def _ask(self, server: Server, inputs: Sequence[Array]) -> list[Array]:

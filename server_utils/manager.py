@@ -92,11 +92,12 @@ class ServerManager:
 
         Raises ServerStopError when a process survives SIGKILL.
         """
+        launch_id = self._launch_now.id if self._launch_now else None
         self._launch_now, self._servers = None, {}
         spark = self._spark if self._spark is not None else sparks.active()
         if spark is None or sparks.is_stopped(spark):
             return  # the executors are gone, and their servers with them
-        stop = functools.partial(tasks.stop_here, sparks.application(spark), self.model_name)
+        stop = functools.partial(tasks.stop_here, sparks.application(spark), self.model_name, launch_id)
         if sparks.on_this_host(spark):
             stop(None)
         else:
@@ -108,7 +109,7 @@ class ServerManager:
 
     def _start(self, *, key: object, files: Mapping[str, bytes], timeout_s: float, options: Mapping[str, Any]) -> None:
         """Start the servers, or ensure those that run. key: equal for two calls that mean the same servers."""
-        spark = sparks.session(self._spark)
+        spark = self._spark = sparks.session(self._spark)
         if self._launch_now and self._key != key:
             raise ConfigurationError(
                 f"the servers of {self.model_name!r} run with another function or other options; "
@@ -168,8 +169,8 @@ def _checked(options: Mapping[str, Any]) -> Mapping[str, Any]:
     for name, value in options.items():
         if name not in _OPTIONS:
             near = difflib.get_close_matches(name, _OPTIONS, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise ConfigurationError(f"start_servers() has no option {name!r}{hint} It takes {', '.join(_OPTIONS)}")
+            hint = f"; did you mean {near[0]}?" if near else ";"
+            raise ConfigurationError(f"start_servers() has no option {name!r}{hint} it takes {', '.join(_OPTIONS)}")
         if not isinstance(value, int | float) or value < 0:
             raise ConfigurationError(f"{name} must be a number, zero or more; it is {value!r}")
     return options

@@ -20,7 +20,8 @@ from typing import Any
 
 from server_utils import sparks
 from server_utils.errors import PlacementError, SidecarError
-from server_utils.process import ProcessId, ancestor
+from server_utils.process import ProcessId
+from server_utils.tree import ancestor
 
 logger = logging.getLogger(__name__)
 

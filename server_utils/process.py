@@ -1,6 +1,6 @@
-"""What to run and what runs: launches, servers, process identities and the ladder that ends a process tree.
+"""What to run and what runs: launches, servers, and identities of processes.
 
-Runs on executors and on a bare GPU machine; knows no Spark. Linux only: identities and trees come from /proc.
+Runs on executors and on a bare GPU machine; knows no Spark. Linux only: identities come from /proc.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 
 @dataclass(frozen=True)
@@ -63,60 +61,6 @@ def _stat(pid: int) -> list[str] | None:
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-
-
-def ancestor(name: str) -> ProcessId | None:
-    """The nearest ancestor of this process whose executable has the name, such as the executor's `java`."""
-    for process in psutil.Process().parents():
-        if process.name() == name:
-            return ProcessId.of(process.pid)
-    return None
-
-
-def descendants(pid: int) -> list[ProcessId]:
-    """All living processes below this one, nearest first."""
-    try:
-        children = psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-    return _living(child.pid for child in children)
-
-
-def marked(variable: str, value: str) -> list[ProcessId]:
-    """All living processes whose environment holds variable=value: finds orphans that no tree leads to any more."""
-    processes = psutil.process_iter(["environ"])
-    return _living(p.pid for p in processes if (p.info["environ"] or {}).get(variable) == value)
-
-
-def _living(pids: Any) -> list[ProcessId]:
-    found = []
-    for pid in pids:
-        try:
-            identity = ProcessId.of(pid)
-        except ProcessLookupError:
-            continue
-        if identity.alive():
-            found.append(identity)
-    return found
-
-
-def end(
-    tree: Callable[[], list[ProcessId]], *, leader: ProcessId | None, grace_s: float, insist_s: float = 5
-) -> list[ProcessId]:
-    """The ladder: ask the leader, wait, then kill whatever of the tree is left, until nothing is.
-
-    tree: lists the living processes afresh; asked again on each step, as processes may fork while they are killed.
-    Returns those that outlived even SIGKILL (uninterruptible sleep in a driver).
-    """
-    if leader and grace_s > 0:
-        leader.signal(signal.SIGTERM)
-        wait_until(lambda: not tree(), grace_s)
-    deadline = time.monotonic() + insist_s
-    while (left := tree()) and time.monotonic() < deadline:
-        for process in left:
-            process.signal(signal.SIGKILL)
-        wait_until(lambda: not tree(), 0.2)
-    return left
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, *, pause_s: float = 0.02) -> bool:

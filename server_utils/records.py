@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
@@ -49,6 +50,28 @@ def folders(application: str, name: str | None = None) -> list[Path]:
     """The folders of an application's servers on this host: those of one name, or all."""
     top = platform.state_root() / slug(application)
     return sorted(top.glob(f"{slug(name) if name is not None else '*'}/*-*"))
+
+
+def bury(application: str, name: str, launch_id: str) -> None:
+    """Say on this host that a launch was stopped: a task that comes late must not start it again."""
+    (platform.state_root() / slug(application) / slug(name)).mkdir(mode=0o700, parents=True, exist_ok=True)
+    _grave(application, name, launch_id).touch(mode=0o600)
+
+
+def buried(launch: Launch) -> bool:
+    """Whether the launch was stopped on this host."""
+    return _grave(launch.application, launch.name, launch.id).exists()
+
+
+def _grave(application: str, name: str, launch_id: str) -> Path:
+    return platform.state_root() / slug(application) / slug(name) / f"stopped.{launch_id}"
+
+
+def hold() -> int:
+    """Keep cleaners of /tmp away for as long as this process lives: systemd-tmpfiles passes over a locked folder."""
+    descriptor = os.open(platform.state_root(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    return descriptor
 
 
 def scratch(server: Path) -> Path:

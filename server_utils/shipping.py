@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 import sys
 from collections.abc import Iterator
@@ -32,6 +33,8 @@ def by_value(function_and_arguments: tuple[Any, dict[str, Any]], *, what: str) -
 @contextmanager
 def _package_by_value(function: Any) -> Iterator[None]:
     """The sealed environment does not hold the user's modules: pickle them by value for this once."""
+    while isinstance(function, functools.partial):  # says that it is of the module functools
+        function = function.func
     module = sys.modules.get((getattr(function, "__module__", None) or "__main__").partition(".")[0])
     if (
         module is None

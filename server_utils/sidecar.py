@@ -5,7 +5,6 @@ Used twice: eagerly by `start_servers()`, and lazily by any task that lands on a
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import signal
 import socket
@@ -19,12 +18,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from server_utils import logs, records
-from server_utils.attempt import MARK, free_shared_memory
-from server_utils.errors import ServerStartError, ServerStopError, ServerUnavailableError
-from server_utils.process import Launch, ProcessId, Server, State, end, marked, wait_until
+from server_utils.errors import ServerStartError, ServerUnavailableError
+from server_utils.process import Launch, ProcessId, Server, State
+from server_utils.stopping import halt
 
-_LADDER_S = 9.0  # a supervisor's own ladder takes five seconds after the grace, a health check four; then we insist
-_LOCK_S = 60.0
+_STOPPED = "was stopped; run actions before stop_servers(), inside the with block, or start it again"
 
 
 def ensure(
@@ -67,6 +65,8 @@ def begin(
 ) -> Path:
     """The first half of `ensure`: see to it that a supervisor is at work, without waiting for the server."""
     folder = records.folder(launch.application, launch.name, owner)
+    if records.buried(launch):
+        raise ServerUnavailableError(f"server {launch.name!r} on {socket.gethostname()} {_STOPPED}")
     try:
         with FileLock(folder / "lock", timeout=timeout_s, mode=0o600):
             if _needs_start(folder, launch, replace=replace):
@@ -88,19 +88,6 @@ def look(folder: Path, launch: Launch) -> Server | None:
         quoted = logs.tail(folder / "supervisor.log") or "(its log is empty)"
         raise ServerStartError(f"{_who(server)}: its supervisor died while it was {server.state.value}:\n{quoted}")
     return None
-
-
-def stop(folder: Path) -> None:
-    """Stop the server of a folder and whatever is left of its processes. Stopping twice is fine.
-
-    Raises ServerStopError when processes outlive SIGKILL.
-    """
-    _end(folder, signal.SIGTERM)
-
-
-def kill(folder: Path) -> None:
-    """As `stop`, but without a moment of grace."""
-    _end(folder, signal.SIGKILL)
 
 
 def running(server: Server) -> bool:
@@ -127,7 +114,7 @@ def _start_supervisor(folder: Path, launch: Launch, owner: ProcessId, environ: M
     """Start the supervisor; what an earlier one left behind is ended first."""
     before = records.read(folder)
     if before:
-        _halt(folder, before, signal.SIGTERM)
+        halt(folder, before, signal.SIGTERM)
     records.write_launch(folder, launch)
     wait_end, go_end = os.pipe()  # it reads to the end of its input before it looks for its record
     with (folder / "supervisor.log").open("ab") as log:
@@ -165,39 +152,12 @@ def _first_record(
     )
 
 
-def _end(folder: Path, number: int) -> None:
-    """Halt, and leave a record that says so; not while `begin` is half-way through starting another supervisor."""
-    with FileLock(folder / "lock", timeout=_LOCK_S, mode=0o600):
-        server = records.read(folder)
-        if server is None:
-            return
-        _halt(folder, server, number)
-        last = records.read(folder) or server
-        if not last.state.final:
-            records.write(folder, dataclasses.replace(last, state=State.STOPPED, process=None))
-
-
-def _halt(folder: Path, server: Server, number: int) -> None:
-    """End the supervisor, which ends its server, and then any process of the server that it has lost."""
-    server.supervisor.signal(number)
-    wait_until(lambda: not server.supervisor.alive(), records.read_launch(folder).stop_grace_s + _LADDER_S)
-    server.supervisor.signal(signal.SIGKILL)
-    left = end(lambda: marked(MARK, str(folder)), leader=None, grace_s=0)
-    if server.process:
-        free_shared_memory(server.process)
-    if left:
-        pids = ", ".join(str(process.pid) for process in left)
-        raise ServerStopError(f"{_who(server)}: processes {pids} survive SIGKILL; the node needs a look or a reboot")
-
-
 def _refuse_final(server: Server) -> None:
     if server.state is State.FAILED:
         tail = f"\n{server.log_tail}" if server.log_tail else ""
         raise ServerStartError(f"{_who(server)} {server.reason}{tail}")
     if server.state is State.STOPPED:
-        raise ServerUnavailableError(
-            f"{_who(server)} was stopped; run actions before stop_servers(), inside the with block, or start it again"
-        )
+        raise ServerUnavailableError(f"{_who(server)} {_STOPPED}")
 
 
 def _who(server: Server) -> str:

@@ -137,7 +137,7 @@ def _count_by_job(spark: Any) -> tuple[int, int]:
 
 
 def _who() -> bytes:
-    from server_utils.process import ancestor
+    from server_utils.tree import ancestor
 
     return pickle.dumps(ancestor("java"))
 

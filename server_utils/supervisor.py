@@ -15,12 +15,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from server_utils import logs, records
+from server_utils import keeper, logs, records
 from server_utils.attempt import Attempt
 from server_utils.errors import SidecarError
 from server_utils.events import End, Events
 from server_utils.ports import Lease
-from server_utils.process import ProcessId, State, descendants, end
+from server_utils.process import ProcessId, State
+from server_utils.tree import descendants, end
 
 _STARTING_PAUSE_S, _READY_PAUSE_S = 0.1, 1.0
 _REFUSED = 3  # health checks in a row that nobody listened to: the server is gone though its leader lives
@@ -137,7 +138,9 @@ class Supervisor:
             return str(how.value)
         if status == -signal.SIGKILL:
             return "was killed by SIGKILL (the kernel does this when memory runs out)"
-        return f"died of {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
+        if status < 0:
+            return f"died of signal {-status} ({signal.strsignal(-status)})"
+        return f"exited with status {status}"
 
     def _record(self, **changes: Any) -> None:
         self.server = dataclasses.replace(self.server, **changes)
@@ -147,6 +150,8 @@ class Supervisor:
 def main() -> None:
     """Own the server of the folder that the command line names, once standard input has ended."""
     sys.stdin.read()
+    records.hold()
+    keeper.watch_over(ProcessId.of(os.getpid()))
     # Orphans of the server become our children: the tree below us stays whole whatever they do.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     try:

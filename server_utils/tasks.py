@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
-from server_utils import records, sidecar
+from server_utils import records, sidecar, stopping
 from server_utils.errors import SidecarError
 from server_utils.placement import Here
-from server_utils.process import Launch, Server
+from server_utils.process import Launch, Server, wait_until
 
 _WAITING, _READY, _FAILED = "waiting", "ready", "failed"
+_LAST_WORDS_S = 0.5
 
 
 def start_here(launch: Launch, here: Here) -> tuple[Server | None, str]:
@@ -17,27 +19,43 @@ def start_here(launch: Launch, here: Here) -> tuple[Server | None, str]:
 
     Returns the server, None where it failed, and why it failed, "" where it did not.
     """
-    deadline = time.monotonic() + launch.start_timeout_s
+    folder, failure = _begin(launch, here)
+    deadline, server = time.monotonic() + launch.start_timeout_s, None
     while True:
-        server, failure = _look(launch, here, max(deadline - time.monotonic(), 0.0))
+        if not failure:
+            server, failure = _look(launch, folder, late=time.monotonic() > deadline)
         said = here.exchange(_FAILED if failure else _READY if server else _WAITING)
         if _FAILED in said:
-            sidecar.kill(records.folder(launch.application, launch.name, here.owner))
+            failure = failure or _last_words(launch, folder)
+            stopping.kill(folder)
             return None, failure
         if set(said) == {_READY}:
             return server, ""
 
 
-def _look(launch: Launch, here: Here, left_s: float) -> tuple[Server | None, str]:
+def _begin(launch: Launch, here: Here) -> tuple[Path, str]:
+    folder = records.folder(launch.application, launch.name, here.owner)
+    records.forget_old(launch.application)
+    try:
+        sidecar.begin(launch, here.owner, timeout_s=launch.start_timeout_s, replace=True, environ=here.environ)
+    except SidecarError as error:
+        return folder, str(error)
+    return folder, ""
+
+
+def _look(launch: Launch, folder: Path, *, late: bool) -> tuple[Server | None, str]:
     """The server if it is ready, and why it never will be if that is so."""
     try:
-        folder = sidecar.begin(launch, here.owner, timeout_s=left_s, replace=True, environ=here.environ)
         server = sidecar.look(folder, launch)
-        if server is None and left_s <= 0:
-            return None, sidecar.late(folder, launch, launch.start_timeout_s)
     except SidecarError as error:
         return None, str(error)
-    return server, ""
+    return server, sidecar.late(folder, launch, launch.start_timeout_s) if late and not server else ""
+
+
+def _last_words(launch: Launch, folder: Path) -> str:
+    """Why a server failed as well: what ends all of them seldom does so in the same round."""
+    wait_until(lambda: bool(_look(launch, folder, late=False)[1]), _LAST_WORDS_S)
+    return _look(launch, folder, late=False)[1]
 
 
 def look_here(application: str, name: str, _here: Here | None) -> list[Server]:
@@ -46,7 +64,9 @@ def look_here(application: str, name: str, _here: Here | None) -> list[Server]:
     return [server for server in found if server]
 
 
-def stop_here(application: str, name: str, _here: Here | None) -> None:
-    """Stop all servers of a name on this host, whichever executor they belong to."""
+def stop_here(application: str, name: str, launch_id: str | None, _here: Here | None) -> None:
+    """Stop all servers of a name on this host, whichever executor they belong to, and this launch for good."""
+    if launch_id:
+        records.bury(application, name, launch_id)
     for folder in records.folders(application, name):
-        sidecar.stop(folder)
+        stopping.stop(folder)

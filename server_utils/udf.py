@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -21,12 +22,14 @@ def column_function(request: Request) -> Any:
     import pyspark
 
     functions: Any = importlib.import_module("pyspark.sql.functions")  # its stubs differ from version to version
-    if tuple(int(part) for part in pyspark.__version__.split(".")[:2]) >= (4, 1):
-        kind = functions.ArrowUDFType.SCALAR_ITER
-        return functions.arrow_udf(functools.partial(_arrow, request), request.spark_type, kind)
-    return functions.pandas_udf(
-        functools.partial(_pandas, request), request.spark_type, functions.PandasUDFType.SCALAR_ITER
-    )
+    with warnings.catch_warnings():
+        # Spark would rather read type hints, but a partial function has none.
+        warnings.filterwarnings("ignore", "(?i).*prefer.* type hints", UserWarning)
+        if tuple(int(part) for part in pyspark.__version__.split(".")[:2]) >= (4, 1):
+            kind = functions.ArrowUDFType.SCALAR_ITER
+            return functions.arrow_udf(functools.partial(_arrow, request), request.spark_type, kind)
+        kind = functions.PandasUDFType.SCALAR_ITER
+        return functions.pandas_udf(functools.partial(_pandas, request), request.spark_type, kind)
 
 
 def _arrow(request: Request, batches: Iterator[Any]) -> Iterator[pa.Array]:

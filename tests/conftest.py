@@ -5,6 +5,7 @@ Fixtures that only Spark tests need are in spark/conftest.py; it may override `s
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import tempfile
 import uuid
 from pathlib import Path
 
+import psutil
 import pytest
 from fakes import FAKE_SERVER, processes_of
 
@@ -25,7 +27,10 @@ def state_root():
     """A folder for records with a short path: sockets below it must fit into 107 bytes."""
     folder = Path(tempfile.mkdtemp(prefix="s-", dir="/tmp"))
     yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.is_dir():
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        folder.unlink(missing_ok=True)
 
 
 @pytest.fixture(autouse=True)
@@ -34,10 +39,11 @@ def nothing_of_ours_is_left(state_root, monkeypatch):
     monkeypatch.setenv("SPARK_SIDECAR_STATE", str(state_root))
     yield
     wait_until(lambda: not processes_of(state_root), _LEAVE_S)
-    left = processes_of(state_root)
-    names = [f"{process.pid} {' '.join(process.cmdline())}" for process in left]
-    for process in left:
-        process.kill()
+    names = []
+    for process in processes_of(state_root):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it goes with another that was just killed
+            names.append(f"{process.pid} {' '.join(process.cmdline())}")
+            process.kill()
     assert not names, f"still running after the test: {names}"
 
 

@@ -88,7 +88,7 @@ def arguments():
 
 def prepare(asked):
     for line in range(asked.print_lines):
-        print(f"line {line} {'.' * 90}")
+        sys.stdout.write(f"line {line} {'.' * 90}\n")
     if asked.ignore_sigterm:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if asked.daemon:
@@ -111,7 +111,8 @@ def main():
         threading.Thread(target=announce, args=[asked.announce], daemon=True).start()
     if asked.crash_after is not None:
         threading.Timer(asked.crash_after, os._exit, [asked.exit_code]).start()
-    print("listening", flush=True)
+    sys.stdout.write("listening\n")
+    sys.stdout.flush()
     server.serve_forever()
     server.server_close()
     while True:  # it was told to stop listening

@@ -51,7 +51,7 @@ def test_a_star_import_brings_exactly_the_public_names():
 
 
 def test_a_name_that_is_not_public_is_refused_with_those_that_are():
-    with pytest.raises(AttributeError, match="no attribute 'TritonManager'; it exports .*TritonServerManager"):
+    with pytest.raises(AttributeError, match=r"no attribute 'TritonManager'; it exports .*TritonServerManager"):
         server_utils.TritonManager  # noqa: B018 - the access is the test
 
 

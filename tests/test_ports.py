@@ -10,6 +10,14 @@ from fakes import run_python
 
 from server_utils.ports import Lease
 
+HOLD_A_LEASE = """
+import sys
+from pathlib import Path
+from server_utils.ports import Lease
+print(Lease(Path(sys.argv[1]), ['a']).ports['a'], flush=True)
+sys.stdin.read()
+"""
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -39,9 +47,8 @@ def test_two_leases_share_no_port(folder):
 
 
 def test_a_port_that_another_process_leased_is_not_taken(folder):
-    code = "import sys; from pathlib import Path; from server_utils.ports import Lease; lease = Lease(Path(sys.argv[1]), ['a'])"
     other = run_python(
-        f"{code}; print(lease.ports['a'], flush=True); sys.stdin.read()",
+        HOLD_A_LEASE,
         str(folder),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import threading
 import uuid
+from pathlib import Path
 
 import pytest
 from fakes import kill, run_python
 
-from server_utils.process import ProcessId, Server, State, ancestor, descendants, end, marked, wait_until
+from server_utils.process import ProcessId, Server, State, wait_until
+from server_utils.tree import ancestor, descendants, end, marked
 
 # Prints a line once it no longer listens to SIGTERM.
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); signal.pause()"
@@ -31,7 +33,7 @@ def test_a_process_is_alive_until_it_is_killed(owner):
     assert owner.alive()
     owner.signal(signal.SIGKILL)
     assert wait_until(lambda: not owner.alive(), 10)  # it is a zombie now: its parent has not waited for it
-    assert os.path.exists(f"/proc/{owner.pid}")
+    assert Path(f"/proc/{owner.pid}").exists()
 
 
 def test_there_is_no_identity_without_a_process():
@@ -45,7 +47,7 @@ def test_a_process_whose_name_holds_brackets_and_spaces_has_an_identity(tmp_path
     program = tmp_path / "a) S 1 (b"
     program.symlink_to("/bin/cat")
     child = subprocess.Popen([program], stdin=subprocess.PIPE)
-    assert wait_until(lambda: ") S 1 (" in (tmp := open(f"/proc/{child.pid}/stat")).read() or tmp.close(), 10)
+    assert wait_until(lambda: program.name in Path(f"/proc/{child.pid}/stat").read_text(), 10)
     assert ProcessId.of(child.pid).alive()
     child.communicate()
 
@@ -97,7 +99,7 @@ def test_a_marked_process_is_found_whoever_its_parent_is():
 
 
 def test_the_nearest_ancestor_of_a_name_is_found():
-    code = "from server_utils.process import ancestor; print(ancestor('{}'))"
+    code = "from server_utils.tree import ancestor; print(ancestor('{}'))"
     name = subprocess.run(["ps", "-o", "comm=", "-p", str(os.getpid())], capture_output=True, text=True, check=True)
     child = run_python(code.format(name.stdout.strip()), stdout=subprocess.PIPE)
     assert child.communicate()[0].strip() == str(ProcessId.of(os.getpid()))

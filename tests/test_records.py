@@ -16,7 +16,7 @@ from server_utils.errors import ConfigurationError
 from server_utils.process import Launch, ProcessId, Server, State
 
 OWNER = ProcessId(12, 345)
-NAMES = ["model", "my model", "org/model", "../../etc", "..", ".", "t", "größe 模型 🙂", "x" * 300, "a\nb", "*", "-rf", "{port}"]
+NAMES = ["model", "my model", "org/model", "../../etc", "..", ".", "t", "größe 模型 🙂", "x" * 300, "a\nb", "*", "-rf"]
 
 WRITE_MANY = """
 import dataclasses, sys

@@ -14,6 +14,16 @@ import pytest
 from server_utils.errors import ConfigurationError
 from server_utils.shipping import by_value
 
+DECORATED = """
+import functools
+def twice(f):
+    @functools.wraps(f)
+    def g(*a, **k): return 2 * f(*a, **k)
+    return g
+@twice
+def f(x): return x
+"""
+
 # -I: the other interpreter does not see the folder the modules of these tests are in.
 CALL = "import cloudpickle, sys; f, a = cloudpickle.loads(sys.stdin.buffer.read()); print(f(**a))"
 
@@ -75,8 +85,7 @@ def test_a_callable_object_arrives(module):
 
 
 def test_a_decorated_function_arrives_with_its_decorator(module):
-    decorators = "import functools\ndef twice(f):\n    @functools.wraps(f)\n    def g(*a, **k): return 2 * f(*a, **k)\n    return g"
-    mine = module("mine_decorated", mine_decorated=f"{decorators}\n@twice\ndef f(x): return x")
+    mine = module("mine_decorated", mine_decorated=DECORATED)
     assert arrived(mine.f, x=4) == "8"
 
 
@@ -105,6 +114,6 @@ class OnlyOnTheDriver:
 
 @pytest.mark.parametrize("unpicklable", [threading.Lock(), sys.stdout, (n for n in ()), OnlyOnTheDriver()])
 def test_an_unpicklable_function_is_refused_with_what_to_do(unpicklable):
-    with pytest.raises(ConfigurationError, match="triton_server cannot be sent.*inside the function"):
+    with pytest.raises(ConfigurationError, match=r"triton_server cannot be sent.*inside the function"):
         by_value((lambda: unpicklable, {}), what="triton_server")
     assert by_value((lambda: None, {}), what="triton_server")

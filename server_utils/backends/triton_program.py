@@ -5,7 +5,7 @@
 PAYLOAD holds a cloudpickled (function, keyword arguments). Imports nothing of this package: the sealed environment
 does not hold it. The announcement appears when every bound model is ready, and is touched once a second: Triton
 answers its health check while no model is loaded yet, and goes on to answer it while this process, which runs the
-models, is stopped or hangs.
+models, is stopped or hangs, and when the backend process between the two is dead.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,9 @@ import cloudpickle
 from pytriton.triton import Triton
 
 _BEAT_S = 1.0
+_BACKEND = "triton_python_backend_stub"[:15]  # the kernel keeps that much of a name
 _models: list[str] = []
+_stopping = threading.Event()
 
 
 def _remember_binds() -> None:
@@ -53,6 +55,18 @@ def _announce_when(method: str, beat: Callable[[], None]) -> None:
     setattr(Triton, method, serving)
 
 
+def _remember_stop() -> None:
+    """Have `Triton.stop` say that backend processes end on purpose from now on."""
+    original = Triton.stop
+
+    @functools.wraps(original)
+    def stop(self: Any, *args: Any, **kwargs: Any) -> Any:
+        _stopping.set()
+        return original(self, *args, **kwargs)
+
+    Triton.stop = stop
+
+
 def _fail_at_once() -> None:
     """End this process when the user's `with Triton(...)` block raises: Triton's own way out takes seconds."""
     original = Triton.__exit__
@@ -76,9 +90,44 @@ def _beat(announcement: Path, http_port: int) -> None:
     beside = announcement.with_suffix(".new")
     beside.write_text(json.dumps({"models": described}))
     beside.replace(announcement)
-    while True:
-        announcement.touch()
+    backends = _backends()
+    while not _stopping.is_set():
+        states = {pid: _stat(pid)[1] for pid in backends}
+        _end_without(backend for backend, state in states.items() if state in "ZX")
+        if "T" not in states.values():
+            announcement.touch()
         time.sleep(_BEAT_S)
+
+
+def _end_without(dead: Iterable[int]) -> None:
+    """End this process when a backend did: Triton 2.6x says it is ready, and refuses every request from then on."""
+    for pid in dead:
+        if not _stopping.is_set():
+            sys.stderr.write(f"Triton's Python backend (process {pid}) has died, and Triton cannot replace it\n")
+            sys.stderr.flush()
+            os._exit(1)
+
+
+def _backends() -> list[int]:
+    """Triton's Python backend processes below this one: one per instance of a model."""
+    found = {int(folder.name): _stat(int(folder.name)) for folder in Path("/proc").glob("[0-9]*")}
+
+    def is_ours(pid: int) -> bool:
+        while pid in found and pid != os.getpid():
+            pid = found[pid][2]
+        return pid == os.getpid()
+
+    return [pid for pid, (name, _, _) in found.items() if name == _BACKEND and is_ours(pid)]
+
+
+def _stat(pid: int) -> tuple[str, str, int]:
+    """Name, state and parent of a process; state X when there is none."""
+    try:
+        before, _, after = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")
+    except (FileNotFoundError, ProcessLookupError):
+        return "", "X", 0
+    state, parent, *_ = after.split()
+    return before.partition("(")[2], state, int(parent)
 
 
 def _get(port: int, path: str) -> bytes | None:
@@ -100,6 +149,7 @@ def main(payload: str, announcement: str, *ports: str) -> None:
     _remember_binds()
     for method in ("serve", "run"):
         _announce_when(method, functools.partial(_beat, Path(announcement), numbers[0]))
+    _remember_stop()
     _fail_at_once()
     function, arguments = cloudpickle.loads(Path(payload).read_bytes())
     function(ports=numbers, **arguments)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import signal
 
 import pytest
-from spark import tiny_models
-from spark.conftest import answers, in_background, part, rows, server_pids, wait_for_states
 
 from server_utils import TritonServerManager
+from spark import tiny_models
+from spark.conftest import answers, in_background, part, rows, server_pids, wait_for_states
 
 BACKEND = "triton_python_backend_stub"
 

@@ -53,3 +53,103 @@ def gated(ports, model_path):
         return {"answer": _answer(id, ports)}
 
     serve(ports, ("gated", infer, _ID, _ANSWER, {}))
+
+
+def open_to_the_network(ports):
+    """As `whoami`, with a TritonConfig that asks for every interface."""
+    from pytriton.decorators import batch
+
+    model = ("whoami", batch(lambda id: {"answer": _answer(id, ports)}), _ID, _ANSWER, {})
+    serve(ports, model, http_address="0.0.0.0", grpc_address="0.0.0.0", metrics_address="0.0.0.0")  # noqa: S104 - its point
+
+
+def many(ports):
+    """One model for each way that rows may be asked for."""
+    from pytriton.decorators import batch
+
+    @batch
+    def vector(x):
+        return {"total": x.sum(axis=1, keepdims=True), "halves": (x / 2).astype(np.float64)}
+
+    @batch
+    def text(text):
+        return {"length": np.array([[len(row[0])] for row in text]), "upper": np.char.upper(text.astype(bytes))}
+
+    @batch
+    def picky(id):
+        if np.any(id % 10 == 3):
+            raise ValueError("no numbers that end with 3")
+        return {"twice": 2 * id}
+
+    @batch
+    def pair(left, right):
+        return {"sum": left + right, "larger": left > right}
+
+    def alone(requests):
+        return [{"mean": np.array([request["x"].mean()], dtype=np.float32)} for request in requests]
+
+    one, four = (1,), (4,)
+    serve(
+        ports,
+        ("vector", vector, {"x": (np.float32, four)}, {"total": (np.float32, one), "halves": (np.float64, four)}, {}),
+        ("text", text, {"text": (bytes, one)}, {"length": (np.int64, one), "upper": (bytes, one)}, {}),
+        ("picky", picky, {"id": (np.int64, one)}, {"twice": (np.int64, one)}, {}),
+        ("pair", pair, {"left": (np.int32, one), "right": (np.int32, one)}, _PAIR, {}),
+        ("alone", alone, {"x": (np.float32, (-1,))}, {"mean": (np.float32, one)}, {"batching": False}),
+    )
+
+
+_PAIR = {"sum": (np.int32, (1,)), "larger": (np.bool_, (1,))}
+
+
+def bad_path(ports, model_path):
+    """Read weights that are not there."""
+    np.load(Path(model_path) / "weights.npy")
+
+
+def missing_package(ports):
+    """Import what the sealed environment does not have."""
+    import no_such_package  # noqa: F401
+
+
+def leaves(ports):
+    """End by sys.exit."""
+    import sys
+
+    sys.exit("no licence for this model")
+
+
+def drops(ports):
+    """End without a word to Python."""
+    os.write(2, b"CUDA error: device-side assert triggered\n")
+    os._exit(3)
+
+
+def out_of_memory(ports):
+    """End as the kernel ends what takes too much memory."""
+    import signal
+
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def raises_while_serving(ports):
+    """Fail in the `with` block, when Triton is up already."""
+    from pytriton.triton import Triton, TritonConfig
+
+    with Triton(config=TritonConfig(http_port=ports[0], grpc_port=ports[1], metrics_port=ports[2])):
+        raise ValueError("the weights have the wrong shape")
+
+
+def second_fails(ports, model_path):
+    """Serve the first that comes, fail for the second."""
+    try:
+        (Path(model_path) / "first").touch(exist_ok=False)
+    except FileExistsError:
+        raise MemoryError("CUDA out of memory") from None
+    whoami(ports)
+
+
+def taken_port(ports, model_path):
+    """Ignore the ports, and use one that somebody else listens on."""
+    taken = int(Path(model_path).name)
+    whoami([taken, *ports[1:]])

@@ -1,0 +1,149 @@
+"""Run the arms by turns in one session and print medians and ratios.
+
+python -m benchmarks [--rows N] [--rounds N] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pyspark.sql import SparkSession
+
+from benchmarks import arms, functions
+from server_utils import TritonServerManager, assets, environments
+
+MODEL = str(assets.minilm_path())
+
+
+def session() -> SparkSession:
+    """Two executors of one core each: as many tasks as this machine has cores, and a server beside each."""
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    builder = SparkSession.builder.master("local-cluster[2,1,1536]").appName("benchmarks")
+    for key, value in {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}.items():
+        builder = builder.config(key, value)
+    spark = builder.config("spark.log.level", "ERROR").getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    return spark
+
+
+def write_texts(spark: SparkSession, folder: Path, rows: int) -> list[str]:
+    """Real movie-review snippets as Parquet, in as many files as there are cores."""
+    lines = assets.movie_reviews_path().read_text(encoding="utf-8").splitlines()[:rows]
+    texts = [line.split("\t")[2] for line in lines]
+    spark.createDataFrame(pd.DataFrame({"text": texts})).repartition(2).write.parquet(str(folder / "texts"))
+    return texts
+
+
+def write_pixels(spark: SparkSession, folder: Path, rows: int) -> None:
+    """Random tensors as array<float>, as upstream's notebooks keep them."""
+    values = np.random.default_rng(0).random((rows, functions.PIXELS), dtype=np.float32)
+    frame = spark.createDataFrame(pd.DataFrame({"pixels": list(values)}), "pixels array<float>")
+    frame.repartition(2).write.parquet(str(folder / "pixels"))
+
+
+def seconds(frame) -> float:
+    """The time of a whole job; the answers are made and thrown away."""
+    began = time.perf_counter()
+    frame.write.format("noop").mode("overwrite").save()
+    return time.perf_counter() - began
+
+
+def in_turns(frame, by_name: dict, rounds: int, extra: dict) -> dict[str, float]:
+    """Median seconds of each arm; every round runs them all, the first one is not counted."""
+    times: dict[str, list[float]] = {name: [] for name in by_name | extra}
+    for _ in range(rounds + 1):
+        for name, arm in by_name.items():
+            times[name].append(seconds(arm(frame)))
+        for name, measure in extra.items():
+            times[name].append(measure())
+    return {name: statistics.median(found[1:]) for name, found in times.items()}
+
+
+def texts(spark: SparkSession, folder: Path, rows: int, rounds: int) -> dict[str, float]:
+    """Short-text embeddings with MiniLM, and the direct limit: rows per second by arm."""
+    lines = json.dumps(write_texts(spark, folder, rows)) + "\n"
+    command = [sys.executable, "-m", "benchmarks.direct", "encode", MODEL]
+    with (
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as direct,
+        TritonServerManager("encoder", MODEL) as servers,
+    ):
+
+        def limit() -> float:
+            direct.stdin.write(lines)
+            direct.stdin.flush()
+            return float(direct.stdout.readline())
+
+        servers.start_servers(functions.encoder_server)
+        frame = spark.read.parquet(str(folder / "texts"))
+        found = in_turns(frame, arms.encoder_arms(servers, MODEL), rounds, {"direct": limit})
+        direct.stdin.close()
+    return {name: rows / took for name, took in found.items()}
+
+
+def pixels(spark: SparkSession, folder: Path, rows: int, rounds: int) -> dict[str, float]:
+    """Small tensors, 784 float32 -> 10: rows per second by arm."""
+    write_pixels(spark, folder, rows)
+    with TritonServerManager("classifier") as servers:
+        servers.start_servers(functions.classifier_server)
+        frame = spark.read.parquet(str(folder / "pixels"))
+        found = in_turns(frame, arms.classifier_arms(servers), rounds, {})
+    return {name: rows / took for name, took in found.items()}
+
+
+def start(rounds: int) -> dict[str, float]:
+    """Seconds until two servers are ready, beside two processes that only load the model and answer once."""
+    python = str(environments.find("triton").python)
+    command = [python, "-m", "benchmarks.direct", "start", MODEL]
+    times: dict[str, list[float]] = {"load": [], "start_servers": []}
+    for _ in range(rounds + 1):
+        began = time.perf_counter()
+        for process in [subprocess.Popen(command) for _ in range(2)]:
+            process.wait()
+        times["load"].append(time.perf_counter() - began)
+        with TritonServerManager("encoder", MODEL) as servers:
+            began = time.perf_counter()
+            servers.start_servers(functions.encoder_server)
+            times["start_servers"].append(time.perf_counter() - began)
+    return {name: statistics.median(found[1:]) for name, found in times.items()}
+
+
+def main() -> None:
+    """Print the report."""
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("--rows", type=int, default=2000, help="texts; tensors are ten times as many")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    spark = session()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        report = {
+            "texts, rows/s": texts(spark, folder, options.rows, options.rounds),
+            "tensors, rows/s": pixels(spark, folder, options.rows * 10, options.rounds),
+            "start, s": start(options.rounds),
+        }
+    spark.stop()
+    print(json.dumps(report) if options.json else "\n".join(table(report)))
+
+
+def table(report: dict[str, dict[str, float]]) -> list[str]:
+    """Every figure, and its ratio to the last arm of its workload."""
+    lines = []
+    for title, figures in report.items():
+        base = figures.get("ours") or figures["load"]
+        lines += [title, *(f"  {name:<20}{value:12.1f}{value / base:8.2f}" for name, value in figures.items())]
+    return lines
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""What the demo has to say in the end: tables for people, one JSON object for programs. Laptop."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Column, Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A review that answers a query. similarity: cosine, 1 at most."""
+
+    id: int
+    similarity: float
+    score: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Search:
+    """A query and its answers, best first."""
+
+    query: str
+    answers: list[Answer]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the demo did.
+
+    Attributes:
+        total: rows there are; `rows` of them were embedded.
+        rows_per_s: from the start of the Spark job until the Parquet was written.
+        start_s: until all servers were ready, model load included.
+        seconds: in all, from the command to the plot.
+    """
+
+    rows: int
+    total: int
+    rows_per_s: float
+    servers: int
+    restarts: int
+    start_s: float
+    seconds: float
+    parquet: Path
+    plot: Path
+    searches: list[Search]
+
+
+def print_json(report: Report) -> None:
+    """One object on standard output."""
+    fields = asdict(report) | {"parquet": str(report.parquet), "plot": str(report.plot)}
+    sys.stdout.write(json.dumps(fields, indent=2, ensure_ascii=False) + "\n")
+
+
+def print_tables(report: Report) -> None:
+    """The numbers, the answers, and where the files are."""
+    console = Console(highlight=False)
+    console.print(_numbers(report), _answers(report.searches))
+    console.print(f"Parquet  {report.parquet}\nPlot     {report.plot}", soft_wrap=True)  # never wrapped: to be copied
+    if report.rows < report.total:
+        console.print(f"[dim]All {report.total:,} rows: --rows {report.total}[/]")
+
+
+def _numbers(report: Report) -> Table:
+    names = ("rows", "rows/s", "servers", "restarts", "start", "in all")
+    table = Table(*(Column(name, justify="right") for name in names), box=box.SIMPLE_HEAD)
+    share = f"{report.rows:,} of {report.total:,} ({report.rows / report.total:.0%})"
+    numbers = f"{report.rows_per_s:,.0f}", str(report.servers), str(report.restarts)
+    table.add_row(share, *numbers, f"{report.start_s:.1f} s", f"{report.seconds:.0f} s")
+    return table
+
+
+def _answers(searches: list[Search]) -> Table:
+    numbers = (Column(name, justify="right") for name in ("similarity", "score"))
+    table = Table("query and best reviews", *numbers, box=box.SIMPLE_HEAD)
+    for search in searches:
+        table.add_row(Text(search.query, style="bold cyan"))
+        for answer in search.answers:
+            # Text, not markup: a review may hold brackets.
+            table.add_row(
+                Padding(Text(" ".join(answer.text.split())), (0, 0, 0, 2)),
+                f"{answer.similarity:.2f}",
+                f"{answer.score:+.1f}",
+            )
+        table.add_section()
+    return table

@@ -1,0 +1,122 @@
+"""What the demo shows while it works, on standard error. Laptop.
+
+The work is done in threads: Ctrl-C then finds the main thread at rest, and not in the middle of a call to the JVM,
+which py4j would report with a stack trace.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent import futures
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pyspark.sql import SparkSession
+
+    from server_utils import TritonServerManager
+
+T = TypeVar("T")
+
+_LOOK_S = 0.5
+
+
+class Screen:
+    """Steps, one line each."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+
+    def step(
+        self, doing: str, work: Callable[[], T], done: Callable[[T], str], *, cancel: Callable[[], None] | None = None
+    ) -> tuple[T, float]:
+        """Work behind a spinner, then leave one line with what was done.
+
+        cancel: ends the work early; called by Ctrl-C.
+
+        Returns:
+            What the work returned, and how many seconds it took.
+        """
+        began = time.monotonic()
+        with self._console.status(f"{doing} …"):
+            result = _aside(work, cancel=cancel)
+        took = time.monotonic() - began
+        self._console.print(f"[green]✓[/] {done(result)} [dim]{took:.1f} s[/]")
+        return result, took
+
+    def rows(self, spark: SparkSession, servers: TritonServerManager, rows: int, work: Callable[[], None]) -> float:
+        """Do a Spark job over rows behind a progress bar that counts its tasks and looks at the servers.
+
+        Returns:
+            The seconds it took.
+        """
+        context = spark.sparkContext
+        began = time.monotonic()
+
+        def job() -> None:
+            context.setJobGroup("rows", "rows")
+            work()
+
+        with self._bar(rows) as show:
+            _aside(job, cancel=context.cancelAllJobs, look=lambda: show(_share(spark), servers))
+            show(1.0, servers)
+        return time.monotonic() - began
+
+    @contextmanager
+    def _bar(self, rows: int) -> Iterator[Callable[[float, TritonServerManager], None]]:
+        count = "{task.completed:,.0f}/{task.total:,.0f} rows"
+        texts = ["Embedding", count, "[cyan]{task.fields[rate]:,.0f} rows/s", "[dim]{task.fields[health]}"]
+        embedding, done, rate, health = [TextColumn(text, table_column=Column(no_wrap=True)) for text in texts]
+        left = TimeRemainingColumn(table_column=Column(no_wrap=True))
+        columns = embedding, BarColumn(None), done, rate, left, health
+        with Progress(*columns, console=self._console, expand=True) as progress:
+            task = progress.add_task("", total=rows, rate=0, health="")
+            began = time.monotonic()
+
+            def show(share: float, servers: TritonServerManager) -> None:
+                # Since the start: tasks end in bursts, and rich's own recent speed jumps with them.
+                speed = share * rows / (time.monotonic() - began)
+                progress.update(task, completed=share * rows, rate=speed, health=_health(servers))
+
+            yield show
+
+
+def _aside(work: Callable[[], T], *, cancel: Callable[[], None] | None, look: Callable[[], None] | None = None) -> T:
+    """Do the work in a thread, and look at it in another one; on Ctrl-C cancel it and wait for its end."""
+    with futures.ThreadPoolExecutor(2, thread_name_prefix="demo") as threads:
+        job = threads.submit(work)
+        try:
+            if look:
+                threads.submit(_until, job, look)
+            return job.result()
+        except KeyboardInterrupt:
+            if cancel:
+                cancel()
+            raise
+
+
+def _until(job: futures.Future[T], look: Callable[[], None]) -> None:
+    while not job.done():
+        look()
+        futures.wait([job], timeout=_LOOK_S)
+
+
+def _share(spark: SparkSession) -> float:
+    """How much of the job is done, 0 to 1: by tasks, which hold equally many rows."""
+    tracker = spark.sparkContext.statusTracker()
+    jobs = [tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup("rows")]
+    stages = [tracker.getStageInfo(stage) for job in jobs if job for stage in job.stageIds]
+    tasks = sum(stage.numTasks for stage in stages if stage)
+    return sum(stage.numCompletedTasks for stage in stages if stage) / max(tasks, 1)
+
+
+def _health(servers: TritonServerManager) -> str:
+    found = servers.status()
+    up = sum(server.state.value == "ready" for server in found)
+    return f"{up}/{len(found)} up, {sum(server.restarts for server in found)} restarts"

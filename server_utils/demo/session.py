@@ -1,0 +1,59 @@
+"""The embedded Spark of the demo: a cluster of two executors on this machine, its noise in a file. Laptop."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+from pyspark import SparkConf, SparkContext
+from pyspark.errors import PySparkRuntimeError
+from pyspark.find_spark_home import _find_spark_home
+from pyspark.java_gateway import launch_gateway
+from pyspark.sql import SparkSession
+
+from server_utils.errors import EnvironmentMissingError
+
+EXECUTORS = 2
+_CONF = {
+    # Two task slots each: while one task waits for its server, the other reads and writes.
+    "spark.master": f"local-cluster[{EXECUTORS},2,1024]",
+    "spark.app.name": "spark-sidecar demo",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+}
+_LAST_LINES = 8
+
+
+def start(log: Path) -> SparkSession:
+    """Start Spark; all that its JVM prints, the stack traces of every local-cluster's end included, goes to a file.
+
+    Raises:
+        EnvironmentMissingError: if Spark does not start; with the last lines of the file.
+    """
+    # Another Spark that the user works with has no say here, nor its settings.
+    for name in ("SPARK_HOME", "SPARK_CONF_DIR", "PYSPARK_SUBMIT_ARGS"):
+        os.environ.pop(name, None)
+    os.environ |= {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
+    conf = SparkConf(loadDefaults=False).setAll([*_CONF.items()])
+    try:
+        # A file for the JVM's own output: the driver's Python can still say on stderr what went wrong with it.
+        with log.open("w") as file:
+            gateway = launch_gateway(conf, {"stdout": file, "stderr": file})  # type: ignore[no-untyped-call]
+        SparkContext(gateway=gateway, conf=conf)
+        return SparkSession.builder.getOrCreate()
+    except (PySparkRuntimeError, Py4JError) as err:
+        lines = log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
+        msg = f"Spark does not start; the last lines of {log}:\n" + "\n".join(lines)
+        raise EnvironmentMissingError(msg) from err
+
+
+def stop(spark: SparkSession) -> None:
+    """Stop Spark, and remove what its workers leave in pyspark's own folder."""
+    folder = Path(_find_spark_home()) / "work" / spark.sparkContext.applicationId
+    spark.stop()
+    shutil.rmtree(folder, ignore_errors=True)

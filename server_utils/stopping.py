@@ -1,0 +1,67 @@
+"""The end of a server from outside: its supervisor's own ladder first, then whatever is left. Executors; no Spark."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from server_utils import records
+from server_utils.attempt import MARK, free_shared_memory
+from server_utils.errors import ServerStopError
+from server_utils.process import Server, State, wait_until
+from server_utils.tree import end, marked
+
+_LADDER_S = 9.0  # a supervisor's own ladder takes five seconds after the grace, a health check two; then we insist
+_LOCK_S = 60.0
+
+
+def stop(folder: Path) -> None:
+    """Stop the server of a folder and whatever is left of its processes. Stopping twice is fine.
+
+    Raises ServerStopError when processes outlive SIGKILL.
+    """
+    _end(folder, signal.SIGTERM)
+
+
+def kill(folder: Path) -> None:
+    """As `stop`, but without a moment of grace."""
+    _end(folder, signal.SIGKILL)
+
+
+def _end(folder: Path, number: int) -> None:
+    """Halt, and leave a record that says so; not while `begin` is half-way through starting another supervisor."""
+    try:
+        with FileLock(folder / "lock", timeout=_LOCK_S, mode=0o600):
+            _end_locked(folder, number)
+    except Timeout as error:
+        raise ServerStopError(
+            f"another process has held {folder / 'lock'} for {_LOCK_S:.0f} s; is it stopped?"
+        ) from error
+
+
+def _end_locked(folder: Path, number: int) -> None:
+    server = records.read(folder)
+    if server is None:
+        return
+    halt(folder, server, number)
+    last = records.read(folder) or server
+    if not last.state.final:
+        records.write(folder, dataclasses.replace(last, state=State.STOPPED, process=None))
+
+
+def halt(folder: Path, server: Server, number: int) -> None:
+    """End the supervisor, which ends its server, and then any process of the server that it has lost."""
+    server.supervisor.signal(number)
+    wait_until(lambda: not server.supervisor.alive(), records.read_launch(folder).stop_grace_s + _LADDER_S)
+    server.supervisor.signal(signal.SIGKILL)
+    left = end(lambda: marked(MARK, str(folder)), leader=None, grace_s=0)
+    if server.process:
+        free_shared_memory(server.process)
+    if left:
+        pids = ", ".join(str(process.pid) for process in left)
+        raise ServerStopError(
+            f"server {server.name!r} on {server.host}: processes {pids} survive SIGKILL; the node needs a look or a reboot"
+        )

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import threading
+from concurrent import futures
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from server_utils import batches
+from server_utils.batches import Link, Request, answers
+from server_utils.errors import ConfigurationError, InferenceError
+from server_utils.models import Model, Tensor
+from server_utils.process import Launch
+
+FLOATS = np.dtype(np.float32)
+
+
+class DoublingClient:
+    """Doubles numbers; refuses requests that hold a poisonous one; may be made to wait."""
+
+    def __init__(self, poison=(), gate=None):
+        self.poison, self.gate, self.requests = set(poison), gate, []
+
+    def infer(self, inputs):
+        rows = inputs[0]
+        self.requests.append(rows[:, 0].tolist())
+        if self.gate:
+            self.gate(rows[0, 0])
+        if self.poison & set(rows[:, 0].tolist()):
+            raise InferenceError("the model does not like it")
+        return [rows * 2]
+
+
+@pytest.fixture
+def ask(monkeypatch):
+    """ask(client, batches, **options): the answers of a model from one float to one float."""
+    pools = []
+
+    def run(client, columns, *, on_error="raise", window=2, batch_rows=4):
+        spec = Tensor("x", FLOATS, (1,))
+        model = Model("double", (spec,), (Tensor("y", FLOATS, (1,)),), max_batch_size=1000)
+        launch = Launch("app", "double", "id", "none", (), ("http",), "/")
+        request = Request(launch, model, model.outputs[0], on_error, 5.0, window, batch_rows)
+        pools.append(futures.ThreadPoolExecutor(window))
+        key = ("id", "double", 5.0, window)
+        monkeypatch.setitem(batches._links, key, Link(client, pools[-1]))
+        return answers(request, ([pa.array(column, pa.float32())] for column in columns))
+
+    yield run
+    for pool in pools:
+        pool.shutdown()
+
+
+def test_answers_come_in_the_order_of_the_rows_whatever_the_order_of_the_answers(ask):
+    first_may_answer = threading.Event()
+
+    def gate(first):
+        if first == 0:
+            assert first_may_answer.wait(10)
+        elif first == 8:
+            first_may_answer.set()
+
+    found = ask(DoublingClient(gate=gate), [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]])
+    assert [column.to_pylist() for column in found] == [[0, 2, 4, 6], [8, 10, 12, 14], [16, 18]]
+
+
+def test_the_next_batch_is_sent_while_the_first_is_awaited_and_memory_is_bounded(ask):
+    read, may_answer = [], threading.Event()
+
+    def rows():
+        for number in range(20):
+            read.append(number)
+            if number == 2:
+                may_answer.set()
+            yield [float(number)]
+
+    found = ask(DoublingClient(gate=lambda _: may_answer.wait(10)), rows(), window=3)
+    assert next(found).to_pylist() == [0]
+    assert 3 <= len(read) <= 6
+    assert [value for column in found for value in column.to_pylist()] == [2.0 * n for n in range(1, 20)]
+
+
+def test_nulls_are_answered_with_null_and_never_sent(ask):
+    client = DoublingClient()
+    assert next(ask(client, [[1, None, 3]])).to_pylist() == [2, None, 6]
+    assert client.requests == [[1, 3]]
+
+
+def test_a_batch_of_nulls_sends_nothing_and_an_empty_batch_is_empty(ask):
+    client = DoublingClient()
+    assert [column.to_pylist() for column in ask(client, [[None, None], []])] == [[None, None], []]
+    assert client.requests == []
+
+
+def test_requests_hold_at_most_so_many_rows(ask):
+    client = DoublingClient()
+    list(ask(client, [list(range(10))], batch_rows=4))
+    assert sorted(map(len, client.requests)) == [2, 4, 4]
+
+
+def test_a_refused_request_is_narrowed_to_the_row_to_blame(ask):
+    with pytest.raises(InferenceError, match=r"row 12 of .*does not like it"):
+        list(ask(DoublingClient(poison=[12]), [range(10), range(10, 20)], batch_rows=10))
+
+
+def test_with_null_only_the_refused_rows_are_null(ask):
+    found = next(ask(DoublingClient(poison=[2, 7]), [range(8)], on_error="null", batch_rows=8))
+    assert found.to_pylist() == [0, 2, None, 6, 8, 10, 12, None]
+
+
+def test_with_struct_every_row_says_what_happened(ask):
+    found = next(ask(DoublingClient(poison=[1]), [[0, 1, None]], on_error="struct")).to_pylist()
+    assert found[0] == {"value": 0, "error": None}
+    assert found[1]["value"] is None
+    assert "does not like it" in found[1]["error"]
+    assert found[2] == {"value": None, "error": None}
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [({"on_error": "skip"}, '"raise", "null"'), ({"window": 0}, "window must be"), ({"batch_rows": -1}, "batch_rows")],
+)
+def test_options_that_cannot_work_are_refused_at_once(ask, options, says):
+    with pytest.raises((ConfigurationError, ValueError), match=says):
+        ask(DoublingClient(), [[1]], **options)

@@ -1,0 +1,147 @@
+"""The client against a real Triton of its own, without Spark."""
+
+from __future__ import annotations
+
+import os
+import signal
+import uuid
+from concurrent import futures
+
+import numpy as np
+import pytest
+
+from server_utils import sidecar, stopping
+from server_utils.backends.triton import _PROGRAM, TritonServerManager
+from server_utils.clients import TritonClient
+from server_utils.errors import InferenceError, ServerUnavailableError
+from server_utils.models import choose
+from server_utils.process import ProcessId, State, wait_until
+from server_utils.shipping import by_value
+
+START_S = 120
+
+
+def arithmetic_server(ports):
+    """Models: `double` numbers (13 is refused), `shout` texts, `sum` of a whole request without batching."""
+    import time
+
+    import numpy as np
+    from pytriton.decorators import batch
+    from pytriton.model_config import ModelConfig, Tensor
+    from pytriton.triton import Triton, TritonConfig
+
+    @batch
+    def double(x):
+        if (x == 13).any():
+            raise ValueError("13 is not liked")
+        if (x == 99).any():
+            time.sleep(30)
+        return {"y": x * 2}
+
+    @batch
+    def shout(text):
+        return {"loud": np.char.encode(np.char.upper(np.char.decode(text.astype(bytes), "utf-8")), "utf-8")}
+
+    def total(requests):
+        return [{"total": request.data["x"].sum(keepdims=True)} for request in requests]
+
+    def floats(name, shape):
+        return Tensor(name=name, dtype=np.float32, shape=shape)
+
+    def text(name):
+        return Tensor(name=name, dtype=bytes, shape=(1,))
+
+    batches, single = ModelConfig(max_batch_size=64), ModelConfig(batching=False)
+    with Triton(config=TritonConfig(http_port=ports[0], grpc_port=ports[1], metrics_port=ports[2])) as triton:
+        triton.bind("double", double, inputs=[floats("x", (2,))], outputs=[floats("y", (2,))], config=batches)
+        triton.bind("shout", shout, inputs=[text("text")], outputs=[text("loud")], config=batches)
+        triton.bind("sum", total, inputs=[floats("x", (-1,))], outputs=[floats("total", (1,))], config=single)
+        triton.serve()
+
+
+def triton_launch(function, **fields):
+    """A launch of a user's function, as the manager makes it, for a machine without Spark."""
+    return TritonServerManager("test")._launch(
+        application="test",
+        name="test",
+        id=uuid.uuid4().hex,
+        environment="triton",
+        files={"program.py": _PROGRAM.read_bytes(), "function.pickle": by_value((function, fields), what="function")},
+        start_timeout_s=START_S,
+    )
+
+
+class Running:
+    """A real server and clients of it."""
+
+    def __init__(self, launch):
+        self.launch, self.owner = launch, ProcessId.of(os.getpid())
+
+    def locate(self):
+        return sidecar.ensure(self.launch, self.owner, timeout_s=START_S)
+
+    def client(self, model, timeout_s=60.0):
+        return TritonClient(self.locate, choose(self.locate().models, model), timeout_s=timeout_s)
+
+
+@pytest.fixture
+def running():
+    server = Running(triton_launch(arithmetic_server))
+    server.locate()
+    yield server
+    stopping.stop(sidecar.begin(server.launch, server.owner, timeout_s=1))
+
+
+def test_a_real_triton_answers_refuses_moves_and_times_out(running):
+    """One start for all of it: a real Triton takes seconds."""
+    numbers_texts_and_sums_are_answered(running)
+    what_the_model_refuses_is_refused_with_its_reason(running)
+    a_connection_is_kept_per_thread(running)
+    a_restarted_server_is_found_again_in_the_middle_of_requests(running)
+    a_request_ends_at_its_deadline(running)
+
+
+def numbers_texts_and_sums_are_answered(running):
+    pairs = np.arange(6, dtype=np.float32).reshape(3, 2)
+    assert running.client("double").infer([pairs])[0].tolist() == (pairs * 2).tolist()
+    texts = np.array([["straße"], [""], ["x" * 1_000_000]], dtype=object)
+    loud = [row[0].decode() for row in running.client("shout").infer([texts])[0]]
+    assert loud == ["STRASSE", "", "X" * 1_000_000]
+    assert running.client("sum").infer([pairs.reshape(1, -1)])[0].tolist() == [[15]]
+
+
+def what_the_model_refuses_is_refused_with_its_reason(running):
+    client = running.client("double")
+    with pytest.raises(InferenceError, match="13 is not liked"):
+        client.infer([np.full((1, 2), 13, np.float32)])
+    with pytest.raises(InferenceError, match=r"(?i)shape|batch"):
+        client.infer([np.zeros((65, 2), np.float32)])
+    assert client.infer([np.zeros((64, 2), np.float32)])[0].shape == (64, 2)
+
+
+def a_connection_is_kept_per_thread(running):
+    client = running.client("double")
+
+    def ask(number):
+        client.infer([np.full((1, 2), number, np.float32)])
+        return id(client._kept.client)
+
+    with futures.ThreadPoolExecutor(2) as pool:
+        assert len(set(pool.map(ask, range(12)))) <= 2
+
+
+def a_restarted_server_is_found_again_in_the_middle_of_requests(running):
+    client, before = running.client("double"), running.locate()
+    with futures.ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(client.infer, [np.full((1, 2), n, np.float32)]) for n in range(20, 60)]
+        before.process.signal(signal.SIGKILL)
+        found = [answer.result()[0][0, 0] for answer in asked]
+    assert found == [2 * n for n in range(20, 60)]
+    after = running.locate()
+    assert (after.restarts, after.state, after.ports) == (before.restarts + 1, State.READY, before.ports)
+    assert wait_until(lambda: not before.process.alive(), 5)
+
+
+def a_request_ends_at_its_deadline(running):
+    with pytest.raises(ServerUnavailableError, match=r"within 0\.5 s"):
+        running.client("double", timeout_s=0.5).infer([np.full((1, 2), 99, np.float32)])

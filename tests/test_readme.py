@@ -1,0 +1,213 @@
+"""The documents against the code: examples, commands, links. Nothing in them is run here."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import importlib
+import inspect
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+import typer
+from test_layering import RANK
+
+import server_utils
+from server_utils import TritonServerManager, manager
+from server_utils.cli import app
+from server_utils.process import Launch, Server
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+DOCUMENTS = [README, CONTRIBUTING, ROOT / "CURSED_KNOWLEDGE.md"]
+documents = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+
+# What a method takes beyond its signature: where its **options go.
+COLUMN = set(inspect.signature(TritonServerManager._request).parameters) - {"self"}
+OPTIONS = {"tensors": COLUMN, "embed": COLUMN, "make_predict_fn": COLUMN, "start_servers": set(manager._OPTIONS)}
+
+
+def blocks(document, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def tree(document):
+    """All Python of a document as one module: later blocks use the names of earlier ones."""
+    return ast.parse("\n".join(blocks(document, "python")))
+
+
+def imports(module):
+    """Name in the document -> the object. The engine's packages, which are in the sealed environment, are left out."""
+    found = {}
+    for node in ast.walk(module):
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] in {"server_utils", "pyspark"}:
+            source = importlib.import_module(node.module)
+            found |= {alias.asname or alias.name: getattr(source, alias.name) for alias in node.names}
+    return found
+
+
+def managers(module):
+    """The names that a document gives to managers."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.withitem) and is_manager(node.context_expr):
+            yield node.optional_vars.id
+        elif isinstance(node, ast.Assign) and is_manager(node.value):
+            yield node.targets[0].id
+
+
+def is_manager(node):
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "TritonServerManager"
+
+
+def attributes(module, names):
+    """Attributes of these names, with the call if it is one."""
+    called = {id(node.func): node for node in ast.walk(module) if isinstance(node, ast.Call)}
+    for node in ast.walk(module):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in names:
+            yield node.attr, called.get(id(node))
+
+
+def servers_of_status(module):
+    """The loop variables of `for server in servers.status()`."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.For) and ast.unparse(node.iter).endswith(".status()"):
+            yield node.target.id
+
+
+def check_call(function, call, *, bound, options=()):
+    """Refuse arguments that the function does not take."""
+    keywords = {keyword.arg for keyword in call.keywords if keyword.arg}
+    signature = inspect.signature(function)
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values()):
+        unknown = keywords - set(signature.parameters) - set(options)
+        assert not unknown, f"{ast.unparse(call)}: there is no option {unknown}"
+    arguments = [*([None] if bound else []), *call.args]
+    signature.bind_partial(*arguments, **dict.fromkeys(keywords))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS[:2], ids=lambda path: path.name)
+def test_the_python_of_a_document_compiles(document):
+    assert blocks(document, "python")
+    for block in blocks(document, "python"):
+        compile(block, document.name, "exec")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS[:2], ids=lambda path: path.name)
+def test_what_a_document_imports_is_there_and_takes_the_arguments_shown(document):
+    module = tree(document)
+    known = imports(module)
+    assert any(getattr(found, "__module__", "").startswith("server_utils") for found in known.values())
+    for node in ast.walk(module):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in known:
+            check_call(known[node.func.id], node, bound=False)
+
+
+def test_the_managers_of_the_readme_have_what_it_uses():
+    module = tree(README)
+    used = list(attributes(module, set(managers(module))))
+    assert {"start_servers", "embed", "tensors", "status", "stop_servers"} <= {name for name, _ in used}
+    for name, call in used:
+        found = getattr(TritonServerManager, name)
+        if call:
+            check_call(found, call, bound=True, options=OPTIONS.get(name, ()))
+
+
+def test_the_example_of_a_backend_calls_what_managers_have():
+    calls = [(name, call) for name, call in attributes(tree(CONTRIBUTING), {"self"}) if call]
+    assert calls
+    for name, call in calls:
+        check_call(getattr(manager.ServerManager, name), call, bound=True)
+
+
+def test_the_servers_of_the_readme_have_what_it_reads():
+    module = tree(README)
+    names = set(servers_of_status(module))
+    assert names
+    for name, _ in attributes(module, names):
+        assert name in Server.__dataclass_fields__ or hasattr(Server, name), name
+
+
+@documents
+def test_what_a_document_names_in_passing_exists(document):
+    """`servers.embed`, `ServerStartError`, `hang_timeout_s=`: in the text between the examples."""
+    words = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL))
+    for word in words:
+        if method := re.match(r"servers\.(\w+)", word):
+            assert hasattr(TritonServerManager, method[1]), word
+        if re.fullmatch(r"\w+Error", word) and not hasattr(builtins, word):
+            assert word in server_utils.__all__, word
+        if re.fullmatch(r"(hang_timeout|stop_grace|start_timeout)_s|max_restarts", word):
+            assert word in Launch.__dataclass_fields__, word
+
+
+@documents
+def test_the_commands_of_a_document_exist(document):
+    text = document.read_text()
+    of_run = set(re.findall(r"^    (\w+)\) ", (ROOT / "run").read_text(), re.MULTILINE))
+    assert {"demo", "test"} <= of_run
+    assert set(re.findall(r"\./run ([a-z]\w*)", text)) - {"commands"} <= of_run
+    for line in re.findall(r"(?:spark-sidecar|\./run(?= demo)) ([^`#\n]+)", text):
+        check_command(line.split())
+
+
+def check_command(words):
+    """Words of a command line: names of (sub)commands, then arguments and options."""
+    command = typer.main.get_command(app)
+    while words and words[0] in getattr(command, "commands", {}):
+        command = command.commands[words.pop(0)]
+    assert not hasattr(command, "commands"), f"no command: {words}"
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= known, words
+
+
+@documents
+def test_the_links_of_a_document_lead_somewhere(document):
+    for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+        assert "://" in target or (document.parent / target).exists(), target
+
+
+@documents
+def test_the_paths_of_a_document_exist(document):
+    """Files of the repository in backticks."""
+    text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for path in re.findall(r"`((?:server_utils|tests|scripts|docs)/[\w./-]+)`", text):
+        if "echo" not in path:  # the example of a backend to be added
+            assert (ROOT / path).exists(), path
+
+
+@documents
+def test_a_document_names_no_address_of_a_registry_and_no_folder_of_one_machine(document):
+    forbidden = r"pypi\.org|pythonhosted|/(?:root|work|home/\w+)/|[Ff]iles\.\w+\.org"
+    assert re.findall(forbidden, document.read_text()) == []
+
+
+def test_the_readme_is_short():
+    assert len(README.read_text().splitlines()) <= 250
+
+
+def test_the_layers_of_the_contributing_guide_are_those_of_the_code():
+    """Its rows may be described, but no module stands above one that it imports."""
+    block = next(block for block in blocks(CONTRIBUTING, "") if block.startswith("errors"))
+    rows = [re.split(r" {3,}", line)[0].split() for line in block.splitlines()]
+    named = [name for row in rows for name in row]
+    assert len(named) == len(set(named))
+    assert set(named) <= set(RANK)
+    highest = [min(RANK[name] for name in row) for row in rows]
+    assert highest == sorted(highest)
+
+
+def test_every_row_of_cursed_knowledge_has_a_date_and_four_columns():
+    lines = [line for line in (ROOT / "CURSED_KNOWLEDGE.md").read_text().splitlines() if line.startswith("| 20")]
+    assert lines
+    for line in lines:
+        assert re.fullmatch(r"\| 20\d\d-\d\d(-\d\d)? \| [^|]+ \| [^|]+ \| [^|]+ \|", line), line
+
+
+def test_the_picture_is_well_formed_and_says_in_words_what_it_shows():
+    namespace = "{http://www.w3.org/2000/svg}"
+    picture = ET.parse(ROOT / "docs" / "sidecar.svg").getroot()  # noqa: S314 - our own file
+    assert picture.find(f"{namespace}title").text
+    assert "executor" in picture.find(f"{namespace}desc").text

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from server_utils.errors import ConfigurationError
+from server_utils.models import Tensor
+from server_utils.tensors import Rows, to_arrow
+
+
+def tensor(shape=(3,), dtype=np.float32):
+    return Tensor("x", np.dtype(dtype), shape)
+
+
+def taken(column, spec):
+    rows = Rows(column, spec)
+    return rows.take(np.flatnonzero(~rows.null))
+
+
+def test_lists_of_floats_become_one_array_without_a_copy():
+    column = pa.array([[1.0, 2, 3], [4, 5, 6]], pa.list_(pa.float32()))
+    found = taken(column, tensor())
+    assert found.tolist() == [[1, 2, 3], [4, 5, 6]]
+    assert np.shares_memory(found, column.flatten().to_numpy())
+
+
+def test_a_slice_of_a_column_has_its_own_rows():
+    column = pa.array([[0.0] * 3, [1, 2, 3], [4, 5, 6], None], pa.list_(pa.float32())).slice(1)
+    assert taken(column, tensor()).tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+def test_rows_that_do_not_adjoin_are_gathered():
+    column = pa.array([[1.0, 2], [9], [3, 4]], pa.list_(pa.float32()))
+    assert Rows(column, tensor((-1,))).take(np.array([0, 2])).tolist() == [[1, 2], [3, 4]]
+
+
+def test_null_rows_are_null_and_hidden_values_below_them_are_left_out():
+    values = pa.array([1.0, 2, 3, 7, 7, 7, 4, 5, 6], pa.float32())
+    column = pa.ListArray.from_arrays(pa.array([0, 3, 6, 9], pa.int32()), values, mask=pa.array([False, True, False]))
+    rows = Rows(column, tensor())
+    assert rows.null.tolist() == [False, True, False]
+    assert rows.take(np.array([0, 2])).tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+def test_a_row_of_the_wrong_size_is_named_with_the_shape_that_is_wanted():
+    rows = Rows(pa.array([[1.0, 2, 3], [1, 2]], pa.list_(pa.float32())), tensor())
+    assert list(rows.errors) == [1]
+    assert "2 elements" in rows.errors[1]
+    assert "(3,)" in rows.errors[1]
+
+
+def test_a_null_inside_a_row_is_an_error_of_that_row_and_nan_is_not():
+    rows = Rows(pa.array([[1.0, None, 3], [float("nan"), 2, 3]], pa.list_(pa.float32())), tensor())
+    assert list(rows.errors) == [0]
+    assert "null inside" in rows.errors[0]
+    assert np.isnan(rows.take(np.array([1]))[0, 0])
+
+
+def test_a_shape_of_several_sizes_is_filled_in_row_major_order():
+    found = taken(pa.array([[1, 2, 3, 4]], pa.list_(pa.int64())), tensor((2, 2), np.int64))
+    assert found.tolist() == [[[1, 2], [3, 4]]]
+
+
+def test_binary_columns_hold_little_endian_elements():
+    raw = np.arange(6, dtype="<f4").reshape(2, 3)
+    column = pa.array([raw[0].tobytes(), None, raw[1].tobytes()], pa.binary())
+    assert taken(column, tensor()).tolist() == raw.tolist()
+
+
+def test_a_binary_row_of_a_broken_element_is_an_error_of_that_row():
+    column = pa.array([b"\0" * 12, b"\0" * 7, b"\1" * 12], pa.binary())
+    rows = Rows(column, tensor())
+    assert list(rows.errors) == [1]
+    assert "7 bytes" in rows.errors[1]
+    assert rows.take(np.array([0, 2]))[1].tobytes() == b"\1" * 12
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.binary()])
+def test_text_and_bytes_are_one_element_a_row(kind):
+    column = pa.array(["a", None, "", "longer"], kind)
+    rows = Rows(column, tensor((1,), np.object_))
+    assert rows.null.tolist() == [False, True, False, False]
+    found = rows.take(np.array([0, 2, 3]))
+    assert found.shape == (3, 1)
+    assert rows.sizes.tolist() == [1, 0, 0, 6]
+
+
+def test_plain_numbers_are_one_element_a_row_and_are_widened():
+    assert taken(pa.array([1, None, 3], pa.int32()), tensor((1,))).tolist() == [[1], [3]]
+
+
+def test_a_column_of_nothing_but_nulls_needs_no_type():
+    assert Rows(pa.nulls(3), tensor()).null.all()
+
+
+@pytest.mark.parametrize(
+    ("column", "spec", "says"),
+    [
+        (pa.array([[1.5]], pa.list_(pa.float64())), tensor((1,), np.int64), "cast it"),
+        (pa.array(["a"]), tensor((1,)), "cast it"),
+        (pa.array([1.5]), tensor((1,), np.object_), "cast it"),
+        (pa.array([[[1.0]]], pa.list_(pa.list_(pa.float32()))), tensor((1,)), "flatten"),
+        (pa.array([{"a": 1}]), tensor((1,)), "use an array"),
+    ],
+)
+def test_a_column_that_cannot_be_sent_is_refused_with_what_to_do(column, spec, says):
+    with pytest.raises(ConfigurationError, match=says):
+        Rows(column, spec)
+
+
+def test_answers_become_a_column_with_nulls_where_nothing_was_asked():
+    parts = [
+        (np.array([0, 1]), np.array([[1, 2], [3, 4]], np.float32)),
+        (np.array([3]), np.array([[5, 6]], np.float32)),
+    ]
+    assert to_arrow(parts, 5, tensor((2,))).to_pylist() == [[1, 2], [3, 4], None, [5, 6], None]
+
+
+def test_answers_of_one_element_become_a_plain_column():
+    found = to_arrow([(np.array([1]), np.array([[7]], np.uint8))], 3, tensor((1,), np.uint8))
+    assert found.to_pylist() == [None, 7, None]
+    assert found.type == pa.int16()
+
+
+def test_no_answers_at_all_are_a_column_of_nulls():
+    assert to_arrow([], 2, tensor((2,))).to_pylist() == [None, None]
+    assert to_arrow([], 2, tensor((1,), np.object_)).to_pylist() == [None, None]
+
+
+def test_answers_of_different_widths_keep_their_rows():
+    parts = [(np.array([0]), np.ones((1, 1), np.float32)), (np.array([1]), np.zeros((1, 3), np.float32))]
+    assert to_arrow(parts, 2, tensor((-1,))).to_pylist() == [[1], [0, 0, 0]]
+
+
+def test_texts_come_back_as_text():
+    answers = np.array([["é".encode()], [b""]], dtype=object)
+    assert to_arrow([(np.array([0, 1]), answers)], 2, tensor((1,), np.object_)).to_pylist() == ["é", ""]
