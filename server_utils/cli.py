@@ -80,7 +80,7 @@ def doctor(*, as_json: AsJson = False) -> None:
 @app.command()
 def demo(
     *,
-    rows: Annotated[int | None, typer.Option(min=1, help="Embed only so many rows.")] = None,
+    rows: Annotated[int | None, typer.Option(min=1, help="Embed so many rows; by default 3,000 per core.")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder for the Parquet and the plot.")] = None,
     as_json: AsJson = False,
 ) -> None:

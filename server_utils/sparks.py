@@ -82,11 +82,15 @@ def plan(spark: Any, *, deadline: float) -> Plan:
     if re.match(r"local(\[|$)", master):
         return Plan(master, 1, barrier=False, profile=None, why="in local mode the driver is the only executor")
     executors, slots = _settled(spark, master, deadline)
-    if (conf(spark, "spark.dynamicAllocation.enabled") or "").lower() == "true":
+    if _is_dynamic(spark):
         why = "no barrier under dynamic allocation; executors that come later start their server at their first task"
         return Plan(master, slots, barrier=False, profile=None, why=why)
     cores = max(slots * int(conf(spark, "spark.task.cpus") or 1) // executors, 1)
     return Plan(master, executors, barrier=True, profile=_one_per_executor(spark, cores), why="one barrier task each")
+
+
+def _is_dynamic(spark: Any) -> bool:
+    return (conf(spark, "spark.dynamicAllocation.enabled") or "").lower() == "true"
 
 
 def _one_per_executor(spark: Any, cores: int) -> Any:
@@ -103,7 +107,7 @@ def _one_per_executor(spark: Any, cores: int) -> Any:
 
 def _settled(spark: Any, master: str, deadline: float) -> tuple[int, int]:
     """Executors and task slots, once as many executors are there as were asked for, or no more seem to come."""
-    asked = re.match(r"local-cluster\[\s*(\d+)", master)
+    asked = None if _is_dynamic(spark) else re.match(r"local-cluster\[\s*(\d+)", master)
     wanted = int(asked[1] if asked else conf(spark, "spark.executor.instances") or 1)
     patience = min(deadline, time.monotonic() + _SETTLE_S)
     count = _count_by_job if is_connect(spark) else _count

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 
 from server_utils import records, sidecar, stopping
 from server_utils.errors import SidecarError
 from server_utils.placement import Here
-from server_utils.process import Launch, Server, wait_until
+from server_utils.process import Launch, Server, State, wait_until
 
 _WAITING, _READY, _FAILED = "waiting", "ready", "failed"
 _LAST_WORDS_S = 0.5
@@ -59,9 +60,15 @@ def _last_words(launch: Launch, folder: Path) -> str:
 
 
 def look_here(application: str, name: str, _here: Here | None) -> list[Server]:
-    """The records of all servers of a name on this host."""
+    """The records of all servers of a name on this host; one whose supervisor was killed cannot say so itself."""
     found = [records.read(folder) for folder in records.folders(application, name)]
-    return [server for server in found if server]
+    return [
+        server
+        if server.state.final or server.supervisor.alive()
+        else dataclasses.replace(server, state=State.STOPPED, reason="its supervisor was killed", process=None)
+        for server in found
+        if server
+    ]
 
 
 def stop_here(application: str, name: str, launch_id: str | None, _here: Here | None) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from server_utils.demo import report
-from server_utils.demo.plot import draw
+from server_utils.demo.plot import Pin, draw
 from server_utils.demo.report import Answer, Report, Search
 from server_utils.demo.reviews import Review, evenly, read, top_hits, widest_plane
 from server_utils.demo.run import main
@@ -105,7 +109,8 @@ def test_the_map_is_the_same_whatever_the_order_of_the_rows(clouds):
 @pytest.mark.parametrize("rows", [1, 2, 500])
 def test_the_picture_is_a_png_however_few_the_rows(clouds, rows, tmp_path):
     target = tmp_path / "map.png"
-    draw(clouds[:rows], np.linspace(-4, 4, rows), ["a", "b"], clouds[:2], target)
+    pins = [Pin(query, clouds[number], [0, rows - 1], "[an] $answer$ " * 40) for number, query in enumerate("ab")]
+    draw(clouds[:rows], np.linspace(-4, 4, rows), pins, target)
     assert target.read_bytes().startswith(PNG)
 
 
@@ -132,3 +137,21 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_starts(tmp_p
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match="--output"):
         main(1, tmp_path / "file" / "below", as_json=True)
+
+
+def test_what_was_not_built_yet_is_one_line_that_names_the_command(tmp_path):
+    environ = os.environ | {"SPARK_SIDECAR_HOME": str(tmp_path)}
+    command = [str(Path(sys.executable).with_name("spark-sidecar")), "demo", "--json"]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: ")
+    assert "spark-sidecar env build triton" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_without_the_extras_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for name in [name for name in sys.modules if name.startswith(("matplotlib.", "server_utils.demo."))]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(EnvironmentMissingError, match=r"matplotlib.* pip install 'spark-sidecar\[cli,plot,spark\]'"):
+        importlib.import_module("server_utils.demo.run")

@@ -19,13 +19,6 @@ from server_utils.udf import column_function, predict_function
 _PROGRAM = Path(__file__).with_name("triton_program.py")
 _PORTS = ("http", "grpc", "metrics")
 
-# PyTriton binds every interface unless told otherwise; these win over whatever TritonConfig the user's function builds,
-# and the metrics port follows them.
-_LOOPBACK = {
-    "PYTRITON_TRITON_CONFIG_HTTP_ADDRESS": "127.0.0.1",
-    "PYTRITON_TRITON_CONFIG_GRPC_ADDRESS": "127.0.0.1",
-}
-
 
 class TritonServerManager(ServerManager):
     """One Triton server per executor, each running the user's function in the sealed environment `triton`.
@@ -187,7 +180,7 @@ class TritonServerManager(ServerManager):
             argv=("{python}", *files, *(f"{{port:{name}}}" for name in _PORTS)),
             ports=_PORTS,
             health="/v2/health/ready",
-            env=_LOOPBACK | {"PYTRITON_HOME": "{scratch}"},
+            env={"PYTRITON_HOME": "{scratch}"},
             announces=True,
             needs_libpython=True,
             **fields,

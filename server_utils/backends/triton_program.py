@@ -10,6 +10,7 @@ models, is stopped or hangs, and when the backend process between the two is dea
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import http.client
 import json
@@ -23,12 +24,29 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
-from pytriton.triton import Triton
+from pytriton.triton import Triton, TritonConfig
 
 _BEAT_S = 1.0
 _BACKEND = "triton_python_backend_stub"[:15]  # the kernel keeps that much of a name
 _models: list[str] = []
 _stopping = threading.Event()
+
+
+def _stay_on_loopback() -> None:
+    """Have `Triton` listen on loopback only, whatever its TritonConfig says.
+
+    pytriton 0.7 lets an explicit http_address win over its own PYTRITON_TRITON_CONFIG_HTTP_ADDRESS, and the endpoints
+    for SageMaker and Vertex AI know no address.
+    """
+    original = Triton.__init__
+
+    @functools.wraps(original)
+    def make(self: Any, *, config: TritonConfig | None = None, **kwargs: Any) -> None:
+        loopback = dict.fromkeys(("http_address", "grpc_address", "metrics_address"), "127.0.0.1")
+        closed = dict.fromkeys(("allow_sagemaker", "allow_vertex_ai"), False)
+        original(self, config=dataclasses.replace(config or TritonConfig(), **loopback, **closed), **kwargs)
+
+    Triton.__init__ = make
 
 
 def _remember_binds() -> None:
@@ -55,13 +73,19 @@ def _announce_when(method: str, beat: Callable[[], None]) -> None:
     setattr(Triton, method, serving)
 
 
-def _remember_stop() -> None:
-    """Have `Triton.stop` say that backend processes end on purpose from now on."""
+def _end_with_triton() -> None:
+    """Have `Triton.stop` end this process when nobody asked for it: tritonserver, or a thread of a model, has exited.
+
+    pytriton calls it from a thread of its own then, and blocks there while it waits for the server to come up: a port
+    in use would be told after two minutes.
+    """
     original = Triton.stop
 
     @functools.wraps(original)
     def stop(self: Any, *args: Any, **kwargs: Any) -> Any:
-        _stopping.set()
+        if threading.current_thread() is not threading.main_thread():
+            _end("Triton has exited")
+        _stopping.set()  # backends end on purpose from now on
         return original(self, *args, **kwargs)
 
     Triton.stop = stop
@@ -103,9 +127,13 @@ def _end_without(dead: Iterable[int]) -> None:
     """End this process when a backend did: Triton 2.6x says it is ready, and refuses every request from then on."""
     for pid in dead:
         if not _stopping.is_set():
-            sys.stderr.write(f"Triton's Python backend (process {pid}) has died, and Triton cannot replace it\n")
-            sys.stderr.flush()
-            os._exit(1)
+            _end(f"Triton's Python backend (process {pid}) has died, and Triton cannot replace it")
+
+
+def _end(reason: str) -> None:
+    sys.stderr.write(f"{reason}\n")
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def _backends() -> list[int]:
@@ -146,10 +174,11 @@ def _get(port: int, path: str) -> bytes | None:
 def main(payload: str, announcement: str, *ports: str) -> None:
     """Call the user's function with the ports; it returns when Triton was told to stop."""
     numbers = [int(port) for port in ports]
+    _stay_on_loopback()
     _remember_binds()
     for method in ("serve", "run"):
         _announce_when(method, functools.partial(_beat, Path(announcement), numbers[0]))
-    _remember_stop()
+    _end_with_triton()
     _fail_at_once()
     function, arguments = cloudpickle.loads(Path(payload).read_bytes())
     function(ports=numbers, **arguments)

@@ -17,10 +17,14 @@ from pyspark.sql import SparkSession
 from server_utils.errors import EnvironmentMissingError
 
 EXECUTORS = 2
+# These JVMs live for a minute: they are done before the second compiler's work, on the model's cores, pays off.
+_SHORT_LIFE = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 _CONF = {
     # Two task slots each: while one task waits for its server, the other reads and writes.
     "spark.master": f"local-cluster[{EXECUTORS},2,1024]",
     "spark.app.name": "spark-sidecar demo",
+    "spark.driver.extraJavaOptions": _SHORT_LIFE,
+    "spark.executor.extraJavaOptions": _SHORT_LIFE,
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.ui.enabled": "false",

@@ -73,6 +73,11 @@ def test_every_query_has_three_answers_best_first(said):
         assert similarities == sorted(similarities, reverse=True)
 
 
+def test_a_query_finds_a_review_of_its_topic(said):
+    best = {search["query"]: search["answers"][0]["text"] for search in said["searches"]}
+    assert "hip hop" in best["a documentary about musicians"]
+
+
 def test_there_is_a_picture_and_a_log_of_spark(said, demo):
     _, folder = demo
     assert (folder / "reviews.png").read_bytes().startswith(b"\x89PNG")

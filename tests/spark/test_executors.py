@@ -62,7 +62,7 @@ def test_managers_of_different_names_serve_side_by_side(spark, manager):
 
 
 def test_any_text_may_name_a_model(spark, manager):
-    name = "café/Qwen 2.5 7B – 模型 ../x"
+    name = "café/Qwen 2.5 7B 模型 ../x"
     servers = manager(name)
 
     servers.start_servers(tiny_models.whoami)

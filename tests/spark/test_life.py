@@ -78,7 +78,7 @@ def test_a_new_manager_of_the_same_name_replaces_what_a_restarted_notebook_left(
 
     assert not any(server.process.alive() for server in before)
     assert servers.status() == lost.status()
-    with pytest.raises(Exception, match="was replaced by another launch"):
+    with pytest.raises(Exception, match="runs for another manager of the same name"):
         rows(spark, lost.tensors("id"), count=20).collect()
     assert answers(rows(spark, servers.tensors("id"), count=20))
 

@@ -24,18 +24,18 @@ def serve(ports, *models, **settings):
         triton.serve()
 
 
-def _answer(i, ports):
-    return np.hstack([2 * i, np.full_like(i, os.getpid()), np.full_like(i, ports[0])])
+def _answer(row, ports):
+    return np.hstack([2 * row, np.full_like(row, os.getpid()), np.full_like(row, ports[0])])
 
 
-_ID, _ANSWER = {"id": (np.int64, (1,))}, {"answer": (np.int64, (3,))}
+_ID, _ANSWER = {"row": (np.int64, (1,))}, {"answer": (np.int64, (3,))}
 
 
 def whoami(ports):
     """Answer each row with twice its number, the server's process and its HTTP port."""
     from pytriton.decorators import batch
 
-    serve(ports, ("whoami", batch(lambda id: {"answer": _answer(id, ports)}), _ID, _ANSWER, {}))
+    serve(ports, ("whoami", batch(lambda row: {"answer": _answer(row, ports)}), _ID, _ANSWER, {}))
 
 
 def gated(ports, model_path):
@@ -45,12 +45,12 @@ def gated(ports, model_path):
     folder = Path(model_path)
 
     @batch
-    def infer(id):
-        if np.any(id % 100 == 50):
+    def infer(row):
+        if np.any(row % 100 == 50):
             (folder / str(os.getpid())).touch()
             while not (folder / "go").exists():
                 time.sleep(0.02)
-        return {"answer": _answer(id, ports)}
+        return {"answer": _answer(row, ports)}
 
     serve(ports, ("gated", infer, _ID, _ANSWER, {}))
 
@@ -59,7 +59,7 @@ def open_to_the_network(ports):
     """As `whoami`, with a TritonConfig that asks for every interface."""
     from pytriton.decorators import batch
 
-    model = ("whoami", batch(lambda id: {"answer": _answer(id, ports)}), _ID, _ANSWER, {})
+    model = ("whoami", batch(lambda row: {"answer": _answer(row, ports)}), _ID, _ANSWER, {})
     serve(ports, model, http_address="0.0.0.0", grpc_address="0.0.0.0", metrics_address="0.0.0.0")  # noqa: S104 - its point
 
 
@@ -76,10 +76,10 @@ def many(ports):
         return {"length": np.array([[len(row[0])] for row in text]), "upper": np.char.upper(text.astype(bytes))}
 
     @batch
-    def picky(id):
-        if np.any(id % 10 == 3):
+    def picky(row):
+        if np.any(row % 10 == 3):
             raise ValueError("no numbers that end with 3")
-        return {"twice": 2 * id}
+        return {"twice": 2 * row}
 
     @batch
     def pair(left, right):
@@ -89,17 +89,15 @@ def many(ports):
         return [{"mean": np.array([request["x"].mean()], dtype=np.float32)} for request in requests]
 
     one, four = (1,), (4,)
+    pair_outputs = {"sum": (np.int32, one), "larger": (np.bool_, one)}  # numpy 2 pickles np.bool_ by a name 1 lacks
     serve(
         ports,
         ("vector", vector, {"x": (np.float32, four)}, {"total": (np.float32, one), "halves": (np.float64, four)}, {}),
         ("text", text, {"text": (bytes, one)}, {"length": (np.int64, one), "upper": (bytes, one)}, {}),
-        ("picky", picky, {"id": (np.int64, one)}, {"twice": (np.int64, one)}, {}),
-        ("pair", pair, {"left": (np.int32, one), "right": (np.int32, one)}, _PAIR, {}),
+        ("picky", picky, {"row": (np.int64, one)}, {"twice": (np.int64, one)}, {}),
+        ("pair", pair, {"left": (np.int32, one), "right": (np.int32, one)}, pair_outputs, {}),
         ("alone", alone, {"x": (np.float32, (-1,))}, {"mean": (np.float32, one)}, {"batching": False}),
     )
-
-
-_PAIR = {"sum": (np.int32, (1,)), "larger": (np.bool_, (1,))}
 
 
 def bad_path(ports, model_path):

@@ -1,0 +1,37 @@
+"""Executors that come and go: those that come later start their server at their first task."""
+
+from __future__ import annotations
+
+import pytest
+
+from server_utils.process import wait_until
+from spark import tiny_models
+from spark.conftest import CLUSTER, answers, executors, in_background, rows, server_pids
+
+_SETTINGS = {
+    "spark.dynamicAllocation.enabled": "true",
+    "spark.dynamicAllocation.executorIdleTimeout": "300s",
+    "spark.dynamicAllocation.initialExecutors": "1",
+    "spark.dynamicAllocation.maxExecutors": "2",
+    "spark.dynamicAllocation.minExecutors": "1",
+    "spark.dynamicAllocation.schedulerBacklogTimeout": "3s",
+    "spark.dynamicAllocation.shuffleTracking.enabled": "true",
+}
+
+
+@pytest.fixture(scope="module")
+def spark(sessions):
+    return sessions.get(CLUSTER, _SETTINGS)
+
+
+def test_an_executor_that_comes_later_gets_its_server_at_its_first_task(spark, manager, gate):
+    servers = manager("gated", str(gate.folder))
+    servers.start_servers(tiny_models.gated)
+    assert len(servers.status()) == len(executors()) == 1
+
+    job = in_background(lambda: answers(rows(spark, servers.tensors("id", batch_rows=10), count=800, partitions=8)))
+    assert wait_until(lambda: len(gate.waiting()) == 2, 60)
+    gate.open()
+
+    assert server_pids(job.result(timeout=120)) == {server.process.pid for server in servers.status()}
+    assert sorted(server.owner.pid for server in servers.status()) == executors()
