@@ -6,12 +6,14 @@ import re
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from geventhttpclient.response import HTTPParseError
 from tritonclient import http
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
+from server_utils import turns
 from server_utils.errors import InferenceError, ServerUnavailableError
 from server_utils.models import Model
 from server_utils.process import ProcessId, Server
@@ -42,16 +44,21 @@ class TritonClient:
             ServerUnavailableError: no server answered before the deadline.
         """
         asked: Server | None = None
+        turn = turns.together
         while True:
             server = self._server or self._locate()
             if asked is None or asked.process != server.process:
                 asked, deadline = server, time.monotonic() + self._timeout_s
             self._server = server
             try:
-                return self._ask(server, inputs)
+                with turn(Path(server.log).parent):
+                    return self._ask(server, inputs)
             except InferenceServerException as error:
                 if not self._is_gone(server, error):
-                    raise InferenceError(error.message()) from error
+                    if turn is turns.alone or not self._may_be_merged(inputs):
+                        raise InferenceError(error.message()) from error
+                    turn = turns.alone
+                    continue
                 problem: Exception = error
             except (OSError, HTTPParseError) as error:
                 problem = error
@@ -59,6 +66,13 @@ class TritonClient:
             if time.monotonic() > deadline:
                 raise ServerUnavailableError(self._no_answer(server, problem)) from problem
             time.sleep(_PAUSE_S)  # the supervisor notices a dead server at once, and needs a moment to say so
+
+    def _may_be_merged(self, inputs: Sequence[Array]) -> bool:
+        """Whether a row of somebody else's may be to blame.
+
+        The rows of a larger request are asked for one by one in the end, so only requests of one row need to be sure.
+        """
+        return self.model.max_batch_size > 0 and len(inputs[0]) == 1
 
     def _no_answer(self, server: Server, problem: Exception) -> str:
         return (

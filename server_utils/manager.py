@@ -49,6 +49,7 @@ class ServerManager:
         self._launch_now: Launch | None = None
         self._key: object = None
         self._servers: dict[str, Server] = {}
+        self._on_this_host = False
 
     def __enter__(self) -> Self:
         return self
@@ -92,12 +93,20 @@ class ServerManager:
 
         Raises ServerStopError when a process survives SIGKILL.
         """
-        launch_id = self._launch_now.id if self._launch_now else None
-        self._launch_now, self._servers = None, {}
+        launch, self._launch_now, self._servers = self._launch_now, None, {}
+        self._stop(launch)
+
+    def _stop(self, launch: Launch | None) -> None:
+        """Stop all servers of this name, and this launch for good: no task that comes late starts it again."""
         spark = self._spark if self._spark is not None else sparks.active()
         if spark is None or sparks.is_stopped(spark):
-            return  # the executors are gone, and their servers with them
-        stop = functools.partial(tasks.stop_here, sparks.application(spark), self.model_name, launch_id)
+            # The executors are gone, and their servers with them; but in local mode the driver's JVM is the executor.
+            if launch and self._on_this_host:
+                tasks.stop_here(launch.application, self.model_name, launch.id, None)
+            return
+        stop = functools.partial(
+            tasks.stop_here, sparks.application(spark), self.model_name, launch.id if launch else None
+        )
         if sparks.on_this_host(spark):
             stop(None)
         else:
@@ -124,7 +133,7 @@ class ServerManager:
             start_timeout_s=timeout_s,
             **_checked(options),
         )
-        self._launch_now = None
+        self._launch_now, self._on_this_host = None, sparks.on_this_host(spark)
         self._servers = {server.executor: server for server in self._start_everywhere(spark, launch)}
         self._launch_now, self._key = launch, key
 
@@ -134,11 +143,11 @@ class ServerManager:
         try:
             outcomes = on_each_executor(spark, task, timeout_s=launch.start_timeout_s + _ROUND_S)
         except (SidecarError, KeyboardInterrupt):
-            self.stop_servers()
+            self._stop(launch)
             raise
         if failures := [failure for _, failure in outcomes if failure]:
             if any(server and sidecar.running(server) for server, _ in outcomes):
-                self.stop_servers()
+                self._stop(launch)
             raise ServerStartError("\n\n".join(failures))
         servers = [server for server, _ in outcomes]
         logger.info("%d servers of %r are ready after %.1f s", len(servers), self.model_name, time.monotonic() - began)

@@ -63,5 +63,6 @@ def halt(folder: Path, server: Server, number: int) -> None:
     if left:
         pids = ", ".join(str(process.pid) for process in left)
         raise ServerStopError(
-            f"server {server.name!r} on {server.host}: processes {pids} survive SIGKILL; the node needs a look or a reboot"
+            f"server {server.name!r} on {server.host}: processes {pids} survive SIGKILL; "
+            "the node needs a look or a reboot"
         )

@@ -29,23 +29,25 @@ def column_function(request: Request) -> Any:
             kind = functions.ArrowUDFType.SCALAR_ITER
             return functions.arrow_udf(functools.partial(_arrow, request), request.spark_type, kind)
         kind = functions.PandasUDFType.SCALAR_ITER
-        return functions.pandas_udf(functools.partial(_pandas, request), request.spark_type, kind)
+        asked = functions.pandas_udf(functools.partial(_pandas, request), request.spark_type, kind)
+    is_null = functions.isnull  # to pandas a null number is NaN: which rows are null travels beside
+    return lambda *columns: asked(*columns, *map(is_null, columns))
 
 
 def _arrow(request: Request, batches: Iterator[Any]) -> Iterator[pa.Array]:
     return answers(request, (batch if isinstance(batch, tuple) else (batch,) for batch in batches))
 
 
-def _pandas(request: Request, batches: Iterator[Any]) -> Iterator[Any]:
-    """As `_arrow`. A null in a plain number column arrives as NaN here, so there NaN counts as null."""
-    tuples = (batch if isinstance(batch, tuple) else (batch,) for batch in batches)
-    arrays = (tuple(pa.array(s, from_pandas=s.dtype.kind in "fiu") for s in series) for series in tuples)
-    for found in answers(request, arrays):
-        yield (
-            found.to_pandas()
-            if request.on_error != "struct"
-            else pa.table(found.flatten(), ["value", "error"]).to_pandas()
-        )
+def _pandas(request: Request, batches: Iterator[tuple[Any, ...]]) -> Iterator[Any]:
+    """As `_arrow`, for columns followed by as many that say which rows are null.
+
+    A null inside an array of numbers arrives as NaN, and cannot be told from one.
+    """
+    from server_utils import pandas_columns
+
+    inputs = request.model.inputs
+    columns = (tuple(map(pandas_columns.to_arrow, batch, batch[len(inputs) :], inputs)) for batch in batches)
+    yield from map(pandas_columns.from_arrow, answers(request, columns))
 
 
 def predict_function(request: Request) -> Callable[..., Any]:

@@ -13,9 +13,9 @@ PACKAGE = ROOT / "server_utils"
 # A module imports from the rows above its own only. A new module is put into the highest row that its imports allow.
 LAYERS = [
     "errors",
-    "catalogue java libpython logs models platform ports process requirements shipping",
+    "catalogue java libpython logs models platform ports process requirements shipping turns",
     "assets base_python events records tensors tree",
-    "clients environments keeper sparks",
+    "clients environments keeper pandas_columns sparks",
     "attempt placement",
     "stopping supervisor",
     "sidecar",

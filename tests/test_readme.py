@@ -180,7 +180,7 @@ def test_the_paths_of_a_document_exist(document):
 
 @documents
 def test_a_document_names_no_address_of_a_registry_and_no_folder_of_one_machine(document):
-    forbidden = r"pypi\.org|pythonhosted|/(?:root|work|home/\w+)/|[Ff]iles\.\w+\.org"
+    forbidden = r"p[y]pi\.org|pythonh[o]sted|/(?:root|w[o]rk|home/\w+)/|[Ff]iles\.\w+\.org"
     assert re.findall(forbidden, document.read_text()) == []
 
 

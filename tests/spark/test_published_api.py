@@ -6,17 +6,18 @@ import importlib.util
 import socket
 from functools import partial
 
-import numpy as np
 import pytest
 from pyspark.ml.functions import predict_batch_udf
 from pyspark.sql.types import ArrayType, FloatType
 
 from server_utils import ConfigurationError, ServerStartError, TritonServerManager
+from spark import tiny_models
 
 TEXTS = ["a", "bb", "", "dddd"] * 10
 
 
 def triton_server(ports: list[int], model_path: str) -> None:
+    import numpy as np
     from pytriton.decorators import batch
     from pytriton.model_config import DynamicBatcher, ModelConfig, Tensor
     from pytriton.triton import Triton, TritonConfig
@@ -44,6 +45,7 @@ def triton_server(ports: list[int], model_path: str) -> None:
 def triton_fn(model_name, host_to_url):
     import socket
 
+    import numpy as np
     from pytriton.client import ModelClient
 
     url = host_to_url[socket.gethostname()]
@@ -105,14 +107,14 @@ def _local(function):
 def test_the_older_pair_of_waiting_options_is_one_deadline(manager):
     servers = manager("older")
 
-    servers.start_servers(_local(whoami), wait_retries=24, wait_timeout=5)
+    servers.start_servers(tiny_models.whoami, wait_retries=24, wait_timeout=5)
 
     assert [server.state.value for server in servers.status()] == ["ready", "ready"]
 
 
 def test_a_start_that_takes_longer_than_the_pair_allows_fails_with_the_end_of_the_log(manager):
     with pytest.raises(ServerStartError, match=r"still loading weights"):
-        manager("slow").start_servers(_local(slow), wait_retries=2, wait_timeout=1.5)
+        manager("slow").start_servers(tiny_models.never_ready, wait_retries=2, wait_timeout=1.5)
 
 
 def test_options_that_do_not_exist_or_cannot_be_are_refused(manager):
@@ -122,23 +124,4 @@ def test_options_that_do_not_exist_or_cannot_be_are_refused(manager):
         ({"max_restarts": "many"}, "must be a number"),
     ):
         with pytest.raises(ConfigurationError, match=words):
-            manager("options").start_servers(triton_server, **options)
-
-
-def whoami(ports):
-    from pytriton.decorators import batch
-    from pytriton.model_config import ModelConfig, Tensor
-    from pytriton.triton import Triton, TritonConfig
-
-    one = [Tensor(name="x", dtype=np.float32, shape=(1,))]
-    with Triton(config=TritonConfig(http_port=ports[0], grpc_port=ports[1], metrics_port=ports[2])) as triton:
-        triton.bind("whoami", batch(lambda x: {"x": x}), inputs=one, outputs=one, config=ModelConfig())
-        triton.serve()
-
-
-def slow(ports):
-    import sys
-    import threading
-
-    sys.stdout.write("still loading weights\n")
-    threading.Event().wait()
+            manager("options").start_servers(tiny_models.whoami, **options)

@@ -1,0 +1,58 @@
+"""Arrow columns from and to the pandas ones of Sparks before 4.1, with nothing lost on the way. Executors; no Spark."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from server_utils.errors import ConfigurationError
+from server_utils.models import Tensor
+from server_utils.tensors import Array
+
+_EXACT = 2**53  # from here on floats of 64 bits skip whole numbers
+
+
+def to_arrow(values: pd.Series, null: pd.Series, tensor: Tensor) -> pa.Array:
+    """A column as Spark hands it out. null: booleans; pandas itself does not tell a null number from NaN."""
+    plain, mask = values.to_numpy(), null.to_numpy().astype(bool)
+    if mask.any() and plain.dtype.kind == "f" and tensor.dtype.kind in "iu":
+        plain = _whole(np.where(mask, 0, plain))
+    return pa.array(plain, mask=mask)
+
+
+def _whole(values: Array) -> Array:
+    """Whole numbers again, as which they left Spark: pandas knows no null among them and made them floats."""
+    if not np.array_equal(values, np.trunc(values)):
+        return values  # they were no whole numbers: refused like any other such column
+    if np.abs(values).max() >= _EXACT:
+        raise ConfigurationError(
+            "a column of whole numbers with nulls passes through floating point before Spark 4.1, and some of these "
+            "are 2**53 or more and have lost digits; fill the nulls in Spark first"
+        )
+    return values.astype(np.int64)
+
+
+def from_arrow(column: pa.Array) -> pd.Series | pd.DataFrame:
+    """What Spark turns into this very column again; a data frame for a struct."""
+    if not pa.types.is_struct(column.type):
+        return _Series(pd.arrays.ArrowExtensionArray(column))
+    fields = zip(column.type, column.flatten(), strict=True)
+    return _Frame({field.name: pd.arrays.ArrowExtensionArray(part) for field, part in fields})
+
+
+class _Series(pd.Series):  # type: ignore[misc] # pandas has no types here
+    """Arrow inside. Spark 3.5 and 4.0 make Python lists of arrays by `apply`, slowly, and every NaN in them a null."""
+
+    def apply(self, *_args: Any, **_options: Any) -> _Series:
+        """Stay what it is: Spark then asks the Arrow array inside."""
+        return self
+
+
+class _Frame(pd.DataFrame):  # type: ignore[misc]
+    @property
+    def _constructor_sliced(self) -> type[_Series]:
+        """The columns Spark takes out of it."""
+        return _Series
