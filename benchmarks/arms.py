@@ -72,4 +72,4 @@ def classifier_arms(servers) -> dict:
     for size in (100, 1000):
         arms[f"in-process, {size}"] = in_process(functions.load_classifier, "pixels", batch_size=size, shapes=shapes)
         arms[f"upstream, {size}"] = upstream(servers, "pixels", model="classifier", batch_size=size, shapes=shapes)
-    return arms | {"ours": ours(servers, "pixels")}
+    return arms | {"ours, binary": ours(servers, "raw"), "ours": ours(servers, "pixels")}

@@ -119,6 +119,8 @@ class ServerManager:
     def _start(self, *, key: object, files: Mapping[str, bytes], timeout_s: float, options: Mapping[str, Any]) -> None:
         """Start the servers, or ensure those that run. key: equal for two calls that mean the same servers."""
         spark = self._spark = sparks.session(self._spark)
+        if self._launch_now and self._launch_now.application != sparks.application(spark):
+            self._launch_now = None  # of a session that has ended, and its servers with it
         if self._launch_now and self._key != key:
             raise ConfigurationError(
                 f"the servers of {self.model_name!r} run with another function or other options; "

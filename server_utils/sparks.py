@@ -41,8 +41,8 @@ def active() -> Any:
 
 
 def session(spark: Any = None) -> Any:
-    """The given session, else the active one. Raises ConfigurationError when there is none."""
-    found = spark if spark is not None else active()
+    """The given session, else the active one. Raises ConfigurationError when there is none that runs."""
+    found = active() if spark is None or is_stopped(spark) else spark
     if found is None or is_stopped(found):
         raise ConfigurationError("there is no active Spark session; make one first, or pass spark=...")
     return found

@@ -90,9 +90,19 @@ def _from_binary(column: pa.Array, tensor: Tensor) -> tuple[Array, Array, dict[i
     lengths = pc.fill_null(pc.binary_length(column), 0).to_numpy(zero_copy_only=False).astype(np.int64)
     size = tensor.dtype.itemsize
     whole = lengths % size == 0
-    joined = b"".join(value.as_buffer() for value, good in zip(column, whole, strict=True) if value.is_valid and good)
     errors = {int(row): f"has {lengths[row]} bytes, the model wants {tensor}" for row in np.flatnonzero(~whole)}
-    return np.frombuffer(joined, tensor.dtype), np.where(whole, lengths // size, 0), errors
+    sound = column if whole.all() and not column.null_count else column.filter(pa.array(whole & ~_nulls(column)))
+    return _bytes(sound).view(tensor.dtype), np.where(whole, lengths // size, 0), errors
+
+
+def _bytes(column: pa.Array) -> Array:
+    """The bytes of all rows, one after the other, viewed where Arrow keeps them."""
+    _, offsets, values = column.buffers()
+    if values is None or not len(column):
+        return np.empty(0, np.uint8)
+    number = np.int64 if pa.types.is_large_binary(column.type) else np.int32
+    ends = np.frombuffer(offsets, number)[column.offset : column.offset + len(column) + 1]
+    return np.frombuffer(values, np.uint8)[ends[0] : ends[-1]]
 
 
 def _elements(flat: pa.Array, tensor: Tensor) -> Array:

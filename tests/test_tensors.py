@@ -68,6 +68,19 @@ def test_binary_columns_hold_little_endian_elements():
     assert taken(column, tensor()).tolist() == raw.tolist()
 
 
+def test_binary_columns_are_viewed_without_a_copy_whatever_part_of_them_is_asked_for():
+    column = pa.array([np.full(3, n, "<f4").tobytes() for n in range(4)], pa.binary()).slice(1, 2)
+    found = taken(column, tensor())
+    assert found.tolist() == [[1, 1, 1], [2, 2, 2]]
+    assert np.shares_memory(found, np.frombuffer(column.buffers()[2], np.uint8))
+
+
+def test_large_binary_and_empty_columns_are_fine():
+    assert taken(pa.array([np.ones(3, "<f4").tobytes()], pa.large_binary()), tensor()).tolist() == [[1, 1, 1]]
+    assert Rows(pa.array([], pa.binary()), tensor()).widths.tolist() == []
+    assert Rows(pa.array([None, b""], pa.binary()), tensor()).widths.tolist() == [0, 0]
+
+
 def test_a_binary_row_of_a_broken_element_is_an_error_of_that_row():
     column = pa.array([b"\0" * 12, b"\0" * 7, b"\1" * 12], pa.binary())
     rows = Rows(column, tensor())

@@ -135,3 +135,15 @@ def test_a_manager_of_an_ended_session_can_be_stopped_and_says_what_to_do(sessio
 
     with pytest.raises(ConfigurationError, match="make one first"):
         servers.start_servers(tiny_models.whoami)
+
+
+def test_a_manager_goes_on_in_the_session_that_follows_an_ended_one(sessions):
+    servers = TritonServerManager("survivor", spark=sessions.get(CLUSTER))
+    servers.start_servers(tiny_models.whoami)
+    sessions.stop()
+    spark = sessions.get(CLUSTER)
+
+    servers.start_servers(tiny_models.whoami)
+
+    assert answers(rows(spark, servers.tensors("id"), count=20))
+    servers.stop_servers()
