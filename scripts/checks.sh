@@ -12,7 +12,8 @@ run_checks() {
 run_spark35_tests() {
   local code=0
   use_venv .venv-spark35
-  python -m pytest "$@" -m spark || code=$?
+  # The other files need tools that only .venv holds; they would not even be collected.
+  python -m pytest "$@" -m spark --ignore-glob 'tests/test_*.py' || code=$?
   ((code == 5)) && code=0
   return "$code"
 }
