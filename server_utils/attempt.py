@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from server_utils import environments, keeper, logs, records
+from server_utils import environments, gpus, keeper, logs, records
 from server_utils.process import Launch, ProcessId
 from server_utils.tree import descendants, end
 
@@ -103,8 +103,14 @@ class Attempt:
             pass
 
     def _fill(self, text: str) -> str:
-        known = {"python": self._python, "folder": self._folder, "scratch": records.scratch(self._folder)}
+        known: dict[str, object] = {
+            "python": self._python,
+            "folder": self._folder,
+            "scratch": records.scratch(self._folder),
+        }
         known |= {f"port:{name}": port for name, port in self._ports.items()}
+        if "{gpus}" in text:
+            known["gpus"] = max(len(gpus.on_host()), 1)
         for token, value in known.items():
             text = text.replace(f"{{{token}}}", str(value))
         return text

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from server_utils import sidecar
+from server_utils import gpus, sidecar
 from server_utils.clients import TritonClient
 from server_utils.errors import ConfigurationError, InferenceError
 from server_utils.models import Model, Tensor, spark_type
@@ -84,7 +84,11 @@ def link(request: Request) -> Link:
     if key not in _links:
         place = here()
         locate = functools.partial(
-            sidecar.ensure, request.launch, place.owner, timeout_s=request.launch.start_timeout_s, environ=place.environ
+            sidecar.ensure,
+            request.launch,
+            place.owner,
+            timeout_s=request.launch.start_timeout_s,
+            environ=gpus.environment(place.gpus, request.launch),
         )
         client = TritonClient(locate, request.model, timeout_s=request.timeout_s)
         _links[key] = Link(client, futures.ThreadPoolExecutor(request.window, thread_name_prefix="sidecar"))

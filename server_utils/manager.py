@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 _START_S = 600.0
 _ASK_S = 60.0
 _ROUND_S = 10.0  # the tasks watch the time themselves; the job is cancelled only this much later
-_OPTIONS = ("hang_timeout_s", "stop_grace_s", "max_restarts")
+MANAGER_OPTIONS = ("hang_timeout_s", "stop_grace_s", "max_restarts")
 
 
 class ServerManager:
@@ -48,7 +48,7 @@ class ServerManager:
         self._spark = spark
         self._launch_now: Launch | None = None
         self._key: object = None
-        self._servers: dict[str, Server] = {}
+        self._servers: dict[str, Server] = {}  # by key
         self._on_this_host = False
 
     def __enter__(self) -> Self:
@@ -66,8 +66,8 @@ class ServerManager:
 
     @property
     def urls(self) -> dict[str, str]:
-        """HTTP address of every server by executor (host/pid-start): loopback, so of use on that host only."""
-        return {executor: server.url("http") for executor, server in self._started().items()}
+        """HTTP address of every server by its key (host/pid-start): loopback, so of use on that host only."""
+        return {key: server.url("http") for key, server in self._started().items()}
 
     @property
     def host_to_http_url(self) -> dict[str, str]:
@@ -85,8 +85,8 @@ class ServerManager:
         spark = sparks.session(self._spark)
         look = functools.partial(tasks.look_here, sparks.application(spark), self.model_name)
         found = [look(None)] if sparks.on_this_host(spark) else on_each_executor(spark, look, timeout_s=_ASK_S)
-        unique = {server.executor: server for servers in found for server in servers}
-        return [unique[executor] for executor in sorted(unique)]
+        unique = {server.key: server for servers in found for server in servers}
+        return [unique[key] for key in sorted(unique)]
 
     def stop_servers(self) -> None:
         """Stop every server of this name, whoever started it. Stopping twice, or before a start, is fine.
@@ -116,7 +116,15 @@ class ServerManager:
         """What to run: the backend's half of a launch, with these fields filled in."""
         raise NotImplementedError
 
-    def _start(self, *, key: object, files: Mapping[str, bytes], timeout_s: float, options: Mapping[str, Any]) -> None:
+    def _start(
+        self,
+        *,
+        key: object,
+        files: Mapping[str, bytes],
+        timeout_s: float,
+        options: Mapping[str, Any],
+        replicas: int = 1,
+    ) -> None:
         """Start the servers, or ensure those that run. key: equal for two calls that mean the same servers."""
         spark = self._spark = sparks.session(self._spark)
         if self._launch_now and self._launch_now.application != sparks.application(spark):
@@ -133,10 +141,12 @@ class ServerManager:
             environment=self.environment,
             files=files,
             start_timeout_s=timeout_s,
+            replicas=replicas,
+            gpus=sparks.gpus_per_executor(spark),
             **_checked(options),
         )
         self._launch_now, self._on_this_host = None, sparks.on_this_host(spark)
-        self._servers = {server.executor: server for server in self._start_everywhere(spark, launch)}
+        self._servers = {server.key: server for server in self._start_everywhere(spark, launch)}
         self._launch_now, self._key = launch, key
 
     def _start_everywhere(self, spark: Any, launch: Launch) -> list[Server]:
@@ -148,10 +158,10 @@ class ServerManager:
             self._stop(launch)
             raise
         if failures := [failure for _, failure in outcomes if failure]:
-            if any(server and sidecar.running(server) for server, _ in outcomes):
+            if any(sidecar.running(server) for servers, _ in outcomes for server in servers):
                 self._stop(launch)
             raise ServerStartError("\n\n".join(failures))
-        servers = [server for server, _ in outcomes]
+        servers = [server for found, _ in outcomes for server in found]
         logger.info("%d servers of %r are ready after %.1f s", len(servers), self.model_name, time.monotonic() - began)
         return servers
 
@@ -178,10 +188,12 @@ def one_deadline(timeout_s: float | None, wait_retries: int | None, wait_timeout
 
 def _checked(options: Mapping[str, Any]) -> Mapping[str, Any]:
     for name, value in options.items():
-        if name not in _OPTIONS:
-            near = difflib.get_close_matches(name, _OPTIONS, n=1)
+        if name not in MANAGER_OPTIONS:
+            near = difflib.get_close_matches(name, MANAGER_OPTIONS, n=1)
             hint = f"; did you mean {near[0]}?" if near else ";"
-            raise ConfigurationError(f"start_servers() has no option {name!r}{hint} it takes {', '.join(_OPTIONS)}")
+            raise ConfigurationError(
+                f"start_servers() has no option {name!r}{hint} it takes {', '.join(MANAGER_OPTIONS)}"
+            )
         if not isinstance(value, int | float) or value < 0:
             raise ConfigurationError(f"{name} must be a number, zero or more; it is {value!r}")
     return options

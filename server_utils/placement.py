@@ -41,11 +41,6 @@ class Here:
     gpus: tuple[str, ...]
     exchange: Callable[[str], list[str]]
 
-    @property
-    def environ(self) -> dict[str, str]:
-        """What a server started here must see: the GPUs that Spark gave this task, and no others."""
-        return {"CUDA_VISIBLE_DEVICES": ",".join(self.gpus)} if self.gpus else {}
-
 
 def here(exchange: Callable[[str], list[str]] | None = None) -> Here:
     """The place of the running task. Raises PlacementError outside of an executor."""

@@ -94,7 +94,7 @@ class Launch:
 
     In `argv` and in the values of `env` these are filled in where the server starts: `{python}` the environment's
     interpreter, `{folder}` the server's folder with its files, `{scratch}` its folder for temporary files (a short
-    path: sockets fit), `{port:NAME}` for each name in `ports`.
+    path: sockets fit), `{port:NAME}` for each name in `ports`, and `{gpus}` the number of GPUs that it sees, or 1.
 
     Attributes:
         application: Spark's application id; servers of one application share a folder on each host.
@@ -111,6 +111,8 @@ class Launch:
         hang_timeout_s: seconds without a healthy answer after which a running server is replaced.
         stop_grace_s: seconds between the request to stop and SIGKILL.
         max_restarts: restarts in any ten minutes after which the server counts as failed.
+        replicas: servers per executor, which deal its GPUs out among them.
+        gpus: GPUs that Spark assigns to each executor; 0 where it assigns none.
     """
 
     application: str
@@ -128,6 +130,8 @@ class Launch:
     hang_timeout_s: float = 30.0
     stop_grace_s: float = 3.0
     max_restarts: int = 5
+    replicas: int = 1
+    gpus: int = 0
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,11 @@ class Server:
         reason: why it failed or was last restarted, for people.
         log_tail: last lines of the log at that moment.
         ready_s: seconds the latest start took until healthy; None before.
-        models: what the program announced: model name -> its inputs, outputs and batch size.
+        models: what the program announced: model name -> what the engine says of it.
+        replica: which of the executor's servers it is, from 0.
+        metrics: what the engine said of itself last, where it does (see vllm_program); not in the record.
+        rows: how many rows the column functions had answers to; not in the record.
+        errors: how many of them were errors, by kind; not in the record.
     """
 
     launch_id: str
@@ -160,6 +168,10 @@ class Server:
     started_at: float = 0.0
     ready_s: float | None = None
     models: Mapping[str, Any] = field(default_factory=dict)
+    replica: int = 0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    rows: int = 0
+    errors: Mapping[str, int] = field(default_factory=dict)
 
     def url(self, port: str, scheme: str = "http") -> str:
         """The loopback address of one of the ports: only processes of the same host can use it."""
@@ -169,3 +181,8 @@ class Server:
     def executor(self) -> str:
         """The executor's identity: host, JVM pid and start time. Two executors of one host differ."""
         return f"{self.host}/{self.owner.pid}-{self.owner.started}"
+
+    @property
+    def key(self) -> str:
+        """The server's identity: its executor's, and which of its servers it is, from the second on."""
+        return f"{self.executor}#{self.replica}" if self.replica else self.executor

@@ -1,7 +1,7 @@
 """The truth about servers: one folder per server on each host, private to the user. Driver and executors; no Spark.
 
-<state root>/<application>/<name>/<owner pid>-<owner start>/
-    launch.json record.json announcement server.log supervisor.log lock, and the launch's files
+<state root>/<application>/<name>/<owner pid>-<owner start>[-<replica>]/
+    launch.json record.json announcement metrics.json workers/ server.log supervisor.log lock, and the launch's files
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ def slug(text: str) -> str:
     return f"{readable}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def folder(application: str, name: str, owner: ProcessId) -> Path:
+def folder(application: str, name: str, owner: ProcessId, replica: int = 0) -> Path:
     """The folder of one server, made if need be; all its parents are private to the user."""
     path = platform.state_root()
     _private(path)
-    for part in (slug(application), slug(name), f"{owner.pid}-{owner.started}"):
+    own = f"{owner.pid}-{owner.started}" + (f"-{replica}" if replica else "")
+    for part in (slug(application), slug(name), own):
         path = path / part
         path.mkdir(mode=0o700, exist_ok=True)
     return path
@@ -110,6 +111,14 @@ def read(server_folder: Path) -> Server | None:
     for key in ("owner", "supervisor", "process"):
         found[key] = found[key] and ProcessId(**found[key])
     return Server(**found | {"state": State(found["state"])})
+
+
+def read_metrics(server_folder: Path) -> dict[str, float]:
+    """What the server's engine said of itself last; empty where it says nothing."""
+    try:
+        return dict(json.loads((server_folder / "metrics.json").read_text()))
+    except FileNotFoundError:
+        return {}
 
 
 def write_launch(server_folder: Path, launch: Launch) -> None:

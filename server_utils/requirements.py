@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).parent / "data" / "requirements"
+_ENGINES = ("triton", "vllm")
 
 
 def lock_file(name: str) -> Path:
-    """The lock file of an environment on this machine: `triton` has one for CUDA and one for the CPU."""
-    if name != "triton":
+    """The lock file of an environment on this machine: engines have one for CUDA and one for the CPU."""
+    if name not in _ENGINES:
         return FOLDER / f"{name}.txt"
-    return FOLDER / ("triton-cuda.txt" if has_gpu() or not _cpu_lock_fits() else "triton-cpu.txt")
+    return FOLDER / f"{name}-{'cuda' if has_gpu() or not _cpu_lock_fits() else 'cpu'}.txt"
 
 
 def has_gpu() -> bool:
@@ -48,11 +49,11 @@ def uv_sources(lock: Path) -> list[str]:
     # Both variables: the option makes uv overlook its own, and pip's it does not read at all.
     folders = [*_entries("PIP_FIND_LINKS"), *_entries("UV_FIND_LINKS")]
     with_cpu_torch = [folder for folder in folders if next(Path(folder).glob("torch-*+cpu*.whl"), None)]
-    if lock.name == "triton-cuda.txt":
+    if lock.name.endswith("-cuda.txt"):
         # 2.13.0+cpu answers to ==2.13.0 too, and counts as newer: uv 0.13 would take it and fail on its hash.
         folders = [folder for folder in folders if folder not in with_cpu_torch]
     links = [option for folder in folders for option in ("--find-links", folder)]
-    if lock.name == "triton-cpu.txt" and not with_cpu_torch:
+    if lock.name.endswith("-cpu.txt") and not with_cpu_torch:
         return [*links, "--torch-backend", "cpu"]
     return links
 

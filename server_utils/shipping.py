@@ -1,4 +1,4 @@
-"""Functions that travel to another interpreter: by value, whatever module they stand in. Driver; no Spark."""
+"""What travels to another interpreter: programs, and functions by value, whatever module they stand in. Driver."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ import pickle
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
 
 from server_utils.errors import ConfigurationError
+
+
+_LIFE = Path(__file__).parent / "backends" / "life.py"
+
+
+def program_files(program: Path) -> dict[str, bytes]:
+    """A backend's program, and the module that it may import, as they are laid out for it."""
+    return {"program.py": program.read_bytes(), "life.py": _LIFE.read_bytes()}
 
 
 def by_value(function_and_arguments: tuple[Any, dict[str, Any]], *, what: str) -> bytes:

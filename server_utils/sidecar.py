@@ -5,6 +5,7 @@ Used twice: eagerly by `start_servers()`, and lazily by any task that lands on a
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import socket
@@ -30,6 +31,7 @@ def ensure(
     owner: ProcessId,
     *,
     timeout_s: float,
+    replica: int = 0,
     replace: bool = False,
     environ: Mapping[str, str] | None = None,
 ) -> Server:
@@ -39,6 +41,7 @@ def ensure(
         launch: what to run.
         owner: the process the server must not outlive, such as the executor's JVM.
         timeout_s: seconds to wait until it is ready, start included.
+        replica: which of the owner's servers, from 0.
         replace: whether a running server of the same name but another launch is stopped first.
         environ: variables for the server on top of this process's, such as CUDA_VISIBLE_DEVICES.
 
@@ -47,7 +50,7 @@ def ensure(
         ServerUnavailableError: it was stopped, belongs to another launch, or is not ready in time.
     """
     deadline = time.monotonic() + timeout_s
-    folder = begin(launch, owner, timeout_s=timeout_s, replace=replace, environ=environ)
+    folder = begin(launch, owner, timeout_s=timeout_s, replica=replica, replace=replace, environ=environ)
     while not (server := look(folder, launch)):
         if time.monotonic() > deadline:
             raise ServerUnavailableError(late(folder, launch, timeout_s))
@@ -60,17 +63,18 @@ def begin(
     owner: ProcessId,
     *,
     timeout_s: float,
+    replica: int = 0,
     replace: bool = False,
     environ: Mapping[str, str] | None = None,
 ) -> Path:
     """The first half of `ensure`: see to it that a supervisor is at work, without waiting for the server."""
-    folder = records.folder(launch.application, launch.name, owner)
+    folder = records.folder(launch.application, launch.name, owner, replica)
     if records.buried(launch):
         raise ServerUnavailableError(f"server {launch.name!r} on {socket.gethostname()} {_STOPPED}")
     try:
         with FileLock(folder / "lock", timeout=timeout_s, mode=0o600):
             if _needs_start(folder, launch, replace=replace):
-                _start_supervisor(folder, launch, owner, environ or {})
+                _start_supervisor(folder, launch, owner, replica, environ or {})
     except Timeout as error:
         raise ServerUnavailableError(late(folder, launch, timeout_s)) from error
     return folder
@@ -110,7 +114,7 @@ def _needs_start(folder: Path, launch: Launch, *, replace: bool) -> bool:
     return True
 
 
-def _start_supervisor(folder: Path, launch: Launch, owner: ProcessId, environ: Mapping[str, str]) -> None:
+def _start_supervisor(folder: Path, launch: Launch, owner: ProcessId, replica: int, environ: Mapping[str, str]) -> None:
     """Start the supervisor; what an earlier one left behind is ended first."""
     before = records.read(folder)
     if before:
@@ -127,7 +131,8 @@ def _start_supervisor(folder: Path, launch: Launch, owner: ProcessId, environ: M
             start_new_session=True,
         )
     try:
-        records.write(folder, _first_record(folder, launch, owner, ProcessId.of(child.pid), before))
+        first = _first_record(folder, launch, owner, ProcessId.of(child.pid), before)
+        records.write(folder, dataclasses.replace(first, replica=replica))
     finally:
         os.close(wait_end)
         os.close(go_end)

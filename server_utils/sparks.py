@@ -71,6 +71,11 @@ def application(spark: Any) -> str:
     return str(conf(spark, "spark.app.id") or spark.sparkContext.applicationId)
 
 
+def gpus_per_executor(spark: Any) -> int:
+    """GPUs that Spark assigns to each executor; 0 where it knows of none."""
+    return int(float(conf(spark, _GPU) or 0))
+
+
 def on_this_host(spark: Any) -> bool:
     """Whether all executors run on the driver's host: its disk then tells everything."""
     return (conf(spark, "spark.master") or "").startswith("local")

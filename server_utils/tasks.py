@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
+from typing import Any
 
-from server_utils import records, sidecar, stopping
+from server_utils import gpus, records, sidecar, stopping, tally
 from server_utils.errors import SidecarError
 from server_utils.placement import Here
 from server_utils.process import Launch, Server, State, wait_until
@@ -15,60 +16,76 @@ _WAITING, _READY, _FAILED = "waiting", "ready", "failed"
 _LAST_WORDS_S = 0.5
 
 
-def start_here(launch: Launch, here: Here) -> tuple[Server | None, str]:
-    """Start this executor's server and wait until all peers' are ready, or end it as soon as one of them failed.
+def start_here(launch: Launch, here: Here) -> tuple[list[Server], str]:
+    """Start this executor's servers and wait until all peers' are ready, or end them as soon as one of them failed.
 
-    Returns the server, None where it failed, and why it failed, "" where it did not.
+    Returns the servers, none where one failed, and why it failed, "" where none did.
     """
-    folder, failure = _begin(launch, here)
-    deadline, server = time.monotonic() + launch.start_timeout_s, None
+    folders, failure = _begin(launch, here)
+    deadline, servers = time.monotonic() + launch.start_timeout_s, list[Server]()
     while True:
         if not failure:
-            server, failure = _look(launch, folder, late=time.monotonic() > deadline)
-        said = here.exchange(_FAILED if failure else _READY if server else _WAITING)
+            servers, failure = _look(launch, folders, late=time.monotonic() > deadline)
+        ready = len(servers) == launch.replicas
+        said = here.exchange(_FAILED if failure else _READY if ready else _WAITING)
         if _FAILED in said:
-            failure = failure or _last_words(launch, folder)
-            stopping.kill(folder)
-            return None, failure
+            failure = failure or _last_words(launch, folders)
+            for folder in folders:
+                stopping.kill(folder)
+            return [], failure
         if set(said) == {_READY}:
-            return server, ""
+            return servers, ""
 
 
-def _begin(launch: Launch, here: Here) -> tuple[Path, str]:
-    folder = records.folder(launch.application, launch.name, here.owner)
+def _begin(launch: Launch, here: Here) -> tuple[list[Path], str]:
+    """The servers' folders, and why one of them cannot be started."""
     records.forget_old(launch.application)
+    replicas = range(launch.replicas)
+    folders = [records.folder(launch.application, launch.name, here.owner, replica) for replica in replicas]
     try:
-        sidecar.begin(launch, here.owner, timeout_s=launch.start_timeout_s, replace=True, environ=here.environ)
+        for replica in replicas:
+            environ = gpus.environment(here.gpus, launch, replica)
+            sidecar.begin(
+                launch, here.owner, timeout_s=launch.start_timeout_s, replica=replica, replace=True, environ=environ
+            )
     except SidecarError as error:
-        return folder, str(error)
-    return folder, ""
+        return folders, str(error)
+    return folders, ""
 
 
-def _look(launch: Launch, folder: Path, *, late: bool) -> tuple[Server | None, str]:
-    """The server if it is ready, and why it never will be if that is so."""
-    try:
-        server = sidecar.look(folder, launch)
-    except SidecarError as error:
-        return None, str(error)
-    return server, sidecar.late(folder, launch, launch.start_timeout_s) if late and not server else ""
+def _look(launch: Launch, folders: list[Path], *, late: bool) -> tuple[list[Server], str]:
+    """Those that are ready, and why one of the others never will be if that is so."""
+    found = list[Server]()
+    for folder in folders:
+        try:
+            server = sidecar.look(folder, launch)
+        except SidecarError as error:
+            return found, str(error)
+        if server:
+            found.append(server)
+        elif late:
+            return found, sidecar.late(folder, launch, launch.start_timeout_s)
+    return found, ""
 
 
-def _last_words(launch: Launch, folder: Path) -> str:
+def _last_words(launch: Launch, folders: list[Path]) -> str:
     """Why a server failed as well: what ends all of them seldom does so in the same round."""
-    wait_until(lambda: bool(_look(launch, folder, late=False)[1]), _LAST_WORDS_S)
-    return _look(launch, folder, late=False)[1]
+    wait_until(lambda: bool(_look(launch, folders, late=False)[1]), _LAST_WORDS_S)
+    return _look(launch, folders, late=False)[1]
 
 
 def look_here(application: str, name: str, _here: Here | None) -> list[Server]:
     """The records of all servers of a name on this host; one whose supervisor was killed cannot say so itself."""
-    found = [records.read(folder) for folder in records.folders(application, name)]
-    return [
-        server
-        if server.state.final or server.supervisor.alive()
-        else dataclasses.replace(server, state=State.STOPPED, reason="its supervisor was killed", process=None)
-        for server in found
-        if server
-    ]
+    found = [(folder, records.read(folder)) for folder in records.folders(application, name)]
+    return [_as_it_is(folder, server) for folder, server in found if server]
+
+
+def _as_it_is(folder: Path, server: Server) -> Server:
+    """A record, and what is known besides: whether its supervisor lives, and what the server has done."""
+    seen: dict[str, Any] = {"metrics": records.read_metrics(folder), **tally.totals(folder)}
+    if not server.state.final and not server.supervisor.alive():
+        seen |= {"state": State.STOPPED, "reason": "its supervisor was killed", "process": None}
+    return dataclasses.replace(server, **seen)
 
 
 def stop_here(application: str, name: str, launch_id: str | None, _here: Here | None) -> None:

@@ -16,7 +16,7 @@ from server_utils.clients import TritonClient
 from server_utils.errors import InferenceError, ServerUnavailableError
 from server_utils.models import choose
 from server_utils.process import ProcessId, State, wait_until
-from server_utils.shipping import by_value
+from server_utils.shipping import by_value, program_files
 
 START_S = 120
 
@@ -66,7 +66,7 @@ def triton_launch(function, **fields):
         name="test",
         id=uuid.uuid4().hex,
         environment="triton",
-        files={"program.py": _PROGRAM.read_bytes(), "function.pickle": by_value((function, fields), what="function")},
+        files=program_files(_PROGRAM) | {"function.pickle": by_value((function, fields), what="function")},
         start_timeout_s=START_S,
     )
 

@@ -12,16 +12,17 @@ PACKAGE = ROOT / "server_utils"
 
 # A module imports from the rows above its own only. A new module is put into the highest row that its imports allow.
 LAYERS = [
-    "errors",
-    "catalogue java libpython logs models platform ports process requirements shipping turns",
-    "assets base_python events records tensors tree",
-    "clients environments keeper pandas_columns sparks",
-    "attempt placement",
+    "backends.life errors",
+    "catalogue java libpython logs models platform ports process requirements schemas shipping turns",
+    "assets base_python events gpus questions records tally tensors tree",
+    "clients environments keeper openai_client pandas_columns sparks windows",
+    "attempt backends.vllm_options backends.vllm_parser placement",
     "stopping supervisor",
     "sidecar",
-    "batches tasks",
-    "manager udf",
-    "backends.triton backends.triton_program",
+    "batches lanes tasks",
+    "asking manager udf",
+    "llm_columns",
+    "backends.triton backends.triton_program backends.vllm backends.vllm_program",
     "demo doctor",
     "cli",
 ]
@@ -29,7 +30,10 @@ RANK = {module: rank for rank, row in enumerate(LAYERS) for module in row.split(
 ONE_ROOM = "demo"  # a program of its own: its files stand in one row, and import one another
 
 # Only these may speak to Spark. The others run on a bare GPU machine, and beside servers that a driver never sees.
-SPARK = {"backends.triton", "batches", "demo", "doctor", "manager", "placement", "sparks", "udf"}
+SPARK = {
+    *("asking", "backends.triton", "backends.vllm", "batches", "demo", "doctor", "llm_columns", "manager"),
+    *("placement", "schemas", "sparks", "udf"),
+}
 
 
 def name_of(file):

@@ -27,7 +27,7 @@ documents = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path
 
 # What a method takes beyond its signature: where its **options go.
 COLUMN = set(inspect.signature(TritonServerManager._request).parameters) - {"self"}
-OPTIONS = {"tensors": COLUMN, "embed": COLUMN, "make_predict_fn": COLUMN, "start_servers": set(manager._OPTIONS)}
+OPTIONS = {"tensors": COLUMN, "embed": COLUMN, "make_predict_fn": COLUMN, "start_servers": set(manager.MANAGER_OPTIONS)}
 
 
 def blocks(document, language):

@@ -13,7 +13,7 @@ from server_utils.errors import ConfigurationError, ServerUnavailableError
 from server_utils.manager import ServerManager, one_deadline
 from server_utils.models import choose
 from server_utils.process import Launch
-from server_utils.shipping import by_value
+from server_utils.shipping import by_value, program_files
 from server_utils.udf import column_function, predict_function
 
 _PROGRAM = Path(__file__).with_name("triton_program.py")
@@ -68,7 +68,7 @@ class TritonServerManager(ServerManager):
         shipped = by_value((triton_server, arguments), what="triton_server")
         self._start(
             key=(triton_server, arguments, options),
-            files={"program.py": _PROGRAM.read_bytes(), "function.pickle": shipped},
+            files=program_files(_PROGRAM) | {"function.pickle": shipped},
             timeout_s=one_deadline(timeout_s, wait_retries, wait_timeout),
             options=options,
         )

@@ -12,18 +12,20 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import http.client
 import json
 import os
 import sys
 import threading
 import time
 import traceback
+import types
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
+import life  # laid beside this file
+from pytriton.client import utils
 from pytriton.triton import Triton, TritonConfig
 
 _BEAT_S = 1.0
@@ -73,6 +75,11 @@ def _announce_when(method: str, beat: Callable[[], None]) -> None:
     setattr(Triton, method, serving)
 
 
+def _look_more_often() -> None:
+    """Have pytriton look for Triton and for its models twenty times a second: 0.7 sleeps a second between two looks."""
+    utils.time = types.SimpleNamespace(time=time.time, sleep=lambda seconds: time.sleep(min(seconds, 0.05)))
+
+
 def _end_with_triton() -> None:
     """Have `Triton.stop` end this process when nobody asked for it: tritonserver, or a thread of a model, has exited.
 
@@ -84,7 +91,7 @@ def _end_with_triton() -> None:
     @functools.wraps(original)
     def stop(self: Any, *args: Any, **kwargs: Any) -> Any:
         if threading.current_thread() is not threading.main_thread():
-            _end("Triton has exited")
+            life.end("Triton has exited")
         _stopping.set()  # backends end on purpose from now on
         return original(self, *args, **kwargs)
 
@@ -108,17 +115,16 @@ def _fail_at_once() -> None:
 
 def _beat(announcement: Path, http_port: int) -> None:
     """Wait until all models are ready, announce what they take and give, then show life for ever."""
-    while not _models or not all(_get(http_port, f"/v2/models/{name}/ready") is not None for name in _models):
+    while not _models or not all(life.get(http_port, f"/v2/models/{name}/ready") is not None for name in _models):
         time.sleep(0.05)
-    described = {name: json.loads(_get(http_port, f"/v2/models/{name}/config") or "{}") for name in _models}
-    beside = announcement.with_suffix(".new")
-    beside.write_text(json.dumps({"models": described}))
-    beside.replace(announcement)
-    backends = _backends()
+    described = {name: json.loads(life.get(http_port, f"/v2/models/{name}/config") or "{}") for name in _models}
+    life.write(announcement, {"models": described})
+    # Triton's Python backend processes below this one: one per instance of a model.
+    backends = [pid for pid, name in life.below(os.getpid()) if name == _BACKEND]
     while not _stopping.is_set():
-        states = {pid: _stat(pid)[1] for pid in backends}
-        _end_without(backend for backend, state in states.items() if state in "ZX")
-        if "T" not in states.values():
+        states = {pid: life.state(pid) for pid in backends}
+        _end_without(backend for backend, state in states.items() if state in life.GONE)
+        if life.STOPPED not in states.values():
             announcement.touch()
         time.sleep(_BEAT_S)
 
@@ -127,48 +133,7 @@ def _end_without(dead: Iterable[int]) -> None:
     """End this process when a backend did: Triton 2.6x says it is ready, and refuses every request from then on."""
     for pid in dead:
         if not _stopping.is_set():
-            _end(f"Triton's Python backend (process {pid}) has died, and Triton cannot replace it")
-
-
-def _end(reason: str) -> None:
-    sys.stderr.write(f"{reason}\n")
-    sys.stderr.flush()
-    os._exit(1)
-
-
-def _backends() -> list[int]:
-    """Triton's Python backend processes below this one: one per instance of a model."""
-    found = {int(folder.name): _stat(int(folder.name)) for folder in Path("/proc").glob("[0-9]*")}
-
-    def is_ours(pid: int) -> bool:
-        while pid in found and pid != os.getpid():
-            pid = found[pid][2]
-        return pid == os.getpid()
-
-    return [pid for pid, (name, _, _) in found.items() if name == _BACKEND and is_ours(pid)]
-
-
-def _stat(pid: int) -> tuple[str, str, int]:
-    """Name, state and parent of a process; state X when there is none."""
-    try:
-        before, _, after = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")
-    except (FileNotFoundError, ProcessLookupError):
-        return "", "X", 0
-    state, parent, *_ = after.split()
-    return before.partition("(")[2], state, int(parent)
-
-
-def _get(port: int, path: str) -> bytes | None:
-    """The body of a 200, else None. Not urllib: it would ask a proxy for a loopback address."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.read() if answer.status == http.client.OK else None
-    except (OSError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()
+            life.end(f"Triton's Python backend (process {pid}) has died, and Triton cannot replace it")
 
 
 def main(payload: str, announcement: str, *ports: str) -> None:
@@ -178,6 +143,7 @@ def main(payload: str, announcement: str, *ports: str) -> None:
     _remember_binds()
     for method in ("serve", "run"):
         _announce_when(method, functools.partial(_beat, Path(announcement), numbers[0]))
+    _look_more_often()
     _end_with_triton()
     _fail_at_once()
     function, arguments = cloudpickle.loads(Path(payload).read_bytes())

@@ -1,0 +1,69 @@
+"""Signs of life of a server's processes: laid beside a backend's program, which imports it. Standard library only.
+
+It runs in the sealed environment, which does not hold this package: it imports nothing of it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+GONE, STOPPED = "ZX", "T"  # states of processes, as /proc has them
+
+
+def get(port: int, path: str, *, timeout_s: float = 5) -> bytes | None:
+    """The body of a 200, else None. Not urllib: it would ask a proxy for a loopback address."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.read() if answer.status == http.client.OK else None
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def write(path: Path, value: Any) -> None:
+    """Replace a JSON file in one step: a reader sees the old one or the new one."""
+    beside = path.with_suffix(".new")
+    beside.write_text(json.dumps(value))
+    beside.replace(path)
+
+
+def state(pid: int) -> str:
+    """A letter: R runs, S sleeps, T is stopped, Z has ended, X is not there."""
+    return _stat(pid)[1]
+
+
+def below(ancestor: int) -> Iterator[tuple[int, str]]:
+    """Every process below one: its id and the first 15 bytes of its name, which is what the kernel keeps."""
+    found = {int(folder.name): _stat(int(folder.name)) for folder in Path("/proc").glob("[0-9]*")}
+    for pid, (name, _, parent) in found.items():
+        above = parent
+        while above in found and above != ancestor:
+            above = found[above][2]
+        if above == ancestor:
+            yield pid, name
+
+
+def end(reason: str) -> None:
+    """End this process at once, with its last words in the log."""
+    sys.stderr.write(f"{reason}\n")
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def _stat(pid: int) -> tuple[str, str, int]:
+    """Name, state and parent of a process."""
+    try:
+        before, _, after = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")
+    except (FileNotFoundError, ProcessLookupError):
+        return "", "X", 0
+    letter, parent, *_ = after.split()
+    return before.partition("(")[2], letter, int(parent)

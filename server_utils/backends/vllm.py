@@ -1,0 +1,248 @@
+"""vLLM: `VLLMServerManager`. Driver; the launch it makes runs on executors."""
+
+from __future__ import annotations
+
+import difflib
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from server_utils.backends import vllm_options
+from server_utils.errors import ConfigurationError, ServerUnavailableError
+from server_utils.llm_columns import text_column
+from server_utils.manager import MANAGER_OPTIONS, ServerManager, one_deadline
+from server_utils.process import Launch
+from server_utils.questions import Kind, OnError, Question
+from server_utils.schemas import Checker, schema_of, spark_type
+from server_utils.shipping import program_files
+
+_PROGRAM = Path(__file__).with_name("vllm_program.py")
+_STALL_S = 300.0
+_STOP_S = 5.0
+_OURS = {
+    "model": "it is the manager's model_name",
+    "prompt": "it is the column",
+    "messages": "they are the column",
+    "input": "it is the column",
+    "stream": "answers come whole, one per row",
+    "n": "a row has one answer",
+    "echo": "join the two columns in Spark",
+    "encoding_format": "vectors travel as bytes",
+    "return_token_ids": "details=True counts tokens",
+}
+# Fields of older releases, which the server ignores without a word.
+_RENAMED = {
+    "guided_json": "response_format={value}",
+    "guided_choice": "structured_outputs={{'choice': {value}}}",
+    "guided_regex": "structured_outputs={{'regex': {value}}}",
+    "guided_grammar": "structured_outputs={{'grammar': {value}}}",
+}
+
+
+class VLLMServerManager(ServerManager):
+    """One vLLM server per executor, or several, each with its OpenAI-compatible interface on loopback.
+
+    Example:
+        ::
+
+            with VLLMServerManager("qwen", "/models/Qwen2.5-7B-Instruct") as servers:
+                servers.start_servers(max_model_len=6600)
+                df.withColumn("summary", servers.generate("prompt", max_tokens=128)).write.parquet("out")
+    """
+
+    environment = "vllm"
+
+    def start_servers(
+        self,
+        *,
+        replicas: int = 1,
+        require_key: bool = False,
+        env: Mapping[str, str] | None = None,
+        stall_timeout_s: float = _STALL_S,
+        timeout_s: float | None = None,
+        wait_retries: int | None = None,
+        wait_timeout: float | None = None,
+        **options: Any,
+    ) -> None:
+        """Start the servers of every executor and wait until all are healthy. A second call with the same is a no-op.
+
+        Args:
+            replicas: servers per executor; its GPUs are dealt out among them in equal shares.
+            require_key: whether requests need a key that is made for this start; the column functions have it, and
+                `key` holds it. vLLM asks for it on /v1 only.
+            env: environment variables of the engine, such as `VLLM_*`.
+            stall_timeout_s: seconds without a step of the engine, while requests wait, after which it counts as hung.
+            timeout_s: seconds until all are healthy, model load included; default 600.
+            wait_retries: with wait_timeout the older way to say the same: their product.
+            wait_timeout: see wait_retries.
+            options: any option of `vllm serve`, such as `max_model_len=6600`, checked against the engine's own parser:
+                True and False become `--x` and `--no-x`, mappings JSON. `tensor_parallel_size` is the number of GPUs
+                of a server unless given. Besides, `hang_timeout_s`, `stop_grace_s` and `max_restarts` of `Launch`.
+
+        Raises:
+            ConfigurationError: the engine has no such option, or an option is ours; nothing was started.
+            ServerStartError: a server failed; names each host with its log's last lines. The others are stopped.
+        """
+        if self.model_path is None:
+            raise ConfigurationError("vLLM needs a model; say VLLMServerManager(name, model_path)")
+        if not isinstance(replicas, int) or replicas < 1:
+            raise ConfigurationError(f"replicas must be a whole number, 1 or more; it is {replicas!r}")
+        ours = {name: options.pop(name) for name in MANAGER_OPTIONS if name in options}
+        ours.setdefault("stop_grace_s", _STOP_S)
+        self._words = self._arguments(options, float(ours["stop_grace_s"]))
+        self._stall_s, self._env = stall_timeout_s, dict(env or {})
+        key = (replicas, require_key, tuple(self._words), tuple(sorted(self._env.items())), tuple(ours.items()))
+        if self._launch_now is None:
+            self.key: str | None = secrets.token_urlsafe(32) if require_key else None
+        self._start(
+            key=key,
+            files=program_files(_PROGRAM),
+            timeout_s=one_deadline(timeout_s, wait_retries, wait_timeout),
+            options=ours,
+            replicas=replicas,
+        )
+
+    def generate(
+        self, prompt: Any, *, max_tokens: int | None = 256, response_format: Any = None, **options: Any
+    ) -> Any:
+        """A column with the model's continuation of each prompt: `df.withColumn("a", servers.generate("prompt"))`.
+
+        Args:
+            prompt: name or column of text, sent as it is; `chat` puts the model's own template round it.
+            max_tokens: of each answer; None leaves it to the engine, which stops after 16.
+            response_format: a JSON schema, a pydantic model's class or a Spark type: the engine keeps every answer to
+                it, and the column has its type.
+            options: `on_error`, `details`, `timeout_s` and `window`, see below; any other is a field of the request as
+                vLLM's OpenAI server takes it, such as `temperature=0` or `structured_outputs={"choice": [...]}`.
+
+        Null gives null, without a request. Order is kept. With on_error="raise" (the default) the first row without
+        an answer fails the job, named by its number in its partition; "null" leaves null in its place; "struct" gives
+        struct<value, error> for every row. details=True gives a struct with finish_reason, prompt_tokens and
+        completion_tokens beside the value. timeout_s: seconds for a request (default 600). window: rows in flight per
+        task at most; by default as many as the server can use.
+        """
+        return self._column(Kind.GENERATE, prompt, response_format, {"max_tokens": max_tokens, **options})
+
+    def chat(self, messages: Any, *, response_format: Any = None, **options: Any) -> Any:
+        """A column with the model's reply to each conversation, by the chat template of the model's tokenizer.
+
+        Args:
+            messages: name or column of array<struct<role, content>>; a text is one message of the user. Content may be
+                text or an array of parts, images included, for models that take them.
+            response_format: as in `generate`.
+            options: as in `generate`; without max_tokens an answer ends where the model ends it, or the context does.
+        """
+        return self._column(Kind.CHAT, messages, response_format, options)
+
+    def embed(self, text: Any, **options: Any) -> Any:
+        """A column with the vectors, array<float>, of a text column; needs `start_servers(runner="pooling")`.
+
+        options: as in `generate`, but for what is about answers in words.
+        """
+        return self._column(Kind.EMBED, text, None, options)
+
+    def _column(self, kind: Kind, column: Any, response_format: Any, options: Mapping[str, Any]) -> Any:
+        from pyspark.sql import functions
+
+        question = self._question(kind, response_format, **options)
+        return text_column(question, functions.col(column) if isinstance(column, str) else column)
+
+    def _question(
+        self,
+        kind: Kind,
+        response_format: Any = None,
+        *,
+        on_error: OnError = "raise",
+        details: bool = False,
+        timeout_s: float = 600.0,
+        window: int | None = None,
+        **fields: Any,
+    ) -> Question:
+        if self._launch_now is None:
+            raise ServerUnavailableError(
+                f"the servers of {self.model_name!r} are not running; call start_servers() first"
+            )
+        known = self.models[self.model_name]["fields"]
+        said = {name: value for name, value in fields.items() if value is not None}
+        _check_fields(said, known.get(kind.value), kind)
+        return Question(
+            self._launch_now,
+            kind,
+            self.model_name,
+            said,
+            _schema(response_format),
+            on_error,
+            details,
+            kind is not Kind.CHAT or (f"{kind.value}/batch" in known and not details),
+            timeout_s,
+            window,
+            self.key,
+        )
+
+    def _arguments(self, options: Mapping[str, Any], stop_grace_s: float) -> list[str]:
+        """The engine's command line, but for what only the executor knows."""
+        known = vllm_options.known()
+        words = vllm_options.arguments(options, known)
+        ours: dict[str, str] = {
+            "--model": str(self.model_path),
+            "--served-model-name": self.model_name,
+            "--host": "127.0.0.1",
+            "--port": "{port:http}",
+        }
+        defaults = {"--tensor-parallel-size": "{gpus}", "--disable-uvicorn-access-log": None}
+        # A stop with requests in flight hangs without a limit (0.24 to 0.32).
+        defaults["--shutdown-timeout"] = str(max(int(stop_grace_s) - 1, 1))
+        for name, value in defaults.items():
+            if name not in words and (known is None or name in known):
+                words += [name, value] if value else [name]
+        return [*(word for pair in ours.items() for word in pair), *words]
+
+    def _launch(self, **fields: Any) -> Launch:
+        local = Path(str(self.model_path)).exists()
+        env = {
+            "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "120",  # the engine closes idle connections after 5 s
+            "VLLM_NO_USAGE_STATS": "1",
+            "HF_HUB_OFFLINE": "1" if local else "0",
+        }
+        return Launch(
+            argv=(
+                "{python}",
+                "{folder}/program.py",
+                "{folder}/announcement",
+                "{port:http}",
+                f"{self._stall_s:g}",
+                *self._words,
+            ),
+            ports=("http",),
+            health="/health",
+            env=env | ({"VLLM_API_KEY": self.key} if self.key else {}) | self._env,
+            announces=True,
+            **fields,
+        )
+
+
+def _schema(response_format: Any) -> Mapping[str, Any] | None:
+    """The schema of the answers; refused here rather than in a task."""
+    if response_format is None:
+        return None
+    schema = schema_of(response_format)
+    Checker(schema)
+    spark_type(schema)
+    return schema
+
+
+def _check_fields(fields: Mapping[str, Any], known: list[str] | None, kind: Kind) -> None:
+    """The engine ignores fields that it does not know: here they are errors."""
+    if known is None:
+        wanted = {Kind.EMBED: 'start_servers(runner="pooling")'}.get(kind, 'start_servers(runner="generate")')
+        raise ConfigurationError(f"these servers do not offer {kind.value}; start them with {wanted}")
+    for name, value in fields.items():
+        if name in _OURS:
+            raise ConfigurationError(f"{name} cannot be chosen: {_OURS[name]}")
+        if name in _RENAMED and name not in known:
+            raise ConfigurationError(f"vLLM has no {name} any more; say {_RENAMED[name].format(value=repr(value))}")
+        if name not in known:
+            near = difflib.get_close_matches(name, [*known, "on_error", "details", "timeout_s", "window"], n=3)
+            hint = f"; did you mean {' or '.join(near)}?" if near else f"; it takes {', '.join(known)}"
+            raise ConfigurationError(f"{kind.value} has no field {name!r}{hint}")

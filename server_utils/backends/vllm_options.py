@@ -1,0 +1,199 @@
+"""vLLM's command line from keyword arguments, checked against the engine's own parser. Driver; starts no server.
+
+The engine renames and drops options from release to release, so none is listed here but those that were renamed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import logging
+import subprocess
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from server_utils import environments, platform
+from server_utils.errors import ConfigurationError, EnvironmentMissingError
+
+logger = logging.getLogger(__name__)
+
+_SCRIPT = Path(__file__).with_name("vllm_parser.py")
+OURS = {
+    "host": "servers listen on loopback only",
+    "port": "each server gets a port of its own; see host_to_http_url",
+    "model": "it is the manager's model_path",
+    "served_model_name": "it is the manager's model_name",
+    "api_key": "say require_key=True: each start makes a key of its own, which never stands in a command line",
+    "uds": "servers listen on a loopback port",
+    "headless": "a server without its HTTP interface cannot be asked",
+    "grpc": "servers are asked over HTTP",
+}
+_TASKS: dict[str, dict[str, Any]] = {
+    "auto": {},
+    "generate": {"runner": "generate"},
+    "embed": {"runner": "pooling", "convert": "embed"},
+    "embedding": {"runner": "pooling", "convert": "embed"},
+    "classify": {"runner": "pooling", "convert": "classify"},
+    "score": {"runner": "pooling"},
+    "reward": {"runner": "pooling"},
+}
+# Older name -> the newer option that takes the same value; None for one that means nothing any more.
+_RENAMED: dict[str, str | None] = {
+    "override_pooler_config": "pooler_config",
+    "disable_log_requests": None,
+    "swap_space": None,
+    "num_scheduler_steps": None,
+    "use_v2_block_manager": None,
+    "device": None,
+    "disable_frontend_multiprocessing": None,
+}
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of the engine. flag: it takes no value. many: it takes several words."""
+
+    names: tuple[str, ...]
+    flag: bool
+    many: bool
+    choices: tuple[str, ...]
+
+
+Known = Mapping[str, Option]
+
+
+def known() -> Known | None:
+    """The engine's options by name, such as `--max-model-len`; None where this machine has no engine to ask.
+
+    Raises:
+        EnvironmentMissingError: the engine is there, but its parser does not answer.
+    """
+    try:
+        python = environments.find("vllm").python
+    except EnvironmentMissingError as error:
+        logger.warning("vLLM's options are checked when the servers start, not before: %s", error)
+        return None
+    cache = _cache(python)
+    if not cache.exists():
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        beside = cache.with_suffix(".new")
+        beside.write_text(_ask(python))
+        beside.replace(cache)
+    options = [
+        Option(tuple(each["names"]), each["flag"], each["many"], tuple(each["choices"]))
+        for each in json.loads(cache.read_text())
+    ]
+    return {name: option for option in options for name in option.names}
+
+
+def _cache(python: Path) -> Path:
+    """One file per environment as it is now: a rebuilt one is another folder."""
+    built = python.parents[1].stat()
+    identity = hashlib.sha256(f"{python} {built.st_ino} {built.st_mtime_ns}".encode()).hexdigest()[:16]
+    return platform.home() / "cache" / f"vllm-options-{identity}.json"
+
+
+def _ask(python: Path) -> str:
+    asked = subprocess.run([python, "-I", _SCRIPT], capture_output=True, text=True, check=False)
+    if asked.returncode:
+        raise EnvironmentMissingError(
+            f"vLLM in {python.parents[1]} does not start: {asked.stderr.strip()[-800:]}\n"
+            "Run `spark-sidecar env build vllm`."
+        )
+    return asked.stdout[asked.stdout.index("[{") :]  # whatever it says first
+
+
+def arguments(options: Mapping[str, Any], known: Known | None) -> list[str]:
+    """The words of the command line for keyword arguments; a None is left to the engine.
+
+    True gives `--x`, False `--no-x`, a mapping JSON, a sequence several words.
+
+    Raises:
+        ConfigurationError: an option is ours, or the engine does not know it; with the names that are near.
+    """
+    words: list[str] = []
+    for name, value in _translated(options, known):
+        if name in OURS:
+            raise ConfigurationError(f"{name} cannot be chosen: {OURS[name]}")
+        if value is not None:
+            words += _words(name, value, known)
+    return words
+
+
+def _translated(options: Mapping[str, Any], known: Known | None) -> Iterator[tuple[str, Any]]:
+    for given, value in options.items():
+        name = given.replace("-", "_")
+        if known is not None and _option(name) in known:
+            yield name, value
+        else:
+            yield from _newer(name, value)
+
+
+def _newer(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """What an option of an older vLLM is called today."""
+    replaced: Mapping[str, Any] | None = None
+    if name == "task":
+        if value not in _TASKS:
+            raise ConfigurationError(f"task must be one of {', '.join(_TASKS)}; it is {value!r}")
+        replaced = _TASKS[value]
+    elif name == "guided_decoding_backend":
+        replaced = {"structured_outputs_config": {"backend": value}}
+    elif name == "rope_scaling":
+        replaced = {"hf_overrides": {"rope_scaling": value}}
+    elif name in _RENAMED:
+        newer = _RENAMED[name]
+        replaced = {newer: value} if newer else {}
+    if replaced is None:
+        yield name, value
+        return
+    today = ", ".join(f"{key}={each!r}" for key, each in replaced.items()) or "nothing, it has no effect any more"
+    warnings.warn(f"vLLM has no option {name!r} any more; {name}={value!r} became {today}", stacklevel=2)
+    yield from replaced.items()
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _words(name: str, value: Any, known: Known | None) -> list[str]:
+    option = _option(name)
+    if known is not None and option not in known:
+        raise ConfigurationError(_unknown(name, known))
+    if isinstance(value, bool):
+        return [_switch(name, value, known)]
+    if isinstance(value, Mapping):
+        return [option, json.dumps(value)]
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        if known is not None and known[option].many:
+            return [option, *map(str, value)]
+        return [word for each in value for word in (option, str(each))]
+    _check_choice(name, str(value), known)
+    return [option, str(value)]
+
+
+def _switch(name: str, value: bool, known: Known | None) -> str:  # noqa: FBT001 - the value of the option
+    option, negated = _option(name), f"--no-{name.replace('_', '-')}"
+    if known is not None and not known[option].flag and negated not in known:
+        raise ConfigurationError(f"{name} takes a value, not {value}; vLLM knows no {negated}")
+    if value:
+        return option
+    if known is not None and negated not in known:
+        raise ConfigurationError(f"{name}=False cannot be said: vLLM knows no {negated}; leave {name} out")
+    return negated
+
+
+def _check_choice(name: str, value: str, known: Known | None) -> None:
+    choices = known[_option(name)].choices if known is not None else ()
+    if choices and value not in choices:
+        raise ConfigurationError(f"{name} must be one of {', '.join(choices)}; it is {value!r}")
+
+
+def _unknown(name: str, known: Known) -> str:
+    names = [each.removeprefix("--").replace("-", "_") for each in known if each.startswith("--")]
+    near = difflib.get_close_matches(name, names, n=3)
+    hint = f"; did you mean {' or '.join(near)}?" if near else "; `vllm serve --help` lists what it takes"
+    return f"vLLM has no option {name!r}{hint}"

@@ -1,0 +1,53 @@
+"""Which GPUs a server may use: those of its executor, dealt out among its servers. Executors; no Spark."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+
+from server_utils.errors import ConfigurationError
+from server_utils.process import Launch
+
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+def environment(assigned: Sequence[str], launch: Launch, replica: int = 0) -> dict[str, str]:
+    """What a server must have in its environment to see its GPUs and no others; empty where all are its own.
+
+    assigned: the addresses that Spark gave the task, in its order; none where Spark knows no GPUs.
+
+    Raises:
+        ConfigurationError: the GPUs cannot be dealt out in equal shares.
+    """
+    mine = _of_executor(assigned, launch)
+    each, rest = divmod(len(mine), launch.replicas)
+    if mine and (rest or not each):
+        raise ConfigurationError(
+            f"{launch.replicas} servers per executor cannot share {len(mine)} GPUs equally; choose replicas so that "
+            "each has as many"
+        )
+    share = mine[replica * each : (replica + 1) * each]
+    return {_VISIBLE: ",".join(share)} if share else {}
+
+
+def _of_executor(assigned: Sequence[str], launch: Launch) -> Sequence[str]:
+    """All GPUs of the executor. A task that asks for a share of one knows only that one (Spark 4.3)."""
+    if len(assigned) < launch.gpus or (not assigned and launch.replicas > 1):
+        there = on_host()
+        if not assigned or len(there) == launch.gpus:
+            return there
+    return assigned
+
+
+def on_host() -> list[str]:
+    """The indices of the GPUs that this process may use, or all of the host's."""
+    if chosen := os.environ.get(_VISIBLE):
+        return chosen.split(",")
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    command = [tool, "--query-gpu=index", "--format=csv,noheader"]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    return asked.stdout.split() if asked.returncode == 0 else []

@@ -1,0 +1,62 @@
+"""The ways from a Python worker to the servers of its executor, kept from task to task. Executors."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+from server_utils import gpus, sidecar
+from server_utils.openai_client import OpenAIClient
+from server_utils.placement import here
+from server_utils.questions import Question
+from server_utils.tally import Tally
+from server_utils.windows import Window
+
+_lanes: dict[str, list[Lane]] = {}  # of this Python worker, by launch; Spark uses it for many tasks
+
+
+@dataclass
+class Lane:
+    """The way to one server. in_flight: rows that are on it."""
+
+    client: OpenAIClient
+    window: Window
+    tally: Tally
+    in_flight: int = 0
+
+    @property
+    def room(self) -> int:
+        """Rows that may follow now."""
+        return self.window.room(self.in_flight)
+
+
+def lanes(question: Question) -> list[Lane]:
+    """This worker's ways to the servers of its executor; those of earlier launches are given up.
+
+    Raises:
+        ServerUnavailableError, ServerStartError: a server is not there and cannot be started.
+    """
+    for stale in [launch for launch in _lanes if launch != question.launch.id]:
+        _lanes.pop(stale)
+    if question.launch.id not in _lanes:
+        _lanes[question.launch.id] = [_lane(question, replica) for replica in range(question.launch.replicas)]
+    return [
+        Lane(lane.client.within(question.timeout_s), lane.window.at_most(question.window), lane.tally)
+        for lane in _lanes[question.launch.id]
+    ]
+
+
+def _lane(question: Question, replica: int) -> Lane:
+    place, launch = here(), question.launch
+    locate = functools.partial(
+        sidecar.ensure,
+        launch,
+        place.owner,
+        replica=replica,
+        timeout_s=launch.start_timeout_s,
+        environ=gpus.environment(place.gpus, launch, replica),
+    )
+    client = OpenAIClient(locate, timeout_s=question.timeout_s, key=question.key)
+    folder = Path(client.server().log).parent
+    return Lane(client, Window(folder), Tally(folder))

@@ -1,0 +1,126 @@
+"""Requests to an OpenAI-compatible server on this host: kept connections, one deadline, no way back to a dead one.
+
+Executors; no Spark, no engine: vLLM speaks this, and so do NIM, Dynamo and SGLang.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import urllib3
+
+from server_utils.errors import InferenceError, ServerUnavailableError
+from server_utils.process import ProcessId, Server
+
+_PAUSE_S = 0.1
+_MOST_PAUSE_S = 30.0
+_FAULTS = 3  # a server that fails so often on one request, and lives, will not answer it
+_PASSING = (408, 425, 429, 502, 503, 504)
+_CONNECTIONS = 128
+
+
+class RefusedError(InferenceError):
+    """The server read a request and refused it: it would be refused again."""
+
+
+class TimedOutError(InferenceError):
+    """A server that is well gave no answer in time."""
+
+
+class OpenAIClient:
+    """Asks one server. Safe to share by threads: connections are kept in a pool."""
+
+    def __init__(self, locate: Callable[[], Server], *, timeout_s: float, key: str | None = None) -> None:
+        """Talk to the server that `locate` finds or starts; it is asked again when that one is gone.
+
+        timeout_s: seconds for one request. Time that a server needs to start is not counted: it has its own bound.
+        key: the server's API key, where it has one.
+        """
+        self._locate, self._timeout_s = locate, timeout_s
+        self._headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        self._pool: tuple[tuple[ProcessId | None, int], urllib3.HTTPConnectionPool] | None = None
+        self._server: Server | None = None
+
+    def within(self, timeout_s: float) -> OpenAIClient:
+        """The same connections for requests that may take another time."""
+        other = copy.copy(self)
+        other._timeout_s = timeout_s  # noqa: SLF001 - it is one of us
+        return other
+
+    def server(self) -> Server:
+        """The server that is asked now."""
+        self._server = self._server or self._locate()
+        return self._server
+
+    def ask(self, path: str, body: Mapping[str, Any]) -> Any:
+        """POST a JSON object. Returns the answer's.
+
+        Raises:
+            RefusedError: the server refused it (4xx), or failed on it again and again (5xx); with its own words.
+            TimedOutError: no answer before the deadline.
+            ServerUnavailableError: no server could be reached before the deadline.
+        """
+        data, faults = json.dumps(body).encode(), 0
+        asked: Server | None = None
+        while True:
+            server = self.server()
+            if asked is None or asked.process != server.process:
+                asked, deadline = server, time.monotonic() + self._timeout_s
+            try:
+                answer = self._post(server, path, data, max(deadline - time.monotonic(), 0.1))
+                if answer.status == 200:  # noqa: PLR2004
+                    return json.loads(answer.data)
+                pause, problem = self._pause(answer), _words(answer)
+                faults += answer.status not in _PASSING
+            except urllib3.exceptions.ReadTimeoutError as error:
+                raise TimedOutError(f"no answer within {self._timeout_s:g} s; allow more with timeout_s=") from error
+            except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+                pause, problem = _PAUSE_S, f"{type(error).__name__}: {error}"
+            self._server = None  # asked for again: the record on disk says whether it was restarted
+            if faults >= _FAULTS and self.server().process == asked.process:
+                raise RefusedError(f"the server failed {faults} times on it: {problem}")
+            if time.monotonic() + pause > deadline:
+                raise ServerUnavailableError(
+                    f"server {server.name!r} on {server.host} gave no answer within {self._timeout_s:g} s ({problem}); "
+                    f"see its log {server.log}, or allow more with timeout_s="
+                )
+            time.sleep(pause)
+
+    def _post(self, server: Server, path: str, data: bytes, seconds: float) -> urllib3.BaseHTTPResponse:
+        timeout = urllib3.Timeout(connect=min(seconds, 10.0), read=seconds)
+        return self._connections(server).urlopen(
+            "POST", path, body=data, headers=self._headers, timeout=timeout, retries=False
+        )
+
+    def _connections(self, server: Server) -> urllib3.HTTPConnectionPool:
+        """Connections to this very process of the server."""
+        identity = (server.process, server.ports["http"])
+        if self._pool is None or self._pool[0] != identity:
+            pool = urllib3.HTTPConnectionPool("127.0.0.1", server.ports["http"], maxsize=_CONNECTIONS)
+            self._pool = (identity, pool)
+        return self._pool[1]
+
+    def _pause(self, answer: urllib3.BaseHTTPResponse) -> float:
+        """Seconds until it may be asked again. Raises RefusedError when that is of no use."""
+        if 400 <= answer.status < 500 and answer.status not in _PASSING:  # noqa: PLR2004
+            raise RefusedError(_words(answer))
+        try:
+            return min(max(float(answer.headers.get("Retry-After", _PAUSE_S)), _PAUSE_S), _MOST_PAUSE_S)
+        except ValueError:  # a date: servers on this host have no need of it
+            return 1.0
+
+
+def _words(answer: urllib3.BaseHTTPResponse) -> str:
+    """What the server says is wrong."""
+    text = answer.data.decode(errors="replace")
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return f"HTTP {answer.status}: {text[:500]}"
+    error = found.get("error", found) if isinstance(found, dict) else found
+    message = error.get("message", error) if isinstance(error, dict) else error
+    return f"HTTP {answer.status}: {str(message)[:500]}"

@@ -1,0 +1,273 @@
+"""Rows in, answers out, against a server of real HTTP that is as ill-behaved as the prompts ask."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import urllib.request
+from concurrent import futures
+
+import pyarrow as pa
+import pytest
+from fake_openai import Server
+
+from server_utils.asking import answers
+from server_utils.errors import InferenceError, ServerUnavailableError
+from server_utils.lanes import Lane
+from server_utils.llm_columns import arrow_column
+from server_utils.openai_client import OpenAIClient
+from server_utils.process import Launch, ProcessId
+from server_utils.process import Server as Record
+from server_utils.questions import Kind, Question
+from server_utils.tally import Tally, totals
+from server_utils.windows import Window
+
+ME = ProcessId.of(1)
+LAUNCH = Launch("app", "llm", "id", "vllm", (), ("http",), "/health")
+
+
+@pytest.fixture
+def server():
+    found = Server(0)
+    threading.Thread(target=found.serve_forever, daemon=True).start()
+    yield found
+    found.opened.set()
+    found.shutdown()
+    found.server_close()
+
+
+class Place:
+    """Where a client is told that its server is; a test may move it."""
+
+    def __init__(self, port, folder):
+        self.port, self.folder, self.asked = port, folder, 0
+
+    def __call__(self):
+        self.asked += 1
+        return Record("id", "llm", "here", ME, ME, process=ME, ports={"http": self.port}, log=str(self.folder / "log"))
+
+
+@pytest.fixture
+def place(server, tmp_path):
+    return Place(server.server_address[1], tmp_path)
+
+
+def question(**fields):
+    return Question(**{"launch": LAUNCH, "kind": Kind.GENERATE, "model": "m", "timeout_s": 20.0} | fields)
+
+
+def ask(place, batches, *, lanes=None, **fields):
+    """The answers to batches of texts, as Python values."""
+    asked = question(**fields)
+    client = OpenAIClient(place, timeout_s=asked.timeout_s, key=asked.key)
+    lanes = lanes or [Lane(client, Window(place.folder).at_most(asked.window), Tally(place.folder))]
+    columns = (pa.array(batch, pa.string()) for batch in batches)
+    return [column.to_pylist() for column in answers(asked, lanes, columns, arrow_column)]
+
+
+def rows_of(server):
+    return [seen["rows"] for seen in server.seen]
+
+
+def test_answers_come_in_order_whatever_the_batches_and_nulls_are_not_asked(place, server):
+    batches = [["a", None, "b"], [], [None], ["c"] * 100]
+
+    assert ask(place, batches) == [["A", None, "B"], [], [None], ["C"] * 100]
+    assert sum(rows_of(server)) == 102
+    assert max(rows_of(server)) > 1
+
+
+def test_no_row_at_all_is_no_request(place, server):
+    assert ask(place, []) == []
+    assert ask(place, [[None, None]]) == [[None, None]]
+    assert not server.seen
+
+
+def test_a_slow_row_holds_back_no_other_but_in_the_order_of_answers(place, server):
+    """Three batches later the held row is still out, and all others have their answers on the server."""
+    batches = [["hold", *"abcdefg"], *(["x"] * 50 for _ in range(3))]
+    with futures.ThreadPoolExecutor(1) as pool:
+        job = pool.submit(ask, place, batches, window=32)
+        assert wait_for(lambda: sum(rows_of(server)) >= 100)
+        assert not job.done()
+        urllib.request.urlopen(f"http://127.0.0.1:{place.port}/open").close()
+
+        assert job.result(30) == [["HOLD", *"ABCDEFG"], *(["X"] * 50 for _ in range(3))]
+
+
+def wait_for(condition):
+    from server_utils.process import wait_until
+
+    return wait_until(condition, 30)
+
+
+def test_reading_ahead_of_a_held_row_is_bounded(place, server):
+    read = []
+
+    def batches():
+        for number in range(40):
+            read.append(number)
+            yield ["hold" if not number else "x"] * 1 + ["y"] * 49
+
+    with futures.ThreadPoolExecutor(1) as pool:
+        job = pool.submit(ask, place, batches(), window=8)
+        seen = -1
+        while seen != len(read):  # until it reads no further
+            seen = len(read)
+            wait_quietly()
+        assert 1 < len(read) < 20
+        server.opened.set()
+        assert len(job.result(60)) == 40
+
+
+def wait_quietly():
+    """Longer than the asker's own pauses."""
+    threading.Event().wait(1.5)
+
+
+def test_no_more_rows_are_in_flight_than_the_window_allows(place, server):
+    ask(place, [["x"] * 300], window=10)
+
+    assert server.most_in_flight <= 10
+
+
+def test_a_refused_row_is_found_among_the_good_ones_which_keep_their_answers(place):
+    texts = ["a"] * 40 + ["refuse me"] + ["b"] * 40
+
+    (found,) = ask(place, [texts], on_error="struct")
+
+    assert [each["value"] for each in found] == ["A"] * 40 + [None] + ["B"] * 40
+    assert found[40]["error"] == "HTTP 400: this content is not served"
+    assert {each["error"] for each in found[:40] + found[41:]} == {None}
+
+
+def test_errors_are_counted_by_kind(place):
+    ask(place, [["a", "refuse", "long one", "b", "long two"]], on_error="null")
+
+    assert totals(place.folder) == {"rows": 5, "errors": {"refused": 1, "too_long": 2}}
+
+
+def test_a_refused_row_fails_the_job_by_its_number_unless_one_says_otherwise(place):
+    with pytest.raises(InferenceError, match=r"row 7 of the input: HTTP 400: .*maximum context length.*on_error="):
+        ask(place, [["a"] * 5, ["b", "b", "a long one", "c"]])
+
+
+def test_a_busy_server_is_asked_again(place, server):
+    assert ask(place, [["busy"]]) == [["BUSY"]]
+    assert rows_of(server) == [1, 1]
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(place):
+    assert ask(place, [["broken"]]) == [["BROKEN"]]
+
+
+def test_a_server_that_always_fails_on_a_row_costs_that_row_only(place):
+    (found,) = ask(place, [["a", "fail", "b"]], on_error="struct")
+
+    assert [each["value"] for each in found] == ["A", None, "B"]
+    assert found[1]["error"] == "the server failed 3 times on it: HTTP 500: the engine tripped"
+
+
+def test_a_row_that_takes_too_long_is_its_own_error_and_others_of_its_request_have_the_time_for_themselves(place):
+    (found,) = ask(place, [["a", "hold", "b"]], on_error="struct", timeout_s=1.0)
+
+    assert [each["value"] for each in found] == ["A", None, "B"]
+    assert found[1]["error"] == "no answer within 1 s; allow more with timeout_s="
+
+
+def test_a_server_that_is_gone_is_asked_for_where_it_is_now(place, tmp_path):
+    """The record names a port that nobody listens on, and then the one of the restarted server."""
+    right = place.port
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place.port = taken.getsockname()[1]
+
+    class Moving(Place):
+        def __call__(self):
+            self.port = place.port if not self.asked else right
+            return super().__call__()
+
+    moving = Moving(0, tmp_path)
+    assert ask(moving, [["a"]]) == [["A"]]
+    assert moving.asked == 2
+
+
+def test_a_server_that_stays_away_ends_the_job_at_its_deadline(place):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place.port = taken.getsockname()[1]
+
+    with pytest.raises(ServerUnavailableError, match=r"server 'llm' on here gave no answer within 0\.5 s"):
+        ask(place, [["a"]], timeout_s=0.5, on_error="null")
+
+
+def test_rows_are_dealt_out_over_all_servers_of_the_executor(place, server, tmp_path):
+    other = Server(0)
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    places = [place, Place(other.server_address[1], tmp_path)]
+    lanes = [Lane(OpenAIClient(p, timeout_s=20), Window(tmp_path).at_most(16), Tally(tmp_path)) for p in places]
+    try:
+        assert ask(place, [["x"] * 200], lanes=lanes) == [["X"] * 200]
+        assert sum(rows_of(server)) + sum(rows_of(other)) == 200
+        assert min(sum(rows_of(server)), sum(rows_of(other))) > 50
+    finally:
+        other.shutdown()
+        other.server_close()
+
+
+def test_conversations_go_to_the_batch_endpoint_where_there_are_several(place, server):
+    documents = [json.dumps({"m": text}) for text in ("hi", "there")]
+    documents += [json.dumps({"m": [{"role": "system", "content": "x"}, {"role": "user", "content": "you"}]}), "{}"]
+
+    assert ask(place, [documents, documents[:1]], kind=Kind.CHAT) == [["HI", "THERE", "YOU", None], ["HI"]]
+    assert {seen["path"] for seen in server.seen} == {"/v1/chat/completions", "/v1/chat/completions/batch"}
+
+
+@pytest.mark.parametrize("messages", [[], 7, [{"content": "no role"}], ["text"]])
+def test_messages_that_are_none_are_the_rows_own_error(place, server, messages):
+    (found,) = ask(place, [[json.dumps({"m": messages})]], kind=Kind.CHAT, on_error="struct")
+
+    assert "messages must be a text, or an array of structs with role and content" in found[0]["error"]
+    assert not server.seen
+
+
+def test_vectors_come_as_float32_and_a_refused_text_has_none(place):
+    (found,) = ask(place, [["abc", None, "refuse", "de"]], kind=Kind.EMBED, on_error="null")
+
+    assert found == [[3.0, 1.0], None, None, [2.0, 1.0]]
+
+
+def test_details_of_a_row_are_its_own(place):
+    (found,) = ask(place, [["abcd"]], details=True)
+
+    assert found == [{"value": "ABCD", "finish_reason": "stop", "prompt_tokens": 4, "completion_tokens": 1}]
+
+
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+
+
+def test_answers_are_checked_against_the_schema_on_arrival(place):
+    texts = ['say {"n": 1}', 'say {"n": "one"}', 'cut {"n": ', "say nothing", None]
+
+    (found,) = ask(place, [texts], schema=SCHEMA, on_error="struct")
+
+    read = [json.loads(each) for each in found]
+    assert [each["value"] for each in read] == [{"n": 1}, None, None, None, None]
+    assert "does not keep to the schema: $.n: 'one' is not of type 'integer'" in read[1]["error"]
+    assert "was cut off; allow more with max_tokens=" in read[2]["error"]
+    assert "does not keep to the schema" in read[3]["error"]
+    assert read[4]["error"] is None
+    assert totals(place.folder)["errors"] == {"invalid": 2, "truncated": 1}
+
+
+def test_the_schema_is_sent_where_the_engine_enforces_it(place, server):
+    ask(place, [['say {"n": 1}']], schema=SCHEMA, fields={"max_tokens": 5})
+
+    assert server.seen[0]["body"]["structured_outputs"] == {"json": SCHEMA}
+    assert server.seen[0]["body"]["max_tokens"] == 5
+
+
+def test_a_key_is_sent_and_stays_out_of_the_questions_text(place, server):
+    ask(place, [["a"]], key="secret")
+
+    assert server.seen[0]["key"] == "Bearer secret"
+    assert "secret" not in repr(question(key="secret"))

@@ -1,0 +1,136 @@
+"""vLLM's command line from keyword arguments: by a table of the engine's, and by the real engine where it is there."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+
+from server_utils import environments
+from server_utils.backends import vllm_options
+from server_utils.backends.vllm_options import Option, arguments
+from server_utils.errors import ConfigurationError, EnvironmentMissingError
+
+
+def known_of(**names):
+    """Options by their shape: a value, a flag (with its negation), or many values."""
+    found = {}
+    for name, shape in names.items():
+        option = f"--{name.replace('_', '-')}"
+        every = (option, f"--no-{option[2:]}") if shape == "switch" else (option,)
+        choices = tuple(shape) if isinstance(shape, list) else ()
+        made = Option(every, shape in ("switch", "flag"), shape == "many", choices)
+        found |= dict.fromkeys(every, made)
+    return found
+
+
+KNOWN = known_of(
+    max_model_len="value",
+    enable_prefix_caching="switch",
+    enforce_eager="flag",
+    served_model_name="many",
+    allowed_origins="many",
+    middleware="value",
+    hf_overrides="value",
+    runner=["auto", "generate", "pooling"],
+    convert="value",
+    structured_outputs_config="value",
+    pooler_config="value",
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"max_model_len": 6600}, ["--max-model-len", "6600"]),
+        ({"max-model-len": 6600}, ["--max-model-len", "6600"]),
+        ({"enable_prefix_caching": True}, ["--enable-prefix-caching"]),
+        ({"enable_prefix_caching": False}, ["--no-enable-prefix-caching"]),
+        ({"enforce_eager": True}, ["--enforce-eager"]),
+        ({"hf_overrides": {"a": {"b": [1, None]}}}, ["--hf-overrides", '{"a": {"b": [1, null]}}']),
+        ({"allowed_origins": ["a", "b"]}, ["--allowed-origins", "a", "b"]),
+        ({"middleware": ["a", "b"]}, ["--middleware", "a", "--middleware", "b"]),
+        ({"max_model_len": None}, []),
+        ({}, []),
+    ],
+)
+def test_values_become_the_words_that_the_engine_reads(options, words):
+    assert arguments(options, KNOWN) == words
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"task": "generate"}, ["--runner", "generate"]),
+        ({"task": "embed"}, ["--runner", "pooling", "--convert", "embed"]),
+        ({"guided_decoding_backend": "xgrammar"}, ["--structured-outputs-config", '{"backend": "xgrammar"}']),
+        ({"rope_scaling": {"factor": 2}}, ["--hf-overrides", '{"rope_scaling": {"factor": 2}}']),
+        ({"override_pooler_config": {"a": 1}}, ["--pooler-config", '{"a": 1}']),
+        ({"disable_log_requests": True}, []),
+        ({"swap_space": 4}, []),
+    ],
+)
+def test_options_of_older_releases_are_translated_with_a_warning(options, words):
+    with pytest.warns(UserWarning, match=next(iter(options))):
+        assert arguments(options, KNOWN) == words
+
+
+def test_an_old_name_that_this_engine_still_knows_is_left_alone():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert arguments({"task": "generate"}, known_of(task="value")) == ["--task", "generate"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"max_modle_len": 1}, "no option 'max_modle_len'; did you mean max_model_len"),
+        ({"xyz": 1}, "no option 'xyz'; `vllm serve --help`"),
+        ({"host": "0.0.0.0"}, "host cannot be chosen: servers listen on loopback only"),  # noqa: S104 - refused
+        ({"served-model-name": "x"}, "served_model_name cannot be chosen"),
+        ({"api_key": "secret"}, "say require_key=True"),
+        ({"enforce_eager": False}, "enforce_eager=False cannot be said"),
+        ({"max_model_len": True}, "max_model_len takes a value, not True"),
+        ({"runner": "generates"}, "runner must be one of auto, generate, pooling; it is 'generates'"),
+        ({"task": "sing"}, "task must be one of"),
+    ],
+)
+def test_what_the_engine_would_refuse_is_refused_before_any_job(options, words):
+    with pytest.raises(ConfigurationError) as caught:
+        arguments(options, KNOWN)
+    assert words in str(caught.value)
+
+
+def test_no_secret_is_in_a_refusal():
+    with pytest.raises(ConfigurationError) as caught:
+        arguments({"api_key": "hunter2"}, KNOWN)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def real():
+    try:
+        environments.find("vllm")
+    except EnvironmentMissingError as missing:
+        pytest.skip(str(missing))
+    return vllm_options.known()
+
+
+def test_the_real_engines_parser_answers_with_hundreds_of_options(real):
+    assert len(real) > 300
+    assert arguments({"max_model_len": 512, "enable_prefix_caching": False, "dtype": "auto"}, real) == [
+        "--max-model-len", "512", "--no-enable-prefix-caching", "--dtype", "auto",
+    ]  # fmt: skip
+
+
+def test_every_translation_leads_to_an_option_that_the_real_engine_has(real):
+    old = {"task": "embed", "guided_decoding_backend": "auto", "rope_scaling": {}, "override_pooler_config": {}}
+    with pytest.warns(UserWarning, match="any more"):
+        assert arguments(old, real)
+
+
+def test_without_an_engine_on_this_machine_options_go_through_unchecked(monkeypatch, tmp_path):
+    monkeypatch.setenv("SPARK_SIDECAR_HOME", str(tmp_path))
+
+    assert vllm_options.known() is None
+    assert arguments({"anything": 1, "off": False}, None) == ["--anything", "1", "--no-off"]
