@@ -14,7 +14,6 @@ import cloudpickle
 
 from server_utils.errors import ConfigurationError
 
-
 _LIFE = Path(__file__).parent / "backends" / "life.py"
 
 
