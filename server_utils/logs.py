@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 _KEEP_BYTES = 1 << 20
+_LOOK_BYTES = 100_000
+_LINE = 600  # characters that are quoted of one line
 
 
 def tail(path: Path, *, lines: int = 20, since: int = 0) -> str:
@@ -14,11 +16,16 @@ def tail(path: Path, *, lines: int = 20, since: int = 0) -> str:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             since = since if since <= size else 0  # the log was cut meanwhile
-            file.seek(max(since, size - lines * 500, 0))
+            file.seek(max(since, size - _LOOK_BYTES, 0))
             text = file.read().decode(errors="replace")
     except FileNotFoundError:
         return ""
-    return "\n".join(text.strip().splitlines()[-lines:])
+    return "\n".join(map(_shortened, text.strip().splitlines()[-lines:]))
+
+
+def _shortened(line: str) -> str:
+    """Both ends of a line: vLLM says what is wrong in front of a list of the hundreds of things that would be right."""
+    return line if len(line) <= _LINE else f"{line[: _LINE // 2]} … {line[-_LINE // 4 :]}"
 
 
 def bound(path: Path, *, limit: int = 64 << 20) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from server_utils.errors import ConfigurationError
 from server_utils.process import Launch
 
 OnError = Literal["raise", "null", "struct"]
@@ -52,6 +53,14 @@ class Question:
     timeout_s: float = 600.0
     window: int | None = None
     key: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work. Raises ConfigurationError."""
+        if self.on_error not in ("raise", "null", "struct"):
+            raise ConfigurationError(f'on_error must be "raise", "null" or "struct"; it is {self.on_error!r}')
+        for name, value in {"timeout_s": self.timeout_s, "window": self.window}.items():
+            if value is not None and not value > 0:
+                raise ConfigurationError(f"{name} must be more than 0; it is {value!r}")
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,14 @@ from typing import Any
 GONE, STOPPED = "ZX", "T"  # states of processes, as /proc has them
 
 
-def get(port: int, path: str, *, timeout_s: float = 5) -> bytes | None:
-    """The body of a 200, else None. Not urllib: it would ask a proxy for a loopback address."""
+def get(port: int, path: str, *, timeout_s: float = 5, key: str | None = None) -> bytes | None:
+    """The body of a 200, else None. key: the server's, where it wants one.
+
+    Not urllib: it would ask a proxy for a loopback address.
+    """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers={"Authorization": f"Bearer {key}"} if key else {})
         answer = connection.getresponse()
         return answer.read() if answer.status == http.client.OK else None
     except (OSError, http.client.HTTPException):

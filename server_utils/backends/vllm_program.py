@@ -83,7 +83,7 @@ def metrics(text: str) -> dict[str, float]:
 
 def description(port: int) -> dict[str, Any]:
     """What the server offers: model name -> context length, the engine's version, and the fields of each request."""
-    models = json.loads(life.get(port, "/v1/models") or b'{"data": []}')["data"]
+    models = json.loads(life.get(port, "/v1/models", key=os.environ.get("VLLM_API_KEY")) or b'{"data": []}')["data"]
     version = json.loads(life.get(port, "/version") or b"{}").get("version", "")
     openapi = json.loads(life.get(port, "/openapi.json", timeout_s=30) or b"{}")
     fields = {path: found for path in _ENDPOINTS if (found := _fields(openapi, path))}

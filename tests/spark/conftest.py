@@ -213,6 +213,15 @@ def wait_for_states(manager, *states, seconds=30):
     return manager.status()
 
 
+def as_in_a_notebook(function):
+    """The function as one holds it: of the main module, so it travels by value."""
+    import types
+
+    copy = types.FunctionType(function.__code__, {"__name__": "__main__", "__builtins__": __builtins__})
+    copy.__module__ = "__main__"
+    return copy
+
+
 def run_as_user(code, **options):
     """A Python of its own that can import the tests' modules, in a session of its own."""
     import subprocess

@@ -12,6 +12,7 @@ from pyspark.sql.types import ArrayType, FloatType
 
 from server_utils import ConfigurationError, ServerStartError, TritonServerManager
 from spark import tiny_models
+from spark.conftest import as_in_a_notebook
 
 TEXTS = ["a", "bb", "", "dddd"] * 10
 
@@ -77,7 +78,7 @@ def test_the_published_code_runs_as_it_is(spark, tmp_path):
     found = []
     for host_to_url in (host_to_http_url, host_to_grpc_url):
         # The function is sent by value from here: a module of the tests cannot be imported by an executor.
-        fetch = _local(triton_fn)
+        fetch = as_in_a_notebook(triton_fn)
         classify = predict_batch_udf(
             partial(fetch, model_name="my-model", host_to_url=host_to_url),
             return_type=ArrayType(FloatType()),
@@ -93,15 +94,6 @@ def test_the_published_code_runs_as_it_is(spark, tmp_path):
     assert host_to_grpc_url[socket.gethostname()].startswith("grpc://127.0.0.1:")
     for rows in found:
         assert sorted((row.text, *row.preds) for row in rows) == sorted((text, float(len(text)), 1.0) for text in TEXTS)
-
-
-def _local(function):
-    """The function as a notebook would hold it: of the main module, so it travels by value."""
-    import types
-
-    copy = types.FunctionType(function.__code__, {"__name__": "__main__", "__builtins__": __builtins__})
-    copy.__module__ = "__main__"
-    return copy
 
 
 def test_the_older_pair_of_waiting_options_is_one_deadline(manager):

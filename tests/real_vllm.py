@@ -1,0 +1,109 @@
+"""Real vLLM on a model of random numbers: where it comes from, and how a test without Spark has a server of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import uuid
+from pathlib import Path
+
+import psutil
+import pytest
+
+from server_utils import environments, records, sidecar, stopping
+from server_utils.asking import answers
+from server_utils.backends.vllm import _PROGRAM, VLLMServerManager
+from server_utils.errors import EnvironmentMissingError
+from server_utils.lanes import Lane
+from server_utils.llm_columns import arrow_column
+from server_utils.openai_client import OpenAIClient
+from server_utils.process import ProcessId, wait_until
+from server_utils.questions import Kind, Question
+from server_utils.shipping import program_files
+from server_utils.tally import Tally
+from server_utils.windows import Window
+
+CONTEXT = 512
+START_S = 300
+_MAKER = Path(__file__).with_name("tiny_llm.py")
+
+
+def model_folder():
+    """The tiny model, made once per user and version of its maker. Skips where there is no vLLM."""
+    try:
+        python = environments.find("vllm").python
+    except EnvironmentMissingError as missing:
+        pytest.skip(str(missing))
+    folder = Path(tempfile.gettempdir()) / f"tiny-llm-{os.getuid()}-{_MAKER.stat().st_mtime_ns}"
+    if not folder.exists():
+        beside = folder.with_name(f"{folder.name}-{uuid.uuid4().hex[:6]}")
+        subprocess.run([python, _MAKER, beside], check=True, capture_output=True)
+        beside.rename(folder)
+    return folder
+
+
+class Running:
+    """One server of it, owned by a process that a test makes."""
+
+    def __init__(self, owner, model, *, key=None, **fields):
+        manager = VLLMServerManager("tiny", str(model))
+        manager._words = manager._arguments(
+            {"max_model_len": CONTEXT, "max_num_seqs": 8} | fields.pop("options", {}), 5
+        )
+        manager._stall_s, manager._env, manager.key = fields.pop("stall_s", 300), {}, key
+        self.owner, self.key = owner, key
+        self.launch = manager._launch(
+            **{
+                "application": "test",
+                "name": "tiny",
+                "id": uuid.uuid4().hex,
+                "environment": "vllm",
+                "files": program_files(_PROGRAM),
+                "start_timeout_s": START_S,
+                "stop_grace_s": 5,
+            }
+            | fields
+        )
+
+    def ensure(self):
+        return sidecar.ensure(self.launch, self.owner, timeout_s=START_S)
+
+    @property
+    def folder(self):
+        return records.folder("test", "tiny", self.owner)
+
+    def record(self):
+        return records.read(self.folder)
+
+    def question(self, **fields):
+        return Question(**{"launch": self.launch, "kind": Kind.GENERATE, "model": "tiny", "key": self.key} | fields)
+
+    def ask(self, texts, **fields):
+        """The answers to texts, as the column functions get them."""
+        import pyarrow as pa
+
+        question = self.question(**fields)
+        client = OpenAIClient(self.ensure, timeout_s=question.timeout_s, key=self.key)
+        lanes = [Lane(client, Window(self.folder), Tally(self.folder))]
+        columns = answers(question, lanes, iter([pa.array(texts, pa.string())]), arrow_column)
+        return next(columns).to_pylist()
+
+    def processes(self):
+        """The processes of the server, the program first."""
+        leader = psutil.Process(self.record().process.pid)
+        return [leader, *leader.children(recursive=True)]
+
+    def part(self, word):
+        """One of them, by a word in its command line."""
+        found = next(each for each in self.processes()[1:] if word in " ".join(each.cmdline()))
+        return ProcessId.of(found.pid)
+
+    def busy(self):
+        return records.read_metrics(self.folder).get("running", 0) > 0
+
+    def wait_until_busy(self):
+        assert wait_until(self.busy, 60), records.read_metrics(self.folder)
+
+    def stop(self):
+        stopping.stop(self.folder)
