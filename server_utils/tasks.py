@@ -14,6 +14,7 @@ from server_utils.process import Launch, Server, State, wait_until
 
 _WAITING, _READY, _FAILED = "waiting", "ready", "failed"
 _LAST_WORDS_S = 0.5
+_WATCH_S, _PAUSE_S = 1.0, 0.03
 
 
 def start_here(launch: Launch, here: Here) -> tuple[list[Server], str]:
@@ -25,7 +26,7 @@ def start_here(launch: Launch, here: Here) -> tuple[list[Server], str]:
     deadline, servers = time.monotonic() + launch.start_timeout_s, list[Server]()
     while True:
         if not failure:
-            servers, failure = _look(launch, folders, late=time.monotonic() > deadline)
+            servers, failure = _watch(launch, folders, deadline)
         ready = len(servers) == launch.replicas
         said = here.exchange(_FAILED if failure else _READY if ready else _WAITING)
         if _FAILED in said:
@@ -51,6 +52,20 @@ def _begin(launch: Launch, here: Here) -> tuple[list[Path], str]:
     except SidecarError as error:
         return folders, str(error)
     return folders, ""
+
+
+def _watch(launch: Launch, folders: list[Path], deadline: float) -> tuple[list[Server], str]:
+    """As `_look`, once that says something final or a moment is over.
+
+    An exchange takes a second however fast the peers are (Spark 4.3): who is in one does not see its servers get ready.
+    """
+    until = time.monotonic() + _WATCH_S
+    while True:
+        now = time.monotonic()
+        servers, failure = _look(launch, folders, late=now > deadline)
+        if failure or len(servers) == launch.replicas or now > until:
+            return servers, failure
+        time.sleep(_PAUSE_S)
 
 
 def _look(launch: Launch, folders: list[Path], *, late: bool) -> tuple[list[Server], str]:

@@ -8,6 +8,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
+from concurrent import futures
+from pathlib import Path
 
 from pyspark.sql import SparkSession
 
@@ -27,18 +30,28 @@ def infer(spark, servers, count=400):
     return {"right": right, "servers": len({row.answer[1] for row in found})}
 
 
-def main():
-    spark = SparkSession.builder.remote("local-cluster[2,2,1024]").getOrCreate()
-    with TritonServerManager("connected") as servers:
+def kill_half_way(spark, servers, gate):
+    """SIGKILL of a server that holds rows of a job, which then goes on."""
+    with futures.ThreadPoolExecutor(1) as pool:
+        job = pool.submit(infer, spark, servers)
+        pids = {server.process.pid for server in servers.status()}
+        assert wait_until(lambda: {int(file.name) for file in gate.iterdir()} >= pids, 60)
+        os.kill(min(pids), signal.SIGKILL)
+        (gate / "go").touch()
+        return job.result(timeout=120)
+
+
+def main(gate):
+    spark = SparkSession.builder.remote("local-cluster[2,2,1024]").config("spark.task.maxFailures", "1").getOrCreate()
+    with TritonServerManager("connected", gate) as servers:
         try:
             servers.start_servers(tiny_models.missing_package)
         except ServerStartError as error:
             say(step="failed start", message=str(error))
-        servers.start_servers(tiny_models.whoami)
+        servers.start_servers(tiny_models.gated)
         say(step="start", states=[server.state.value for server in servers.status()])
+        say(step="killed half-way", **kill_half_way(spark, servers, Path(gate)))
         say(step="infer", **infer(spark, servers))
-        os.kill(servers.status()[0].process.pid, signal.SIGKILL)
-        say(step="after a kill", **infer(spark, servers))
         assert wait_until(lambda: sum(server.restarts for server in servers.status()) == 1, 60)
         say(step="restarted", restarts=sum(server.restarts for server in servers.status()))
     say(step="stopped", alive=[server.state.value for server in servers.status() if server.supervisor.alive()])
@@ -46,4 +59,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,16 @@ def test_a_function_that_fails_is_told_for_each_host_and_costs_no_executor(state
     for word in words:
         assert message.count(word) == 2, message
     assert not processes_of(state_root)
+
+
+def test_a_crash_is_told_soon_after_it_not_at_the_end_of_the_time_allowed(manager, tmp_path):
+    servers = manager("crash", str(tmp_path))
+
+    with pytest.raises(ServerStartError):
+        servers.start_servers(tiny_models.says_when_it_crashes, timeout_s=300)
+
+    told_s = time.time() - max(float(file.read_text()) for file in tmp_path.glob("*.crashed"))
+    assert told_s < 30  # seen: 1.3 to 3 s; `./run bench --only start` measures it
 
 
 def test_one_host_that_fails_stops_the_other_and_the_next_start_works(spark, state_root, manager, tmp_path):
