@@ -14,8 +14,8 @@ PACKAGE = ROOT / "server_utils"
 LAYERS = [
     "backends.life errors",
     "catalogue java libpython logs models platform ports process requirements schemas shipping turns",
-    "assets base_python events gpus questions records tally tensors tree",
-    "clients environments keeper openai_client pandas_columns sparks windows",
+    "assets base_python events gpus questions records tally tensors tree spark_conf",
+    "clients environments keeper openai_client pandas_columns sparks windows clusters",
     "attempt backends.vllm_options backends.vllm_parser placement",
     "stopping supervisor",
     "sidecar",
