@@ -42,6 +42,7 @@ main() {
   universal model --no-deps
   universal smollm2 --no-deps
   universal data --no-deps --no-binary vadersentiment
+  universal user-tools --no-deps
   universal uv --no-deps
 }
 

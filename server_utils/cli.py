@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from dataclasses import asdict
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,10 +15,12 @@ except ImportError as err:
     # The wheel on a cluster goes without the extra, but its console command is there all the same.
     sys.exit(f"error: the command needs {err.name}, which is not installed: pip install 'spark-sidecar[cli]'")
 
+from server_utils.commands import clusters
+from server_utils.commands.output import AsJson, print_rows
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from server_utils.catalogue import Node
     from server_utils.doctor import Finding
 
 
@@ -44,7 +43,6 @@ assets = typer.Typer(no_args_is_help=True, help="The model and the text of the d
 app.add_typer(env, name="env")
 app.add_typer(assets, name="assets")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 Debug = Annotated[bool, typer.Option("--debug", envvar="SPARK_SIDECAR_DEBUG", help="Show an error's stack trace.")]
 
 
@@ -53,16 +51,8 @@ def main(*, debug: Debug = False) -> None:
     """Inference servers as sidecars of Spark executors."""
 
 
-@app.command()
-def shapes(
-    platform: Annotated[str | None, typer.Option(help="Only this one, such as databricks-aws.")] = None,
-    *,
-    as_json: AsJson = False,
-) -> None:
-    """List the GPU shapes that each platform offers, and the node type that is recommended for each."""
-    from server_utils import catalogue
-
-    (_print_json if as_json else _print_shapes)(catalogue.nodes(platform))
+for command in (clusters.shapes, clusters.cluster, clusters.fit):
+    app.command()(command)
 
 
 @app.command()
@@ -71,7 +61,7 @@ def doctor(*, as_json: AsJson = False) -> None:
     from server_utils.doctor import check
 
     findings = check()
-    show = _print_json if as_json else _print_findings
+    show = print_rows if as_json else _print_findings
     show(findings)
     if any(each.level == "error" for each in findings):
         raise typer.Exit(1)
@@ -116,24 +106,6 @@ def assets_fetch() -> None:
     from server_utils import assets
 
     assets.fetch()
-
-
-def _print_json(rows: Sequence[Node | Finding]) -> None:
-    typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
-
-
-def _print_shapes(nodes: Sequence[Node]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Column, Table
-
-    for platform, rows in groupby(nodes, key=lambda each: each.platform):
-        columns = ("shape", "node type", "GPUs", Column("vCPUs", justify="right"), Column("RAM", justify="right"))
-        table = Table(*columns, title=platform, title_justify="left", box=box.SIMPLE_HEAD)
-        for row in rows:
-            gpus = f"{row.gpus} x {row.gpu} {row.gpu_memory_gib} GiB"
-            table.add_row(row.shape, row.node_type, gpus, str(row.vcpus), f"{row.ram_gib} GiB")
-        Console().print(table)
 
 
 def _print_findings(findings: Sequence[Finding]) -> None:

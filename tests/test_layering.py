@@ -13,17 +13,17 @@ PACKAGE = ROOT / "server_utils"
 # A module imports from the rows above its own only. A new module is put into the highest row that its imports allow.
 LAYERS = [
     "backends.life errors",
-    "catalogue java libpython logs models platform ports process requirements schemas shipping turns",
-    "assets base_python events gpus questions records tally tensors tree spark_conf",
-    "clients environments keeper openai_client pandas_columns sparks windows clusters",
-    "attempt backends.vllm_options backends.vllm_parser placement",
+    "catalogue java libpython logs models platform ports process requirements schemas shipping turns commands.output",
+    "assets base_python events gpus questions records tally tensors tree spark_conf weights",
+    "clients environments keeper openai_client pandas_columns sparks windows clusters fit",
+    "attempt backends.vllm_options backends.vllm_parser placement definitions",
     "stopping supervisor",
     "sidecar",
     "batches lanes tasks",
     "asking manager udf",
     "llm_columns",
     "backends.triton backends.triton_program backends.vllm backends.vllm_program",
-    "demo doctor",
+    "demo doctor commands.clusters",
     "cli",
 ]
 RANK = {module: rank for rank, row in enumerate(LAYERS) for module in row.split()}
