@@ -15,7 +15,7 @@ except ImportError as err:
     # The wheel on a cluster goes without the extra, but its console command is there all the same.
     sys.exit(f"error: the command needs {err.name}, which is not installed: pip install 'spark-sidecar[cli]'")
 
-from server_utils.commands import clusters
+from server_utils.commands import clusters, environments
 from server_utils.commands.output import AsJson, print_rows
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ class _Commands(TyperGroup):
 
 
 app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-env = typer.Typer(no_args_is_help=True, help="The sealed environments that servers run in.")
 assets = typer.Typer(no_args_is_help=True, help="The model and the text of the demo.")
-app.add_typer(env, name="env")
+app.add_typer(environments.env, name="env")
+app.add_typer(environments.wheelhouse, name="wheelhouse")
 app.add_typer(assets, name="assets")
 
 Debug = Annotated[bool, typer.Option("--debug", envvar="SPARK_SIDECAR_DEBUG", help="Show an error's stack trace.")]
@@ -84,26 +84,6 @@ def demo(
     from server_utils.demo.run import main
 
     main(rows=rows, output=output, as_json=as_json)
-
-
-@env.command("build")
-def env_build(
-    name: Annotated[str, typer.Argument(help="Which one, such as triton.")],
-    python: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="The interpreter to use.")] = None,
-) -> None:
-    """Build a sealed environment from its locked requirements."""
-    from server_utils import environments
-
-    typer.echo(environments.build(name, python=python).python)
-
-
-@env.command("list")
-def env_list() -> None:
-    """List the sealed environments of this machine."""
-    from server_utils.platform import home
-
-    for python in sorted(home().glob("envs/[!.]*/bin/python")):
-        typer.echo(python.parents[1])
 
 
 @assets.command("fetch")

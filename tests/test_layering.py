@@ -14,16 +14,16 @@ PACKAGE = ROOT / "server_utils"
 LAYERS = [
     "backends.life errors findings",
     "catalogue java libpython logs models platform ports process requirements schemas shipping turns commands.output nvidia",
-    "assets base_python events gpus questions records tally tensors tree spark_conf weights",
-    "clients environments keeper openai_client pandas_columns sparks windows clusters fit",
-    "attempt backends.vllm_options backends.vllm_parser placement definitions doctor_node",
+    "assets base_python events gpus questions records tally tensors tree spark_conf weights node_steps",
+    "clients environments keeper openai_client pandas_columns sparks windows clusters fit node",
+    "attempt backends.vllm_options backends.vllm_parser placement definitions doctor_node wheelhouse",
     "stopping supervisor",
     "sidecar",
     "batches lanes tasks",
     "asking manager udf",
     "llm_columns",
     "backends.triton backends.triton_program backends.vllm backends.vllm_program",
-    "demo doctor commands.clusters",
+    "demo doctor commands.clusters commands.environments",
     "cli",
 ]
 RANK = {module: rank for rank, row in enumerate(LAYERS) for module in row.split()}

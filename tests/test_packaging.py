@@ -20,7 +20,7 @@ from server_utils.requirements import cuda_of, find_uv
 ROOT = Path(__file__).parents[1]
 REQUIREMENTS = ROOT / "server_utils" / "data" / "requirements"
 LOCKS = sorted(REQUIREMENTS.glob("*.txt"))
-SCRIPTS = [ROOT / "run", ROOT / ".ci" / "run", *sorted((ROOT / "scripts").glob("*.sh"))]
+SCRIPTS = [ROOT / "run", ROOT / ".ci" / "run", *sorted(ROOT.glob("*scripts/*.sh"))]
 # Parts of other files, never resolved on their own.
 PARTS = {"common", "tf", "torch", "triton"}
 REQUIREMENT = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[[\w,]+\])?\s*(?:==([\w.+]+))?", re.MULTILINE)
