@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Called by `./run lock`: resolves every .in file again. No addresses and no paths of this machine get into the .txt.
+# Called by `./run lock`: resolves every .in file again, into the folder LOCK_TO if that is set. No addresses and no paths of this machine get into the .txt.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/python.sh
@@ -10,7 +10,7 @@ lock() {
   shift
   echo "$name.txt" >&2
   uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links \
-    --custom-compile-command "./run lock" "$@" "$name.in" --output-file "$name.txt"
+    --custom-compile-command "./run lock" "$@" "$name.in" --output-file "${LOCK_TO:-.}/$name.txt"
 }
 
 # Valid for Python 3.11 and later, on any machine: no folder of this machine may have a say.
@@ -34,27 +34,18 @@ cpu() {
   lock "$name" "$@" --python-version 3.11 --python-platform x86_64-manylinux_2_35 "${source[@]}"
 }
 
-# All of them, or the one that is named.
 main() {
-  local project=(../../../pyproject.toml --extra cli --extra plot)
-  universal dev "${project[@]}"
-  universal spark35 "${project[@]}"
-  cpu triton-cpu
+  local project=(../../../pyproject.toml --extra cli --extra plot) name
+  for name in dev spark35; do universal "$name" "${project[@]}"; done
   cpu bench "${project[@]}"
-  universal triton-cuda
+  for name in triton-cuda torch-cuda vllm-cuda; do universal "$name"; done
+  for name in tf-cpu tf-cuda; do linux "$name"; done
+  for name in triton-cpu torch-cpu; do cpu "$name"; done
   cpu vllm-cpu --overrides vllm-cpu.overrides
-  universal vllm-cuda
-  cpu torch-cpu
-  universal torch-cuda
-  linux tf-cpu
-  linux tf-cuda
-  # What every runtime has, and who must not replace it: numpy, pandas, pyarrow.
+  # Without what every runtime has, and who must not be replaced.
   universal node --no-emit-package numpy --no-emit-package pandas --no-emit-package pyarrow
-  universal model --no-deps
-  universal smollm2 --no-deps
+  for name in model smollm2 user-tools uv; do universal "$name" --no-deps; done
   universal data --no-deps --no-binary vadersentiment
-  universal user-tools --no-deps
-  universal uv --no-deps
 }
 
 main "$@"

@@ -13,10 +13,10 @@ PACKAGE = ROOT / "server_utils"
 # A module imports from the rows above its own only. A new module is put into the highest row that its imports allow.
 LAYERS = [
     "backends.life errors findings",
-    "catalogue java libpython logs models platform ports process requirements schemas shipping turns commands.output nvidia",
-    "assets base_python events gpus questions records tally tensors tree spark_conf weights node_steps",
-    "clients environments keeper openai_client pandas_columns sparks windows clusters fit node",
-    "attempt backends.vllm_options backends.vllm_parser placement definitions doctor_node wheelhouse",
+    "catalogue commands.output java libpython logs models platform ports process requirements schemas shipping turns",
+    "assets base_python events gpus nvidia questions records spark_conf tally tensors tree weights",
+    "clients environments keeper openai_client pandas_columns sparks windows clusters fit node_steps",
+    "attempt backends.vllm_options backends.vllm_parser placement definitions doctor_node node wheelhouse",
     "stopping supervisor",
     "sidecar",
     "batches lanes tasks",
