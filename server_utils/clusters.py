@@ -14,6 +14,8 @@ from typing import Any
 from server_utils import spark_conf
 from server_utils.catalogue import Node, node, nodes, platforms, unknown
 from server_utils.errors import ConfigurationError
+from server_utils.nvidia import OLDEST_DRIVER
+from server_utils.requirements import FOLDER, cuda_of
 
 # On YARN an application without dynamic allocation starts two executors, however many workers there are.
 _WORKER_COUNT_CONF = {"dataproc": "spark.executor.instances"}
@@ -99,6 +101,23 @@ def cluster(
         workers=workers,
         conf=ours | (conf or {}),
         env=_env(framework) | (env or {}),
+    )
+
+
+def doubt(cluster: Cluster) -> str | None:
+    """What is not known about a cluster before it starts: whether its driver runs what is locked. None if all is.
+
+    A runtime states its CUDA, and its driver runs that major version at least; it may be newer than it needs to be.
+    """
+    lock = FOLDER / f"{environment(cluster.framework)}-cuda.txt"
+    built = cuda_of(lock)
+    theirs = cluster.runtime.cuda
+    if built is None or (theirs is not None and built[0] <= int(theirs.partition(".")[0])):
+        return None
+    has = f"states CUDA {theirs}" if theirs else "brings no driver"
+    return (
+        f"{lock.name} is built for CUDA {built[0]}, which needs driver {OLDEST_DRIVER[built[0]]} or newer, and "
+        f"{cluster.runtime.name} {has}; whether its driver is new enough, the init script says on the first node"
     )
 
 

@@ -29,12 +29,14 @@ _GLIBC = range(35, 4, -1)
 _MACHINE = "x86_64"
 
 
-def build(name: str, to: Path, *, python: str = PYTHONS[-1], cpu: bool = False, wheel: Path | None = None) -> Path:
+def build(
+    name: str, to: str | Path, *, python: str = PYTHONS[-1], cpu: bool = False, wheel: Path | None = None
+) -> Path:
     """Put what an environment is made of into a folder; what is there already is kept.
 
     Args:
         name: the environment, such as "triton".
-        to: the folder. Bundles of several environments and Pythons may share one.
+        to: a folder of this machine. Bundles of several environments and Pythons may share one.
         python: the minor version of the cluster's Python, such as "3.12".
         cpu: for machines without a GPU.
         wheel: our own wheel; by default it is built from the source that is running.
@@ -46,7 +48,7 @@ def build(name: str, to: Path, *, python: str = PYTHONS[-1], cpu: bool = False, 
         ConfigurationError: if there is no such environment, or no lock for this Python.
         EnvironmentMissingError: if a package cannot be had, or does not have the hash of the lock.
     """
-    lock = _lock(name, python, cpu=cpu)
+    lock, to = _lock(name, python, cpu=cpu), _folder(str(to))
     (to / WHEELS).mkdir(parents=True, exist_ok=True)
     (to / SUMS).unlink(missing_ok=True)
     ours = _own_wheel(to, wheel)
@@ -57,6 +59,22 @@ def build(name: str, to: Path, *, python: str = PYTHONS[-1], cpu: bool = False, 
     shutil.copy2(uv_wheel, to / uv_wheel.name)
     _write_sums(to, [ours, to / uv_wheel.name])
     return to
+
+
+def _folder(to: str) -> Path:
+    copies = {
+        "gs://": "gcloud storage cp --recursive {folder} {to}",
+        "s3://": "aws s3 cp --recursive {folder} {to}",
+        "/Volumes/": "databricks fs cp --recursive {folder} dbfs:{to}",
+    }
+    for start, copy in copies.items():
+        # On a cluster volumes are folders.
+        if to.startswith(start) and not Path("/Volumes").is_dir():
+            command = copy.format(folder="bundle", to=to)
+            raise ConfigurationError(f"a bundle is made in a folder first: --to bundle, and then `{command}`")
+    if "://" in to:
+        raise ConfigurationError(f"a bundle is made in a folder of this machine, and {to!r} is none")
+    return Path(to)
 
 
 def _lock(name: str, python: str, *, cpu: bool) -> Path:

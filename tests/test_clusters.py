@@ -86,6 +86,22 @@ def test_the_default_runtime_of_a_platform_has_a_gpu_driver_and_is_supported_for
     assert found.until > "2027-03"
 
 
+@pytest.mark.parametrize("framework", ["tf", "torch", "triton"])
+def test_nothing_is_in_doubt_where_the_runtime_has_the_cuda_of_the_lock(framework):
+    assert clusters.doubt(clusters.cluster("databricks-aws", "a10x1", framework)) is None
+
+
+def test_a_lock_for_a_newer_cuda_than_the_runtime_states_is_said_before_anybody_pays():
+    doubt = clusters.doubt(clusters.cluster("databricks-aws", "a10x1", "vllm"))
+    assert "vllm-cuda.txt is built for CUDA 13, which needs driver 580.65.06 or newer" in doubt
+    assert "17.3.x-gpu-ml-scala2.13 states CUDA 12.6" in doubt
+
+
+def test_an_image_without_a_driver_is_in_doubt():
+    doubt = clusters.doubt(clusters.cluster("dataproc", "l4x1", "triton", runtime="2.3-ubuntu22"))
+    assert "2.3-ubuntu22 brings no driver" in doubt
+
+
 def test_a_runtime_may_be_named():
     found = clusters.cluster("databricks-aws", "a10x1", "vllm", runtime="15.4.x-gpu-ml-scala2.12")
     assert (found.runtime.spark, found.runtime.python) == ("3.5", "3.11")

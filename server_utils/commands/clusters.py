@@ -73,6 +73,8 @@ def cluster(
         conf=definitions.pairs(conf or [], option="--conf"),
         env=definitions.pairs(env or [], option="--env"),
     )
+    if doubt := clusters.doubt(found):
+        typer.echo(f"warning: {doubt}", err=True)
     if platform != "dataproc":
         print_json(definitions.databricks(found, name=name, init_script=init_script))
         return

@@ -37,12 +37,17 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason=REASON))
 
 
+def build(name, folder):
+    """A bundle for machines without a GPU, for this Python."""
+    if sys.version_info[:2] != (3, 11):
+        pytest.skip("only Python 3.11 has locks with torch for the CPU")
+    return wheelhouse.build(name, folder, python="3.11", cpu=True)
+
+
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory):
-    """The bundle of `triton` for machines without a GPU, for this Python."""
-    if sys.version_info[:2] != (3, 11):
-        pytest.skip("only Python 3.11 has a lock with torch for the CPU")
-    return wheelhouse.build("triton", tmp_path_factory.mktemp("bundle"), python="3.11", cpu=True)
+    """The bundle of `triton`."""
+    return build("triton", tmp_path_factory.mktemp("bundle"))
 
 
 @pytest.fixture

@@ -35,7 +35,9 @@ done
 mount -t tmpfs -o mode=1777 tmpfs tmp
 ip link set lo up
 echo ready
-exec sleep "$LIFE_S"
+# Not exec: the first process of a namespace has to reap those whose parents are gone, and a shell does.
+sleep "$LIFE_S" &
+wait "$!"
 """
 
 
