@@ -1,6 +1,6 @@
 """How long until a node is ready: the way that is common, pip in an init script, beside ours, in one run.
 
-    .venv/bin/python -m benchmarks.node_ready [--rounds 2] [--framework torch]
+    .venv/bin/python -m benchmarks.node_ready [--rounds 2] [--framework torch] [--bundle DIR]
 
 Every arm starts from a fresh virtual environment in Spark's place and an empty folder, and installs the same packages:
 those of `torch.in`, with torch's build for the CPU. Ours is what `init-scripts/databricks.sh` hands over to. The
@@ -86,9 +86,8 @@ def compiled(home):
         time.sleep(0.2)
 
 
-def measure(work, framework, rounds):
+def measure(work, framework, rounds, bundle):
     """Arm -> its median over the rounds; the arms take turns."""
-    bundle = wheelhouse.build(framework, work / "bundle", python=MINOR, cpu=True)
     thin = work / "thin"
     shutil.copytree(bundle, thin, ignore=shutil.ignore_patterns("wheels", "uv-*"))
     found = {PIP: [], COLD: [], WHEELHOUSE: [], SECOND: []}
@@ -106,9 +105,13 @@ def main():
     parser = argparse.ArgumentParser(description="seconds until a node is ready")
     parser.add_argument("--framework", default="torch")
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--bundle", type=Path, help="a bundle that is there already, or where to make it")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="node-ready-") as work:
-        medians = measure(Path(work), given.framework, given.rounds)
+        bundle = given.bundle or Path(work) / "bundle"
+        if not (bundle / wheelhouse.SUMS).exists():
+            wheelhouse.build(given.framework, bundle, python=MINOR, cpu=True)
+        medians = measure(Path(work), given.framework, given.rounds, bundle)
     for name, seconds in medians.items():
         print(f"{name:<26}{seconds:8.1f} s{medians[PIP] / seconds:9.1f}x")
 

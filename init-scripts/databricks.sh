@@ -6,6 +6,7 @@
 #   FRAMEWORK=vllm                     triton, torch, tf or vllm
 #   SPARK_SIDECAR_BUNDLE=/Volumes/…    folder with our wheel and SHA256SUMS, as `spark-sidecar wheelhouse build` makes it
 #   SPARK_SIDECAR_LOGS=/Volumes/…      optional: folder for log and status, by default logs/ in the bundle
+#   SPARK_SIDECAR_INTO_SPARK=yes       optional: what is missing for the framework into Spark's own Python, too
 set -euo pipefail
 
 # Whoever uploads this script puts a path here: where it came from, a running init script cannot know.
@@ -49,7 +50,8 @@ main() {
   (cd "$bundle" && sha256sum --quiet --check SHA256SUMS) || fail "$bundle is not whole: SHA256SUMS is missing or does not match; upload it again"
   wheel="$(mktemp -d)"
   "$PYTHON" -m zipfile -e "$bundle"/spark_sidecar-*.whl "$wheel"
-  PYTHONPATH="$wheel" "$PYTHON" -m server_utils.node "$framework" --bundle "$bundle" --logs "${logs:-$bundle/logs}"
+  PYTHONPATH="$wheel" "$PYTHON" -m server_utils.node "$framework" --bundle "$bundle" --logs "${logs:-$bundle/logs}" \
+    --into-spark "$(setting SPARK_SIDECAR_INTO_SPARK)"
   rm -r "$wheel"
 }
 

@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# Initialization action for Dataproc: fetches our wheel and lets it make the node ready (server_utils/node.py).
-#
-# Settings are metadata of the cluster:
+# Initialization action for Dataproc: fetches our wheel and lets it make the node ready (server_utils/node.py). Metadata:
 #   framework                triton, torch, tf or vllm
 #   spark-sidecar-bundle     gs://… with our wheel and SHA256SUMS, as `spark-sidecar wheelhouse build` makes it
 #   spark-sidecar-logs       optional: gs://… for log and status, by default logs/ in the bundle
+#   spark-sidecar-into-spark optional: yes puts what is missing for the framework into Spark's own Python, too
 # The GPU driver is the image's business: take one of the -ml images.
 set -euo pipefail
 readonly FETCHED="/opt/spark-sidecar/bundle"
@@ -22,7 +21,7 @@ metadata() {
 # The Python of Spark's workers: the image's own choice, or where its images have it.
 spark_python() {
   local python
-  for python in "${PYSPARK_PYTHON:-}" /opt/conda/default/bin/python /opt/conda/miniconda3/bin/python /usr/bin/python3; do
+  for python in "${PYSPARK_PYTHON:-}" /opt/conda/{default,miniconda3}/bin/python /usr/bin/python3; do
     if [[ -x "$python" ]]; then break; fi
   done
   echo "$python"
@@ -52,7 +51,8 @@ main() {
   (cd "$FETCHED" && sha256sum --quiet --check SHA256SUMS) || fail "$bundle is not whole: SHA256SUMS does not match; upload it again"
   wheel="$(mktemp -d)"
   "$python" -m zipfile -e "$FETCHED"/spark_sidecar-*.whl "$wheel"
-  PYTHONPATH="$wheel" "$python" -m server_utils.node "$framework" --bundle "$FETCHED" --logs "${logs:-$bundle/logs}" --role "$(metadata dataproc-role)"
+  PYTHONPATH="$wheel" "$python" -m server_utils.node "$framework" --bundle "$FETCHED" --logs "${logs:-$bundle/logs}" --role "$(metadata dataproc-role)" \
+    --into-spark "$(metadata spark-sidecar-into-spark)"
   rm -r "$wheel"
 }
 

@@ -21,12 +21,22 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from server_utils import node_steps
+from server_utils import node_spark, node_steps
 from server_utils.errors import SidecarError
 from server_utils.node_steps import Node, say
 
 _DEFAULT_HOME = "/opt/spark-sidecar"
 _TAIL_LINES = 12
+_STEPS = {
+    "settings": node_steps.settings,
+    "gpu": node_steps.gpu,
+    "uv": node_steps.uv,
+    "package": node_steps.package,
+    "gpu-addresses": node_steps.gpu_addresses,
+    "environment": node_steps.environment,
+    "into-spark": node_spark.into_spark,
+    "verify": node_steps.verify,
+}
 _NO_WHEELS = (
     "The bundle has no wheels/, so the package index was asked: the nodes need a way to it, or a bundle with wheels "
     "(spark-sidecar wheelhouse build)."
@@ -63,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _steps(node: Node, status: Status) -> None:
-    for name, step in node_steps.IN_ORDER.items():
+    for name, step in _STEPS.items():
         status.step, began = name, time.monotonic()
         _write_status(node, status)
         step(node)
@@ -76,9 +86,10 @@ def _parsed(arguments: Sequence[str]) -> Node:
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--logs", default="")
     parser.add_argument("--role", default="")
+    parser.add_argument("--into-spark", choices=["yes", "no", ""], default="no")
     given = parser.parse_args(arguments)
     home = Path(os.environ.get("SPARK_SIDECAR_HOME") or _DEFAULT_HOME)
-    return Node(given.framework, given.bundle, home, given.logs, given.role)
+    return Node(given.framework, given.bundle, home, given.logs, given.role, given.into_spark == "yes")
 
 
 @contextmanager

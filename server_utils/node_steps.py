@@ -23,8 +23,6 @@ from server_utils.errors import EnvironmentMissingError, SidecarError
 from server_utils.findings import Finding
 
 _FOLDER = Path(__file__).parent / "data" / "requirements"
-# The master of a Dataproc cluster runs no executors, so no servers, and mostly has no GPU.
-_MASTER = "Master"
 # YARN asks this of each node: the addresses of its GPUs, as Spark's discovery scripts print them.
 _GPU_ADDRESSES = """#!/usr/bin/env bash
 # Made by spark-sidecar: the GPUs of this node, as spark.executor.resource.gpu.discoveryScript wants them.
@@ -40,13 +38,25 @@ class StepError(SidecarError):
 
 @dataclass(frozen=True)
 class Node:
-    """What is to be made ready. logs: a folder, or gs://…; role: what Dataproc calls this node."""
+    """What is to be made ready.
+
+    Attributes:
+        logs: a folder, or gs://…
+        role: what Dataproc calls this node.
+        into_spark: whether Spark's own Python gets what it lacks of the environment.
+    """
 
     framework: str
     bundle: Path
     home: Path
     logs: str
     role: str = ""
+    into_spark: bool = False
+
+    @property
+    def is_master(self) -> bool:
+        """Whether this is the master of a Dataproc cluster: it runs no executors, and mostly has no GPU."""
+        return self.role == "Master"
 
     @property
     def wheels(self) -> Path | None:
@@ -81,7 +91,7 @@ def settings(node: Node) -> None:
 
 def gpu(node: Node) -> None:
     """A GPU, where the image has a driver for one: gigabytes are not installed for a node that cannot work."""
-    if node.role == _MASTER or shutil.which("nvidia-smi") is None:
+    if node.is_master or shutil.which("nvidia-smi") is None:
         return
     try:
         nvidia.gpus()
@@ -101,7 +111,7 @@ def uv(node: Node) -> None:
     if wheel is None:
         options = ["--quiet", "--retries", "1", "--require-hashes", "--no-deps", "--only-binary", ":all:"]
         options += ["--dest", str(scratch)]
-        _run(node, [sys.executable, "-m", "pip", "download", *options, "-r", str(_FOLDER / "uv.txt")])
+        run(node, [sys.executable, "-m", "pip", "download", *options, "-r", str(_FOLDER / "uv.txt")])
         wheel = next(scratch.glob("uv-*.whl"))
     with zipfile.ZipFile(wheel) as archive:
         name = next(each for each in archive.namelist() if each.endswith("/scripts/uv"))
@@ -122,9 +132,9 @@ def package(node: Node) -> None:
         beside = node.home / ".lib.building"
         shutil.rmtree(beside, ignore_errors=True)
         install = [str(node.home / "bin" / "uv"), "pip", "install", "--quiet", "--python", sys.executable]
-        install += ["--target", str(beside), "--no-deps", *_sources(node)]
-        _run(node, [*install, "--require-hashes", "-r", str(_FOLDER / "node.txt")])
-        _run(node, [*install, str(wheel)])
+        install += ["--target", str(beside), "--no-deps", *sources(node)]
+        run(node, [*install, "--require-hashes", "-r", str(_FOLDER / "node.txt")])
+        run(node, [*install, str(wheel)])
         (beside / stamp.name).write_text(wanted)
         shutil.rmtree(node.lib, ignore_errors=True)
         beside.rename(node.lib)
@@ -132,7 +142,8 @@ def package(node: Node) -> None:
     (Path(sysconfig.get_path("purelib")) / "spark-sidecar.pth").write_text(f"{node.lib}\n")
 
 
-def _sources(node: Node) -> list[str]:
+def sources(node: Node) -> list[str]:
+    """Uv's options for where the wheels are."""
     return ["--no-index", "--find-links", str(node.wheels)] if node.wheels else []
 
 
@@ -145,16 +156,16 @@ def gpu_addresses(node: Node) -> None:
 
 def environment(node: Node) -> None:
     """The sealed environment, by the package that was just installed."""
-    if node.role == _MASTER:
+    if node.is_master:
         say(node, "a master runs no executors: it gets no environment")
         return
     wheels = ["--wheels", str(node.wheels)] if node.wheels else []
-    _run(node, [*_command(), "env", "build", node.framework, "--compile-later", *wheels])
+    run(node, [*_command(), "env", "build", node.framework, "--compile-later", *wheels])
 
 
 def verify(node: Node) -> None:
     """The doctor's opinion: its first error is the reason."""
-    if node.role == _MASTER:
+    if node.is_master:
         return
     need_gpu = ["--need-gpu"] if shutil.which("nvidia-smi") else []
     command = [*_command(), "doctor", "--node", node.framework, *need_gpu, "--json"]
@@ -177,7 +188,7 @@ def _environ(node: Node) -> dict[str, str]:
     return os.environ | paths | {"SPARK_SIDECAR_HOME": str(node.home), "UV_CACHE_DIR": str(node.cache)}
 
 
-def _run(node: Node, command: Sequence[str]) -> None:
+def run(node: Node, command: Sequence[str]) -> None:
     """Run one command; all it says goes into the log.
 
     Raises:
@@ -205,14 +216,3 @@ def say(node: Node, text: str) -> None:
     """A line of the log."""
     with node.log.open("a", encoding="utf-8") as log:
         log.write(f"{time.strftime('%H:%M:%S')} {text.rstrip()}\n")
-
-
-IN_ORDER = {
-    "settings": settings,
-    "gpu": gpu,
-    "uv": uv,
-    "package": package,
-    "gpu-addresses": gpu_addresses,
-    "environment": environment,
-    "verify": verify,
-}

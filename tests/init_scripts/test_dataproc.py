@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sysconfig
 
 HOME = "/opt/spark-sidecar"
 ENVIRONMENT = f"{HOME}/envs/triton"
@@ -17,7 +18,7 @@ def refused(node, ended, said):
 
 
 def test_a_worker_is_made_ready_from_the_bucket_and_a_second_run_fetches_nothing(dataproc, bundle):
-    node, run = dataproc(bundle)
+    node, run = dataproc(bundle, **{"spark-sidecar-into-spark": "yes"})
     code, out, err = run()
     assert code == 0, err
     assert out.splitlines()[-1].startswith("spark-sidecar: ready for triton, in ")
@@ -25,8 +26,21 @@ def test_a_worker_is_made_ready_from_the_bucket_and_a_second_run_fetches_nothing
     copied = node.called().count("gcloud storage cp --recursive gs://bucket/* /opt/spark-sidecar/bundle.part/")
     assert copied == 1
     assert [line for line in node.called() if line.startswith("gcloud storage cp /opt/spark-sidecar/status.json ")]
+    check_sparks_own_python(node)
     assert run()[0] == 0
     assert len([line for line in node.called() if "cp --recursive" in line]) == 1
+
+
+def check_sparks_own_python(node):
+    """What was missing is there, and what the runtime ships is as it was."""
+    show = "import torch, numpy, sys; print(torch.__file__); print(numpy.__file__)"
+    code, out, err = node.run("/opt/conda/default/bin/python", "-c", show)
+    assert code == 0, err
+    torch, numpy = out.split()
+    assert torch.startswith("/opt/conda/default/lib/")
+    assert numpy.startswith(sysconfig.get_path("purelib"))
+    code, _, _ = node.run("/opt/conda/default/bin/python", "-c", "import pytriton")
+    assert code == 1
 
 
 def test_the_script_that_spark_asks_for_gpus_lists_their_addresses(dataproc, copy_of):
