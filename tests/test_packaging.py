@@ -75,11 +75,14 @@ def test_a_lock_file_is_in_step_with_its_in_file(lock):
         assert not version or locked[name] == {version}, f"{name} differs: run `./run lock`"
 
 
-@pytest.mark.parametrize("name", ["dev", "spark35"])
+@pytest.mark.parametrize("name", ["dev", "spark35", "node"])
 def test_the_environments_of_spark_hold_what_the_project_depends_on(name):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     needed = {normal(REQUIREMENT.findall(line)[0][0]) for line in project["dependencies"]}
-    assert needed <= set(pinned(REQUIREMENTS / f"{name}.txt"))
+    # Every runtime has these, and a node must not get others.
+    of_runtimes = {"numpy", "pandas", "pyarrow"} if name == "node" else set()
+    assert needed - of_runtimes <= set(pinned(REQUIREMENTS / f"{name}.txt"))
+    assert not of_runtimes & set(pinned(REQUIREMENTS / f"{name}.txt"))
 
 
 ENDS = ("dev", "spark35", *(f"{name}-{kind}" for name in ("tf", "torch", "triton") for kind in ("cpu", "cuda")))

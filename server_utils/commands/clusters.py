@@ -92,15 +92,17 @@ def fit(
     context: Context = _CONTEXT,
     sequences: Annotated[int, typer.Option(help="How many sequences of that length must fit at once.")] = 1,
     platform: Platform = None,
-    utilization: Annotated[float, typer.Option(help="vLLM's gpu_memory_utilization.")] = 0.9,
+    utilization: Annotated[float | None, typer.Option(help="vLLM's gpu_memory_utilization.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say on which shapes a language model fits and why not elsewhere. Exit status 1 if it fits nowhere."""
     from server_utils import weights
-    from server_utils.fit import Demand, check
+    from server_utils.fit import UTILIZATION, Demand, check
 
     read = weights.read(model)
-    found = check(read, Demand(context, sequences, utilization), platform=platform)
+    found = check(
+        read, Demand(context, sequences, UTILIZATION if utilization is None else utilization), platform=platform
+    )
     if as_json:
         print_rows(found)
     else:
