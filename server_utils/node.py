@@ -37,6 +37,7 @@ _STEPS = {
     "into-spark": node_spark.into_spark,
     "verify": node_steps.verify,
 }
+_THAT_DOWNLOAD = ("uv", "package", "environment", "into-spark")
 _NO_WHEELS = (
     "The bundle has no wheels/, so the package index was asked: the nodes need a way to it, or a bundle with wheels "
     "(spark-sidecar wheelhouse build)."
@@ -58,10 +59,10 @@ class Status:
 def main(arguments: Sequence[str]) -> int:
     """Make the node ready. Returns 0, or 1 after one line on standard error and the end of the log."""
     node = _parsed(arguments)
-    (node.home / "log").mkdir(parents=True, exist_ok=True)
-    say(node, f"{node.framework} from {node.bundle}, {sys.executable}")
     status = Status(machine.node(), node.framework)
     try:
+        node.log.parent.mkdir(parents=True, exist_ok=True)
+        say(node, f"{node.framework} from {node.bundle}, {sys.executable}")
         with _alone(node):
             _steps(node, status)
     except (SidecarError, OSError) as err:
@@ -129,8 +130,9 @@ def _said(node: Node, status: Status) -> int:
         shutil.rmtree(node.cache, ignore_errors=True)
         print(f"spark-sidecar: ready for {node.framework}, in {sum(status.seconds.values()):.1f} s")
         return 0
-    print("\n".join(node.log.read_text(encoding="utf-8").splitlines()[-_TAIL_LINES:]), file=sys.stderr)
-    if not node.wheels:
+    if node.log.exists():
+        print("\n".join(node.log.read_text(encoding="utf-8").splitlines()[-_TAIL_LINES:]), file=sys.stderr)
+    if not node.wheels and status.step in _THAT_DOWNLOAD:
         print(_NO_WHEELS, file=sys.stderr)
     print(f"error: spark-sidecar: step {status.step} failed: {status.reason}", file=sys.stderr)
     return 1

@@ -100,7 +100,7 @@ def gpu(node: Node) -> None:
 
 
 def uv(node: Node) -> None:
-    """Uv itself: from the bundle, else by pip and its hash from the package index."""
+    """The installer, uv: from the bundle, else by pip and its hash from the package index."""
     target = node.home / "bin" / "uv"
     if target.exists():
         return
@@ -143,7 +143,7 @@ def package(node: Node) -> None:
 
 
 def sources(node: Node) -> list[str]:
-    """Uv's options for where the wheels are."""
+    """The options that tell uv where the wheels are."""
     return ["--no-index", "--find-links", str(node.wheels)] if node.wheels else []
 
 

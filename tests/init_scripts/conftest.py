@@ -8,8 +8,8 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from node_tree import NodeTree, why_not
 
+from init_scripts.node_tree import NodeTree, why_not
 from server_utils import wheelhouse
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import LOGS, VOLUME
+
+from init_scripts.conftest import LOGS, VOLUME
 
 SERVE = Path(__file__).with_name("serve.py")
 SETTINGS = {"FRAMEWORK": "triton", "SPARK_SIDECAR_BUNDLE": VOLUME}
@@ -207,3 +208,9 @@ def test_what_cannot_be_copied_beside_the_bundle_stops_no_cluster(databricks, co
     ended = run(**SETTINGS, SPARK_SIDECAR_LOGS="/proc/nowhere")
     assert "log and status could not be copied to /proc/nowhere" in ended[2]
     refused(node, ended, "step uv failed: ")
+
+
+def test_a_place_that_cannot_be_written_is_named(databricks, copy_of):
+    node, run = databricks(copy_of(without_wheels=True))
+    assert node.run("sh", "-c", f"mkdir -p {HOME} && mount -t tmpfs -o ro tmpfs {HOME}")[0] == 0
+    refused(node, run(**SETTINGS), "step start failed: [Errno 30] Read-only file system")

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, VOLUME, build
+
+from init_scripts.conftest import ROOT, VOLUME, build
 
 SERVE = Path(__file__).with_name("serve_vllm.py")
 PYTHON = "/databricks/python3/bin/python"
