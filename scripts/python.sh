@@ -9,7 +9,7 @@ fail() {
 
 # Prints the folders of wheels that pip and uv are told of: uv does not read pip's, and the option hides its own.
 wheel_folders() {
-  tr ', ' '\n\n' <<<"${PIP_FIND_LINKS:-} ${UV_FIND_LINKS:-}" | sed '/^$/d'
+  tr ', ' '\n' <<<"${PIP_FIND_LINKS:-} ${UV_FIND_LINKS:-}" | sed '/^$/d'
 }
 
 # install_by_apt PACKAGE: false where we may not, or where there is no such package.

@@ -40,7 +40,7 @@ def nodes(platform: str | None = None) -> list[Node]:
     if platform is None:
         return list(_rows())
     if platform not in platforms():
-        raise ConfigurationError(_unknown("platform", platform, offered=platforms()))
+        raise ConfigurationError(unknown("platform", platform, offered=platforms()))
     return [each for each in _rows() if each.platform == platform]
 
 
@@ -52,7 +52,7 @@ def node(platform: str, shape: str) -> Node:
     """
     offered = {each.shape: each for each in nodes(platform)}
     if shape not in offered:
-        raise ConfigurationError(_unknown(f"shape on {platform}", shape, offered=list(offered)))
+        raise ConfigurationError(unknown(f"shape on {platform}", shape, offered=list(offered)))
     return offered[shape]
 
 
@@ -63,7 +63,8 @@ def _rows() -> tuple[Node, ...]:
     return tuple(Node(**row) for row in json.loads(text)["nodes"])
 
 
-def _unknown(kind: str, given: str, *, offered: list[str]) -> str:
+def unknown(kind: str, given: str, *, offered: list[str]) -> str:
+    """The text of an error about a name that is not in a list, with the nearest that are."""
     near = difflib.get_close_matches(given.lower(), offered) or [each for each in offered if given and given in each]
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     return f"no {kind} is called {given!r}.{hint} Choose one of: {', '.join(offered)}"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from dataclasses import asdict
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,11 +15,13 @@ except ImportError as err:
     # The wheel on a cluster goes without the extra, but its console command is there all the same.
     sys.exit(f"error: the command needs {err.name}, which is not installed: pip install 'spark-sidecar[cli]'")
 
+from server_utils.commands import clusters, environments
+from server_utils.commands.output import AsJson, print_rows
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from server_utils.catalogue import Node
-    from server_utils.doctor import Finding
+    from server_utils.findings import Finding
 
 
 class _Commands(TyperGroup):
@@ -39,12 +38,11 @@ class _Commands(TyperGroup):
 
 
 app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-env = typer.Typer(no_args_is_help=True, help="The sealed environments that servers run in.")
 assets = typer.Typer(no_args_is_help=True, help="The model and the text of the demo.")
-app.add_typer(env, name="env")
+app.add_typer(environments.env, name="env")
+app.add_typer(environments.wheelhouse, name="wheelhouse")
 app.add_typer(assets, name="assets")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 Debug = Annotated[bool, typer.Option("--debug", envvar="SPARK_SIDECAR_DEBUG", help="Show an error's stack trace.")]
 
 
@@ -53,25 +51,23 @@ def main(*, debug: Debug = False) -> None:
     """Inference servers as sidecars of Spark executors."""
 
 
+for command in (clusters.shapes, clusters.cluster, clusters.fit):
+    app.command()(command)
+
+
 @app.command()
-def shapes(
-    platform: Annotated[str | None, typer.Option(help="Only this one, such as databricks-aws.")] = None,
+def doctor(
     *,
+    node: Annotated[str | None, typer.Option(help="Check only what servers of this environment need.")] = None,
+    need_gpu: Annotated[bool, typer.Option("--need-gpu", help="With --node: no GPU is an error.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the GPU shapes that each platform offers, and the node type that is recommended for each."""
-    from server_utils import catalogue
-
-    (_print_json if as_json else _print_shapes)(catalogue.nodes(platform))
-
-
-@app.command()
-def doctor(*, as_json: AsJson = False) -> None:
     """Check this machine, and say how to put right what does not fit. Exit status 1 if there is an error."""
     from server_utils.doctor import check
+    from server_utils.doctor_node import check_node
 
-    findings = check()
-    show = _print_json if as_json else _print_findings
+    findings = check_node(node, need_gpu=need_gpu) if node else check()
+    show = print_rows if as_json else _print_findings
     show(findings)
     if any(each.level == "error" for each in findings):
         raise typer.Exit(1)
@@ -90,50 +86,12 @@ def demo(
     main(rows=rows, output=output, as_json=as_json)
 
 
-@env.command("build")
-def env_build(
-    name: Annotated[str, typer.Argument(help="Which one, such as triton.")],
-    python: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="The interpreter to use.")] = None,
-) -> None:
-    """Build a sealed environment from its locked requirements."""
-    from server_utils import environments
-
-    typer.echo(environments.build(name, python=python).python)
-
-
-@env.command("list")
-def env_list() -> None:
-    """List the sealed environments of this machine."""
-    from server_utils.platform import home
-
-    for python in sorted(home().glob("envs/[!.]*/bin/python")):
-        typer.echo(python.parents[1])
-
-
 @assets.command("fetch")
 def assets_fetch() -> None:
     """Fetch what the demo needs, once; later runs need no network."""
     from server_utils import assets
 
     assets.fetch()
-
-
-def _print_json(rows: Sequence[Node | Finding]) -> None:
-    typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
-
-
-def _print_shapes(nodes: Sequence[Node]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Column, Table
-
-    for platform, rows in groupby(nodes, key=lambda each: each.platform):
-        columns = ("shape", "node type", "GPUs", Column("vCPUs", justify="right"), Column("RAM", justify="right"))
-        table = Table(*columns, title=platform, title_justify="left", box=box.SIMPLE_HEAD)
-        for row in rows:
-            gpus = f"{row.gpus} x {row.gpu} {row.gpu_memory_gib} GiB"
-            table.add_row(row.shape, row.node_type, gpus, str(row.vcpus), f"{row.ram_gib} GiB")
-        Console().print(table)
 
 
 def _print_findings(findings: Sequence[Finding]) -> None:

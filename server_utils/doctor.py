@@ -1,48 +1,32 @@
-"""What of this machine fits and what does not, each finding with its exact fix. Laptop and driver; changes nothing."""
+"""What of this machine fits and what does not, each finding with its exact fix. Laptop and driver; changes nothing.
+
+`doctor_node.py` has the half that every node of a cluster is asked; `check_session` asks all nodes of a session.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import importlib
 import importlib.util
 import os
-import re
-import shutil
+import socket
 import stat
-import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-from server_utils import environments, java
+from server_utils import java, sparks
+from server_utils.doctor_node import GPU_AMOUNT, check_node, compare_with_spark
 from server_utils.errors import EnvironmentMissingError
-from server_utils.platform import home, state_root
+from server_utils.findings import Finding
+from server_utils.placement import Here, on_each_executor
+from server_utils.platform import state_root
 
-_GIB = 2**30
+_LOOK_S = 120.0
 _OLDEST_PYTHON = (3, 11)
 _PYSPARK = "pyspark[connect,sql]>=3.5,<5"
 # Spark stops at its first user look-up on a newer Java until its Hadoop has HADOOP-19212.
 _NEWEST_SAFE_JAVA = 22
-# Triton's Python backend takes 64 MiB when a model is loaded and grows with the batches in flight.
-_SHARED_MEMORY_MIB = 256
-# A sealed environment with a CPU torch, beside the wheels it is made from.
-_HOME_GIB = 5
-# Server logs and the named pipes beside the records.
-_STATE_GIB = 1
-_NVIDIA_SMI = ("--query-gpu=index,name,memory.total,driver_version", "--format=csv,noheader,nounits")
-_NVIDIA_SMI_TIMEOUT_S = 30
-_GPU_FIX = "reboot after a driver update, or install the driver again; until nvidia-smi works, models run on the CPU"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at; `fix` is a command or an order to the reader, empty where all is well."""
-
-    name: str
-    level: Literal["ok", "warning", "error"]
-    found: str
-    fix: str = ""
 
 
 def check() -> list[Finding]:
@@ -52,13 +36,30 @@ def check() -> list[Finding]:
         _java(),
         _pyspark(),
         *[_package(name) for name in ("pyarrow", "pandas", "numpy")],
-        _sealed_environment("triton"),
-        _gpus(),
-        _shared_memory(),
-        _disk("home", home(), need_gib=_HOME_GIB, variable="SPARK_SIDECAR_HOME"),
-        _disk("state", state_root(), need_gib=_STATE_GIB, variable="SPARK_SIDECAR_STATE"),
+        *check_node(),
         _state_folder(state_root()),
     ]
+
+
+def check_session(spark: Any, name: str = "triton") -> dict[str, list[Finding]]:
+    """The driver's machine, and for every executor of a session the node that it runs on.
+
+    Returns:
+        "driver" and each executor (host/pid of its JVM) -> its findings.
+
+    Raises:
+        PlacementError: if Spark cannot run the tasks that look.
+    """
+    look = functools.partial(_look, name, sparks.conf(spark, GPU_AMOUNT))
+    return {"driver": check(), **dict(on_each_executor(spark, look, timeout_s=_LOOK_S))}
+
+
+def _look(name: str, amount: str | None, here: Here) -> tuple[str, list[Finding]]:
+    """What runs on an executor; here: the task's own executor and its GPUs."""
+    # Where Spark allows no barrier, a task has only its share: the setting says more.
+    told = int(amount) if amount else len(here.gpus)
+    executor = f"{socket.gethostname()}/{here.owner.pid}"
+    return executor, [*check_node(name, need_gpu=told > 0), *compare_with_spark(told)]
 
 
 def _python() -> Finding:
@@ -105,71 +106,6 @@ def _install(requirement: str) -> str:
 def _major_minor(version: str) -> tuple[int, int]:
     major, minor = version.split(".")[:2]
     return int(major), int(minor)
-
-
-def _sealed_environment(name: str) -> Finding:
-    title, build = f"environment {name}", f"spark-sidecar env build {name}"
-    try:
-        interpreter = environments.find(name)
-        library = environments.require_libpython(interpreter)
-    except EnvironmentMissingError as err:
-        return Finding(title, "error", str(err), build)
-    found = f"Python {'.'.join(map(str, interpreter.version))} ({interpreter.python}), {library}"
-    if environments.folder(name).exists() and not environments.is_current(name):
-        return Finding(title, "warning", f"{found}: not what its lock file says", build)
-    return Finding(title, "ok", found)
-
-
-def _gpus() -> Finding:
-    if (tool := shutil.which("nvidia-smi")) is None:
-        return Finding("GPU", "ok", "none, models run on the CPU")
-    try:
-        done = subprocess.run(
-            [tool, *_NVIDIA_SMI], capture_output=True, text=True, timeout=_NVIDIA_SMI_TIMEOUT_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as err:
-        return Finding("GPU", "warning", f"nvidia-smi cannot be run ({err})", _GPU_FIX)
-    # What it says of itself has no commas: only a row has the four columns.
-    rows = re.findall(r"^([^,\n]+), ([^,\n]+), ([^,\n]+), ([^,\n]+)$", done.stdout, re.MULTILINE)
-    if done.returncode != 0 or not rows:
-        said = (done.stdout + done.stderr).strip().splitlines() or ["nothing"]
-        return Finding("GPU", "warning", f"nvidia-smi ended {done.returncode} and said: {said[-1]}", _GPU_FIX)
-    return Finding("GPU", "ok", "; ".join(map(_gpu, rows)))
-
-
-def _gpu(row: tuple[str, str, str, str]) -> str:
-    index, name, memory_mib, driver = row
-    # Boards that share the host's memory say [N/A].
-    memory = f"{int(memory_mib) / 1024:.1f} GiB" if memory_mib.isdigit() else f"memory {memory_mib}"
-    return f"{index}: {name}, {memory}, driver {driver}"
-
-
-def _shared_memory(folder: Path = Path("/dev/shm")) -> Finding:  # noqa: S108 - looked at, not written to
-    if not folder.is_dir():
-        return Finding("shared memory", "ok", f"this system has no {folder}")
-    usage = shutil.disk_usage(folder)
-    found = f"{usage.free // 2**20} MiB free of {usage.total // 2**20} MiB in {folder}"
-    if usage.free >= _SHARED_MEMORY_MIB * 2**20:
-        return Finding("shared memory", "ok", found)
-    fix = f"mount -o remount,size=1g {folder} (in a container: docker run --shm-size=1g)"
-    return Finding("shared memory", "warning", f"{found}, Triton may need {_SHARED_MEMORY_MIB} MiB", fix)
-
-
-def _disk(name: str, folder: Path, *, need_gib: int, variable: str) -> Finding:
-    free = _free_bytes(folder) / _GIB
-    found = f"{free:.1f} GiB free at {folder}"
-    if free >= need_gib:
-        return Finding(f"disk of {name}", "ok", found)
-    fix = f"make room for {need_gib} GiB there, or set {variable} to a folder on a larger disk"
-    return Finding(f"disk of {name}", "warning", found, fix)
-
-
-def _free_bytes(folder: Path) -> int:
-    # The folder is made at the first use: until then its disk is that of the nearest folder above.
-    for each in (folder, *folder.absolute().parents):
-        with contextlib.suppress(OSError):
-            return shutil.disk_usage(each).free
-    return 0
 
 
 def _state_folder(folder: Path) -> Finding:

@@ -9,7 +9,9 @@ import hashlib
 import importlib.util
 import logging
 import shutil
+import subprocess
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,12 +25,12 @@ from server_utils.requirements import lock_file, uv, uv_sources
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Interpreter", "build", "find", "folder", "is_current", "require_libpython"]
+__all__ = ["Compiling", "Interpreter", "build", "find", "folder", "is_current", "require_libpython"]
 
 logger = logging.getLogger(__name__)
 
 # Environment -> the package that shows that an interpreter can play its part.
-_PACKAGES = {"triton": "pytriton", "vllm": "vllm"}
+_PACKAGES = {"tf": "tensorflow", "torch": "torch", "triton": "pytriton", "vllm": "vllm"}
 _STAMP = ".spark-sidecar-stamp"
 
 
@@ -63,7 +65,16 @@ def find(name: str) -> Interpreter:
     return interpreter
 
 
-def build(name: str, *, python: Path | None = None) -> Interpreter:
+class Compiling(Enum):
+    """When the modules of an environment are compiled: it takes longer than to install them."""
+
+    NOW = "now"
+    LATER = "later"  # in a process of its own, which outlives the caller
+
+
+def build(
+    name: str, *, python: Path | None = None, wheels: Path | None = None, compiling: Compiling = Compiling.NOW
+) -> Interpreter:
     """Make the environment, or leave it alone where it is what its lock file says (no network then).
 
     A killed build leaves nothing that `find` would take: the folder is made beside and renamed when whole.
@@ -71,11 +82,13 @@ def build(name: str, *, python: Path | None = None) -> Interpreter:
     Args:
         name: the environment, such as "triton".
         python: the interpreter to make it with; default: one of the running minor version that has its libpython.
+        wheels: a folder that holds all of its wheels: no index is asked then.
+        compiling: when its modules are compiled.
 
     Raises:
         EnvironmentMissingError: if no interpreter fits, uv is missing, or uv failed.
     """
-    _make(folder(name), lock_file(name), python)
+    _make(folder(name), lock_file(name), python, wheels=wheels, compiling=compiling)
     return find(name)
 
 
@@ -84,14 +97,24 @@ def is_current(name: str) -> bool:
     return _is_current(folder(name), lock_file(name), None)
 
 
-def _make(target: Path, lock: Path, python: Path | None) -> None:
+def _make(
+    target: Path,
+    lock: Path,
+    python: Path | None,
+    *,
+    wheels: Path | None = None,
+    compiling: Compiling = Compiling.NOW,
+) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.with_name(f".{target.name}.lock")):
         if _is_current(target, lock, python):
             return
         base = _checked(python, target.name) if python else base_python.choose()
-        _replace(target, _assemble(target.with_name(f".{target.name}.building"), lock, base))
+        beside = target.with_name(f".{target.name}.building")
+        _replace(target, _assemble(beside, lock, base, _sources(lock, wheels), compiling))
         logger.info("Built the environment %s in %s with %s.", target.name, target, base.python)
+    if compiling is Compiling.LATER:
+        _compile_in_the_background(target)
 
 
 def _is_current(target: Path, lock: Path, python: Path | None) -> bool:
@@ -126,20 +149,28 @@ def _require_same_minor(interpreter: Interpreter, name: str) -> None:
     raise EnvironmentMissingError(msg)
 
 
-def _assemble(beside: Path, lock: Path, base: Interpreter) -> Path:
+def _assemble(beside: Path, lock: Path, base: Interpreter, sources: Sequence[str], compiling: Compiling) -> Path:
     # What a killed build left; nobody else builds here, the caller holds the lock.
     shutil.rmtree(beside, ignore_errors=True)
     # Relocatable: the folder is renamed, so its scripts must find their interpreter by their own place.
     uv(["venv", "--quiet", "--relocatable", "--python", str(base.python), str(beside)], purpose=f"make {beside}")
-    uv(_sync_arguments(beside, lock), purpose=f"install {lock.name}")
+    # Compiled once: else every server start compiles torch again where the folder is read-only.
+    compiled = ["--compile-bytecode"] if compiling is Compiling.NOW else []
+    options = ["--require-hashes", *compiled, *sources, str(lock)]
+    uv(["pip", "sync", "--python", str(beside / "bin" / "python"), *options], purpose=f"install {lock.name}")
     (beside / _STAMP).write_text(_stamp(lock))
     return beside
 
 
-def _sync_arguments(beside: Path, lock: Path) -> Sequence[str]:
-    # Compiled once here: else every server start compiles torch again where the folder is read-only.
-    options = ["--require-hashes", "--compile-bytecode", *uv_sources(lock)]
-    return ["pip", "sync", "--python", str(beside / "bin" / "python"), *options, str(lock)]
+def _sources(lock: Path, wheels: Path | None) -> list[str]:
+    return uv_sources(lock) if wheels is None else ["--no-index", "--find-links", str(wheels)]
+
+
+def _compile_in_the_background(target: Path) -> None:
+    # It ends by itself, and whoever imports meanwhile reads sources. -j0: all cores, which nice gives up for others.
+    command = ["nice", str(target / "bin" / "python"), "-m", "compileall", "-q", "-j0", str(target / "lib")]
+    subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                     start_new_session=True)  # fmt: skip
 
 
 def _replace(target: Path, whole: Path) -> None:

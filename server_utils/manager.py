@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from server_utils import sidecar, sparks, tasks
 from server_utils.errors import ConfigurationError, ServerStartError, ServerUnavailableError, SidecarError
@@ -38,7 +38,7 @@ class ServerManager:
         model_path: handed to the user's function or the engine; None where there is none.
     """
 
-    environment: ClassVar[str]
+    environment: str
 
     def __init__(self, model_name: str, model_path: str | None = None, *, spark: Any = None) -> None:
         """Describe the servers; nothing is started. spark: the session, by default the active one."""

@@ -138,7 +138,9 @@ def read_launch(server_folder: Path) -> Launch:
 
 def forget_old(application: str, *, keep_s: float = 7 * _DAY_S) -> None:
     """Remove the folders of other applications that nobody touched for a week; logs stay that long for a look back."""
-    for top in platform.state_root().iterdir():
+    root = platform.state_root()
+    # On a new machine nobody has started a server yet.
+    for top in root.iterdir() if root.exists() else ():
         if top.is_dir() and top.name not in (slug(application), _SCRATCH, _PORTS) and not _in_use(top, keep_s):
             for server in top.glob("*/*-*"):
                 shutil.rmtree(scratch(server), ignore_errors=True)

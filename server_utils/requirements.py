@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).parent / "data" / "requirements"
-_ENGINES = ("triton", "vllm")
+_ENGINES = ("tf", "torch", "triton", "vllm")
 
 
 def lock_file(name: str) -> Path:
@@ -28,6 +28,22 @@ def lock_file(name: str) -> Path:
     if name not in _ENGINES:
         return FOLDER / f"{name}.txt"
     return FOLDER / f"{name}-{'cuda' if has_gpu() or not _cpu_lock_fits() else 'cpu'}.txt"
+
+
+def pins(lock: Path) -> dict[str, set[str]]:
+    """Package -> the versions that a lock file pins: several where they differ by Python version or machine."""
+    found: dict[str, set[str]] = {}
+    for name, version in re.findall(r"^([\w.-]+)==([\w.+!]+)", lock.read_text(encoding="utf-8"), re.MULTILINE):
+        found.setdefault(name, set()).add(version)
+    return found
+
+
+def cuda_of(lock: Path) -> tuple[int, int] | None:
+    """The CUDA that the packages of a lock file are built for; None where they are for the CPU."""
+    runtime = re.search(
+        r"^nvidia-cuda-runtime(?:-cu\d+)?==(\d+)\.(\d+)", lock.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    return (int(runtime[1]), int(runtime[2])) if runtime else None
 
 
 def has_gpu() -> bool:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import zipfile
 from importlib.resources import files
 from typing import Any
 
@@ -101,3 +104,69 @@ def test_a_shape_that_is_not_offered_lists_what_is_and_the_nearest() -> None:
 def test_nonsense_is_an_error_that_lists_what_is_offered(shape: str) -> None:
     with pytest.raises(ConfigurationError, match="l4x8"):
         node("dataproc", shape)
+
+
+# Ours -> (file, kind of disagreement) in a catalogue that others keep. Everything else must agree.
+CATALOGUES = {
+    "databricks-aws": "emr",
+    "databricks-azure": "databricks_azure",
+    "databricks-gcp": "dataproc",
+    "dataproc": "dataproc",
+}
+NOT_IN_THEIRS = {
+    "g6e.4xlarge": "their EMR catalogue has no G6e family",
+    "g6e.12xlarge": "their EMR catalogue has no G6e family",
+    "g6e.48xlarge": "their EMR catalogue has no G6e family",
+    "p4de.24xlarge": "their EMR catalogue has P4d only",
+    "Standard_ND96asr_v4": "their Azure catalogue has no ND A100 v4 family",
+    "Standard_NC40ads_H100_v5": "their Azure catalogue has no NC H100 v5 family",
+    "Standard_NC80adis_H100_v5": "their Azure catalogue has no NC H100 v5 family",
+    "a3-highgpu-1g": "their Dataproc catalogue has the A3 with eight GPUs only",
+    "a3-highgpu-2g": "their Dataproc catalogue has the A3 with eight GPUs only",
+    "a3-highgpu-4g": "their Dataproc catalogue has the A3 with eight GPUs only",
+}
+WRONG_IN_THEIRS = {
+    # The node is an HGX board, which has eight; Azure's page of the series says so too.
+    ("Standard_ND96isr_H100_v5", "gpus"): 12,
+}
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Platform -> node type -> row, from the resources of spark-rapids-user-tools: fetched by hash, not installed."""
+    folder = tmp_path_factory.mktemp("user-tools")
+    lock = DATA / "requirements" / "user-tools.txt"
+    options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
+    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), "--requirement", str(lock)]
+    subprocess.run(command, check=True)
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
+        return {
+            platform: json.loads(wheel.read(f"spark_rapids_pytools/resources/{name}-instance-catalog.json"))
+            for platform, name in CATALOGUES.items()
+        }
+
+
+def test_the_catalogue_agrees_with_one_that_others_keep(others: dict[str, Any]) -> None:
+    compared = 0
+    for row in nodes():
+        theirs = others[row.platform].get(row.node_type)
+        if row.node_type in NOT_IN_THEIRS:
+            assert theirs is None, f"{row.node_type} is in their catalogue now: take it out of NOT_IN_THEIRS"
+            continue
+        gpus = theirs["GpuInfo"][0]
+        expected = WRONG_IN_THEIRS.get((row.node_type, "gpus"), row.gpus)
+        assert (theirs["VCpuCount"], theirs["MemoryInMB"] / 1024, gpus["Count"]) == (row.vcpus, row.ram_gib, [expected])
+        # Their Azure rows do not say which GPU it is.
+        assert gpus.get("Name", row.gpu) == row.gpu, row.node_type
+        compared += 1
+    assert compared > 25
+    assert {each.node_type for each in nodes()} >= set(NOT_IN_THEIRS) | {name for name, _ in WRONG_IN_THEIRS}
+
+
+def test_the_driver_nodes_are_in_a_catalogue_that_others_keep(others: dict[str, Any]) -> None:
+    for platform, facts in read("platforms.json")["platforms"].items():
+        row = others[platform][facts["driver_node_type"]]
+        assert row["VCpuCount"] >= 8
+        assert row["MemoryInMB"] >= 32 * 1024
+        # A GPU runtime of Databricks starts on GPU nodes only, its driver included.
+        assert bool(row.get("GpuInfo")) == (platform != "dataproc")

@@ -74,6 +74,63 @@ def test_shapes_as_json_is_the_catalogue_and_nothing_else() -> None:
     ]
 
 
+def test_shapes_as_json_says_what_spark_gets_and_which_models_fit() -> None:
+    said = {each["shape"]: each for each in json.loads(run("shapes", "--platform", "dataproc", "--json").stdout)}
+    assert said["l4x1"]["conf"]["spark.executor.resource.gpu.amount"] == "1"
+    assert "Qwen2.5-7B" in said["l4x1"]["models"]
+    assert "Qwen2.5-72B" not in said["l4x1"]["models"]
+    assert said["h100x8"]["models"][-1] == "Qwen2.5-72B"
+
+
+def test_cluster_on_databricks_is_json_for_its_own_command() -> None:
+    said = json.loads(run("cluster", "databricks-aws", "a10x1", "--framework", "vllm", "--workers", "3").stdout)
+    assert (said["node_type_id"], said["num_workers"]) == ("g5.4xlarge", 3)
+
+
+def test_cluster_on_dataproc_is_a_command_that_a_shell_reads() -> None:
+    asked = ("cluster", "dataproc", "l4x1", "--framework", "tf", "--conf", "spark.mine=a $b")
+    script = f"gcloud() {{ printf '%s\\n' gcloud \"$@\"; }}\n{run(*asked).stdout}"
+    read = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout
+    words = json.loads(run(*asked, "--json").stdout)
+    assert read.splitlines() == words
+    assert words[:4] == ["gcloud", "dataproc", "clusters", "create"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("cluster", "dataproc", "a10x1", "--framework", "vllm"), "no shape on dataproc is called 'a10x1'."),
+        (
+            ("cluster", "dataproc", "l4x1", "--framework", "jax"),
+            "no framework is called 'jax'. Choose one of: tf,",
+        ),
+        (("cluster", "dataproc", "l4x1", "--framework", "tf", "--env", "x"), "--env takes KEY=VALUE, not 'x'"),
+        (("cluster", "dataproc", "l4x2", "--framework", "tf", "--rapids"), "one GPU per executor"),
+        (("fit", "no-such-model"), "no model is called 'no-such-model'."),
+        (("fit", "Qwen2.5-7B", "--context", "0"), "context (0)"),
+    ],
+)
+def test_wrong_arguments_are_one_line_that_lists_what_there_is(arguments: tuple[str, ...], said: str) -> None:
+    done = in_a_process(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_fit_lists_where_a_model_fits() -> None:
+    said = json.loads(run("fit", "Qwen2.5-72B", "--platform", "dataproc", "--json").stdout)
+    assert {each["shape"] for each in said if each["fits"]} >= {"l4x8", "h100x4", "a100-80x4"}
+    assert all(each["why"] and each["short_gib"] > 0 for each in said if not each["fits"])
+
+
+def test_fit_of_a_model_that_fits_nowhere_says_by_how_much_and_ends_with_1() -> None:
+    done = in_a_process("fit", "Llama-3.1-70B", "--context", "131072", "--sequences", "100", "--json")
+    assert done.returncode == 1
+    lacks = min(each["short_gib"] for each in json.loads(done.stdout))
+    assert "Llama-3.1-70B fits nowhere; the closest is " in done.stderr
+    assert f"each GPU lacks {lacks:.1f} GiB" in done.stderr
+
+
 def test_an_unknown_platform_is_one_line_on_stderr_and_status_2() -> None:
     done = in_a_process("shapes", "--platform", "gcp", "--json")
     assert (done.returncode, done.stdout) == (2, "")

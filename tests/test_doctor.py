@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from server_utils import java
-from server_utils.doctor import Finding, _shared_memory, check
+from server_utils.doctor import check
+from server_utils.doctor_node import shared_memory
+from server_utils.findings import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +24,8 @@ NAMES = [
     "pyarrow",
     "pandas",
     "numpy",
-    "environment triton",
     "GPU",
+    "environment triton",
     "shared memory",
     "disk of home",
     "disk of state",
@@ -138,9 +140,9 @@ def test_a_sealed_environment_that_is_not_from_its_lock_is_not_ok(tmp_path: Path
 
 
 def test_each_gpu_is_listed_with_memory_and_driver(tools: Path) -> None:
-    rows = "0, NVIDIA A10G, 23028, 535.104.05\n1, NVIDIA GB10, [N/A], 580.95.05"
+    rows = "0, NVIDIA A10G, 23028, 535.104.05, 8.6\n1, NVIDIA GB10, [N/A], 580.95.05, 12.1"
     stand_in(tools, "nvidia-smi", f"cat <<'END'\n{rows}\nEND")
-    wanted = "0: NVIDIA A10G, 22.5 GiB, driver 535.104.05; 1: NVIDIA GB10, memory [N/A], driver 580.95.05"
+    wanted = "0: NVIDIA A10G, 22.5 GiB, driver 535.104.05; 1: NVIDIA GB10, shared memory, driver 580.95.05"
     assert finding("GPU") == Finding("GPU", "ok", wanted)
 
 
@@ -159,14 +161,14 @@ def test_a_driver_that_does_not_answer_is_a_warning_with_its_words(tools: Path, 
 
 @pytest.mark.skipif(not Path("/proc/version").exists(), reason="no /proc, which has no room")
 def test_little_shared_memory_is_a_warning_with_the_command_that_makes_it_larger() -> None:
-    found = _shared_memory(Path("/proc"))
+    found = shared_memory(Path("/proc"))
     assert found.level == "warning"
     assert found.found == "0 MiB free of 0 MiB in /proc, Triton may need 256 MiB"
     assert found.fix.startswith("mount -o remount,size=1g /proc")
 
 
 def test_a_system_without_shared_memory_is_not_asked_for_it(tmp_path: Path) -> None:
-    assert _shared_memory(tmp_path / "shm").level == "ok"
+    assert shared_memory(tmp_path / "shm").level == "ok"
 
 
 def test_a_folder_of_servers_that_is_not_there_yet_is_fine() -> None:

@@ -84,7 +84,7 @@ def start_build(target: Path, lock: Path, **variables: str) -> subprocess.Popen[
 
 
 def test_an_unknown_environment_is_refused_with_the_known_ones(home):
-    with pytest.raises(ConfigurationError, match=r"no environment named 'tritn'; choose one of triton"):
+    with pytest.raises(ConfigurationError, match=r"no environment named 'tritn'; choose one of tf, torch, triton"):
         environments.find("tritn")
 
 

@@ -12,18 +12,18 @@ PACKAGE = ROOT / "server_utils"
 
 # A module imports from the rows above its own only. A new module is put into the highest row that its imports allow.
 LAYERS = [
-    "backends.life errors",
-    "catalogue java libpython logs models platform ports process requirements schemas shipping turns",
-    "assets base_python events gpus questions records tally tensors tree",
-    "clients environments keeper openai_client pandas_columns sparks windows",
-    "attempt backends.vllm_options backends.vllm_parser placement",
-    "stopping supervisor",
+    "backends.life errors findings",
+    "catalogue commands.output java libpython logs models platform ports process requirements schemas shipping turns",
+    "assets base_python events gpus nvidia questions records spark_conf tally tensors tree weights",
+    "clients environments keeper openai_client pandas_columns sparks windows clusters fit node_steps",
+    "attempt backends.vllm_options backends.vllm_parser placement definitions doctor_node node_spark wheelhouse",
+    "node stopping supervisor",
     "sidecar",
     "batches lanes tasks",
     "asking manager udf",
     "llm_columns",
     "backends.triton backends.triton_program backends.vllm backends.vllm_program",
-    "demo doctor",
+    "demo doctor commands.clusters commands.environments",
     "cli",
 ]
 RANK = {module: rank for rank, row in enumerate(LAYERS) for module in row.split()}

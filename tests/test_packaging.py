@@ -13,12 +13,16 @@ from pathlib import Path
 
 import pytest
 
+from server_utils.catalogue import platforms
+from server_utils.clusters import runtimes
+from server_utils.requirements import cuda_of, find_uv
+
 ROOT = Path(__file__).parents[1]
 REQUIREMENTS = ROOT / "server_utils" / "data" / "requirements"
 LOCKS = sorted(REQUIREMENTS.glob("*.txt"))
-SCRIPTS = [ROOT / "run", ROOT / ".ci" / "run", *sorted((ROOT / "scripts").glob("*.sh"))]
+SCRIPTS = [ROOT / "run", ROOT / ".ci" / "run", *sorted(ROOT.glob("*scripts/*.sh"))]
 # Parts of other files, never resolved on their own.
-PARTS = {"common", "triton"}
+PARTS = {"common", "tf", "torch", "triton"}
 REQUIREMENT = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[[\w,]+\])?\s*(?:==([\w.+]+))?", re.MULTILINE)
 
 locks = pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
@@ -71,21 +75,52 @@ def test_a_lock_file_is_in_step_with_its_in_file(lock):
         assert not version or locked[name] == {version}, f"{name} differs: run `./run lock`"
 
 
-@pytest.mark.parametrize("name", ["dev", "spark35"])
+@pytest.mark.parametrize("name", ["dev", "spark35", "node"])
 def test_the_environments_of_spark_hold_what_the_project_depends_on(name):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     needed = {normal(REQUIREMENT.findall(line)[0][0]) for line in project["dependencies"]}
-    assert needed <= set(pinned(REQUIREMENTS / f"{name}.txt"))
+    # Every runtime has these, and a node must not get others.
+    of_runtimes = {"numpy", "pandas", "pyarrow"} if name == "node" else set()
+    assert needed - of_runtimes <= set(pinned(REQUIREMENTS / f"{name}.txt"))
+    assert not of_runtimes & set(pinned(REQUIREMENTS / f"{name}.txt"))
+
+
+ENDS = ("dev", "spark35", *(f"{name}-{kind}" for name in ("tf", "torch", "triton") for kind in ("cpu", "cuda")))
 
 
 def test_both_ends_of_a_pickle_have_the_same_cloudpickle():
-    ends = [pinned(REQUIREMENTS / f"{name}.txt") for name in ("dev", "spark35", "triton-cpu", "triton-cuda")]
+    ends = [pinned(REQUIREMENTS / f"{name}.txt") for name in ENDS]
     assert len({frozenset(end["cloudpickle"]) for end in ends}) == 1
 
 
-def test_torch_is_the_same_release_with_and_without_a_gpu():
-    cpu, cuda = (pinned(REQUIREMENTS / f"triton-{kind}.txt")["torch"] for kind in ("cpu", "cuda"))
-    assert {version.removesuffix("+cpu") for version in cpu} == cuda
+@pytest.mark.parametrize("name", ["tf", "torch", "triton"])
+def test_an_engine_is_the_same_release_with_and_without_a_gpu(name):
+    cpu, cuda = (pinned(REQUIREMENTS / f"{name}-{kind}.txt") for kind in ("cpu", "cuda"))
+    assert cpu["nvidia-pytriton"] == cuda["nvidia-pytriton"]
+    # torch differs: the package index has none for CUDA 12 of the release whose CPU wheel there is.
+    assert cpu.get("tensorflow-cpu") == cuda.get("tensorflow")
+
+
+@pytest.mark.parametrize("platform", platforms())
+@pytest.mark.parametrize("name", ["tf", "torch", "triton"])
+def test_the_drivers_of_every_runtime_run_what_is_locked(name, platform):
+    """A driver runs what was built for its own major version of CUDA and the older ones."""
+    built = cuda_of(REQUIREMENTS / f"{name}-cuda.txt")
+    assert built is not None
+    assert cuda_of(REQUIREMENTS / f"{name}-cpu.txt") is None
+    for runtime in runtimes(platform):
+        assert runtime.cuda is None or built[0] <= int(runtime.cuda.partition(".")[0]), runtime.name
+
+
+@pytest.mark.parametrize("name", ["tf-cuda", "torch-cuda", "triton-cuda", "node"])
+@pytest.mark.parametrize("python", ["3.11", "3.12"])
+def test_a_lock_has_wheels_for_the_pythons_of_the_platforms(name, python, tmp_path):
+    """Resolved for that Python on a cluster's Linux, from the lock alone; nothing is downloaded but descriptions."""
+    command = [*find_uv(), "pip", "install", "--dry-run", "--quiet", "--no-deps", "--only-binary", ":all:"]
+    command += ["--require-hashes", "--target", str(tmp_path), "--python-version", python]
+    command += ["--python-platform", "x86_64-manylinux_2_35", "-r", str(REQUIREMENTS / f"{name}.txt")]
+    done = subprocess.run(command, env=os.environ | {"UV_FIND_LINKS": ""}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_wheel_builds_and_carries_code_and_facts(tmp_path):

@@ -166,6 +166,12 @@ def age(path, days):
     os.utime(path, (then, then))
 
 
+def test_on_a_new_machine_there_is_nothing_to_forget(state_root):
+    state_root.rmdir()
+    records.forget_old("mine")
+    assert not state_root.exists()
+
+
 def test_what_other_applications_left_is_forgotten_after_a_week(state_root):
     for application in ("mine", "old", "fresh"):
         records.write(records.folder(application, "n", OWNER), make_server())

@@ -18,10 +18,11 @@ from server_utils.udf import column_function, predict_function
 
 _PROGRAM = Path(__file__).with_name("triton_program.py")
 _PORTS = ("http", "grpc", "metrics")
+_ENVIRONMENTS = ("triton", "torch", "tf")
 
 
 class TritonServerManager(ServerManager):
-    """One Triton server per executor, each running the user's function in the sealed environment `triton`.
+    """One Triton server per executor, each running the user's function in a sealed environment.
 
     Example:
         ::
@@ -39,6 +40,17 @@ class TritonServerManager(ServerManager):
     """
 
     environment = "triton"
+
+    def __init__(
+        self, model_name: str, model_path: str | None = None, *, environment: str = "triton", spark: Any = None
+    ) -> None:
+        """As any manager. environment: the sealed one that has what the function imports: triton, torch or tf."""
+        super().__init__(model_name, model_path, spark=spark)
+        if environment not in _ENVIRONMENTS:
+            raise ConfigurationError(
+                f"no environment with Triton is called {environment!r}; choose one of {', '.join(_ENVIRONMENTS)}"
+            )
+        self.environment = environment
 
     def start_servers(
         self,

@@ -1,0 +1,53 @@
+"""Called by `./run render`: writes what is made from the facts. With --check it writes nothing and ends 1 if stale."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from server_utils import clusters, spark_conf
+from server_utils.catalogue import node
+
+ROOT = Path(__file__).parents[1]
+CLUSTERS = ROOT / "server_utils" / "data" / "clusters.json"
+DOCUMENT = ROOT / "docs" / "clusters.md"
+# One node with one GPU and no YARN, one with several and YARN: together they have every setting.
+EXAMPLES = (("databricks-aws", "a10x1"), ("dataproc", "l4x4"))
+TABLE = re.compile(r"(?<=<!-- made by \./run render -->\n).*?(?=<!-- end -->)", re.DOTALL)
+
+
+def table() -> str:
+    """Every setting with its value on two nodes, and its reason."""
+    first, second = (node(*each) for each in EXAMPLES)
+    settings = [
+        {each.key: each for each in spark_conf.explained(first, rapids=True)},
+        {each.key: each for each in spark_conf.explained(second)},
+    ]
+    heads = [f"`{platform} {shape}`" for platform, shape in EXAMPLES]
+    lines = [f"| setting | {heads[0]} | {heads[1]} | why |", "|---|---|---|---|"]
+    for key, each in (settings[0] | settings[1]).items():
+        values = [f"`{one[key].value}`" if key in one else "" for one in settings]
+        lines.append(f"| `{key}` | {values[0]} | {values[1]} | {each.why} |")
+    return "\n".join(lines) + "\n"
+
+
+def rendered() -> dict[Path, str]:
+    """File -> what it should hold."""
+    return {CLUSTERS: clusters.render(), DOCUMENT: TABLE.sub(lambda _: table(), DOCUMENT.read_text())}
+
+
+def main(arguments: list[str]) -> int:
+    """Write what is stale, or only name it."""
+    stale = [path for path, text in rendered().items() if not path.exists() or path.read_text() != text]
+    for path in stale:
+        if arguments == ["--check"]:
+            print(f"error: {path.relative_to(ROOT)} is stale: run `./run render`", file=sys.stderr)
+        else:
+            path.write_text(rendered()[path])
+            print(f"wrote {path.relative_to(ROOT)}")
+    return int(bool(stale) and arguments == ["--check"])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

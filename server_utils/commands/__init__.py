@@ -1,0 +1,1 @@
+"""The commands of `spark-sidecar` that are groups of their own."""

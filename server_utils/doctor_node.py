@@ -1,0 +1,181 @@
+"""What of a node fits the engine that is to run on it: GPUs, driver, environment, disk. Driver and executors.
+
+Changes nothing, and needs no Spark: init scripts run it before Spark starts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from server_utils import environments, nvidia
+from server_utils.errors import EnvironmentMissingError
+from server_utils.findings import Finding
+from server_utils.nvidia import Gpu
+from server_utils.platform import home, state_root
+from server_utils.requirements import cuda_of, lock_file, pins
+
+_GIB = 2**30
+# Triton's Python backend takes 64 MiB when a model is loaded and grows with the batches in flight.
+_SHARED_MEMORY_MIB = 256
+# A sealed environment with a CPU torch, beside the wheels it is made from.
+_HOME_GIB = 5
+# Server logs and the named pipes beside the records.
+_STATE_GIB = 1
+# bfloat16, which most language models are published in, came with Ampere.
+_OLDEST_CAPABILITY = (8, 0)
+GPU_AMOUNT = "spark.executor.resource.gpu.amount"
+_GPU_FIX = "reboot after a driver update, or install the driver again; until nvidia-smi works, models run on the CPU"
+_SPARK_DEFAULTS = "spark-defaults.conf"
+# What an interpreter has installed, one `name version` per line.
+_LIST = "import importlib.metadata as m\nfor d in m.distributions(): print(d.metadata['Name'], d.version)"
+
+
+def check_node(name: str = "triton", *, need_gpu: bool = False) -> list[Finding]:
+    """Everything that a node needs to run servers of an environment, in the order to put it right.
+
+    Args:
+        name: the sealed environment.
+        need_gpu: whether a node without a GPU is an error, as on the workers of a GPU cluster.
+    """
+    gpus, seen = _gpus(need_gpu=need_gpu)
+    return [
+        seen,
+        *_driver(gpus, name),
+        *_capability(gpus),
+        *_told_to_spark(gpus),
+        sealed_environment(name),
+        *_versions(name),
+        shared_memory(),
+        disk("home", home(), need_gib=_HOME_GIB, variable="SPARK_SIDECAR_HOME"),
+        disk("state", state_root(), need_gib=_STATE_GIB, variable="SPARK_SIDECAR_STATE"),
+    ]
+
+
+def sealed_environment(name: str) -> Finding:
+    """Whether an environment is there, whole, of its lock, and has its libpython."""
+    title, build = f"environment {name}", f"spark-sidecar env build {name}"
+    try:
+        interpreter = environments.find(name)
+        library = environments.require_libpython(interpreter)
+    except EnvironmentMissingError as err:
+        return Finding(title, "error", str(err), build)
+    found = f"Python {'.'.join(map(str, interpreter.version))} ({interpreter.python}), {library}"
+    if environments.folder(name).exists() and not environments.is_current(name):
+        return Finding(title, "warning", f"{found}: not what its lock file says", build)
+    return Finding(title, "ok", found)
+
+
+def _gpus(*, need_gpu: bool) -> tuple[list[Gpu], Finding]:
+    try:
+        found = nvidia.gpus()
+    except EnvironmentMissingError as err:
+        return [], Finding("GPU", "error" if need_gpu else "warning", str(err), _GPU_FIX)
+    if found:
+        return found, Finding("GPU", "ok", "; ".join(map(str, found)))
+    if need_gpu:
+        fix = "take a node type with a GPU and an image with its driver: spark-sidecar shapes"
+        return [], Finding("GPU", "error", "none: there is no nvidia-smi, so the image has no GPU driver", fix)
+    return [], Finding("GPU", "ok", "none, models run on the CPU")
+
+
+def _driver(gpus: list[Gpu], name: str) -> list[Finding]:
+    """The driver against the CUDA that the locked engine was built for."""
+    lock = lock_file(name)
+    cuda = cuda_of(lock)
+    if not gpus or cuda is None:
+        return []
+    needed, driver = nvidia.OLDEST_DRIVER[cuda[0]], gpus[0].driver
+    found = f"{driver}; {lock.name} is built for CUDA {cuda[0]}.{cuda[1]}, which needs {needed} or newer"
+    if not nvidia.is_older(driver, needed):
+        return [Finding("GPU driver", "ok", found)]
+    fix = f"take a runtime or image with driver {needed} or newer: no package can replace a driver"
+    return [Finding("GPU driver", "error", found, fix)]
+
+
+def _capability(gpus: list[Gpu]) -> list[Finding]:
+    old = [each for each in gpus if each.capability < _OLDEST_CAPABILITY]
+    if not gpus:
+        return []
+    found = ", ".join(sorted({f"{each.name} {'.'.join(map(str, each.capability))}" for each in old or gpus}))
+    if not old:
+        return [Finding("compute capability", "ok", found)]
+    fix = "serve in float16 (vLLM: dtype='half'), or take an A10, L4, A100 or H100: spark-sidecar shapes"
+    return [Finding("compute capability", "warning", f"{found}: no bfloat16 before 8.0", fix)]
+
+
+def _told_to_spark(gpus: list[Gpu]) -> list[Finding]:
+    """GPUs of the machine against what this node's own Spark settings say; the last line of a file wins."""
+    file = Path(os.environ.get("SPARK_CONF_DIR") or "/etc/spark/conf") / _SPARK_DEFAULTS
+    with contextlib.suppress(OSError):
+        told = re.findall(rf"^\s*{re.escape(GPU_AMOUNT)}[\s=:]+(\d+)\s*$", file.read_text(), re.MULTILINE)
+        if told and gpus:
+            return [_compared(int(told[-1]), len(gpus), where=f"{file} (the last of {len(told)})")]
+    return []
+
+
+def compare_with_spark(told: int) -> list[Finding]:
+    """GPUs of the machine against what Spark gave a task that asked for all of its executor's."""
+    gpus, _ = _gpus(need_gpu=False)
+    return [_compared(told, len(gpus), where="the session")] if gpus or told else []
+
+
+def _compared(told: int, seen: int, *, where: str) -> Finding:
+    found = f"{seen} in this machine, {told} by {GPU_AMOUNT} of {where}"
+    if told == seen:
+        return Finding("GPUs of Spark", "ok", found)
+    return Finding("GPUs of Spark", "warning", found, f"set {GPU_AMOUNT} to {seen} when the session is made")
+
+
+def _versions(name: str) -> list[Finding]:
+    """What is installed in the environment against its lock; nothing where there is none."""
+    python = environments.folder(name) / "bin" / "python"
+    if not python.exists():
+        return []
+    asked = subprocess.run([python, "-I", "-c", _LIST], capture_output=True, text=True, check=False)
+    locked = pins(lock_file(name))
+    installed = [line.rsplit(" ", 1) for line in asked.stdout.splitlines()]
+    other = [
+        f"{package} {version}"
+        for package, version in installed
+        if version not in locked.get(re.sub(r"[-_.]+", "-", package).lower(), {version})
+    ]
+    title = f"packages of {name}"
+    if asked.returncode or other:
+        found = f"not of {lock_file(name).name}: {', '.join(other) or asked.stderr.strip()[-200:]}"
+        return [Finding(title, "error", found, f"rm -r {environments.folder(name)} && spark-sidecar env build {name}")]
+    return [Finding(title, "ok", f"{len(installed)}, as {lock_file(name).name} says")]
+
+
+def shared_memory(folder: Path = Path("/dev/shm")) -> Finding:  # noqa: S108 - looked at, not written to
+    """Whether there is room for what Triton shares between its processes."""
+    if not folder.is_dir():
+        return Finding("shared memory", "ok", f"this system has no {folder}")
+    usage = shutil.disk_usage(folder)
+    found = f"{usage.free // 2**20} MiB free of {usage.total // 2**20} MiB in {folder}"
+    if usage.free >= _SHARED_MEMORY_MIB * 2**20:
+        return Finding("shared memory", "ok", found)
+    fix = f"mount -o remount,size=1g {folder} (in a container: docker run --shm-size=1g)"
+    return Finding("shared memory", "warning", f"{found}, Triton may need {_SHARED_MEMORY_MIB} MiB", fix)
+
+
+def disk(name: str, folder: Path, *, need_gib: int, variable: str) -> Finding:
+    """Whether a folder has room; it need not be there yet."""
+    free = _free_bytes(folder) / _GIB
+    found = f"{free:.1f} GiB free at {folder}"
+    if free >= need_gib:
+        return Finding(f"disk of {name}", "ok", found)
+    fix = f"make room for {need_gib} GiB there, or set {variable} to a folder on a larger disk"
+    return Finding(f"disk of {name}", "warning", found, fix)
+
+
+def _free_bytes(folder: Path) -> int:
+    # The folder is made at the first use: until then its disk is that of the nearest folder above.
+    for each in (folder, *folder.absolute().parents):
+        with contextlib.suppress(OSError):
+            return shutil.disk_usage(each).free
+    return 0

@@ -1,0 +1,142 @@
+"""Makes the node of a cluster ready: what the init scripts run, out of our unpacked wheel. Nodes only.
+
+Steps: our package and what it needs go into a folder of their own, behind the packages of Spark's Python, which stays
+as it is; the sealed environment is built; the doctor looks at the result. Each step does nothing where its work is
+done, so a second run takes seconds. A status file says how it ended. Standard library only, until the package is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import platform as machine
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from server_utils import node_spark, node_steps
+from server_utils.errors import SidecarError
+from server_utils.node_steps import Node, say
+
+_DEFAULT_HOME = "/opt/spark-sidecar"
+_TAIL_LINES = 12
+_STEPS = {
+    "settings": node_steps.settings,
+    "gpu": node_steps.gpu,
+    "uv": node_steps.uv,
+    "package": node_steps.package,
+    "gpu-addresses": node_steps.gpu_addresses,
+    "environment": node_steps.environment,
+    "into-spark": node_spark.into_spark,
+    "verify": node_steps.verify,
+}
+_THAT_DOWNLOAD = ("uv", "package", "environment", "into-spark")
+_NO_WHEELS = (
+    "The bundle has no wheels/, so the package index was asked: the nodes need a way to it, or a bundle with wheels "
+    "(spark-sidecar wheelhouse build)."
+)
+
+
+@dataclass
+class Status:
+    """How far a node is; the file on the node and its copy beside the bundle hold this."""
+
+    host: str
+    framework: str
+    state: str = "running"
+    step: str = "start"
+    reason: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Make the node ready. Returns 0, or 1 after one line on standard error and the end of the log."""
+    node = _parsed(arguments)
+    status = Status(machine.node(), node.framework)
+    try:
+        node.log.parent.mkdir(parents=True, exist_ok=True)
+        say(node, f"{node.framework} from {node.bundle}, {sys.executable}")
+        with _alone(node):
+            _steps(node, status)
+    except (SidecarError, OSError) as err:
+        status.state, status.reason = "failed", " ".join(str(err).split())
+    else:
+        status.state, status.step = "ready", "end"
+    _publish(node, status)
+    return _said(node, status)
+
+
+def _steps(node: Node, status: Status) -> None:
+    for name, step in _STEPS.items():
+        status.step, began = name, time.monotonic()
+        _write_status(node, status)
+        step(node)
+        status.seconds[name] = round(time.monotonic() - began, 2)
+
+
+def _parsed(arguments: Sequence[str]) -> Node:
+    parser = argparse.ArgumentParser(prog="python -m server_utils.node")
+    parser.add_argument("framework")
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--logs", default="")
+    parser.add_argument("--role", default="")
+    parser.add_argument("--into-spark", choices=["yes", "no", ""], default="no")
+    given = parser.parse_args(arguments)
+    home = Path(os.environ.get("SPARK_SIDECAR_HOME") or _DEFAULT_HOME)
+    return Node(given.framework, given.bundle, home, given.logs, given.role, given.into_spark == "yes")
+
+
+@contextmanager
+def _alone(node: Node) -> Iterator[None]:
+    """One run at a time on a node; another waits, and finds the work done."""
+    with (node.home / ".node.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _write_status(node: Node, status: Status) -> None:
+    beside = node.home / ".status.json"
+    beside.write_text(json.dumps(asdict(status), indent=2) + "\n")
+    beside.rename(node.home / "status.json")
+
+
+def _publish(node: Node, status: Status) -> None:
+    """Status and log beside the bundle too: a node that failed is gone before anybody can look at it."""
+    try:
+        _write_status(node, status)
+        if node.logs.startswith("gs://"):
+            to = f"{node.logs}/{status.host}/"
+            subprocess.run(["gcloud", "storage", "cp", node.home / "status.json", node.log, to], check=True)  # noqa: S607
+        elif node.logs:
+            to_folder = Path(node.logs) / status.host
+            to_folder.mkdir(parents=True, exist_ok=True)
+            for file in (node.home / "status.json", node.log):
+                # Contents only: volumes know no modes.
+                shutil.copyfile(file, to_folder / file.name)
+    except (OSError, subprocess.SubprocessError) as err:
+        # Never the reason why a cluster does not start.
+        print(f"spark-sidecar: log and status could not be copied to {node.logs}: {err}", file=sys.stderr)
+
+
+def _said(node: Node, status: Status) -> int:
+    if status.state == "ready":
+        shutil.rmtree(node.cache, ignore_errors=True)
+        print(f"spark-sidecar: ready for {node.framework}, in {sum(status.seconds.values()):.1f} s")
+        return 0
+    if node.log.exists():
+        print("\n".join(node.log.read_text(encoding="utf-8").splitlines()[-_TAIL_LINES:]), file=sys.stderr)
+    if not node.wheels and status.step in _THAT_DOWNLOAD:
+        print(_NO_WHEELS, file=sys.stderr)
+    print(f"error: spark-sidecar: step {status.step} failed: {status.reason}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,218 @@
+"""The steps that make a node ready; `node.py` runs them in order. Nodes only.
+
+Each does nothing where its work is done. Standard library only, until our package and what it needs are installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from server_utils import nvidia
+from server_utils.errors import EnvironmentMissingError, SidecarError
+from server_utils.findings import Finding
+
+_FOLDER = Path(__file__).parent / "data" / "requirements"
+# YARN asks this of each node: the addresses of its GPUs, as Spark's discovery scripts print them.
+_GPU_ADDRESSES = """#!/usr/bin/env bash
+# Made by spark-sidecar: the GPUs of this node, as spark.executor.resource.gpu.discoveryScript wants them.
+set -euo pipefail
+addresses="$(nvidia-smi --query-gpu=index --format=csv,noheader | sed 's/.*/"&"/' | paste -sd, -)"
+echo "{\\"name\\": \\"gpu\\", \\"addresses\\": [$addresses]}"
+"""
+
+
+class StepError(SidecarError):
+    """A step failed; the message is its reason, in one line."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """What is to be made ready.
+
+    Attributes:
+        logs: a folder, or gs://…
+        role: what Dataproc calls this node.
+        into_spark: whether Spark's own Python gets what it lacks of the environment.
+    """
+
+    framework: str
+    bundle: Path
+    home: Path
+    logs: str
+    role: str = ""
+    into_spark: bool = False
+
+    @property
+    def is_master(self) -> bool:
+        """Whether this is the master of a Dataproc cluster: it runs no executors, and mostly has no GPU."""
+        return self.role == "Master"
+
+    @property
+    def wheels(self) -> Path | None:
+        """The folder of wheels; None where the bundle has none, so that the package index is asked."""
+        folder = self.bundle / "wheels"
+        return folder if folder.is_dir() else None
+
+    @property
+    def log(self) -> Path:
+        """What every step said."""
+        return self.home / "log" / "init.log"
+
+    @property
+    def lib(self) -> Path:
+        """Our package and what it needs besides Spark's."""
+        return self.home / "lib"
+
+    @property
+    def cache(self) -> Path:
+        """uv's, on the disk of the environments: files are linked from there, not copied. Gone once all is ready."""
+        return self.home / ".uv-cache"
+
+
+def settings(node: Node) -> None:
+    """What can be known to be wrong before anything is installed."""
+    known = sorted(lock.name.removesuffix("-cuda.txt") for lock in _FOLDER.glob("*-cuda.txt"))
+    if node.framework not in known:
+        raise StepError(f"there is no framework {node.framework!r}; set FRAMEWORK to one of {', '.join(known)}")
+    if len(list(node.bundle.glob("spark_sidecar-*.whl"))) != 1:
+        raise StepError(f"{node.bundle} must hold exactly one spark_sidecar-*.whl; upload the bundle again")
+
+
+def gpu(node: Node) -> None:
+    """A GPU, where the image has a driver for one: gigabytes are not installed for a node that cannot work."""
+    if node.is_master or shutil.which("nvidia-smi") is None:
+        return
+    try:
+        nvidia.gpus()
+    except EnvironmentMissingError as err:
+        raise StepError(f"the image has a GPU driver, but no GPU answers: {err}; take a node type with a GPU") from err
+
+
+def uv(node: Node) -> None:
+    """The installer, uv: from the bundle, else by pip and its hash from the package index."""
+    target = node.home / "bin" / "uv"
+    if target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    wheel = next(node.bundle.glob("uv-*.whl"), None)
+    scratch = node.home / ".uv"
+    shutil.rmtree(scratch, ignore_errors=True)
+    if wheel is None:
+        options = ["--quiet", "--retries", "1", "--require-hashes", "--no-deps", "--only-binary", ":all:"]
+        options += ["--dest", str(scratch)]
+        run(node, [sys.executable, "-m", "pip", "download", *options, "-r", str(_FOLDER / "uv.txt")])
+        wheel = next(scratch.glob("uv-*.whl"))
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(each for each in archive.namelist() if each.endswith("/scripts/uv"))
+        scratch.mkdir(exist_ok=True)
+        beside = scratch / "uv"
+        beside.write_bytes(archive.read(name))
+    beside.chmod(0o755)
+    beside.rename(target)
+    shutil.rmtree(scratch)
+
+
+def package(node: Node) -> None:
+    """Our package and what it needs, behind the packages of Spark's Python: it replaces none of them."""
+    (wheel,) = node.bundle.glob("spark_sidecar-*.whl")
+    wanted = hashlib.sha256(wheel.read_bytes() + (_FOLDER / "node.txt").read_bytes()).hexdigest()
+    stamp = node.lib / ".spark-sidecar-stamp"
+    if not stamp.exists() or stamp.read_text() != wanted:
+        beside = node.home / ".lib.building"
+        shutil.rmtree(beside, ignore_errors=True)
+        install = [str(node.home / "bin" / "uv"), "pip", "install", "--quiet", "--python", sys.executable]
+        install += ["--target", str(beside), "--no-deps", *sources(node)]
+        run(node, [*install, "--require-hashes", "-r", str(_FOLDER / "node.txt")])
+        run(node, [*install, str(wheel)])
+        (beside / stamp.name).write_text(wanted)
+        shutil.rmtree(node.lib, ignore_errors=True)
+        beside.rename(node.lib)
+    # A line in a .pth file is put behind site-packages, so what the platform ships is found first.
+    (Path(sysconfig.get_path("purelib")) / "spark-sidecar.pth").write_text(f"{node.lib}\n")
+
+
+def sources(node: Node) -> list[str]:
+    """The options that tell uv where the wheels are."""
+    return ["--no-index", "--find-links", str(node.wheels)] if node.wheels else []
+
+
+def gpu_addresses(node: Node) -> None:
+    """The script that the Spark conf of a Dataproc cluster names."""
+    script = node.home / "bin" / "gpu-addresses.sh"
+    script.write_text(_GPU_ADDRESSES)
+    script.chmod(0o755)
+
+
+def environment(node: Node) -> None:
+    """The sealed environment, by the package that was just installed."""
+    if node.is_master:
+        say(node, "a master runs no executors: it gets no environment")
+        return
+    wheels = ["--wheels", str(node.wheels)] if node.wheels else []
+    run(node, [*_command(), "env", "build", node.framework, "--compile-later", *wheels])
+
+
+def verify(node: Node) -> None:
+    """The doctor's opinion: its first error is the reason."""
+    if node.is_master:
+        return
+    need_gpu = ["--need-gpu"] if shutil.which("nvidia-smi") else []
+    command = [*_command(), "doctor", "--node", node.framework, *need_gpu, "--json"]
+    done = subprocess.run(command, env=_environ(node), capture_output=True, text=True, check=False)
+    say(node, done.stdout + done.stderr)
+    findings = [Finding(**each) for each in json.loads(done.stdout or "[]")]
+    errors = [each for each in findings if each.level == "error"]
+    if errors:
+        raise StepError(f"{errors[0].name}: {errors[0].found}; {errors[0].fix}")
+    if done.returncode:
+        raise StepError(f"the doctor ended {done.returncode}: {done.stderr.strip()[-300:]}")
+
+
+def _command() -> list[str]:
+    return [sys.executable, "-c", "from server_utils.cli import app; app(prog_name='spark-sidecar')"]
+
+
+def _environ(node: Node) -> dict[str, str]:
+    paths = {"PYTHONPATH": str(node.lib), "PATH": f"{node.home / 'bin'}:{os.environ['PATH']}"}
+    return os.environ | paths | {"SPARK_SIDECAR_HOME": str(node.home), "UV_CACHE_DIR": str(node.cache)}
+
+
+def run(node: Node, command: Sequence[str]) -> None:
+    """Run one command; all it says goes into the log.
+
+    Raises:
+        StepError: if it fails, with the last line that looks like a reason.
+    """
+    say(node, f"+ {' '.join(command)}")
+    done = subprocess.run(
+        command, env=_environ(node), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    say(node, done.stdout)
+    if done.returncode:
+        raise StepError(_reason(done.stdout) or f"it ended {done.returncode}")
+
+
+def _reason(output: str) -> str:
+    """The lines that say why, of uv or of our own command; else the last one."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    reasons = [line.removeprefix("error: ") for line in lines if line.startswith(("error:", "cause:", "ERROR:"))]
+    # Our command's own error refers to uv's, which stands above it.
+    own = [line for line in reasons if "its reason is above" not in line]
+    return "; ".join(own or reasons or lines[-1:])
+
+
+def say(node: Node, text: str) -> None:
+    """A line of the log."""
+    with node.log.open("a", encoding="utf-8") as log:
+        log.write(f"{time.strftime('%H:%M:%S')} {text.rstrip()}\n")

@@ -1,0 +1,70 @@
+"""The NVIDIA GPUs and the driver of this machine, as `nvidia-smi` says. Driver and executors; changes nothing."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+
+from server_utils.errors import EnvironmentMissingError
+
+_COLUMNS = ("index", "name", "memory.total", "driver_version", "compute_cap")
+# What it says of itself has no commas: only a row has all columns.
+_ROW = "^" + ", ".join([r"([^,\n]+)"] * len(_COLUMNS)) + "$"
+_TIMEOUT_S = 30
+
+# CUDA's major version -> the oldest driver that runs what was built for any of its minor versions: NVIDIA's CUDA
+# release notes, "Minimum Required Driver Version for CUDA Minor Version Compatibility".
+OLDEST_DRIVER = {12: "525.60.13", 13: "580.65.06"}
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU; `memory_mib` is None for boards that share the host's memory. `capability` is such as (8, 6)."""
+
+    index: int
+    name: str
+    memory_mib: int | None
+    driver: str
+    capability: tuple[int, int]
+
+    def __str__(self) -> str:
+        memory = "shared memory" if self.memory_mib is None else f"{self.memory_mib / 1024:.1f} GiB"
+        return f"{self.index}: {self.name}, {memory}, driver {self.driver}"
+
+
+def gpus() -> list[Gpu]:
+    """The GPUs of this machine, in the driver's order; none where there is no `nvidia-smi`.
+
+    Raises:
+        EnvironmentMissingError: if there is a driver and it does not answer, with its own words.
+    """
+    if (tool := shutil.which("nvidia-smi")) is None:
+        return []
+    query = [tool, f"--query-gpu={','.join(_COLUMNS)}", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as err:
+        raise EnvironmentMissingError(f"nvidia-smi cannot be run ({err})") from err
+    rows = re.findall(_ROW, done.stdout, re.MULTILINE)
+    if done.returncode != 0 or not rows:
+        said = (done.stdout + done.stderr).strip().splitlines() or ["nothing"]
+        raise EnvironmentMissingError(f"nvidia-smi ended {done.returncode} and said: {said[-1]}")
+    return [_gpu(*row) for row in rows]
+
+
+def is_older(driver: str, than: str) -> bool:
+    """Whether a driver's version comes before another."""
+    return _numbers(driver) < _numbers(than)
+
+
+def _gpu(index: str, name: str, memory_mib: str, driver: str, capability: str) -> Gpu:
+    major, _, minor = capability.partition(".")
+    # Boards that share the host's memory say [N/A].
+    memory = int(memory_mib) if memory_mib.isdigit() else None
+    return Gpu(int(index), name, memory, driver, (int(major), int(minor or 0)))
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", version)]

@@ -1,0 +1,148 @@
+"""The bundle that init scripts install from: our wheel, uv, and every wheel of an environment's lock. Laptop.
+
+With it a node needs no package index and no network besides the bucket or volume. Made with pip, because uv downloads
+no wheels; what it fetches is held to the lock's hashes here, and once more on each node.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from server_utils import environments
+from server_utils.errors import ConfigurationError, EnvironmentMissingError
+from server_utils.requirements import FOLDER, pins, uv, uv_sources
+
+logger = logging.getLogger(__name__)
+
+WHEELS = "wheels"
+SUMS = "SHA256SUMS"
+PYTHONS = ("3.11", "3.12")
+# The glibc of Ubuntu 22.04 and Debian 12, the oldest on which PyTriton runs; pip wants every older one named too.
+_GLIBC = range(35, 4, -1)
+_MACHINE = "x86_64"
+
+
+def build(
+    name: str, to: str | Path, *, python: str = PYTHONS[-1], cpu: bool = False, wheel: Path | None = None
+) -> Path:
+    """Put what an environment is made of into a folder; what is there already is kept.
+
+    Args:
+        name: the environment, such as "triton".
+        to: a folder of this machine. Bundles of several environments and Pythons may share one.
+        python: the minor version of the cluster's Python, such as "3.12".
+        cpu: for machines without a GPU.
+        wheel: our own wheel; by default it is built from the source that is running.
+
+    Returns:
+        The folder. Its SHA256SUMS is written last: a folder without one is not whole.
+
+    Raises:
+        ConfigurationError: if there is no such environment, or no lock for this Python.
+        EnvironmentMissingError: if a package cannot be had, or does not have the hash of the lock.
+    """
+    lock, to = _lock(name, python, cpu=cpu), _folder(str(to))
+    (to / WHEELS).mkdir(parents=True, exist_ok=True)
+    (to / SUMS).unlink(missing_ok=True)
+    ours = _own_wheel(to, wheel)
+    for each in (FOLDER / "uv.txt", FOLDER / "node.txt", lock):
+        logger.info("Fetching what %s names.", each.name)
+        _fetch(each, to / WHEELS, python)
+    uv_wheel = max((to / WHEELS).glob("uv-*.whl"))
+    shutil.copy2(uv_wheel, to / uv_wheel.name)
+    _write_sums(to, [ours, to / uv_wheel.name])
+    return to
+
+
+def _folder(to: str) -> Path:
+    copies = {
+        "gs://": "gcloud storage cp --recursive {folder} {to}",
+        "s3://": "aws s3 cp --recursive {folder} {to}",
+        "/Volumes/": "databricks fs cp --recursive {folder} dbfs:{to}",
+    }
+    for start, copy in copies.items():
+        # On a cluster volumes are folders.
+        if to.startswith(start) and not Path("/Volumes").is_dir():
+            command = copy.format(folder="bundle", to=to)
+            raise ConfigurationError(f"a bundle is made in a folder first: --to bundle, and then `{command}`")
+    if "://" in to:
+        raise ConfigurationError(f"a bundle is made in a folder of this machine, and {to!r} is none")
+    return Path(to)
+
+
+def _lock(name: str, python: str, *, cpu: bool) -> Path:
+    environments.folder(name)  # refuses a name that there is not
+    if python not in PYTHONS:
+        raise ConfigurationError(
+            f"the platforms have Python {' and '.join(PYTHONS)}, not {python}: give that of the cluster's runtime"
+        )
+    lock = FOLDER / f"{name}-{'cpu' if cpu else 'cuda'}.txt"
+    if "torch" in lock.read_text(encoding="utf-8") and cpu and python != "3.11":
+        raise ConfigurationError(f"{lock.name} is for Python 3.11: there is no torch for the CPU on {python} in it")
+    return lock
+
+
+def _own_wheel(to: Path, given: Path | None) -> Path:
+    """Our wheel in the folder, and no older one beside it."""
+    for old in to.glob("spark_sidecar-*.whl"):
+        old.unlink()
+    if given is not None:
+        return Path(shutil.copy2(given, to))
+    root = Path(__file__).parents[1]
+    if not (root / "pyproject.toml").exists():
+        raise ConfigurationError(
+            f"{root} is no checkout of the source, so there is nothing to build our wheel from; name it with --wheel"
+        )
+    uv(["build", "--quiet", "--wheel", "--no-build-isolation", "--python", sys.executable, "--out-dir", str(to),
+        str(root)], purpose="build our wheel (it needs hatchling)")  # fmt: skip
+    (to / ".gitignore").unlink(missing_ok=True)
+    return next(to.glob("spark_sidecar-*.whl"))
+
+
+def _fetch(lock: Path, to: Path, python: str) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        flat = Path(scratch) / lock.name
+        flat.write_text(_flattened(lock, python, flat), encoding="utf-8")
+        _download(flat, to, python)
+
+
+def _flattened(lock: Path, python: str, scratch: Path) -> str:
+    """What a lock says for the cluster's Python, without markers: pip reads those as of the Python it runs in."""
+    platform = f"{_MACHINE}-manylinux_2_{_GLIBC[0]}"
+    uv(["pip", "compile", "--quiet", "--no-deps", "--python-version", python, "--python-platform", platform,
+        *uv_sources(lock), str(lock), "--output-file", str(scratch)],
+       purpose=f"read {lock.name} for Python {python}")  # fmt: skip
+    chosen = pins(scratch)
+    blocks = re.findall(
+        r"^([\w.-]+)==([\w.+!]+)[^\n]*((?:\n +--hash=[^\n]+)+)", lock.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    return "".join(
+        f"{name}=={version} \\{hashes}\n" for name, version, hashes in blocks if version in chosen.get(name, ())
+    )
+
+
+def _download(flat: Path, to: Path, python: str) -> None:
+    platforms = [f"manylinux_2_{minor}_{_MACHINE}" for minor in _GLIBC]
+    platforms += [f"{old}_{_MACHINE}" for old in ("manylinux2014", "manylinux2010", "manylinux1", "linux")]
+    command = [sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check", "--no-deps"]
+    command += ["--require-hashes", "--only-binary", ":all:", "--dest", str(to), "--python-version", python]
+    command += ["--implementation", "cp", *(part for each in platforms for part in ("--platform", each))]
+    if subprocess.run([*command, "--requirement", str(flat)], stdout=2, check=False).returncode:
+        raise EnvironmentMissingError(
+            f"pip could not fetch what {flat.name} names for Python {python}; its reason is above. Repair that, then "
+            "run it again: what is there is kept"
+        )
+
+
+def _write_sums(to: Path, files: list[Path]) -> None:
+    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in sorted(files)]
+    beside = to / f".{SUMS}"
+    beside.write_text("".join(lines), encoding="utf-8")
+    beside.replace(to / SUMS)

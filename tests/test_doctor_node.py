@@ -1,0 +1,158 @@
+"""What the doctor finds on a node of a cluster: stand-in drivers on PATH, real folders, a real sealed environment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from server_utils import nvidia
+from server_utils.doctor_node import check_node, compare_with_spark
+from server_utils.errors import EnvironmentMissingError
+from server_utils.findings import Finding
+from server_utils.requirements import find_uv, lock_file
+
+A10 = "0, NVIDIA A10G, 23028, {driver}, 8.6"
+
+
+@pytest.fixture
+def driver(tmp_path, monkeypatch):
+    """A machine with these GPUs: driver("0, NVIDIA L4, 23034, 580.95.05, 8.9")."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setenv("SPARK_SIDECAR_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
+
+    def stand_in(*rows, status=0):
+        tool = folder / "nvidia-smi"
+        lines = "\n".join(rows)
+        tool.write_text(f"#!/bin/sh\ncat <<'END'\n{lines}\nEND\nexit {status}\n")
+        tool.chmod(0o755)
+
+    return stand_in
+
+
+def finding(title, **options):
+    return next((each for each in check_node(**options) if each.name == title), None)
+
+
+def test_a_gpu_says_all_that_is_asked_of_it(driver):
+    driver(A10.format(driver="535.104.05"))
+    assert nvidia.gpus() == [nvidia.Gpu(0, "NVIDIA A10G", 23028, "535.104.05", (8, 6))]
+
+
+def test_a_driver_that_fails_raises_its_own_words(driver):
+    driver("Failed to initialize NVML: Driver/library version mismatch", status=18)
+    with pytest.raises(EnvironmentMissingError, match="ended 18 and said: Failed to initialize NVML"):
+        nvidia.gpus()
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [("525.60.13", "525.105.17"), ("470.82.01", "525.60.13"), ("580.65.05", "580.65.06"), ("99.1", "525.60.13")],
+)
+def test_versions_of_drivers_are_compared_as_numbers(older, newer):
+    assert nvidia.is_older(older, newer)
+    assert not nvidia.is_older(newer, older)
+    assert not nvidia.is_older(newer, newer)
+
+
+@pytest.mark.parametrize("name", ["triton", "torch", "tf"])
+@pytest.mark.parametrize("version", ["525.60.13", "535.104.05", "580.95.05"])
+def test_a_driver_that_knows_the_cuda_of_the_lock_is_fine(driver, name, version):
+    driver(A10.format(driver=version))
+    found = finding("GPU driver", name=name)
+    assert found.level == "ok"
+    assert f"{version}; {name}-cuda.txt is built for CUDA 12." in found.found
+
+
+def test_a_driver_that_is_too_old_for_the_lock_is_an_error_with_the_version_needed(driver):
+    driver(A10.format(driver="470.82.01"))
+    found = finding("GPU driver")
+    assert found.level == "error"
+    assert found.found.endswith("which needs 525.60.13 or newer")
+    assert found.fix.startswith("take a runtime or image with driver 525.60.13 or newer")
+
+
+def test_without_a_gpu_nobody_asks_for_a_driver(driver):
+    assert finding("GPU driver") is None
+    assert finding("compute capability") is None
+
+
+def test_a_gpu_of_before_ampere_is_a_warning_that_names_the_way_out(driver):
+    driver("0, Tesla T4, 15360, 580.95.05, 7.5")
+    found = finding("compute capability")
+    assert (found.level, found.found) == ("warning", "Tesla T4 7.5: no bfloat16 before 8.0")
+    assert "float16" in found.fix
+
+
+def test_a_worker_of_a_gpu_cluster_without_a_gpu_is_an_error(driver):
+    assert finding("GPU", need_gpu=False).level == "ok"
+    found = finding("GPU", need_gpu=True)
+    assert (found.level, found.found) == ("error", "none: there is no nvidia-smi, so the image has no GPU driver")
+
+
+def test_a_worker_whose_driver_does_not_answer_is_an_error(driver):
+    driver("No devices were found", status=6)
+    assert finding("GPU", need_gpu=True).level == "error"
+    assert finding("GPU", need_gpu=False).level == "warning"
+
+
+def test_the_last_line_of_sparks_defaults_wins_as_it_does_for_spark(driver, tmp_path):
+    """Google's GPU action appends an amount of 1, whatever was set before."""
+    driver("0, NVIDIA L4, 23034, 580.95.05, 8.9", "1, NVIDIA L4, 23034, 580.95.05, 8.9")
+    defaults = tmp_path / "spark-defaults.conf"
+    defaults.write_text("spark.executor.resource.gpu.amount 2\nspark.executor.resource.gpu.amount=1\n")
+    found = finding("GPUs of Spark")
+    assert found.level == "warning"
+    assert found.found.startswith("2 in this machine, 1 by spark.executor.resource.gpu.amount of ")
+    assert found.fix.startswith("set spark.executor.resource.gpu.amount to 2")
+    defaults.write_text("spark.executor.resource.gpu.amount 1\nspark.executor.resource.gpu.amount=2\n")
+    assert finding("GPUs of Spark").level == "ok"
+
+
+def test_what_a_session_gave_is_compared_with_the_machine(driver):
+    assert compare_with_spark(0) == []
+    driver("0, NVIDIA L4, 23034, 580.95.05, 8.9")
+    assert [each.level for each in compare_with_spark(1)] == ["ok"]
+    assert [each.level for each in compare_with_spark(4)] == ["warning"]
+
+
+@pytest.fixture
+def environment(driver, tmp_path):
+    """A sealed environment with one package of the lock in it."""
+    folder = tmp_path / "home" / "envs" / "triton"
+    subprocess.run([*find_uv(), "venv", "--quiet", "--python", sys.executable, folder], check=True)
+    return folder
+
+
+def install(environment, package, version):
+    site = next(environment.glob("lib/python*/site-packages"))
+    for old in site.glob(f"{package}-*.dist-info"):
+        shutil.rmtree(old)
+    (site / f"{package}-{version}.dist-info").mkdir()
+    (site / f"{package}-{version}.dist-info" / "METADATA").write_text(f"Name: {package}\nVersion: {version}\n")
+
+
+def test_packages_of_the_locked_versions_are_fine(environment):
+    install(environment, "cloudpickle", "3.1.2")
+    install(environment, "not_in_the_lock", "1.0")
+    assert finding("packages of triton") == Finding(
+        "packages of triton", "ok", f"2, as {lock_file('triton').name} says"
+    )
+
+
+def test_a_package_of_another_version_is_an_error_with_the_commands(environment):
+    install(environment, "cloudpickle", "2.2.1")
+    found = finding("packages of triton")
+    assert found.level == "error"
+    assert "cloudpickle 2.2.1" in found.found
+    assert found.fix == f"rm -r {environment} && spark-sidecar env build triton"
+
+
+def test_an_environment_that_is_not_there_has_no_packages_to_look_at(driver):
+    assert finding("packages of triton") is None

@@ -1,0 +1,22 @@
+"""The Triton manager before it has a session: which environments it takes."""
+
+from __future__ import annotations
+
+import pytest
+
+from server_utils import TritonServerManager
+from server_utils.errors import ConfigurationError
+
+
+@pytest.mark.parametrize("name", ["triton", "torch", "tf"])
+def test_every_environment_with_triton_may_be_named(name):
+    assert TritonServerManager("model", environment=name).environment == name
+    assert TritonServerManager("model").environment == "triton"
+
+
+@pytest.mark.parametrize("name", ["vllm", "tensorflow", ""])
+def test_another_environment_is_refused_with_those_that_there_are(name):
+    with pytest.raises(
+        ConfigurationError, match=f"no environment with Triton is called '{name}'; choose one of triton, "
+    ):
+        TritonServerManager("model", environment=name)

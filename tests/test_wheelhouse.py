@@ -1,0 +1,115 @@
+"""Bundles: what they are made of is read from the locks; the download itself is in tests/init_scripts."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from server_utils import wheelhouse
+from server_utils.errors import ConfigurationError, EnvironmentMissingError
+
+LOCK = """\
+always==1.0 \\
+    --hash=sha256:aa \\
+    --hash=sha256:ab
+old==2.0 ; python_full_version < '3.12' \\
+    --hash=sha256:bb
+old==3.0 ; python_full_version >= '3.12' \\
+    --hash=sha256:cc
+elsewhere==1.0 ; sys_platform == 'win32' \\
+    --hash=sha256:dd
+"""
+
+
+def flattened(python, tmp_path):
+    lock = tmp_path / "made-up.txt"
+    lock.write_text(LOCK)
+    return wheelhouse._flattened(lock, python, tmp_path / "flat.txt")
+
+
+@pytest.fixture
+def wheels(tmp_path, monkeypatch):
+    """Wheels that the made-up lock can be resolved from."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    for name, release in (("always", "1.0"), ("old", "2.0"), ("old", "3.0"), ("elsewhere", "1.0")):
+        empty_wheel(folder, name, release)
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    return folder
+
+
+def empty_wheel(folder, name, release):
+    info = f"{name}-{release}.dist-info"
+    with zipfile.ZipFile(folder / f"{name}-{release}-py3-none-any.whl", "w") as archive:
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {release}\n")
+        archive.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{info}/RECORD", "")
+
+
+@pytest.mark.usefixtures("wheels")
+@pytest.mark.parametrize(("python", "kept", "left"), [("3.11", "2.0", "cc"), ("3.12", "3.0", "bb")])
+def test_a_lock_is_read_for_the_clusters_python_and_keeps_its_hashes(tmp_path, python, kept, left):
+    text = flattened(python, tmp_path)
+    assert f"old=={kept} \\\n" in text
+    assert "sha256:aa" in text
+    assert "sha256:ab" in text
+    assert left not in text
+    assert "elsewhere" not in text
+    assert ";" not in text
+
+
+@pytest.mark.parametrize(
+    ("to", "said"),
+    [
+        ("gs://bucket/bundle", "gcloud storage cp --recursive bundle gs://bucket/bundle"),
+        ("s3://bucket/bundle", "aws s3 cp --recursive bundle s3://bucket/bundle"),
+        ("/Volumes/a/b/c", "databricks fs cp --recursive bundle dbfs:/Volumes/a/b/c"),
+        ("ftp://host/a", "and 'ftp://host/a' is none"),
+    ],
+)
+@pytest.mark.skipif(Path("/Volumes").is_dir(), reason="this machine has volumes")
+def test_a_bundle_for_elsewhere_says_how_it_gets_there(to, said):
+    with pytest.raises(ConfigurationError, match=said):
+        wheelhouse.build("triton", to)
+
+
+def test_wrong_names_and_pythons_are_refused_before_anything_is_fetched(tmp_path):
+    with pytest.raises(ConfigurationError, match="no environment named 'tritn'"):
+        wheelhouse.build("tritn", tmp_path / "a")
+    with pytest.raises(ConfigurationError, match=r"the platforms have Python 3\.11 and 3\.12, not 3\.9"):
+        wheelhouse.build("triton", tmp_path / "a", python="3.9")
+    with pytest.raises(ConfigurationError, match=r"there is no torch for the CPU on 3\.12"):
+        wheelhouse.build("triton", tmp_path / "a", python="3.12", cpu=True)
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_bundle_whose_packages_cannot_be_had_is_not_whole(tmp_path, monkeypatch):
+    """It had its sums before; while it is filled, and after a failure, it has none."""
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / wheelhouse.SUMS).touch()
+    given = tmp_path / "spark_sidecar-0-py3-none-any.whl"
+    given.touch()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(EnvironmentMissingError, match=r"pip could not fetch what uv\.txt names"):
+        wheelhouse.build("tf", tmp_path / "bundle", wheel=given)
+    assert not (tmp_path / "bundle" / wheelhouse.SUMS).exists()
+
+
+def test_our_wheel_is_built_from_the_source_and_replaces_an_older_one(tmp_path):
+    (tmp_path / "spark_sidecar-0.0.1-py3-none-any.whl").touch()
+    wheel = wheelhouse._own_wheel(tmp_path, None)
+    assert [path.name for path in tmp_path.iterdir()] == [wheel.name]
+    assert version("spark-sidecar") in wheel.name
+
+
+def test_the_sums_are_those_that_sha256sum_checks(tmp_path):
+    (tmp_path / "a").write_bytes(b"content")
+    wheelhouse._write_sums(tmp_path, [tmp_path / "a"])
+    assert (tmp_path / wheelhouse.SUMS).read_text() == f"{hashlib.sha256(b'content').hexdigest()}  a\n"
