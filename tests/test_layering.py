@@ -13,10 +13,10 @@ PACKAGE = ROOT / "server_utils"
 # A module imports from the rows above its own only. A new module is put into the highest row that its imports allow.
 LAYERS = [
     "backends.life errors",
-    "catalogue java libpython logs models platform ports process requirements schemas shipping turns",
-    "assets base_python events gpus questions records tally tensors tree",
+    "catalogue gguf_to_hf java libpython logs models platform ports process requirements schemas shipping turns",
+    "base_python events gpus questions records tally tensors tree",
     "clients environments keeper openai_client pandas_columns sparks windows",
-    "attempt backends.vllm_options backends.vllm_parser placement",
+    "assets attempt backends.vllm_options backends.vllm_parser placement",
     "stopping supervisor",
     "sidecar",
     "batches lanes tasks",
