@@ -81,16 +81,16 @@ def _words(figure: Figure, area: Axes, report: LLMReport) -> None:
     scores = "mean score that people gave, bad to good; where they were divided, the model was not asked"
     area.set_xlabel(scores, color=FAINT, fontsize=10)
     for height, words in ((0.03, "agrees with people"), (-0.045, "differs")):
-        x, y = 0, height * (area.get_ylim()[1] - area.get_ylim()[0])
+        y = height * (area.get_ylim()[1] - area.get_ylim()[0])
         back = {"facecolor": GROUND, "edgecolor": "none", "pad": 1.5}  # the lines to the quotes run behind
-        figure.text(x, y, words, transform=area.transData, color=FAINT, ha="center", va="center", zorder=4, bbox=back)
+        figure.text(0, y, words, transform=area.transData, color=FAINT, ha="center", va="center", zorder=4, bbox=back)
     for x, (label, colour) in zip((0.02, 0.64), _SIDES.items(), strict=True):
         said = f"the model says {label}"
         area.text(x, 0.97, said, color=colour, fontsize=13, fontweight="bold", transform=area.transAxes, va="top")
     figure.text(0.66, 0.872, f"{report.accuracy:.0%}", color=INK, fontsize=46, fontweight="bold")
     figure.text(0.79, 0.912, "are called what", color=INK, fontsize=14)
     figure.text(0.79, 0.88, "people call them", color=INK, fontsize=14)
-    speed = f"{report.rows_per_s:,.0f} reviews/s · {report.tokens_in_per_s:,.0f} tokens/s"
+    speed = f"{report.rows_per_s:,.1f} reviews/s · {report.tokens_in_per_s:,.0f} tokens/s"
     figure.text(0.66, 0.828, f"{report.servers} vLLM servers · {speed}", color=FAINT, fontsize=12)
 
 

@@ -81,7 +81,7 @@ def _work(report: LLMReport) -> Table:
     return _numbers(
         {
             "rows": f"{report.rows:,}",
-            **dict(zip(("rows/s", "tokens/s in", "tokens/s out"), (f"{speed:,.0f}" for speed in speeds), strict=True)),
+            **dict(zip(("rows/s", "tokens/s in", "tokens/s out"), (f"{speed:,.1f}" for speed in speeds), strict=True)),
             "prefix hits": f"{report.prefix_hits:.0%}",
             "accuracy": f"[bold green]{report.accuracy:.0%}[/]",
         }
