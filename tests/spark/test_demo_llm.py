@@ -1,4 +1,4 @@
-"""The demo with a language model as a user types it: real Spark, real vLLM servers, the real model and the real text."""
+"""The demo with a language model as a user types it: real Spark, real vLLM servers, a real model and real text."""
 
 from __future__ import annotations
 
