@@ -36,6 +36,7 @@ _ROWS_PER_CORE = 300  # a core reads about ten reviews a second: half a minute
 _PARQUET, _PLOT = "opinions.parquet", "opinions.png"
 _EXAMPLES = 3
 _METRICS_S = 10.0  # the servers note theirs twice a second
+_TASKS = 4 * session.EXECUTORS  # two for each slot: one that is late does not leave the other server idle
 _MEMORY = 512 << 20  # for the keys and values of 20,000 tokens
 
 
@@ -118,12 +119,13 @@ def _label(
     from pyspark.sql import functions
 
     before, behind = map(functions.lit, affixes)
-    rows = spark.sparkContext.parallelize([(*astuple(each), opinions.human_label(each.score)) for each in sample], 8)
+    labelled = [(*astuple(each), opinions.human_label(each.score)) for each in sample]
+    rows = spark.sparkContext.parallelize(labelled, _TASKS)
     frame = spark.createDataFrame(rows, "id long, score double, text string, human string")
     prompts = frame.withColumn("prompt", functions.concat(before, "text", behind))
     answer = servers.generate("prompt", max_tokens=4, temperature=0, structured_outputs={"choice": opinions.CHOICES})
-    labelled = prompts.withColumn("model", functions.trim(answer)).drop("prompt")
-    labelled.write.mode("overwrite").parquet(str(parquet))
+    judged = prompts.withColumn("model", functions.trim(answer)).drop("prompt")
+    judged.write.mode("overwrite").parquet(str(parquet))
 
 
 def _people(spark: SparkSession, servers: VLLMServerManager) -> list[Person]:
@@ -152,7 +154,7 @@ def _counted(servers: VLLMServerManager) -> list[Server]:
 def _report(cluster: _Cluster, judged: Sequence[opinions.Judged], folder: Path) -> LLMReport:
     """Everything but the seconds in all."""
     names = ("tokens_in", "tokens_out", "prefix_hits", "prefix_queries")
-    count = {name: int(sum(server.metrics[name] for server in cluster.servers)) for name in names}
+    count = {name: int(sum(server.metrics.get(name, 0) for server in cluster.servers)) for name in names}
     return LLMReport(
         rows=len(judged),
         rows_per_s=round(len(judged) / cluster.label_s, 1),

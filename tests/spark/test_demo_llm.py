@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pyspark
 import pytest
 
 from server_utils import assets, environments
@@ -18,7 +19,10 @@ from server_utils.errors import EnvironmentMissingError
 ROWS = 40
 DEMO = [str(Path(sys.executable).with_name("spark-sidecar")), "demo", "--llm", "--rows", str(ROWS), "--json"]
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(pyspark.__version__ < "4", reason="once is enough: the columns are tested on every Spark"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +53,7 @@ def test_every_review_is_labelled_once_by_one_of_the_two_words(said):
 
 
 def test_the_model_agrees_with_people_far_more_often_than_a_coin(said):
-    assert said["accuracy"] >= 0.75  # 0.89 of 100 and of 600; of 40 a tenth of the runs would have 0.82 or less
+    assert said["accuracy"] >= 0.75  # it was 0.89 of 100 rows
     assert sum(cell["rows"] for cell in said["confusion"] if cell["human"] == cell["model"]) == said["accuracy"] * ROWS
 
 
