@@ -1,4 +1,4 @@
-# Sourced by ./run: makes .venv, .venv-spark35, the sealed environment and the assets, each only where it is stale.
+# Sourced by ./run: makes .venv, .venv-spark35 and .venv-bench, each only where it is stale.
 
 # What an environment was made from: a changed lock file or entry point makes it stale.
 fingerprint() {
@@ -37,16 +37,4 @@ setup_spark35() {
 
 setup_bench() {
   alone make_venv .venv-bench bench
-}
-
-setup() {
-  ensure_java
-  setup_spark4
-  alone make_sealed
-}
-
-make_sealed() {
-  local code='from server_utils import assets, environments; environments.build("triton"); assets.fetch()'
-  ensure_uv
-  .venv/bin/python -c "$code"
 }

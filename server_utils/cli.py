@@ -43,6 +43,7 @@ app.add_typer(environments.env, name="env")
 app.add_typer(environments.wheelhouse, name="wheelhouse")
 app.add_typer(assets, name="assets")
 
+WithLLM = Annotated[bool, typer.Option("--llm", help="The demo with a language model, on vLLM servers.")]
 Debug = Annotated[bool, typer.Option("--debug", envvar="SPARK_SIDECAR_DEBUG", help="Show an error's stack trace.")]
 
 
@@ -76,22 +77,26 @@ def doctor(
 @app.command()
 def demo(
     *,
-    rows: Annotated[int | None, typer.Option(min=1, help="Embed so many rows; by default 3,000 per core.")] = None,
+    llm: WithLLM = False,
+    rows: Annotated[int | None, typer.Option(min=1, help="So many; by default 3,000 per core, with --llm 300.")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder for the Parquet and the plot.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Embed real text on a Spark cluster of two executors, with a real Triton server beside each."""
-    from server_utils.demo.run import main
+    if llm:
+        from server_utils.demo.llm import main
+    else:
+        from server_utils.demo.run import main
 
     main(rows=rows, output=output, as_json=as_json)
 
 
 @assets.command("fetch")
-def assets_fetch() -> None:
+def assets_fetch(*, llm: WithLLM = False) -> None:
     """Fetch what the demo needs, once; later runs need no network."""
     from server_utils import assets
 
-    assets.fetch()
+    (assets.fetch_llm if llm else assets.fetch)()
 
 
 def _print_findings(findings: Sequence[Finding]) -> None:

