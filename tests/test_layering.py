@@ -13,11 +13,11 @@ PACKAGE = ROOT / "server_utils"
 # A module imports from the rows above its own only. A new module is put into the highest row that its imports allow.
 LAYERS = [
     "backends.life errors",
-    "catalogue java libpython logs models platform ports process requirements schemas shipping turns",
-    "assets base_python events gpus questions records tally tensors tree",
-    "clients environments keeper openai_client pandas_columns sparks windows",
-    "attempt backends.vllm_options backends.vllm_parser placement",
-    "stopping supervisor",
+    "catalogue java libpython logs models options platform ports process requirements schemas shipping turns",
+    "assets base_python events gpus outputs progress questions records tally tensors tree",
+    "clients environments keeper openai_client pandas_columns screens sparks windows",
+    "attempt backends.vllm_options backends.vllm_parser layout placement showing",
+    "runs stopping supervisor",
     "sidecar",
     "batches lanes tasks",
     "asking manager udf",
@@ -32,7 +32,7 @@ ONE_ROOM = "demo"  # a program of its own: its files stand in one row, and impor
 # Only these may speak to Spark. The others run on a bare GPU machine, and beside servers that a driver never sees.
 SPARK = {
     *("asking", "backends.triton", "backends.vllm", "batches", "demo", "doctor", "llm_columns", "manager"),
-    *("placement", "schemas", "sparks", "udf"),
+    *("outputs", "placement", "schemas", "sparks", "udf"),
 }
 
 
