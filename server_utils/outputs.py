@@ -65,7 +65,7 @@ class Output:
         except AnalysisException as error:
             if any(word in str(error) for word in _NOTHING):
                 return None
-            raise ConfigurationError(f"what is at {self.path} cannot be read as {self._kind}: {error}") from error
+            raise
         return found
 
 

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from server_utils import showing
 from server_utils.errors import ConfigurationError
@@ -21,8 +21,7 @@ from server_utils.outputs import Count, Output, part
 
 logger = logging.getLogger(__name__)
 
-Format = Literal["parquet", "orc", "delta"]
-_FORMATS = ("parquet", "orc", "delta")  # those that keep every type
+Format = Literal["parquet", "orc", "delta"]  # those that keep every type
 
 
 @dataclass(frozen=True)
@@ -96,8 +95,8 @@ def run(
 
 def _check(frame: Any, columns: Mapping[str, Any], keys: Sequence[str], parts: int, kind: str) -> None:
     """Refuse what Spark would refuse late, or not at all."""
-    if kind not in _FORMATS:
-        raise ConfigurationError(f"format must be one that keeps types: {', '.join(_FORMATS)}; it is {kind!r}")
+    if kind not in get_args(Format):
+        raise ConfigurationError(f"format must be one that keeps types: {', '.join(get_args(Format))}; it is {kind!r}")
     if not isinstance(parts, int) or parts < 1:
         raise ConfigurationError(f"parts must be a whole number, 1 or more; it is {parts!r}")
     if frame.isStreaming:

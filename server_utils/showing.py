@@ -98,10 +98,11 @@ class Shown:
     def _watch(self) -> None:
         if self._spark is not None:
             _quietly(lambda: sparks.add_tag(self._spark, self._tag))
-        over = False
-        while not over:  # one look more after the end, for what was answered since the one before
-            over = self._over.wait(self._every_s if self._first else 0.0)
-            _quietly(self._update)
+        over, pause = False, 0.0 if self._is_job else self._every_s
+        while not over:
+            over, pause = self._over.wait(pause), self._every_s
+            if not self._ended.is_set():  # one look more after the end, but none that nobody waits for
+                _quietly(self._update)
 
     def _update(self) -> None:
         now = Snapshot(time.monotonic(), tuple(self._look()), self._written)
@@ -109,12 +110,10 @@ class Shown:
         self._seen.append(now)
         while self._seen[0].at < now.at - _RECENT_S and len(self._seen) > 2:  # noqa: PLR2004 - a rate needs two
             self._seen.popleft()
-        self.latest = self._since(self._first, now)
+        total, recent = self.latest.total, self._seen[0]
+        self.latest = between(self._first, now, total=total, columns=self._columns, recent=recent)
         if not self._ended.is_set():
             self._screen.show(self.latest, self._each(self._first, now))
-
-    def _since(self, first: Snapshot, now: Snapshot) -> Progress:
-        return between(first, now, total=self.latest.total, columns=self._columns, recent=self._seen[0])
 
     def _each(self, first: Snapshot, now: Snapshot) -> dict[str, Progress]:
         """By server, without those that were stopped."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from concurrent import futures
@@ -20,7 +19,7 @@ import pytest
 from conftest import processes_of
 from pyspark.sql import SparkSession
 
-from server_utils import TritonServerManager, environments
+from server_utils import TritonServerManager
 from server_utils.process import ProcessId, wait_until
 
 CLUSTER = "local-cluster[2,2,1024]"
@@ -112,15 +111,6 @@ def sessions(state_root, tmp_path_factory):
 @pytest.fixture(scope="module")
 def spark(sessions):
     return sessions.get(CLUSTER)
-
-
-@pytest.fixture(scope="session")
-def tiny_llm(tmp_path_factory):
-    """The folder of a language model that answers nonsense at once."""
-    folder = tmp_path_factory.mktemp("tiny-llm")
-    program = Path(__file__).parents[1] / "tiny_llm.py"
-    subprocess.run([environments.find("vllm").python, program, folder], check=True)
-    return folder
 
 
 @pytest.fixture
@@ -234,6 +224,8 @@ def as_in_a_notebook(function):
 
 def run_as_user(code, **options):
     """A Python of its own that can import the tests' modules, in a session of its own."""
+    import subprocess
+
     root = Path(__file__).parents[2]
     environ = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), str(root / "tests")])}
     return subprocess.Popen(

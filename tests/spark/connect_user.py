@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import tempfile
 
 from pyspark.sql import SparkSession
 
@@ -27,6 +28,14 @@ def infer(spark, servers, count=400):
     return {"right": right, "servers": len({row.answer[1] for row in found})}
 
 
+def runs(spark, servers):
+    """What a run writes, and what the same run writes once more."""
+    with tempfile.TemporaryDirectory() as folder:
+        column = {"answer": servers.tensors("id")}
+        done = [servers.run(spark.range(100), column, folder, key="id", parts=2) for _ in range(2)]
+        return {"written": [each.written for each in done], "rows": spark.read.parquet(folder).count()}
+
+
 def main():
     spark = SparkSession.builder.remote("local-cluster[2,2,1024]").getOrCreate()
     with TritonServerManager("connected") as servers:
@@ -37,6 +46,7 @@ def main():
         servers.start_servers(tiny_models.whoami)
         say(step="start", states=[server.state.value for server in servers.status()])
         say(step="infer", **infer(spark, servers))
+        say(step="run", **runs(spark, servers))
         os.kill(servers.status()[0].process.pid, signal.SIGKILL)
         say(step="after a kill", **infer(spark, servers))
         assert wait_until(lambda: sum(server.restarts for server in servers.status()) == 1, 60)

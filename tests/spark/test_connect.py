@@ -23,6 +23,7 @@ def test_servers_start_answer_restart_and_stop_over_connect(state_root):
     assert "No module named 'no_such_package'" in said["failed start"]["message"]
     assert said["start"]["states"] == ["ready", "ready"]
     assert said["infer"] == {"step": "infer", "right": True, "servers": 2}
+    assert said["run"] == {"step": "run", "written": [100, 0], "rows": 100}
     assert said["after a kill"]["right"]
     assert said["restarted"]["restarts"] == 1
     assert said["stopped"]["alive"] == []

@@ -11,13 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import processes_of
 from pyspark.sql import functions
+from real_vllm import model_folder
 
 from server_utils import ConfigurationError, OutputError, TritonServerManager, by_prefix
 from server_utils.process import wait_until
 from spark import tiny_models
 from spark.conftest import run_as_user
 
-ROWS = 400
+ROWS = 200
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def run(spark, servers, tmp_path):
     def call(frame=None, **options):
         column = servers.tensors("id", model="picky", on_error="null")
         frame = spark.range(0, ROWS, 1, 4) if frame is None else frame
-        return servers.run(frame, {"twice": column}, tmp_path / "out", **{"key": "id", "parts": 4} | options)
+        return servers.run(frame, {"twice": column}, tmp_path / "out", **{"key": "id", "parts": 2} | options)
 
     return call
 
@@ -65,10 +66,10 @@ def test_every_row_is_written_once_with_its_answer_and_a_second_call_asks_nothin
 
 def test_only_what_is_not_there_is_asked(run, spark, servers, tmp_path):
     """Also with another number of parts: the keys say what is done."""
-    run(spark.range(0, ROWS, 1, 2).where("id % 3 = 0"))
+    run(spark.range(0, ROWS, 1, 4).where("id % 3 = 0"))
     before = asked(servers)
 
-    found = run(parts=7)
+    found = run(parts=3)
 
     there = (ROWS + 2) // 3
     assert (found.there, found.written) == (there, ROWS - there)
@@ -113,14 +114,6 @@ def test_other_columns_at_the_path_are_refused_by_name_and_type(run, spark, tmp_
     spark.range(3).selectExpr("id", "cast(id as string) twice", "1 more").write.parquet(str(tmp_path / "out"))
 
     with pytest.raises(ConfigurationError, match="more is int there and would be missing; twice is string there"):
-        run()
-
-
-def test_what_cannot_be_read_at_the_path_is_refused(run, tmp_path):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "part-0.parquet").write_text("not a parquet file at all")
-
-    with pytest.raises(ConfigurationError, match="cannot be read as parquet"):
         run()
 
 
@@ -187,24 +180,25 @@ def test_rows_with_the_same_prefix_are_neighbours_in_one_task_and_tasks_are_abou
 
     assert changes == 39
     assert min(sizes) > ROWS / 8
-    assert run(frame, arrange=functools.partial(by_prefix, column="prompt")).written == ROWS
+    assert run(frame, arrange=functools.partial(by_prefix, column="prompt"), parts=1).written == ROWS
 
 
 @pytest.fixture
-def job(tiny_llm, state_root, tmp_path):
+def job(state_root, tmp_path):
     """job(hold=...): `long_job` in a process of its own."""
     started = []
 
     def start(**options):
         arguments = ", ".join(f"{name}={value!r}" for name, value in options.items())
-        code = f"from spark import long_job; long_job.main({str(tmp_path)!r}, {str(tiny_llm)!r}, {arguments})"
+        code = f"from spark import long_job; long_job.main({str(tmp_path)!r}, {str(model_folder())!r}, {arguments})"
         started.append(run_as_user(code))
         return started[-1]
 
     yield start
     for process in started:
         process.kill()
-        process.communicate()
+        process.wait()
+        process.stdout.close()
 
 
 def test_a_killed_driver_goes_on_where_it_was_and_no_row_is_lost_or_doubled(job, sessions, state_root, tmp_path):
@@ -214,7 +208,7 @@ def test_a_killed_driver_goes_on_where_it_was_and_no_row_is_lost_or_doubled(job,
     assert json.loads(killed.stdout.readline())["step"] == "started"
     assert wait_until(lambda: (tmp_path / "held").exists() and len(list(out.glob("_temporary/*/task_*"))) == 3, 120)
     killed.kill()
-    killed.communicate()
+    killed.wait()
     assert wait_until(lambda: not processes_of(state_root), 30)
     before = len(pq.read_table(out))
 
