@@ -120,7 +120,7 @@ def test_other_columns_at_the_path_are_refused_by_name_and_type(run, spark, tmp_
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"key": "ident"}, r"no column 'ident' to be its key; did you mean id\?"),
+        ({"key": "ids"}, r"no column 'ids' to be its key; did you mean id\?"),
         ({"key": []}, "one of them is empty"),
         ({"parts": 0}, "parts must be a whole number, 1 or more; it is 0"),
         ({"format": "csv"}, "parquet, orc, delta; it is 'csv'"),
