@@ -1,9 +1,9 @@
 """What it gains to ask prompts that begin alike one after the other: by turns, with and without `by_prefix`.
 
-python -m benchmarks.prefix [--model FOLDER] [--documents N] [--questions N] [--rounds N] [--json]
+python -m benchmarks.prefix --model FOLDER [--documents N] [--questions N] [--rounds N] [--json]
 
 Two servers, and as many documents as do not fit into their caches by far; each document is asked several questions,
-which stand in the frame in random order. Without `--model` it takes SmolLM2, which the demo fetches.
+which stand in the frame in random order.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def measure(spark: SparkSession, servers: VLLMServerManager, rows: list[tuple[st
 def main() -> None:
     """Print the report."""
     parser = argparse.ArgumentParser(prog="benchmarks.prefix", description=__doc__)
-    parser.add_argument("--model", type=Path, help="a folder that vLLM reads")
+    parser.add_argument("--model", type=Path, required=True, help="a folder that vLLM reads, such as SmolLM2's")
     parser.add_argument("--documents", type=int, default=60)
     parser.add_argument("--questions", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=3)
@@ -76,17 +76,11 @@ def main() -> None:
     options = parser.parse_args()
     rows = prompts(options.documents, options.questions)
     spark = session()
-    with VLLMServerManager("prefix", str(options.model or _smollm2())) as servers:
-        servers.start_servers(kv_cache_memory_bytes=_CACHE_BYTES)
+    with VLLMServerManager("prefix", str(options.model)) as servers:
+        servers.start_servers(kv_cache_memory_bytes=_CACHE_BYTES, max_model_len=1024)
         found = measure(spark, servers, rows, options.rounds)
     spark.stop()
     print(json.dumps(found) if options.json else "\n".join(f"{name:<12} {each}" for name, each in found.items()))
-
-
-def _smollm2() -> Path:
-    from server_utils import assets
-
-    return assets.smollm2_path()
 
 
 if __name__ == "__main__":
