@@ -15,15 +15,18 @@ if TYPE_CHECKING:
         ConfigurationError,
         EnvironmentMissingError,
         InferenceError,
+        OutputError,
         PlacementError,
         ServerStartError,
         ServerStopError,
         ServerUnavailableError,
         SidecarError,
     )
+    from server_utils.layout import by_prefix
     from server_utils.manager import ServerManager
 
 _HOME = {
+    "by_prefix": "server_utils.layout",
     "ServerManager": "server_utils.manager",
     "TritonServerManager": "server_utils.backends.triton",
     "VLLMServerManager": "server_utils.backends.vllm",
@@ -33,6 +36,7 @@ __all__ = [
     "ConfigurationError",
     "EnvironmentMissingError",
     "InferenceError",
+    "OutputError",
     "PlacementError",
     "ServerManager",
     "ServerStartError",
@@ -41,6 +45,7 @@ __all__ = [
     "SidecarError",
     "TritonServerManager",
     "VLLMServerManager",
+    "by_prefix",
 ]
 
 

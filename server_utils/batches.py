@@ -16,12 +16,13 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from server_utils import gpus, sidecar
+from server_utils import gpus, records, sidecar, tally
 from server_utils.clients import TritonClient
 from server_utils.errors import ConfigurationError, InferenceError
 from server_utils.models import Model, Tensor, spark_type
 from server_utils.placement import here
 from server_utils.process import Launch
+from server_utils.tally import Tally
 from server_utils.tensors import Array, Rows, to_arrow
 
 OnError = Literal["raise", "null", "struct"]
@@ -70,10 +71,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Link:
-    """What a Python worker keeps between tasks: a client with its connections, and threads that wait for answers."""
+    """What a Python worker keeps between tasks: a client with its connections, and threads that wait for answers.
+
+    tally: of the rows that were answered.
+    """
 
     client: TritonClient
     threads: futures.ThreadPoolExecutor
+    tally: Tally
 
 
 def link(request: Request) -> Link:
@@ -91,7 +96,9 @@ def link(request: Request) -> Link:
             environ=gpus.environment(place.gpus, request.launch),
         )
         client = TritonClient(locate, request.model, timeout_s=request.timeout_s)
-        _links[key] = Link(client, futures.ThreadPoolExecutor(request.window, thread_name_prefix="sidecar"))
+        threads = futures.ThreadPoolExecutor(request.window, thread_name_prefix="sidecar")
+        counts = tally.of(records.folder(request.launch.application, request.launch.name, place.owner))
+        _links[key] = Link(client, threads, counts)
     return _links[key]
 
 
@@ -129,7 +136,7 @@ class Batch:
     def __init__(self, request: Request, columns: Sequence[pa.Array], first: int) -> None:
         """Send the rows that can be sent. first: the number of the first row in its partition."""
         self._request, self._first, self._size = request, first, len(columns[0])
-        self._client = link(request).client
+        self._link = link(request)
         self._inputs = [Rows(column, tensor) for column, tensor in zip(columns, request.model.inputs, strict=True)]
         self._errors: dict[int, str] = {}
         send = np.ones(self._size, dtype=bool)
@@ -140,8 +147,7 @@ class Batch:
                 if send[number]:
                     send[number] = False
                     self._refuse(number, problem)
-        ask = link(request).threads.submit
-        self.asked = [ask(self._ask, numbers) for numbers in self._requests(np.flatnonzero(send))]
+        self.asked = [self._link.threads.submit(self._ask, numbers) for numbers in self._requests(np.flatnonzero(send))]
 
     def done(self) -> bool:
         """Whether all answers are there."""
@@ -155,6 +161,7 @@ class Batch:
     def column(self) -> pa.Array:
         """The answers, once they are all there; null where there is none."""
         parts = [part for asked in self.asked for part in asked.result()]
+        self._link.tally.flush()
         values = to_arrow(parts, self._size, self._request.output)
         if self._request.on_error != "struct":
             return values
@@ -176,13 +183,14 @@ class Batch:
     def _ask(self, numbers: Array) -> list[tuple[Array, Array]]:
         """One request; one that is refused is halved until the rows to blame are found."""
         try:
-            found = self._client.infer([rows.take(numbers) for rows in self._inputs])
+            found = self._link.client.infer([rows.take(numbers) for rows in self._inputs])
         except InferenceError as error:
             if len(numbers) == 1:
                 self._refuse(int(numbers[0]), f"was refused: {error}")
                 return []
             half = len(numbers) // 2
             return self._ask(numbers[:half]) + self._ask(numbers[half:])
+        self._link.tally.add(len(numbers), [])
         return [(numbers, found[self._request.model.outputs.index(self._request.output)])]
 
     def _refuse(self, number: int, problem: str) -> None:
@@ -191,6 +199,7 @@ class Batch:
                 f'row {self._first + number} of {_partition()} {problem}. With on_error="null" or "struct" the other '
                 "rows go on"
             )
+        self._link.tally.add(1, ["refused"])
         self._errors[number] = problem
 
 

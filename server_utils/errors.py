@@ -7,7 +7,8 @@
     ├── ServerStartError         one or more servers did not become healthy; the others are stopped
     ├── ServerUnavailableError   a server stayed away for longer than the request's deadline
     ├── ServerStopError          something of ours is still running after the stop
-    └── InferenceError           the server, or our checks before it, refused rows
+    ├── InferenceError           the server, or our checks before it, refused rows
+    └── OutputError              what a run has written is not what it should have
 
 Each message says what is wrong, what it is now, and what to do.
 """
@@ -45,3 +46,7 @@ class ServerStopError(SidecarError):
 
 class InferenceError(SidecarError):
     """Rows were refused, by a check of ours or by the model; the message names the first of them."""
+
+
+class OutputError(SidecarError):
+    """The rows at the path of a run are not those of its input, each once."""

@@ -6,7 +6,7 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-from server_utils import gpus, sidecar
+from server_utils import gpus, sidecar, tally
 from server_utils.openai_client import OpenAIClient
 from server_utils.placement import here
 from server_utils.questions import Question
@@ -59,4 +59,4 @@ def _lane(question: Question, replica: int) -> Lane:
     )
     client = OpenAIClient(locate, timeout_s=question.timeout_s, key=question.key)
     folder = Path(client.server().log).parent
-    return Lane(client, Window(folder), Tally(folder))
+    return Lane(client, Window(folder), tally.of(folder))

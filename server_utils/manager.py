@@ -5,7 +5,6 @@ Knows no engine: a backend makes the `Launch` and adds what its users call.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import logging
 import time
@@ -14,8 +13,9 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from server_utils import sidecar, sparks, tasks
+from server_utils import records, runs, showing, sidecar, sparks, tasks
 from server_utils.errors import ConfigurationError, ServerStartError, ServerUnavailableError, SidecarError
+from server_utils.options import checked
 from server_utils.placement import on_each_executor
 from server_utils.process import Launch, Server
 
@@ -39,6 +39,9 @@ class ServerManager:
     """
 
     environment: str
+
+    run = runs.run
+    progress = showing.progress
 
     def __init__(self, model_name: str, model_path: str | None = None, *, spark: Any = None) -> None:
         """Describe the servers; nothing is started. spark: the session, by default the active one."""
@@ -87,6 +90,10 @@ class ServerManager:
         found = [look(None)] if sparks.on_this_host(spark) else on_each_executor(spark, look, timeout_s=_ASK_S)
         unique = {server.key: server for servers in found for server in servers}
         return [unique[key] for key in sorted(unique)]
+
+    def status_json(self) -> str:
+        """`status()` as JSON: an array with an object per server."""
+        return records.to_json(self.status())
 
     def stop_servers(self) -> None:
         """Stop every server of this name, whoever started it. Stopping twice, or before a start, is fine.
@@ -143,7 +150,7 @@ class ServerManager:
             start_timeout_s=timeout_s,
             replicas=replicas,
             gpus=sparks.gpus_per_executor(spark),
-            **_checked(options),
+            **checked(options, MANAGER_OPTIONS),
         )
         self._launch_now, self._on_this_host = None, sparks.on_this_host(spark)
         self._servers = {server.key: server for server in self._start_everywhere(spark, launch)}
@@ -184,16 +191,3 @@ def one_deadline(timeout_s: float | None, wait_retries: int | None, wait_timeout
     if not seconds > 0:
         raise ConfigurationError(f"timeout_s must be more than 0 seconds; it is {seconds!r}")
     return float(seconds)
-
-
-def _checked(options: Mapping[str, Any]) -> Mapping[str, Any]:
-    for name, value in options.items():
-        if name not in MANAGER_OPTIONS:
-            near = difflib.get_close_matches(name, MANAGER_OPTIONS, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ";"
-            raise ConfigurationError(
-                f"start_servers() has no option {name!r}{hint} it takes {', '.join(MANAGER_OPTIONS)}"
-            )
-        if not isinstance(value, int | float) or value < 0:
-            raise ConfigurationError(f"{name} must be a number, zero or more; it is {value!r}")
-    return options

@@ -16,6 +16,7 @@ import shutil
 import stat
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,12 @@ def _private(root: Path) -> None:
 
 def write(server_folder: Path, server: Server) -> None:
     """Replace the record in one step: a reader sees the old one or the new one, never half of it."""
-    _replace(server_folder / "record.json", json.dumps(dataclasses.asdict(server), default=_plain, indent=2).encode())
+    _replace(server_folder / "record.json", _json(dataclasses.asdict(server)).encode())
+
+
+def to_json(servers: Sequence[Server]) -> str:
+    """For machines: an array with an object per server."""
+    return _json([dataclasses.asdict(server) for server in servers])
 
 
 def read(server_folder: Path) -> Server | None:
@@ -169,6 +175,10 @@ def _replace(path: Path, content: bytes) -> None:
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
     beside.replace(path)
+
+
+def _json(what: Any) -> str:
+    return json.dumps(what, default=_plain, indent=2)
 
 
 def _plain(value: Any) -> Any:

@@ -138,11 +138,16 @@ def _count(spark: Any) -> tuple[int, int]:
 
 def _count_by_job(spark: Any) -> tuple[int, int]:
     """Executors and slots over Connect, which has no scheduler to ask: a job with a task per default slot tells."""
+    found = slots(spark)
+    rows = _map(spark, _who, Plan("", found, barrier=False, profile=None, why=""))
+    return len(set(rows)), found
+
+
+def slots(spark: Any) -> int:
+    """How many tasks Spark runs at once by default, by its own choice for a frame of numbers; over Connect too."""
     from pyspark.sql.functions import spark_partition_id
 
-    slots = spark.range(1_000).select(spark_partition_id().alias("p")).distinct().count()
-    rows = _map(spark, _who, Plan("", slots, barrier=False, profile=None, why=""))
-    return len(set(rows)), slots
+    return int(spark.range(1_000).select(spark_partition_id()).distinct().count())
 
 
 def _who() -> bytes:

@@ -5,6 +5,7 @@ The tasks read how many they are, so that each takes its share; whoever looks ad
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import threading
@@ -17,6 +18,12 @@ from server_utils.process import ProcessId
 
 _EVERY_S = 0.5
 _FOLDER = "workers"
+
+
+@functools.cache
+def of(folder: Path) -> Tally:
+    """The one of this process for a server: two would write one file."""
+    return Tally(folder)
 
 
 class Tally:
@@ -41,6 +48,10 @@ class Tally:
     def add(self, rows: int, kinds: list[str]) -> None:
         """So many rows were answered, and errors of these kinds were among them."""
         self._change(rows=rows, kinds=kinds)
+
+    def flush(self) -> None:
+        """Let the counts be seen; without it they are at most half a second old while rows are answered."""
+        self._change(now=True)
 
     def _change(self, *, active: int = 0, rows: int = 0, kinds: list[str] | None = None, now: bool = False) -> None:
         with self._lock:

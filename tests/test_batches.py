@@ -12,6 +12,7 @@ from server_utils.batches import Link, Request, answers
 from server_utils.errors import ConfigurationError, InferenceError
 from server_utils.models import Model, Tensor
 from server_utils.process import Launch
+from server_utils.tally import Tally, totals
 
 FLOATS = np.dtype(np.float32)
 
@@ -33,7 +34,7 @@ class DoublingClient:
 
 
 @pytest.fixture
-def ask(monkeypatch):
+def ask(monkeypatch, tmp_path):
     """ask(client, batches, **options): the answers of a model from one float to one float."""
     pools = []
 
@@ -44,7 +45,7 @@ def ask(monkeypatch):
         request = Request(launch, model, model.outputs[0], on_error, 5.0, window, batch_rows)
         pools.append(futures.ThreadPoolExecutor(window))
         key = ("id", "double", 5.0, window)
-        monkeypatch.setitem(batches._links, key, Link(client, pools[-1]))
+        monkeypatch.setitem(batches._links, key, Link(client, pools[-1], Tally(tmp_path)))
         return answers(request, ([pa.array(column, pa.float32())] for column in columns))
 
     yield run
@@ -124,3 +125,9 @@ def test_with_struct_every_row_says_what_happened(ask):
 def test_options_that_cannot_work_are_refused_at_once(ask, options, says):
     with pytest.raises((ConfigurationError, ValueError), match=says):
         ask(DoublingClient(), [[1]], **options)
+
+
+def test_answered_rows_are_counted_and_so_are_refused_ones(ask, tmp_path):
+    list(ask(DoublingClient(poison=[2]), [[0, 1, 2], [3, None]], on_error="null"))
+
+    assert totals(tmp_path) == {"rows": 4, "errors": {"refused": 1}}

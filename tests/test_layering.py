@@ -32,7 +32,7 @@ ONE_ROOM = "demo"  # a program of its own: its files stand in one row, and impor
 # Only these may speak to Spark. The others run on a bare GPU machine, and beside servers that a driver never sees.
 SPARK = {
     *("asking", "backends.triton", "backends.vllm", "batches", "demo", "doctor", "llm_columns", "manager"),
-    *("placement", "schemas", "sparks", "udf"),
+    *("outputs", "placement", "schemas", "sparks", "udf"),
 }
 
 

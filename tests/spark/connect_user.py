@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from concurrent import futures
 from pathlib import Path
 
@@ -41,6 +42,14 @@ def kill_half_way(spark, servers, gate):
         return job.result(timeout=120)
 
 
+def runs(spark, servers):
+    """What a run writes, and what the same run writes once more."""
+    with tempfile.TemporaryDirectory() as folder:
+        column = {"answer": servers.tensors("id")}
+        done = [servers.run(spark.range(100), column, folder, key="id", parts=2) for _ in range(2)]
+        return {"written": [each.written for each in done], "rows": spark.read.parquet(folder).count()}
+
+
 def main(gate):
     spark = SparkSession.builder.remote("local-cluster[2,2,1024]").config("spark.task.maxFailures", "1").getOrCreate()
     with TritonServerManager("connected", gate) as servers:
@@ -52,6 +61,7 @@ def main(gate):
         say(step="start", states=[server.state.value for server in servers.status()])
         say(step="killed half-way", **kill_half_way(spark, servers, Path(gate)))
         say(step="infer", **infer(spark, servers))
+        say(step="run", **runs(spark, servers))
         assert wait_until(lambda: sum(server.restarts for server in servers.status()) == 1, 60)
         say(step="restarted", restarts=sum(server.restarts for server in servers.status()))
     say(step="stopped", alive=[server.state.value for server in servers.status() if server.supervisor.alive()])

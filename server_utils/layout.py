@@ -1,0 +1,37 @@
+"""How rows are laid out over the tasks that ask a server about them. Driver; knows no servers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from server_utils import sparks
+
+_PER_SLOT = 2  # tasks: what takes long in one is made up for by others
+
+
+def evenly(frame: Any) -> Any:
+    """The rows in equal shares for all slots, however few they are.
+
+    Spark goes by bytes: it would put prompts of a megabyte into one task, and one server would answer them all.
+    """
+    return frame.repartition(_tasks(frame))
+
+
+def by_prefix(frame: Any, column: str, *, partitions: int | None = None) -> Any:
+    """The rows sorted by a text, and cut into tasks of about as many rows each.
+
+    Rows that share a long prefix, such as questions about one document, then reach the same server one after the
+    other, and its prefix cache answers for the prefix. It costs a shuffle, before which Spark reads the frame once
+    more for a sample. Where all rows share one prefix there is nothing to gain: every server has it in its cache.
+
+    Args:
+        frame: with the text in `column`; null sorts first.
+        column: what is sorted by: the prompt itself, or a text that is alike for those that belong together.
+        partitions: tasks; by default two per slot.
+    """
+    count = partitions or _tasks(frame)
+    return frame.repartitionByRange(count, column).sortWithinPartitions(column)
+
+
+def _tasks(frame: Any) -> int:
+    return _PER_SLOT * sparks.slots(frame.sparkSession)

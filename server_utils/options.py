@@ -1,0 +1,25 @@
+"""Names and numbers that users give: what is wrong is refused with the nearest right one. Driver; no Spark."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from server_utils.errors import ConfigurationError
+
+
+def checked(given: Mapping[str, Any], known: Collection[str]) -> Mapping[str, Any]:
+    """Options of `start_servers` as they were given. Raises ConfigurationError for an unknown one or no number."""
+    for name, value in given.items():
+        if name not in known:
+            raise ConfigurationError(f"start_servers() has no option {name!r}{one_of(name, known)}")
+        if not isinstance(value, int | float) or value < 0:
+            raise ConfigurationError(f"{name} must be a number, zero or more; it is {value!r}")
+    return given
+
+
+def one_of(name: str, known: Collection[str]) -> str:
+    """The end of a message about an unknown name: the nearest one, and all there are."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return (f"; did you mean {near[0]}? it takes " if near else "; it takes ") + ", ".join(known)

@@ -1,0 +1,110 @@
+"""Long jobs that go on where they were: rows in, rows with answers out, each key exactly once. Driver.
+
+The rows are cut into parts by a hash of their keys. Each part is a Spark job that leaves out what is written already,
+asks the servers about the rest, and appends it by Spark's own writer. Nothing else is kept anywhere: what is at the
+path says what is done.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from server_utils import showing
+from server_utils.errors import ConfigurationError
+from server_utils.layout import evenly
+from server_utils.options import one_of
+from server_utils.outputs import Count, Output, part
+
+logger = logging.getLogger(__name__)
+
+Format = Literal["parquet", "orc", "delta"]  # those that keep every type
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run has done.
+
+    Attributes:
+        rows: of the input.
+        there: of them at the path before.
+        written: by this run; the sum of both is `rows`.
+        errors: of the servers' answers in this run, by kind, as far as was seen: rows that hold null or an error.
+    """
+
+    rows: int
+    there: int
+    written: int
+    errors: Mapping[str, int] = field(default_factory=dict)
+
+
+def run(
+    servers: showing.Servers,
+    frame: Any,
+    columns: Mapping[str, Any],
+    path: str | Path,
+    *,
+    key: str | Sequence[str],
+    parts: int = 20,
+    format: Format = "parquet",  # noqa: A002 - Spark's own word for it
+    arrange: Callable[[Any], Any] = evenly,
+) -> Run:
+    """Write a frame with columns of these servers to a path; the same call after a kill goes on where it was.
+
+    `servers.run(df, {"summary": servers.generate("prompt")}, "s3a://bucket/out", key="id")`. Shows its progress as
+    `progress()` does.
+
+    Args:
+        servers: the manager; `servers.run(...)` is how it is called.
+        frame: the rows. It is read once per part and thrice besides, and must hold the same rows with the same keys
+            each time: write down first what is random, or expensive to compute.
+        columns: what is added, by name.
+        path: any that Spark can write to. What is there already counts as done, errors included.
+        key: the column or columns that tell rows apart: never null, never twice.
+        parts: jobs. A kill costs the part that was at work; between parts the servers have less to do for a moment.
+        format: how it is written.
+        arrange: what lays the rows of a part out over tasks; `functools.partial(by_prefix, column="prompt")` brings
+            prompts with the same beginning together.
+
+    Raises:
+        ConfigurationError: an argument, a key, or what is at the path does not fit. Nothing was asked or written.
+        OutputError: in the end the rows at the path are not those of the input: something else wrote there too.
+            Nothing locks a path: two runs at once on one path disturb each other, and this is how it shows.
+    """
+    keys = [key] if isinstance(key, str) else list(key)
+    _check(frame, columns, keys, parts, format)
+    output = Output(frame.withColumns(dict(columns)), str(path), format, keys)
+    before = Count.of(frame, output, parts)
+    before.check(output)
+    written = 0
+    with showing.progress(servers, before.left, columns=len(columns)) as shown:
+        for number, rows in sorted(before.left_by_part.items()):
+            logger.info("part %d of %d: %d rows", number + 1, parts, rows)
+            left = frame.where(part(keys, parts) == number).join(output.keys(), keys, "left_anti")
+            # The columns come last: of what is dropped above nothing may be asked.
+            output.append(arrange(left.select(*frame.columns)).withColumns(dict(columns)))
+            written += rows
+            shown.written(written)
+    if written:
+        Count.of(frame, output, parts).check_whole(output)
+    return Run(before.rows, before.rows - before.left, written, shown.latest.errors)
+
+
+def _check(frame: Any, columns: Mapping[str, Any], keys: Sequence[str], parts: int, kind: str) -> None:
+    """Refuse what Spark would refuse late, or not at all."""
+    if kind not in get_args(Format):
+        raise ConfigurationError(f"format must be one that keeps types: {', '.join(get_args(Format))}; it is {kind!r}")
+    if not isinstance(parts, int) or parts < 1:
+        raise ConfigurationError(f"parts must be a whole number, 1 or more; it is {parts!r}")
+    if frame.isStreaming:
+        raise ConfigurationError("run() reads its input several times; write the stream to a table first")
+    if not columns or not keys:
+        raise ConfigurationError("run() needs a column to add and a key to tell rows apart; one of them is empty")
+    for name in keys:
+        if name not in frame.columns:
+            raise ConfigurationError(f"the input has no column {name!r} to be its key{one_of(name, frame.columns)}")
+    if taken := sorted({name.lower() for name in columns} & {name.lower() for name in frame.columns}):
+        raise ConfigurationError(f"the input has a column {taken[0]!r} already; give the new one another name")
