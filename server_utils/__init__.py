@@ -15,32 +15,51 @@ if TYPE_CHECKING:
         ConfigurationError,
         EnvironmentMissingError,
         InferenceError,
+        ModelCorruptError,
+        ModelExistsError,
+        ModelNotFoundError,
         PlacementError,
         ServerStartError,
         ServerStopError,
         ServerUnavailableError,
         SidecarError,
+        StorageError,
     )
     from server_utils.manager import ServerManager
+    from server_utils.roots import data_url, model_url
+    from server_utils.storage.loading import local_model
+    from server_utils.storage.saving import save_model
 
 _HOME = {
     "ServerManager": "server_utils.manager",
     "TritonServerManager": "server_utils.backends.triton",
     "VLLMServerManager": "server_utils.backends.vllm",
+    "data_url": "server_utils.roots",
+    "local_model": "server_utils.storage.loading",
+    "model_url": "server_utils.roots",
+    "save_model": "server_utils.storage.saving",
 }
 
 __all__ = [
     "ConfigurationError",
     "EnvironmentMissingError",
     "InferenceError",
+    "ModelCorruptError",
+    "ModelExistsError",
+    "ModelNotFoundError",
     "PlacementError",
     "ServerManager",
     "ServerStartError",
     "ServerStopError",
     "ServerUnavailableError",
     "SidecarError",
+    "StorageError",
     "TritonServerManager",
     "VLLMServerManager",
+    "data_url",
+    "local_model",
+    "model_url",
+    "save_model",
 ]
 
 

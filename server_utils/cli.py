@@ -18,6 +18,8 @@ except ImportError as err:
     # The wheel on a cluster goes without the extra, but its console command is there all the same.
     sys.exit(f"error: the command needs {err.name}, which is not installed: pip install 'spark-sidecar[cli]'")
 
+from server_utils.commands import models
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -43,6 +45,7 @@ env = typer.Typer(no_args_is_help=True, help="The sealed environments that serve
 assets = typer.Typer(no_args_is_help=True, help="The model and the text of the demo.")
 app.add_typer(env, name="env")
 app.add_typer(assets, name="assets")
+app.add_typer(models.app, name="models")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 Debug = Annotated[bool, typer.Option("--debug", envvar="SPARK_SIDECAR_DEBUG", help="Show an error's stack trace.")]

@@ -7,7 +7,11 @@
     ├── ServerStartError         one or more servers did not become healthy; the others are stopped
     ├── ServerUnavailableError   a server stayed away for longer than the request's deadline
     ├── ServerStopError          something of ours is still running after the stop
-    └── InferenceError           the server, or our checks before it, refused rows
+    ├── InferenceError           the server, or our checks before it, refused rows
+    └── StorageError             a model could not be saved or loaded; no half of it is visible
+        ├── ModelNotFoundError   there is no model; lists what is there instead
+        ├── ModelExistsError     there is one already, and it is not to be replaced
+        └── ModelCorruptError    what is stored is not what was saved
 
 Each message says what is wrong, what it is now, and what to do.
 """
@@ -45,3 +49,19 @@ class ServerStopError(SidecarError):
 
 class InferenceError(SidecarError):
     """Rows were refused, by a check of ours or by the model; the message names the first of them."""
+
+
+class StorageError(SidecarError):
+    """A model could not be saved or loaded: access, region, network, disk. Nothing half of it is visible."""
+
+
+class ModelNotFoundError(StorageError):
+    """There is no model at the address; the message lists what is there instead."""
+
+
+class ModelExistsError(StorageError):
+    """There is a model at the address already, and nobody said that it is to be replaced."""
+
+
+class ModelCorruptError(StorageError):
+    """What is stored is not what was saved: a checksum differs, a file is missing, or a name is hostile."""

@@ -14,9 +14,15 @@ PACKAGE = ROOT / "server_utils"
 LAYERS = [
     "backends.life errors",
     "catalogue java libpython logs models platform ports process requirements schemas shipping turns",
-    "assets base_python events gpus questions records tally tensors tree",
+    "storage.locks storage.manifest storage.progress storage.secrets storage.store storage.threads storage.urls",
+    "storage.databricks storage.fetching storage.files storage.gcs storage.hub storage.room storage.s3 storage.scan",
+    "storage.cache storage.opening storage.sending",
+    "storage.loading storage.saving",
+    "storage.program",
+    "assets base_python events gpus questions records storage.checking tally tensors tree",
     "clients environments keeper openai_client pandas_columns sparks windows",
-    "attempt backends.vllm_options backends.vllm_parser placement",
+    "attempt backends.vllm_options backends.vllm_parser placement roots",
+    "arrival",
     "stopping supervisor",
     "sidecar",
     "batches lanes tasks",
@@ -24,6 +30,7 @@ LAYERS = [
     "llm_columns",
     "backends.triton backends.triton_program backends.vllm backends.vllm_program",
     "demo doctor",
+    "commands.models",
     "cli",
 ]
 RANK = {module: rank for rank, row in enumerate(LAYERS) for module in row.split()}
@@ -32,7 +39,7 @@ ONE_ROOM = "demo"  # a program of its own: its files stand in one row, and impor
 # Only these may speak to Spark. The others run on a bare GPU machine, and beside servers that a driver never sees.
 SPARK = {
     *("asking", "backends.triton", "backends.vllm", "batches", "demo", "doctor", "llm_columns", "manager"),
-    *("placement", "schemas", "sparks", "udf"),
+    *("placement", "roots", "schemas", "sparks", "udf"),
 }
 
 
