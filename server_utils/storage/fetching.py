@@ -49,7 +49,7 @@ def damaged(store: Store, manifest: Manifest, entry: Entry) -> bool:
     """
 
     def check() -> None:
-        _Checked(manifest.pieces(entry), lambda _place, _chunk: None).read(store, manifest.key(entry))
+        _Checked(manifest.parts(entry), lambda _place, _chunk: None).read(store, manifest.key(entry))
 
     try:
         patiently(check, what=f"reading {entry.name}")
@@ -67,7 +67,7 @@ class _Fetching:
 
     def jobs(self, entry: Entry) -> list[Callable[[], None]]:
         """A job for each part; one for all of them where the store cannot begin in the middle."""
-        pieces = self._manifest.pieces(entry)
+        pieces = self._manifest.parts(entry)
         groups = [[piece] for piece in pieces] if self._store.ranged and pieces else [pieces]
         resumed = os.path.lexists(self._folder / entry.name)
         return [self._job(entry, group, resumed=resumed) for group in groups]

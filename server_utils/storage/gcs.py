@@ -19,7 +19,7 @@ from server_utils.storage.secrets import scrub
 from server_utils.storage.store import CHUNK, ChangedError, NotThereError, TransientError, seconds
 
 _TIMEOUT_S = (10, 60)  # to connect, and between two bytes
-_WHOLE = 8  # parts that are not worth a composition: files are sent side by side anyway
+_WHOLE = 16  # parts that are not worth a composition: files are sent side by side anyway
 _COMPOSED = 32  # sources that one request may compose
 _BAD_REQUEST, _NOT_FOUND, _CHANGED, _TOO_MANY, _SERVER_ERRORS = 400, 404, 412, 429, 500
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from server_utils.errors import ModelCorruptError
 
-PART = 32 << 20
+PART = 16 << 20
 _FORMAT = 1
 _NAME_BYTES, _PATH_BYTES = 255, 3_000  # Linux: 255 and 4096, of which the cache's own folder needs some
 
@@ -31,12 +31,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Entry:
-    """A file. name: relative, with slashes. parts: SHA-256 of each piece, so that a piece is checked by itself."""
+    """A file. name: relative, with slashes. sha256: of each part: a part is checked by itself."""
 
     name: str
     size: int
-    sha256: str
-    parts: tuple[str, ...]
+    sha256: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """Names the content: equal for equal files, wherever and whenever they were saved."""
+        """Names the content: equal for equal files (in equal parts), wherever and whenever they were saved."""
         return digest(self.files)
 
     @property
@@ -58,12 +57,12 @@ class Manifest:
         """Bytes of all files."""
         return sum(entry.size for entry in self.files)
 
-    def pieces(self, entry: Entry) -> list[Part]:
+    def parts(self, entry: Entry) -> list[Part]:
         """The parts of a file, in order; none for an empty one."""
         step = self.part_size
         return [
             Part(number * step, min(step, entry.size - number * step), sha256)
-            for number, sha256 in enumerate(entry.parts)
+            for number, sha256 in enumerate(entry.sha256)
         ]
 
     def key(self, entry: Entry) -> str:
@@ -88,7 +87,7 @@ def read(content: bytes, url: str) -> Manifest:
             raise ModelCorruptError(
                 f"{url} was saved by a later version (format {found['format']!r}): install that one"
             )
-        files = tuple(Entry(**each | {"parts": tuple(each["parts"])}) for each in found["files"])
+        files = tuple(Entry(**each | {"sha256": tuple(each["sha256"])}) for each in found["files"])
         manifest = Manifest(str(found["folder"]), str(found["saved"]), int(found["part_size"]), files)
         wrong = _wrong(manifest)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -102,7 +101,7 @@ def read(content: bytes, url: str) -> Manifest:
 
 def digest(files: Iterable[Entry]) -> str:
     """A name for a list of files with their contents: 32 hexadecimal digits."""
-    lines = sorted(f"{entry.sha256} {entry.size} {entry.name}\0" for entry in files)
+    lines = sorted(f"{' '.join(entry.sha256)} {entry.size} {entry.name}\0" for entry in files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:32]
 
 
@@ -132,10 +131,9 @@ def _wrong(manifest: Manifest) -> str:
 def _wrong_entry(manifest: Manifest, entry: Entry) -> str:
     if wrong := bad_name(entry.name):
         return wrong
-    hashes = [entry.sha256, *entry.parts]
-    if not isinstance(entry.size, int) or entry.size < 0 or len(entry.parts) != -(-entry.size // manifest.part_size):
+    if not isinstance(entry.size, int) or entry.size < 0 or len(entry.sha256) != -(-entry.size // manifest.part_size):
         return f"the size of {entry.name!r} and the number of its parts do not fit"
-    return "" if all(re.fullmatch(r"[0-9a-f]{64}", each) for each in hashes) else f"{entry.name!r} has a bad hash"
+    return "" if all(re.fullmatch(r"[0-9a-f]{64}", each) for each in entry.sha256) else f"{entry.name!r} has a bad hash"
 
 
 def _clash(manifest: Manifest) -> str:

@@ -1,7 +1,7 @@
 """`save_model`: from a local folder to a URL. Driver and laptop.
 
-The files go into a folder of their own, named after their content, beside the manifest; the manifest is written last,
-in one step. So a reader sees no model, or the old one, or the new one. A killed save is taken up again by the next one.
+The files go into a folder of their own beside the manifest, which is written last and in one step: a reader sees no
+model, or the old one, or the new one. The folder's name tells the next save of the same files that one was killed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 import re
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,8 +19,9 @@ from pathlib import Path
 
 from server_utils.errors import ModelCorruptError, ModelExistsError, StorageError
 from server_utils.storage import opening, scan
-from server_utils.storage.manifest import Entry, Manifest, digest, read
+from server_utils.storage.manifest import Entry, Manifest, read
 from server_utils.storage.progress import Meter, Progress
+from server_utils.storage.scan import Found
 from server_utils.storage.sending import send
 from server_utils.storage.store import ChangedError, NotThereError, Store, TransientError, patiently
 from server_utils.storage.urls import MANIFEST, parse
@@ -28,7 +29,6 @@ from server_utils.storage.urls import MANIFEST, parse
 logger = logging.getLogger(__name__)
 
 _TRIES = 5
-_NAME_DIGITS = 12
 
 
 def save_model(
@@ -80,21 +80,19 @@ def _folder_of(source: str | Path) -> Iterator[Path]:
 def _save(source: Path, store: Store, *, overwrite: bool, progress: Progress | None) -> None:
     found = scan.look(source)
     total, part_size = sum(each.size for each in found), scan.part_size(found)
-    files = scan.hashed(found, part_size, Meter(f"hashing {source}", total, lambda _done, _total: None))
-    folder = _folder(store, _there(store).folder, files)
-    manifest = Manifest(folder, datetime.now(UTC).isoformat(timespec="seconds"), part_size, files)
-    _send(store, manifest, {each.name: each.path for each in found}, Meter(f"saving {store.url}", total, progress))
+    folder = _folder(store, _there(store).folder, scan.fingerprint(found))
+    files = _send(store, folder, found, part_size, Meter(f"saving {store.url}", total, progress))
     scan.check_unchanged(found)
-    _publish(store, manifest, overwrite=overwrite)
+    saved = datetime.now(UTC).isoformat(timespec="seconds")
+    _publish(store, Manifest(folder, saved, part_size, files), overwrite=overwrite)
     logger.info("%s is saved: %d files, %.1f MB", store.url, len(files), total / 1e6)
 
 
-def _folder(store: Store, taken: str, files: tuple[Entry, ...]) -> str:
+def _folder(store: Store, taken: str, start: str) -> str:
     """The folder for the files: that of a save of the same files that was killed, or a new one.
 
     taken: the folder of the model that is there. Readers use it, and whoever replaces that model removes it.
     """
-    start = digest(files)[:_NAME_DIGITS]
     for name in patiently(store.folders, what=f"looking into {store.url}"):
         if name != taken and re.fullmatch(rf"{start}-[0-9a-f]{{8}}", name):
             logger.info("going on with a save of the same files that did not end")
@@ -102,15 +100,17 @@ def _folder(store: Store, taken: str, files: tuple[Entry, ...]) -> str:
     return f"{start}-{uuid.uuid4().hex[:8]}"
 
 
-def _send(store: Store, manifest: Manifest, paths: dict[str, Path], meter: Meter) -> None:
+def _send(store: Store, folder: str, found: Sequence[Found], part_size: int, meter: Meter) -> tuple[Entry, ...]:
     """Send what is not there yet, and look again: what was damaged on its way may lie under another name."""
+    entries: dict[str, Entry] = {}
     for _ in range(_TRIES):
         there = dict(patiently(lambda: list(store.names()), what=f"looking into {store.url}"))
-        lacking = [entry for entry in manifest.files if there.get(manifest.key(entry)) != entry.size]
-        meter.set(manifest.size - sum(entry.size for entry in lacking))
+        here = {each.name for each in found if there.get(f"{folder}/{each.name}") == each.size}
+        lacking = [each for each in found if each.name not in here or each.name not in entries]
         if not lacking:
-            return
-        send(store, manifest, {entry.name: paths[entry.name] for entry in lacking}, meter, threads=opening.CONNECTIONS)
+            return tuple(entries[each.name] for each in found)
+        meter.set(sum(each.size for each in found) - sum(each.size for each in lacking))
+        entries |= send(store, folder, lacking, part_size, meter, there=here, threads=opening.CONNECTIONS)
     raise StorageError(f"{store.url} took {lacking[0].name!r} {_TRIES} times, and does not have it; try another place")
 
 

@@ -18,9 +18,10 @@ from server_utils import (
 from server_utils.process import wait_until
 from server_utils.storage import opening
 from server_utils.storage.urls import MANIFEST, parse
-from storage.conftest import KEY, SECRET, fresh
+from storage.conftest import fresh
 from storage.faulty_proxy import Fault
 from storage.places import contents, make_model
+from storage.servers import KEY, SECRET
 
 DATA = r"model\.safetensors"  # in the path of each request for the large file
 BUSY = {"Retry-After": "1"}
@@ -93,7 +94,7 @@ def test_a_model_that_is_replaced_while_it_is_fetched_arrives_as_the_new_one(str
 
 def test_an_object_that_somebody_else_replaces_is_never_mixed_with_the_old_one(strict_cloud, saved, tmp_path):
     key = next(key for key in strict_cloud.keys(saved) if key.endswith(".safetensors"))
-    (tmp_path / "other").write_bytes(b"\0" * (40 << 20))
+    (tmp_path / "other").write_bytes(b"\0" * (48 << 20))
     replaced = Fault("", path=DATA, skip=1, call=lambda: opening.store(parse(saved)).upload(key, tmp_path / "other"))
     strict_cloud.proxy.plan(replaced)
     with pytest.raises(ModelCorruptError, match="another SHA-256"):

@@ -55,14 +55,14 @@ def test_a_download_that_is_killed_leaves_nothing_visible_and_the_next_one_goes_
     assert [each.suffix for each in own_cache.iterdir() if each.name != "locks"] == [".part"]
     proxy.plan()
     assert contents(local_model(url)) == contents(model)
-    assert proxy.count("GET", DATA) < 2, "the part that was there came again"
+    assert proxy.count("GET", DATA) < 3, "the part that was there came again"
     assert [each.suffix for each in own_cache.iterdir() if each.name != "locks"] == [""]
 
 
 def part_sizes(folder):
     """Bytes of the large file on the disk, once a whole part of it can be there."""
     for path in folder.glob("*.part/model/model.safetensors"):
-        yield path.stat().st_blocks * 512 >= 8 << 20
+        yield path.stat().st_blocks * 512 >= 16 << 20
 
 
 def test_an_upload_that_is_killed_leaves_nothing_visible_and_the_next_one_goes_on(strict_cloud, model, gate):
@@ -98,7 +98,7 @@ def test_eight_processes_at_once_cost_one_read(strict_cloud, model):
     assert [process.returncode for process in running] == [0] * 8
     assert len(answers) == 1
     assert contents(local_model(url)) == contents(model)
-    assert proxy.count("GET", DATA) == 2, "one read of each part"
+    assert proxy.count("GET", DATA) == 3, "one read of each part"
     assert proxy.count("GET", "config.json") == 1
 
 

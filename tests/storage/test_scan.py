@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 
 import pytest
 
 from server_utils import ConfigurationError, StorageError, local_model, save_model
 from server_utils.storage import scan
-from server_utils.storage.progress import Meter
 from storage.places import contents, make_model
 
 
-def test_every_part_and_the_whole_are_hashed(tmp_path):
-    (tmp_path / "f").write_bytes(b"abcdefg")
-    (found,) = scan.hashed(scan.look(tmp_path), 3, Meter("", 7))
-    assert found.sha256 == hashlib.sha256(b"abcdefg").hexdigest()
-    assert found.parts == tuple(hashlib.sha256(part).hexdigest() for part in (b"abc", b"def", b"g"))
+def test_the_fingerprint_tells_any_change_without_reading(tmp_path):
+    (tmp_path / "f").write_bytes(b"abc")
+    before, status = scan.fingerprint(scan.look(tmp_path)), (tmp_path / "f").stat()
+    assert scan.fingerprint(scan.look(tmp_path)) == before
+    (tmp_path / "f").write_bytes(b"xyz")
+    os.utime(tmp_path / "f", ns=(status.st_atime_ns, status.st_mtime_ns))  # as an archive with fixed times does
+    assert scan.fingerprint(scan.look(tmp_path)) != before
 
 
 def test_parts_grow_with_the_file_as_s3_takes_ten_thousand_of_them():
-    assert scan.part_size([scan.Found("f", None, 1 << 30, 0)]) == 32 << 20
-    size = scan.part_size([scan.Found("f", None, 2 << 40, 0)])
+    assert scan.part_size([scan.Found("f", None, 1 << 30, 0, "")]) == 16 << 20
+    size = scan.part_size([scan.Found("f", None, 2 << 40, 0, "")])
     assert -(-(2 << 40) // size) <= 10_000
 
 
