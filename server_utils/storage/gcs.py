@@ -177,4 +177,4 @@ class _Parts:
             with self._store._translated():  # noqa: SLF001 - as above
                 self._store._remove([self._store._blob(key) for key in self._made])  # noqa: SLF001 - as above
         except (NotThereError, TransientError, StorageError):
-            pass  # the next save of the same content takes them away
+            pass  # they go when the folder is removed

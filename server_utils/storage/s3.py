@@ -164,4 +164,4 @@ class _Parts:
             with self._store._translated():  # noqa: SLF001 - as above
                 self._client.abort_multipart_upload(**self._target)
         except (NotThereError, TransientError, StorageError):
-            pass  # the next save of the same content takes it away
+            pass  # it goes when the folder is removed, or by the bucket's own rule for old uploads
