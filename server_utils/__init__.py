@@ -16,26 +16,40 @@ if TYPE_CHECKING:
         EnvironmentMissingError,
         InferenceError,
         OutputError,
+        ModelCorruptError,
+        ModelExistsError,
+        ModelNotFoundError,
         PlacementError,
         ServerStartError,
         ServerStopError,
         ServerUnavailableError,
         SidecarError,
+        StorageError,
     )
     from server_utils.layout import by_prefix
     from server_utils.manager import ServerManager
+    from server_utils.roots import data_url, model_url
+    from server_utils.storage.loading import local_model
+    from server_utils.storage.saving import save_model
 
 _HOME = {
     "by_prefix": "server_utils.layout",
     "ServerManager": "server_utils.manager",
     "TritonServerManager": "server_utils.backends.triton",
     "VLLMServerManager": "server_utils.backends.vllm",
+    "data_url": "server_utils.roots",
+    "local_model": "server_utils.storage.loading",
+    "model_url": "server_utils.roots",
+    "save_model": "server_utils.storage.saving",
 }
 
 __all__ = [
     "ConfigurationError",
     "EnvironmentMissingError",
     "InferenceError",
+    "ModelCorruptError",
+    "ModelExistsError",
+    "ModelNotFoundError",
     "OutputError",
     "PlacementError",
     "ServerManager",
@@ -43,9 +57,14 @@ __all__ = [
     "ServerStopError",
     "ServerUnavailableError",
     "SidecarError",
+    "StorageError",
     "TritonServerManager",
     "VLLMServerManager",
     "by_prefix",
+    "data_url",
+    "local_model",
+    "model_url",
+    "save_model",
 ]
 
 

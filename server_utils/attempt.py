@@ -37,9 +37,12 @@ class Attempt:
         started: when, on the monotonic clock.
     """
 
-    def __init__(self, folder: Path, launch: Launch, ports: Mapping[str, int]) -> None:
-        """Start the process. Raises EnvironmentMissingError when its environment cannot run it."""
-        self.launch, self._folder, self._ports = launch, folder, ports
+    def __init__(self, folder: Path, launch: Launch, ports: Mapping[str, int], model: str) -> None:
+        """Start the process. model: the model's folder on this host, "" for none.
+
+        Raises EnvironmentMissingError when its environment cannot run it.
+        """
+        self.launch, self._folder, self._ports, self._model = launch, folder, ports, model
         self._announcement, self._log = folder / "announcement", folder / "server.log"
         self._announcement.unlink(missing_ok=True)
         interpreter = environments.find(launch.environment)
@@ -55,7 +58,7 @@ class Attempt:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=functools.partial(_die_with, os.getpid()),  # noqa: PLW1509 - safe: a supervisor has one thread
+                preexec_fn=functools.partial(die_with, os.getpid()),  # noqa: PLW1509 - safe: a supervisor has one thread
             )
         self.process = ProcessId.of(self._child.pid)
 
@@ -106,6 +109,7 @@ class Attempt:
         known: dict[str, object] = {
             "python": self._python,
             "folder": self._folder,
+            "model": self._model,
             "scratch": records.scratch(self._folder),
         }
         known |= {f"port:{name}": port for name, port in self._ports.items()}
@@ -162,7 +166,7 @@ def free_shared_memory(leader: ProcessId) -> None:
             file.unlink(missing_ok=True)
 
 
-def _die_with(supervisor: int) -> None:
+def die_with(supervisor: int) -> None:
     """In the child: SIGKILL when the supervisor dies, so that not even its SIGKILL leaves a server behind."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != supervisor:  # it died before we asked

@@ -15,7 +15,7 @@ except ImportError as err:
     # The wheel on a cluster goes without the extra, but its console command is there all the same.
     sys.exit(f"error: the command needs {err.name}, which is not installed: pip install 'spark-sidecar[cli]'")
 
-from server_utils.commands import clusters, environments
+from server_utils.commands import clusters, environments, models
 from server_utils.commands.output import AsJson, print_rows
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ assets = typer.Typer(no_args_is_help=True, help="The model and the text of the d
 app.add_typer(environments.env, name="env")
 app.add_typer(environments.wheelhouse, name="wheelhouse")
 app.add_typer(assets, name="assets")
+app.add_typer(models.app, name="models")
 
 WithLLM = Annotated[bool, typer.Option("--llm", help="The demo with a language model, on vLLM servers.")]
 Debug = Annotated[bool, typer.Option("--debug", envvar="SPARK_SIDECAR_DEBUG", help="Show an error's stack trace.")]

@@ -8,7 +8,11 @@
     ├── ServerUnavailableError   a server stayed away for longer than the request's deadline
     ├── ServerStopError          something of ours is still running after the stop
     ├── InferenceError           the server, or our checks before it, refused rows
-    └── OutputError              what a run has written is not what it should have
+    ├── OutputError              what a run has written is not what it should have
+    └── StorageError             a model could not be saved or loaded; no half of it is visible
+        ├── ModelNotFoundError   there is no model; lists what is there instead
+        ├── ModelExistsError     there is one already, and it is not to be replaced
+        └── ModelCorruptError    what is stored is not what was saved
 
 Each message says what is wrong, what it is now, and what to do.
 """
@@ -50,3 +54,19 @@ class InferenceError(SidecarError):
 
 class OutputError(SidecarError):
     """The rows at the path of a run are not those of its input, each once."""
+
+
+class StorageError(SidecarError):
+    """A model could not be saved or loaded: access, region, network, disk. Nothing half of it is visible."""
+
+
+class ModelNotFoundError(StorageError):
+    """There is no model at the address; the message lists what is there instead."""
+
+
+class ModelExistsError(StorageError):
+    """There is a model at the address already, and nobody said that it is to be replaced."""
+
+
+class ModelCorruptError(StorageError):
+    """What is stored is not what was saved: a checksum differs, a file is missing, or a name is hostile."""

@@ -35,7 +35,8 @@ class ServerManager:
 
     Attributes:
         model_name: what the servers are called; any text. One manager per name and application.
-        model_path: handed to the user's function or the engine; None where there is none.
+        model_path: handed to the user's function or the engine; None where there is none. A URL (s3://, gs://,
+            /Volumes/…, or a folder that `save_model` made) is fetched onto each host once, and its folder handed on.
     """
 
     environment: str
@@ -147,6 +148,7 @@ class ServerManager:
             id=uuid.uuid4().hex,
             environment=self.environment,
             files=files,
+            model=self.model_path,
             start_timeout_s=timeout_s,
             replicas=replicas,
             gpus=sparks.gpus_per_executor(spark),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from enum import Enum
 from pathlib import Path
+
+from server_utils.errors import ConfigurationError
 
 
 class Platform(Enum):
@@ -35,6 +38,28 @@ def home() -> Path:
     if current() is not Platform.LOCAL:
         return Path("/opt/spark-sidecar")
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "spark-sidecar"
+
+
+def cache_root() -> Path:
+    """The folder of models that were fetched onto this node, private to the user; `SPARK_SIDECAR_CACHE` wins.
+
+    On clusters it is on the local disk that is large and fast: Databricks' /local_disk0, Dataproc's first SSD.
+    """
+    if chosen := os.environ.get("SPARK_SIDECAR_CACHE"):
+        return Path(chosen)
+    if current() is Platform.LOCAL:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spark-sidecar" / "models"
+    disks = (Path("/local_disk0"), Path("/mnt/1"), Path("/var/tmp"))  # noqa: S108 - private folder, as in state_root
+    disk = next(disk for disk in disks if os.access(disk, os.W_OK) or disk == disks[-1])
+    return disk / f"spark-sidecar-models-{os.getuid()}"
+
+
+def cache_limit() -> int | None:
+    """Bytes that the models on this node may take, from `SPARK_SIDECAR_CACHE_GB`; None for what the disk holds."""
+    chosen = os.environ.get("SPARK_SIDECAR_CACHE_GB")
+    if chosen and not re.fullmatch(r"\d+(\.\d+)?", chosen):
+        raise ConfigurationError(f"SPARK_SIDECAR_CACHE_GB must be a number of gigabytes, such as 200; it is {chosen!r}")
+    return int(float(chosen) * 1e9) if chosen else None
 
 
 def state_root() -> Path:

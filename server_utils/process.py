@@ -94,7 +94,8 @@ class Launch:
 
     In `argv` and in the values of `env` these are filled in where the server starts: `{python}` the environment's
     interpreter, `{folder}` the server's folder with its files, `{scratch}` its folder for temporary files (a short
-    path: sockets fit), `{port:NAME}` for each name in `ports`, and `{gpus}` the number of GPUs that it sees, or 1.
+    path: sockets fit), `{model}` the folder of its model, `{port:NAME}` for each name in `ports`, and `{gpus}` the
+    number of GPUs that it sees, or 1.
 
     Attributes:
         application: Spark's application id; servers of one application share a folder on each host.
@@ -103,11 +104,12 @@ class Launch:
         environment: name of the sealed environment whose interpreter runs argv.
         ports: names of the ports to reserve; the health check asks the first.
         health: path that answers 200 while the server is healthy.
+        model: path or URL of the model; a URL is fetched onto the host, once for all its servers, before the start.
         files: contents by name, such as the program and a cloudpickled function; laid in the server's folder.
         announces: whether the program writes `{folder}/announcement`, JSON with its `models`, once it serves, and
             touches it once a second from then on.
         needs_libpython: whether the program links libpython, which is then resolved before the start.
-        start_timeout_s: seconds from process start until healthy, model load included.
+        start_timeout_s: seconds until healthy, fetching and loading the model included.
         hang_timeout_s: seconds without a healthy answer after which a running server is replaced.
         stop_grace_s: seconds between the request to stop and SIGKILL.
         max_restarts: restarts in any ten minutes after which the server counts as failed.
@@ -123,6 +125,7 @@ class Launch:
     ports: tuple[str, ...]
     health: str
     env: Mapping[str, str] = field(default_factory=dict)
+    model: str | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
     announces: bool = False
     needs_libpython: bool = False

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from server_utils import keeper, logs, records
+from server_utils import arrival, keeper, logs, records
 from server_utils.attempt import Attempt
 from server_utils.errors import SidecarError
 from server_utils.events import End, Events
@@ -46,12 +46,17 @@ class Supervisor:
         self.restarts: list[float] = []
         self.port_tries = 0
         self.was_ready = False
+        self.deadline = time.monotonic() + self.launch.start_timeout_s
 
     def run(self) -> None:
-        """Attempt after attempt, until one ends for good."""
+        """Have the model here, then attempt after attempt, until one ends for good."""
+        try:
+            model = arrival.fetch(self.launch.model, self.folder, self.events, self.launch.start_timeout_s)
+        except arrival.NotArrivedError as error:
+            return self._record(state=error.state, reason=str(error), log_tail=error.log_tail)
         while True:
             try:
-                attempt = Attempt(self.folder, self.launch, self.lease.ports)
+                attempt = Attempt(self.folder, self.launch, self.lease.ports, model)
             except (SidecarError, OSError) as error:
                 return self._record(state=State.FAILED, reason=str(error))
             self._record(process=attempt.process, ports=self.lease.ports, started_at=time.time())
@@ -64,6 +69,8 @@ class Supervisor:
     def _follow(self, attempt: Attempt) -> End:
         """Wait for the end of an attempt; mark the server ready on the way."""
         ready, refused, last_sign = False, 0, attempt.started
+        # The first start shares its time with the fetch of the model; a restart has all of it.
+        deadline = attempt.started + self.launch.start_timeout_s if self.was_ready else self.deadline
         while True:
             if happened := self.events.wait(_READY_PAUSE_S if ready else _STARTING_PAUSE_S):
                 return happened
@@ -71,7 +78,7 @@ class Supervisor:
             if attempt.healthy():
                 last_sign, refused = now, 0
                 ready = ready or self._ready(attempt)
-            elif not ready and now - attempt.started > self.launch.start_timeout_s:
+            elif not ready and now > deadline:
                 return End.LATE
             elif ready:
                 refused = 0 if attempt.listening() else refused + 1

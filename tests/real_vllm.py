@@ -60,6 +60,7 @@ class Running:
                 "id": uuid.uuid4().hex,
                 "environment": "vllm",
                 "files": program_files(_PROGRAM),
+                "model": str(model),
                 "start_timeout_s": START_S,
                 "stop_grace_s": 5,
             }

@@ -187,7 +187,7 @@ class TritonServerManager(ServerManager):
         return arguments
 
     def _launch(self, **fields: Any) -> Launch:
-        files = ("{folder}/program.py", "{folder}/function.pickle", "{folder}/announcement")
+        files = ("{folder}/program.py", "{folder}/function.pickle", "{folder}/announcement", "{model}")
         return Launch(
             argv=("{python}", *files, *(f"{{port:{name}}}" for name in _PORTS)),
             ports=_PORTS,

@@ -1,8 +1,9 @@
 """The program of a Triton sidecar: runs the user's function in the sealed environment's interpreter.
 
-    python triton_program.py PAYLOAD ANNOUNCEMENT HTTP_PORT GRPC_PORT METRICS_PORT
+    python triton_program.py PAYLOAD ANNOUNCEMENT MODEL HTTP_PORT GRPC_PORT METRICS_PORT
 
-PAYLOAD holds a cloudpickled (function, keyword arguments). Imports nothing of this package: the sealed environment
+PAYLOAD holds a cloudpickled (function, keyword arguments), of which MODEL replaces model_path: it is the folder on this
+host. Imports nothing of this package: the sealed environment
 does not hold it. The announcement appears when every bound model is ready, and is touched once a second: Triton
 answers its health check while no model is loaded yet, and goes on to answer it while this process, which runs the
 models, is stopped or hangs, and when the backend process between the two is dead.
@@ -136,7 +137,7 @@ def _end_without(dead: Iterable[int]) -> None:
             life.end(f"Triton's Python backend (process {pid}) has died, and Triton cannot replace it")
 
 
-def main(payload: str, announcement: str, *ports: str) -> None:
+def main(payload: str, announcement: str, model: str, *ports: str) -> None:
     """Call the user's function with the ports; it returns when Triton was told to stop."""
     numbers = [int(port) for port in ports]
     _stay_on_loopback()
@@ -147,6 +148,8 @@ def main(payload: str, announcement: str, *ports: str) -> None:
     _end_with_triton()
     _fail_at_once()
     function, arguments = cloudpickle.loads(Path(payload).read_bytes())
+    if "model_path" in arguments:
+        arguments["model_path"] = model
     function(ports=numbers, **arguments)
 
 

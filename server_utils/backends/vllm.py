@@ -16,6 +16,7 @@ from server_utils.process import Launch
 from server_utils.questions import Kind, OnError, Question
 from server_utils.schemas import Checker, schema_of, spark_type
 from server_utils.shipping import program_files
+from server_utils.storage.urls import is_elsewhere
 
 _PROGRAM = Path(__file__).with_name("vllm_program.py")
 _STALL_S = 300.0
@@ -185,7 +186,7 @@ class VLLMServerManager(ServerManager):
         known = vllm_options.known()
         words = vllm_options.arguments(options, known)
         ours: dict[str, str] = {
-            "--model": str(self.model_path),
+            "--model": "{model}",
             "--served-model-name": self.model_name,
             "--host": "127.0.0.1",
             "--port": "{port:http}",
@@ -199,7 +200,7 @@ class VLLMServerManager(ServerManager):
         return [*(word for pair in ours.items() for word in pair), *words]
 
     def _launch(self, **fields: Any) -> Launch:
-        local = Path(str(self.model_path)).exists()
+        local = Path(str(self.model_path)).exists() or is_elsewhere(str(self.model_path))
         env = {
             "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "120",  # the engine closes idle connections after 5 s
             "VLLM_NO_USAGE_STATS": "1",

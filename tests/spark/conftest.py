@@ -80,13 +80,15 @@ def state_root():
     folder = Path(tempfile.mkdtemp(prefix="s-", dir="/tmp"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPARK_SIDECAR_STATE", str(folder))
+        patch.setenv("SPARK_SIDECAR_CACHE", f"{folder}-cache")
         patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
         for variable in ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"):
             patch.setenv(variable, sys.executable)
         for variable in ("SPARK_HOME", "SPARK_REMOTE", "SPARK_CONF_DIR"):
             patch.delenv(variable, raising=False)
         yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    for each in (folder, f"{folder}-cache"):
+        shutil.rmtree(each, ignore_errors=True)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -38,6 +38,15 @@ def whoami(ports):
     serve(ports, ("whoami", batch(lambda row: {"answer": _answer(row, ports)}), _ID, _ANSWER, {}))
 
 
+def shifted(ports, model_path):
+    """Answer each row with its number plus what the model's file says."""
+    from pytriton.decorators import batch
+
+    shift = int((Path(model_path) / "shift").read_text())
+    infer = batch(lambda row: {"shifted": row + shift})
+    serve(ports, ("shifted", infer, _ID, {"shifted": (np.int64, (1,))}, {}))
+
+
 def gated(ports, model_path):
     """As `whoami`, but rows whose number ends with 50 wait until there is a file `go`."""
     from pytriton.decorators import batch

@@ -1,0 +1,114 @@
+"""The models on this host, by content: one folder each, whole or not there, and locked for as long as it is used.
+
+<cache root>/<digest>/       a whole model: manifest.json, and its files in model/
+             <digest>.part/  one on its way, or what a killed download left of it
+             locks/          one file per digest, per URL, and one for making room
+
+Driver and executors. A lock belongs to a process and ends with it, however it ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from server_utils import platform
+from server_utils.errors import ConfigurationError, ModelCorruptError, StorageError
+from server_utils.storage import manifest as manifests
+from server_utils.storage import room
+from server_utils.storage.locks import alone, shared
+from server_utils.storage.manifest import Manifest
+from server_utils.storage.room import lock_file
+from server_utils.storage.urls import MANIFEST
+
+_FILES = "model"
+_held: dict[str, int] = {}  # digest -> the descriptor of a shared lock, kept until this process ends
+_held_lock = threading.Lock()
+
+
+def ensure(manifest: Manifest, fill: Callable[[Path], None]) -> Path:
+    """The folder of a model, held by this process from now on: nobody evicts it while the process lives.
+
+    fill: (empty or half-filled folder) -> has all files in it. Called by one process of the host at a time, and only
+    where the model is not there yet.
+    """
+    while not (path := hold(manifest.digest)):
+        with alone(lock_file(_root(), manifest.digest)):
+            if not _is_whole(manifest.digest):
+                _fetch(manifest, fill)
+    return path
+
+
+def hold(digest: str) -> Path | None:
+    """The folder of a model if it is there whole, held as by `ensure`; else None."""
+    with _held_lock:
+        if digest not in _held:
+            _held[digest] = shared(lock_file(_root(), digest))
+        if not _is_whole(digest):
+            os.close(_held.pop(digest))
+            return None
+        os.utime(_root() / digest)  # the least recently used one goes first
+        return _root() / digest / _FILES
+
+
+def hold_of(path: Path) -> bool:
+    """Hold the model that a path returned by `ensure` belongs to. False when it is not there any more."""
+    return hold(path.parent.name) is not None
+
+
+def alone_with(url: str) -> AbstractContextManager[Path]:
+    """The only one of this host that asks for a URL. Gives the lock's own file, to leave a note in."""
+    return alone(lock_file(_root(), f"url-{hashlib.sha256(url.encode()).hexdigest()[:32]}"))
+
+
+def _fetch(manifest: Manifest, fill: Callable[[Path], None]) -> None:
+    whole, part = _root() / manifest.digest, _root() / f"{manifest.digest}.part"
+    if whole.exists():  # somebody has damaged it: what is left of it saves some of the way
+        shutil.rmtree(part, ignore_errors=True)
+        whole.rename(part)
+    (part / _FILES).mkdir(parents=True, exist_ok=True)
+    (part / MANIFEST).write_bytes(manifest.to_json())
+    room.make(_root(), manifest, platform.cache_limit())
+    try:
+        fill(part / _FILES)
+    except StorageError:
+        if shutil.disk_usage(part).free < manifest.size - room.bytes_in(part):
+            shutil.rmtree(part, ignore_errors=True)  # the disk is full of it
+        raise
+    part.rename(whole)
+
+
+def forget_half(digest: str) -> None:
+    """Remove what there is of a model that nobody will finish."""
+    with alone(lock_file(_root(), digest)):
+        shutil.rmtree(_root() / f"{digest}.part", ignore_errors=True)
+
+
+def _is_whole(digest: str) -> bool:
+    """Whether the model is there with all its files, by their sizes: their content was checked when they came."""
+    folder = _root() / digest
+    try:
+        manifest = manifests.read((folder / MANIFEST).read_bytes(), str(folder))
+        return all((folder / _FILES / entry.name).lstat().st_size == entry.size for entry in manifest.files)
+    except (OSError, ModelCorruptError):
+        return False
+
+
+def _root() -> Path:
+    """The cache's folder; it may be where everybody may write, so one of somebody else is refused."""
+    root = platform.cache_root()
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (root / "locks").mkdir(exist_ok=True)
+    found = root.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise ConfigurationError(
+            f"{root} must be a folder of this user; it is {stat.filemode(found.st_mode)} of user {found.st_uid}. Set "
+            "SPARK_SIDECAR_CACHE to a folder of your own on every node"
+        )
+    return root

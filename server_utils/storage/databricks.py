@@ -1,0 +1,208 @@
+"""Volumes and DBFS from outside of a cluster, by databricks-sdk. Laptop; on a cluster they are mounted folders.
+
+Host and credentials are the SDK's business: environment, ~/.databrickscfg, a sign-in by browser. Files travel whole,
+several side by side; large ones go up in parts, which the SDK does by itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from server_utils.errors import EnvironmentMissingError, StorageError
+from server_utils.storage.secrets import scrub
+from server_utils.storage.store import CHUNK, ChangedError, NotThereError, TransientError
+
+
+class Volume:
+    """A folder of a volume as a store. Its methods are described in `store.Store`."""
+
+    ranged = False
+
+    def __init__(self, path: str, url: str) -> None:
+        self.url, self._path, self._files = url, path, _workspace(url).files
+        self._made = set[str]()
+
+    def read(self, key: str) -> tuple[bytes, str]:
+        return _read(self, key)
+
+    def write(self, key: str, content: bytes, *, replaces: str | None) -> None:
+        # The files API knows no condition but "must not exist": between this look and the write somebody may write.
+        if replaces is not None and self.read(key)[1] != replaces:
+            raise ChangedError(key)
+        self._make_parent(key)
+        with translated(self.url):
+            self._files.upload(f"{self._path}/{key}", io.BytesIO(content), overwrite=replaces is not None)
+
+    def fetch(self, key: str, start: int, size: int, write: Callable[[bytes], object]) -> None:  # noqa: ARG002 - whole
+        with translated(self.url):
+            body = self._files.download(f"{self._path}/{key}").contents
+        _copy(body, write, self.url)
+
+    def upload(self, key: str, source: Path) -> None:
+        self._make_parent(key)
+        with translated(self.url):
+            self._files.upload_from(f"{self._path}/{key}", str(source), overwrite=True)
+
+    def _make_parent(self, key: str) -> None:
+        parent = f"{self._path}/{key}".rpartition("/")[0]
+        if parent not in self._made:
+            with translated(self.url):
+                self._files.create_directory(parent)
+            self._made.add(parent)
+
+    def parts(self, key: str, count: int) -> None:  # noqa: ARG002 - the SDK splits by itself
+        return None
+
+    def names(self) -> Iterator[tuple[str, int]]:
+        try:
+            yield from self._below(self._path)
+        except NotThereError:
+            return  # nothing was ever written here
+
+    def folders(self) -> list[str]:
+        try:
+            return sorted(entry.name for entry in self._listed(self._path) if entry.is_directory)
+        except NotThereError:
+            return []
+
+    def delete(self, prefix: str) -> None:
+        try:
+            self._remove(f"{self._path}/{prefix}")
+        except NotThereError:
+            return
+
+    def _listed(self, path: str) -> list[Any]:
+        with translated(self.url):
+            return list(self._files.list_directory_contents(path))
+
+    def _below(self, path: str) -> Iterator[tuple[str, int]]:
+        for entry in self._listed(path):
+            if entry.is_directory:
+                yield from self._below(entry.path)
+            else:
+                yield entry.path.removeprefix(f"{self._path}/"), entry.file_size
+
+    def _remove(self, path: str) -> None:
+        for entry in self._listed(path):
+            if entry.is_directory:
+                self._remove(entry.path)
+            else:
+                with translated(self.url):
+                    self._files.delete(entry.path)
+        with translated(self.url):
+            self._files.delete_directory(path)
+
+
+class Dbfs:
+    """A folder of DBFS as a store. Its methods are described in `store.Store`."""
+
+    ranged = False
+
+    def __init__(self, path: str, url: str) -> None:
+        self.url, self._path, self._dbfs = url, path, _workspace(url).dbfs
+
+    def read(self, key: str) -> tuple[bytes, str]:
+        return _read(self, key)
+
+    def write(self, key: str, content: bytes, *, replaces: str | None) -> None:
+        if replaces is not None and self.read(key)[1] != replaces:
+            raise ChangedError(key)
+        with translated(self.url):
+            self._dbfs.upload(f"{self._path}/{key}", io.BytesIO(content), overwrite=replaces is not None)
+
+    def fetch(self, key: str, start: int, size: int, write: Callable[[bytes], object]) -> None:  # noqa: ARG002 - whole
+        with translated(self.url):
+            body = self._dbfs.download(f"{self._path}/{key}")
+        _copy(body, write, self.url)
+
+    def upload(self, key: str, source: Path) -> None:
+        with translated(self.url), source.open("rb") as file:
+            self._dbfs.upload(f"{self._path}/{key}", file, overwrite=True)
+
+    def parts(self, key: str, count: int) -> None:  # noqa: ARG002 - DBFS takes a stream
+        return None
+
+    def names(self) -> Iterator[tuple[str, int]]:
+        try:
+            with translated(self.url):
+                found = list(self._dbfs.list(self._path, recursive=True))
+        except NotThereError:
+            return  # nothing was ever written here
+        for entry in found:
+            if not entry.is_dir:
+                yield entry.path.removeprefix(f"{self._path}/"), entry.file_size
+
+    def folders(self) -> list[str]:
+        try:
+            with translated(self.url):
+                listed = list(self._dbfs.list(self._path))
+        except NotThereError:
+            return []
+        return sorted(entry.path.rpartition("/")[2] for entry in listed if entry.is_dir)
+
+    def delete(self, prefix: str) -> None:
+        with translated(self.url):
+            self._dbfs.delete(f"{self._path}/{prefix}", recursive=True)
+
+
+def _read(store: Volume | Dbfs, key: str) -> tuple[bytes, str]:
+    content = io.BytesIO()
+    store.fetch(key, 0, 0, content.write)
+    return content.getvalue(), hashlib.sha256(content.getvalue()).hexdigest()
+
+
+def _copy(body: Any, write: Callable[[bytes], object], url: str) -> None:
+    """Hand a stream on, and close it. Errors of `write` are the caller's: its own disk may be full."""
+    try:
+        while True:
+            with translated(url):
+                chunk = body.read(CHUNK)
+            if not chunk:
+                return
+            write(chunk)
+    finally:
+        body.close()
+
+
+def _workspace(url: str) -> Any:
+    try:
+        from databricks.sdk import WorkspaceClient
+    except ImportError as error:
+        raise EnvironmentMissingError(
+            f"{url} is not mounted here, and its API needs databricks-sdk: pip install 'spark-sidecar[databricks]'"
+        ) from error
+    with translated(url):
+        return WorkspaceClient()
+
+
+@contextmanager
+def translated(url: str) -> Iterator[None]:
+    """The SDK's errors as ours. Never `from` theirs: they hold presigned addresses."""
+    from databricks.sdk.errors import base
+    from databricks.sdk.errors import platform as sdk
+    from requests import RequestException
+
+    try:
+        yield
+    except (sdk.NotFound, FileNotFoundError) as error:
+        raise NotThereError(scrub(error)) from None
+    except (sdk.AlreadyExists, sdk.ResourceConflict) as error:
+        raise ChangedError(scrub(error)) from None
+    except (
+        sdk.InternalError,
+        sdk.TemporarilyUnavailable,
+        sdk.TooManyRequests,
+        TimeoutError,
+        RequestException,
+    ) as error:
+        raise TransientError(scrub(error)) from None
+    except (base.DatabricksError, ValueError) as error:  # ValueError: no way to sign in
+        raise StorageError(
+            f"{url} is refused: {scrub(error)}; check DATABRICKS_HOST and the credentials, or sign in with "
+            "`databricks auth login`"
+        ) from None

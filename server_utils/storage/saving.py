@@ -1,0 +1,167 @@
+"""`save_model`: from a local folder to a URL. Driver and laptop.
+
+The files go into a folder of their own beside the manifest, which is written last and in one step: a reader sees no
+model, or the old one, or the new one. The folder's name tells the next save of the same files that one was killed.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from server_utils.errors import ModelCorruptError, ModelExistsError, StorageError
+from server_utils.storage import opening, scan
+from server_utils.storage.manifest import Entry, Manifest, read
+from server_utils.storage.progress import Meter, Progress
+from server_utils.storage.scan import Found
+from server_utils.storage.sending import send
+from server_utils.storage.store import ChangedError, NotThereError, Store, TransientError, patiently
+from server_utils.storage.urls import MANIFEST, parse
+
+logger = logging.getLogger(__name__)
+
+_TRIES = 5
+
+
+def save_model(
+    source: str | Path, url: str | Path, *, overwrite: bool = False, progress: Progress | None = None
+) -> str:
+    """Copy a model to where every node can load it from, and return its URL.
+
+    Args:
+        source: a folder, or a single file, in any framework's own format; nothing in it is opened or unpickled. Or
+            `hf://org/name[@revision]`, to copy from a hub once.
+        url: s3://, gs://, /Volumes/…, dbfs:/, file:// or a path; `model_url(name)` makes the right one anywhere.
+        overwrite: whether a model that is there is replaced; in one step, for whoever loads it meanwhile.
+        progress: called with bytes done and bytes in all; by default a line is logged now and then.
+
+    Raises:
+        ModelExistsError: there is a model already, or somebody else saved one at the same time.
+        ConfigurationError: the source or the URL cannot be used; nothing was sent.
+        StorageError: access, region, network or disk; nothing is visible.
+    """
+    address = parse(url)
+    store = opening.store(address)
+    if not overwrite and (there := _there(store)).is_there:
+        raise ModelExistsError(there.refusal)
+    try:
+        with _folder_of(source) as folder:
+            _save(folder, store, overwrite=overwrite, progress=progress)
+    except NotThereError as error:
+        raise StorageError(
+            f"nothing can be saved to {address}: {error}; make the bucket first, or check its name"
+        ) from error
+    return str(address)
+
+
+@contextmanager
+def _folder_of(source: str | Path) -> Iterator[Path]:
+    """The local folder or file to be saved; for a hub a copy, for as long as it is needed."""
+    text = str(source)
+    if not text.startswith("hf:"):
+        yield Path(text).expanduser()
+        return
+    from server_utils.storage.hub import download
+
+    hub = parse(text)
+    with tempfile.TemporaryDirectory(prefix="spark-sidecar-") as folder:
+        download(hub.path, hub.bucket, Path(folder))
+        yield Path(folder)
+
+
+def _save(source: Path, store: Store, *, overwrite: bool, progress: Progress | None) -> None:
+    found = scan.look(source)
+    total, part_size = sum(each.size for each in found), scan.part_size(found)
+    folder = _folder(store, _there(store).folder, scan.fingerprint(found))
+    files = _send(store, folder, found, part_size, Meter(f"saving {store.url}", total, progress))
+    scan.check_unchanged(found)
+    saved = datetime.now(UTC).isoformat(timespec="seconds")
+    _publish(store, Manifest(folder, saved, part_size, files), overwrite=overwrite)
+    logger.info("%s is saved: %d files, %.1f MB", store.url, len(files), total / 1e6)
+
+
+def _folder(store: Store, taken: str, start: str) -> str:
+    """The folder for the files: that of a save of the same files that was killed, or a new one.
+
+    taken: the folder of the model that is there. Readers use it, and whoever replaces that model removes it.
+    """
+    for name in patiently(store.folders, what=f"looking into {store.url}"):
+        if name != taken and re.fullmatch(rf"{start}-[0-9a-f]{{8}}", name):
+            logger.info("going on with a save of the same files that did not end")
+            return name
+    return f"{start}-{uuid.uuid4().hex[:8]}"
+
+
+def _send(store: Store, folder: str, found: Sequence[Found], part_size: int, meter: Meter) -> tuple[Entry, ...]:
+    """Send what is not there yet, and look again: what was damaged on its way may lie under another name."""
+    entries: dict[str, Entry] = {}
+    for _ in range(_TRIES):
+        there = dict(patiently(lambda: list(store.names()), what=f"looking into {store.url}"))
+        here = {each.name for each in found if there.get(f"{folder}/{each.name}") == each.size}
+        lacking = [each for each in found if each.name not in here or each.name not in entries]
+        if not lacking:
+            return tuple(entries[each.name] for each in found)
+        meter.set(sum(each.size for each in found) - sum(each.size for each in lacking))
+        entries |= send(store, folder, lacking, part_size, meter, there=here, threads=opening.CONNECTIONS)
+    raise StorageError(f"{store.url} took {lacking[0].name!r} {_TRIES} times, and does not have it; try another place")
+
+
+def _publish(store: Store, manifest: Manifest, *, overwrite: bool) -> None:
+    """Write the manifest: from here on there is this model, and no other."""
+    for _ in range(_TRIES):
+        before = _there(store)
+        if before.is_there and before.folder != manifest.folder and not overwrite:
+            _remove(store, manifest.folder)
+            raise ModelExistsError(before.refusal)
+        write = partial(store.write, MANIFEST, manifest.to_json(), replaces=before.tag)
+        try:
+            patiently(write, what=f"writing the manifest of {store.url}")
+        except ChangedError:  # somebody else was quicker; or it was us, and the answer was lost
+            continue
+        if before.folder and before.folder != manifest.folder:
+            _remove(store, before.folder)
+        return
+    raise StorageError(f"{store.url} is being saved by others all the time; try again when they have finished")
+
+
+@dataclass(frozen=True)
+class _There:
+    """What a save finds. tag: of the manifest, None where there is none. folder: of its files; "" if unknown."""
+
+    tag: str | None
+    folder: str
+    refusal: str
+
+    @property
+    def is_there(self) -> bool:
+        return self.tag is not None
+
+
+def _there(store: Store) -> _There:
+    try:
+        content, tag = patiently(lambda: store.read(MANIFEST), what=f"reading the manifest of {store.url}")
+    except NotThereError:
+        return _There(None, "", "")
+    hint = "choose another name, or say overwrite=True"
+    try:
+        found = read(content, store.url)
+    except ModelCorruptError as error:
+        return _There(tag, "", f"{error}; {hint}")
+    size = f"{len(found.files)} files, {found.size / 1e6:.1f} MB"
+    return _There(tag, found.folder, f"{store.url} holds a model already (saved {found.saved}, {size}); {hint}")
+
+
+def _remove(store: Store, folder: str) -> None:
+    """Remove the files of a model that nobody can find any more; if that fails they only take room."""
+    try:
+        store.delete(folder)
+    except (NotThereError, TransientError, StorageError) as error:
+        logger.warning("%s/%s could not be removed (%s); it takes room and does no harm", store.url, folder, error)
