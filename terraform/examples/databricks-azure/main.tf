@@ -1,0 +1,32 @@
+provider "databricks" {} # the SDK's credential chain: DATABRICKS_HOST and a token, a profile, or the cloud's own login
+
+module "files" {
+  source  = "../../modules/databricks-volume"
+  catalog = var.catalog
+  schema  = var.schema
+  name    = "${var.prefix}_files"
+  keep    = false
+}
+
+module "models" {
+  source  = "../../modules/databricks-volume"
+  catalog = var.catalog
+  schema  = var.schema
+  name    = "${var.prefix}_models"
+  keep    = var.keep_models
+}
+
+module "assets" {
+  source = "../../modules/databricks-assets"
+  volume = module.files.path
+}
+
+module "cluster" {
+  source      = "../../modules/databricks"
+  platform    = "databricks-azure"
+  shape       = var.shape
+  framework   = var.framework
+  workers     = var.workers
+  init_script = module.assets.init_script
+  env         = merge(module.assets.env, { SPARK_SIDECAR_MODELS = module.models.path })
+}

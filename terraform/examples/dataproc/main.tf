@@ -1,0 +1,45 @@
+provider "google" {} # application-default credentials
+
+module "files" {
+  source   = "../../modules/gcs-bucket"
+  project  = var.project
+  location = var.region
+  name     = "${var.project}-${var.name}-files"
+  keep     = false
+}
+
+module "models" {
+  source   = "../../modules/gcs-bucket"
+  project  = var.project
+  location = var.region
+  name     = "${var.project}-${var.name}-models"
+  keep     = var.keep_models
+}
+
+module "assets" {
+  source = "../../modules/dataproc-assets"
+  bucket = module.files.name
+}
+
+module "account" {
+  source     = "../../modules/dataproc-account"
+  project    = var.project
+  account_id = var.name
+  buckets    = { files = module.files.name, models = module.models.name }
+}
+
+module "cluster" {
+  source          = "../../modules/dataproc"
+  project         = var.project
+  region          = var.region
+  zone            = var.zone
+  name            = var.name
+  shape           = var.shape
+  framework       = var.framework
+  workers         = var.workers
+  service_account = module.account.email
+  staging_bucket  = module.files.name
+  init_action     = module.assets.init_action
+  metadata        = module.assets.metadata
+  env             = { SPARK_SIDECAR_MODELS = module.models.url }
+}

@@ -1,0 +1,431 @@
+mock_provider "databricks" {
+  mock_data "databricks_current_config" {
+    defaults = { cloud_type = "gcp" }
+  }
+  mock_data "databricks_current_user" {
+    defaults = { user_name = "someone@example.com", home = "/Users/someone@example.com" }
+  }
+}
+
+variables {
+  platform  = "databricks-aws"
+  shape     = "a10x1"
+  framework = "vllm"
+}
+
+run "defaults" {
+  command = plan
+
+  assert {
+    condition     = databricks_cluster.this.node_type_id == "g5.4xlarge" && databricks_cluster.this.num_workers == 2
+    error_message = "a10x1 on AWS is g5.4xlarge, and there are two workers"
+  }
+
+  assert {
+    condition     = databricks_cluster.this.spark_env_vars["FRAMEWORK"] == "vllm"
+    error_message = "the framework is a variable of the cluster"
+  }
+
+  assert {
+    condition     = databricks_cluster.this.single_user_name == "someone@example.com" && databricks_cluster.this.data_security_mode == "SINGLE_USER"
+    error_message = "dedicated to whoever runs Terraform"
+  }
+
+  assert {
+    condition     = one(databricks_cluster.this.aws_attributes).availability == "ON_DEMAND"
+    error_message = "on demand unless said otherwise"
+  }
+}
+
+run "created" {
+  command = apply
+
+  assert {
+    condition     = output.node_type == "g5.4xlarge" && output.gpus_per_node == 1 && output.platform == "databricks-aws"
+    error_message = "outputs say what was looked up"
+  }
+}
+
+run "the_workspace_is_asked_for_its_cloud" {
+  command = plan
+
+  variables {
+    platform = null
+    shape    = "l4x2"
+  }
+
+  assert {
+    condition     = output.platform == "databricks-gcp" && output.node_type == "g2-standard-24"
+    error_message = "the cloud is the workspace's"
+  }
+}
+
+run "tensor_parallel" {
+  command = plan
+
+  variables {
+    shape = "a10x4"
+  }
+
+  assert {
+    condition     = databricks_cluster.this.spark_conf["spark.executor.resource.gpu.amount"] == "4" && output.gpus_per_node == 4
+    error_message = "all GPUs of a node belong to its one executor"
+  }
+}
+
+run "single_node" {
+  command = plan
+
+  variables {
+    workers = 0
+  }
+
+  assert {
+    condition     = databricks_cluster.this.spark_conf["spark.databricks.cluster.profile"] == "singleNode" && databricks_cluster.this.custom_tags["ResourceClass"] == "SingleNode"
+    error_message = "Databricks' own marks of a single-node cluster"
+  }
+
+  assert {
+    condition     = databricks_cluster.this.driver_node_type_id == databricks_cluster.this.node_type_id
+    error_message = "the only node has the shape"
+  }
+
+  assert {
+    condition     = !contains(keys(databricks_cluster.this.spark_conf), "spark.task.resource.gpu.amount")
+    error_message = "in local mode Spark knows no GPUs"
+  }
+}
+
+run "autoscaling" {
+  command = plan
+
+  variables {
+    autoscale = { min_workers = 1, max_workers = 4 }
+  }
+
+  assert {
+    condition     = one(databricks_cluster.this.autoscale).max_workers == 4 && databricks_cluster.this.num_workers == null
+    error_message = "autoscaling decides the number of workers"
+  }
+}
+
+run "spot" {
+  command = plan
+
+  variables {
+    spot = true
+  }
+
+  assert {
+    condition     = one(databricks_cluster.this.aws_attributes).availability == "SPOT_WITH_FALLBACK" && one(databricks_cluster.this.aws_attributes).first_on_demand == 1
+    error_message = "spot workers, and a driver on demand"
+  }
+}
+
+run "alternatives" {
+  command = plan
+
+  variables {
+    shape              = "a10x4"
+    alternative_shapes = ["l4x4"]
+  }
+
+  assert {
+    condition     = one(databricks_cluster.this.worker_node_type_flexibility).alternate_node_type_ids == tolist(["g6.12xlarge"])
+    error_message = "alternatives are node types"
+  }
+}
+
+run "pool" {
+  command = plan
+
+  variables {
+    instance_pool_id = "pool-1"
+  }
+
+  assert {
+    condition     = databricks_cluster.this.instance_pool_id == "pool-1" && length(databricks_cluster.this.aws_attributes) == 0
+    error_message = "the pool decides node types and availability"
+  }
+}
+
+run "rapids" {
+  command = plan
+
+  variables {
+    rapids = true
+  }
+
+  assert {
+    condition     = databricks_cluster.this.spark_conf["spark.plugins"] == "com.nvidia.spark.SQLPlugin"
+    error_message = "the plugin is on"
+  }
+}
+
+run "overrides_come_last" {
+  command = plan
+
+  variables {
+    spark_conf = { "spark.executor.memory" = "1g" }
+    env        = { FRAMEWORK = "triton" }
+  }
+
+  assert {
+    condition     = databricks_cluster.this.spark_conf["spark.executor.memory"] == "1g" && databricks_cluster.this.spark_env_vars["FRAMEWORK"] == "triton"
+    error_message = "the user has the last word"
+  }
+}
+
+run "secrets_by_reference" {
+  command = plan
+
+  variables {
+    env = { HF_TOKEN = "{{secrets/scope/key}}" }
+  }
+}
+
+run "an_unknown_shape" {
+  command = plan
+
+  variables {
+    shape = "a10x3"
+  }
+
+  expect_failures = [var.shape]
+}
+
+run "an_unknown_framework" {
+  command = plan
+
+  variables {
+    framework = "onnx"
+  }
+
+  expect_failures = [var.framework]
+}
+
+run "negative_workers" {
+  command = plan
+
+  variables {
+    workers = -1
+  }
+
+  expect_failures = [var.workers]
+}
+
+run "an_unknown_platform" {
+  command = plan
+
+  variables {
+    platform = "databricks-ibm"
+  }
+
+  expect_failures = [var.platform]
+}
+
+run "an_empty_name" {
+  command = plan
+
+  variables {
+    name = " "
+  }
+
+  expect_failures = [var.name]
+}
+
+run "a_cpu_runtime" {
+  command = plan
+
+  variables {
+    runtime = "17.3.x-scala2.13"
+  }
+
+  expect_failures = [var.runtime]
+}
+
+run "a_driver_without_gpu" {
+  command = plan
+
+  variables {
+    driver_node_type = "m5.xlarge"
+  }
+
+  expect_failures = [var.driver_node_type]
+}
+
+run "unknown_alternatives" {
+  command = plan
+
+  variables {
+    alternative_shapes = ["v100x1"]
+  }
+
+  expect_failures = [var.alternative_shapes]
+}
+
+run "bounds_turned_round" {
+  command = plan
+
+  variables {
+    autoscale = { min_workers = 4, max_workers = 1 }
+  }
+
+  expect_failures = [var.autoscale]
+}
+
+run "a_conf_that_is_none" {
+  command = plan
+
+  variables {
+    spark_conf = { "yarn.x" = "1" }
+  }
+
+  expect_failures = [var.spark_conf]
+}
+
+run "a_secret_in_the_conf" {
+  command = plan
+
+  variables {
+    spark_conf = { "spark.hadoop.fs.s3a.secret.key" = "hunter2" }
+  }
+
+  expect_failures = [var.spark_conf]
+}
+
+run "an_env_that_is_none" {
+  command = plan
+
+  variables {
+    env = { "spark.x" = "1" }
+  }
+
+  expect_failures = [var.env]
+}
+
+run "a_secret_in_the_env" {
+  command = plan
+
+  variables {
+    env = { HF_TOKEN = "hf_x" }
+  }
+
+  expect_failures = [var.env]
+}
+
+run "an_init_script_elsewhere" {
+  command = plan
+
+  variables {
+    init_script = "dbfs:/init.sh"
+  }
+
+  expect_failures = [var.init_script]
+}
+
+run "logs_elsewhere" {
+  command = plan
+
+  variables {
+    log_folder = "dbfs:/logs"
+  }
+
+  expect_failures = [var.log_folder]
+}
+
+run "a_pool_and_spot" {
+  command = plan
+
+  variables {
+    instance_pool_id = "pool-1"
+    spot             = true
+  }
+
+  expect_failures = [var.instance_pool_id]
+}
+
+run "not_a_profile" {
+  command = plan
+
+  variables {
+    instance_profile_arn = "my-profile"
+  }
+
+  expect_failures = [var.instance_profile_arn]
+}
+
+run "too_little_idleness" {
+  command = plan
+
+  variables {
+    idle_minutes = 5
+  }
+
+  expect_failures = [var.idle_minutes]
+}
+
+run "a_tag_of_databricks" {
+  command = plan
+
+  variables {
+    tags = { ResourceClass = "x" }
+  }
+
+  expect_failures = [var.tags]
+}
+
+run "rapids_with_several_gpus" {
+  command = plan
+
+  variables {
+    shape  = "a10x4"
+    rapids = true
+  }
+
+  expect_failures = [databricks_cluster.this]
+}
+
+run "alternatives_with_fewer_gpus" {
+  command = plan
+
+  variables {
+    shape              = "a10x4"
+    alternative_shapes = ["l4x1"]
+  }
+
+  expect_failures = [databricks_cluster.this]
+}
+
+run "workers_and_autoscale" {
+  command = plan
+
+  variables {
+    workers   = 3
+    autoscale = { min_workers = 1, max_workers = 4 }
+  }
+
+  expect_failures = [databricks_cluster.this]
+}
+
+run "a_single_node_with_a_driver" {
+  command = plan
+
+  variables {
+    workers          = 0
+    driver_node_type = "g5.4xlarge"
+  }
+
+  expect_failures = [databricks_cluster.this]
+}
+
+run "a_profile_elsewhere" {
+  command = plan
+
+  variables {
+    platform             = "databricks-azure"
+    instance_profile_arn = "arn:aws:iam::123456789012:instance-profile/x"
+  }
+
+  expect_failures = [databricks_cluster.this]
+}

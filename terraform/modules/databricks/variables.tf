@@ -1,0 +1,229 @@
+variable "shape" {
+  description = "GPU model and number of GPUs of each node, such as a10x1 or h100x8: one of those the platform offers."
+  type        = string
+
+  validation {
+    condition     = contains(keys(local.platform.shapes), var.shape)
+    error_message = "${local.platform_name} has no shape '${var.shape}'. Choose one of: ${join(", ", keys(local.platform.shapes))}."
+  }
+}
+
+variable "framework" {
+  description = "What the nodes are made ready for: triton, torch, tf or vllm."
+  type        = string
+
+  validation {
+    condition     = contains(keys(local.platform.frameworks), var.framework)
+    error_message = "There is no framework '${var.framework}'. Choose one of: ${join(", ", keys(local.platform.frameworks))}."
+  }
+}
+
+variable "workers" {
+  description = "Number of workers, 2 unless said otherwise; 0 makes a single-node cluster whose only node has the shape."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.workers == null ? true : var.workers >= 0 && floor(var.workers) == var.workers
+    error_message = "workers is ${coalesce(var.workers, 2)}: give a whole number, 0 for a single-node cluster."
+  }
+}
+
+variable "platform" {
+  description = "databricks-aws, databricks-azure or databricks-gcp; null asks the workspace for its cloud."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.platform == null ? true : contains(local.databricks_platforms, var.platform)
+    error_message = "platform is '${coalesce(var.platform, "null")}'. Choose one of: ${join(", ", local.databricks_platforms)}."
+  }
+}
+
+variable "name" {
+  description = "Name of the cluster."
+  type        = string
+  default     = "spark-sidecar"
+  nullable    = false
+
+  validation {
+    condition     = length(trimspace(var.name)) > 0 && length(var.name) <= 100
+    error_message = "name has ${length(var.name)} characters: give it 1 to 100, not only spaces."
+  }
+}
+
+variable "runtime" {
+  description = "Key of a Databricks Runtime for machine learning on GPUs that the kit knows; null takes the platform's default."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.runtime == null ? true : contains(keys(local.platform.runtimes), var.runtime)
+    error_message = "The runtime '${coalesce(var.runtime, "null")}' is not known. Choose one of: ${join(", ", keys(local.platform.runtimes))}."
+  }
+}
+
+variable "driver_node_type" {
+  description = "Node type of the driver, which must have a GPU as well; null takes the platform's default. Not for single-node clusters."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.driver_node_type == null ? true : contains(local.gpu_node_types, var.driver_node_type)
+    error_message = "The driver's node type '${coalesce(var.driver_node_type, "null")}' is not known to have GPUs, which a GPU runtime needs. Choose one of: ${join(", ", local.gpu_node_types)}."
+  }
+}
+
+variable "alternative_shapes" {
+  description = "Shapes whose node types Databricks may take for workers when the first has no capacity; each must have as many GPUs, and no fewer vCPUs, than the shape."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for each in var.alternative_shapes : contains(keys(local.platform.shapes), each)])
+    error_message = "alternative_shapes are [${join(", ", var.alternative_shapes)}]. Choose among: ${join(", ", keys(local.platform.shapes))}."
+  }
+}
+
+variable "autoscale" {
+  description = "Bounds between which Databricks changes the number of workers; null keeps `workers`."
+  type = object({
+    min_workers = number
+    max_workers = number
+  })
+  default = null
+
+  validation {
+    condition     = var.autoscale == null ? true : 1 <= var.autoscale.min_workers && var.autoscale.min_workers <= var.autoscale.max_workers
+    error_message = "autoscale must have 1 <= min_workers <= max_workers; for a fixed number set autoscale to null and use workers."
+  }
+}
+
+variable "rapids" {
+  description = "Whether Spark SQL uses the GPU as well (RAPIDS Accelerator); its jar must be on the cluster. Only for shapes with one GPU per node."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "spark_conf" {
+  description = "Spark settings that are added to the recommended ones, or replace them."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for key in keys(var.spark_conf) : startswith(key, "spark.")])
+    error_message = "Keys of spark_conf begin with 'spark.'; these do not: ${join(", ", [for key in keys(var.spark_conf) : key if !startswith(key, "spark.")])}. Variables of the environment go into env."
+  }
+
+  validation {
+    condition     = alltrue([for key, value in var.spark_conf : !can(regex(local.secret_name, key)) || can(regex(local.secret_reference, value))])
+    error_message = "A setting whose name says that it is secret must be a reference such as {{secrets/scope/key}}: everything else is readable in Spark's UI and in Terraform's state."
+  }
+}
+
+variable "env" {
+  description = "Variables of the nodes' environment that are added to those of the framework, or replace them."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for key in keys(var.env) : can(regex("^[A-Za-z_][A-Za-z0-9_]*$", key))])
+    error_message = "Names of env have letters, digits and _ only; these do not: ${join(", ", [for key in keys(var.env) : key if !can(regex("^[A-Za-z_][A-Za-z0-9_]*$", key))])}. Spark settings go into spark_conf."
+  }
+
+  validation {
+    condition     = alltrue([for key, value in var.env : !can(regex(local.secret_name, key)) || can(regex(local.secret_reference, value))])
+    error_message = "A variable whose name says that it is secret must be a reference such as {{secrets/scope/key}}: everything else is readable in the workspace and in Terraform's state."
+  }
+}
+
+variable "init_script" {
+  description = "Path in a volume of the script that makes each node ready, as the module databricks-assets returns it; null for none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.init_script == null ? true : can(regex("^/Volumes/[^/]+/[^/]+/[^/]+/.+", var.init_script))
+    error_message = "init_script is '${coalesce(var.init_script, "null")}': give a path such as /Volumes/catalog/schema/volume/databricks.sh, to which databricks-assets uploads it."
+  }
+}
+
+variable "log_folder" {
+  description = "Folder in a volume for the logs of the driver, the workers and the init script; null keeps none beyond the cluster's life."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.log_folder == null ? true : can(regex("^/Volumes/[^/]+/[^/]+/[^/]+", var.log_folder))
+    error_message = "log_folder is '${coalesce(var.log_folder, "null")}': give a folder such as /Volumes/catalog/schema/volume/logs."
+  }
+}
+
+variable "spot" {
+  description = "Whether workers are spot instances, with on-demand ones where there are none. The driver is always on demand."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "instance_pool_id" {
+  description = "Pool that workers and driver are taken from; its node type must be the shape's. Excludes driver_node_type, spot and alternative_shapes, which are then the pool's business."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.instance_pool_id == null ? true : !var.spot && var.driver_node_type == null && length(var.alternative_shapes) == 0
+    error_message = "With instance_pool_id, set spot = false, and leave driver_node_type and alternative_shapes out: the pool decides them."
+  }
+}
+
+variable "instance_profile_arn" {
+  description = "AWS only: the instance profile by which nodes reach S3."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.instance_profile_arn == null ? true : can(regex("^arn:aws[a-z-]*:iam::\\d{12}:instance-profile/.+", var.instance_profile_arn))
+    error_message = "instance_profile_arn is '${coalesce(var.instance_profile_arn, "null")}': give one such as arn:aws:iam::123456789012:instance-profile/name."
+  }
+}
+
+variable "idle_minutes" {
+  description = "Minutes without work after which the cluster ends; 0 keeps it running until it is ended by hand."
+  type        = number
+  default     = 60
+  nullable    = false
+
+  validation {
+    condition     = var.idle_minutes == 0 || (var.idle_minutes >= 10 && var.idle_minutes <= 10000)
+    error_message = "idle_minutes is ${var.idle_minutes}: Databricks takes 10 to 10000, or 0 for never."
+  }
+}
+
+variable "single_user_name" {
+  description = "The user or service principal that the cluster is dedicated to; null takes whoever runs Terraform."
+  type        = string
+  default     = null
+}
+
+variable "policy_id" {
+  description = "Cluster policy to apply; null for none."
+  type        = string
+  default     = null
+}
+
+variable "tags" {
+  description = "Tags of the cluster and its instances, besides the module's own."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = !contains(keys(var.tags), "ResourceClass")
+    error_message = "The tag ResourceClass is Databricks' own mark of single-node clusters; use workers = 0 for one, and another name for the tag."
+  }
+}

@@ -1,0 +1,48 @@
+variable "project" {
+  description = "Google Cloud project of the cluster."
+  type        = string
+}
+
+variable "region" {
+  description = "Region of the cluster."
+  type        = string
+}
+
+variable "name" {
+  description = "Name of the workflow template: `gcloud dataproc workflow-templates instantiate NAME` runs it."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-zA-Z0-9][a-zA-Z0-9_-]{1,48}[a-zA-Z0-9]$", var.name))
+    error_message = "name is '${var.name}': give 3 to 50 letters, digits, '_' and '-', beginning and ending with a letter or digit."
+  }
+}
+
+variable "cluster" {
+  description = "Name of the cluster that runs it, as the module dataproc returns it."
+  type        = string
+}
+
+variable "program" {
+  description = "The gs:// address of a notebook's source, a Python file, as the module dataproc-assets returns it."
+  type        = string
+
+  validation {
+    condition     = can(regex("^gs://[^/]+/.+\\.py$", var.program))
+    error_message = "program is '${var.program}': give the gs:// address of a .py file; a notebook's source is one, its .ipynb is not."
+  }
+}
+
+variable "args" {
+  description = "Arguments of the program."
+  type        = list(string)
+  default     = []
+  nullable    = false
+}
+
+variable "labels" {
+  description = "Labels of the template and its job."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+}

@@ -1,0 +1,206 @@
+# Everything that depends on shape or framework is looked up in the kit's catalogue; nothing is computed here.
+locals {
+  catalogue = jsondecode(file("${path.module}/../../../server_utils/data/clusters.json")).platforms
+  platform  = local.catalogue["dataproc"]
+  shape     = local.platform.shapes[var.shape]
+  image     = var.image != null ? var.image : local.platform.runtime
+
+  single_node  = var.workers == 0
+  master       = local.single_node ? local.shape.node_type : var.master_machine_type != null ? var.master_machine_type : local.platform.driver_node_type
+  most_workers = local.single_node ? 1 : var.autoscale == null ? var.workers + var.spot_workers : var.autoscale.max_workers + var.autoscale.max_spot_workers
+
+  conf_of_count  = local.platform.worker_count_conf == null ? {} : { (local.platform.worker_count_conf) = tostring(local.most_workers) }
+  conf_of_rapids = var.rapids && local.shape.rapids_conf != null ? local.shape.rapids_conf : {}
+  spark_conf     = merge(local.shape.conf, local.conf_of_count, local.conf_of_rapids, var.spark_conf)
+  env            = merge(local.platform.frameworks[var.framework].env, var.env)
+
+  properties = merge(
+    { for key, value in local.spark_conf : "spark:${key}" => value },
+    { for key, value in local.env : "spark:spark.executorEnv.${key}" => value },
+    local.single_node ? { "dataproc:dataproc.allow.zero.workers" = "true" } : {},
+    var.properties,
+  )
+
+  init_actions = [for each in [var.driver_init_action, var.init_action] : each if each != null]
+  secret_name  = "(?i)(secret|token|passw|api.?key|access.?key|private.?key|credential)"
+}
+
+resource "google_dataproc_autoscaling_policy" "this" {
+  count = var.autoscale == null ? 0 : 1
+
+  project   = var.project
+  location  = var.region
+  policy_id = var.name
+
+  worker_config {
+    min_instances = var.autoscale.min_workers
+    max_instances = var.autoscale.max_workers
+  }
+
+  secondary_worker_config {
+    max_instances = var.autoscale.max_spot_workers
+  }
+
+  basic_algorithm {
+    cooldown_period = "240s" # a node takes minutes to load its model: no second thoughts meanwhile
+
+    yarn_config {
+      scale_up_factor               = 1
+      scale_down_factor             = 1
+      graceful_decommission_timeout = "3600s"
+    }
+  }
+}
+
+resource "google_dataproc_cluster" "this" {
+  project                       = var.project
+  region                        = var.region
+  name                          = var.name
+  labels                        = merge({ spark-sidecar = var.framework }, var.labels)
+  graceful_decommission_timeout = "600s"
+
+  cluster_config {
+    staging_bucket = var.staging_bucket
+
+    gce_cluster_config {
+      zone                   = var.zone
+      subnetwork             = var.subnetwork
+      internal_ip_only       = var.internal_ip_only
+      tags                   = var.network_tags
+      metadata               = merge({ spark-sidecar-framework = var.framework }, var.metadata)
+      service_account        = var.service_account
+      service_account_scopes = ["https://www.googleapis.com/auth/cloud-platform"] # an alias makes a new cluster at every apply
+
+      shielded_instance_config {
+        enable_secure_boot          = var.secure_boot
+        enable_vtpm                 = true
+        enable_integrity_monitoring = true
+      }
+    }
+
+    master_config {
+      num_instances = 1
+      machine_type  = local.master
+
+      disk_config {
+        boot_disk_size_gb = var.boot_disk_gb
+        boot_disk_type    = "pd-balanced" # the machines with an L4 take no pd-standard
+      }
+
+      dynamic "accelerators" {
+        for_each = local.single_node && var.accelerator_type != null ? [1] : []
+        content {
+          accelerator_type  = var.accelerator_type
+          accelerator_count = local.shape.gpus
+        }
+      }
+    }
+
+    worker_config {
+      num_instances = var.workers
+      machine_type  = local.shape.node_type
+
+      disk_config {
+        boot_disk_size_gb = var.boot_disk_gb
+        boot_disk_type    = "pd-balanced"
+      }
+
+      dynamic "accelerators" {
+        for_each = !local.single_node && var.accelerator_type != null ? [1] : []
+        content {
+          accelerator_type  = var.accelerator_type
+          accelerator_count = local.shape.gpus
+        }
+      }
+    }
+
+    dynamic "preemptible_worker_config" {
+      for_each = var.spot_workers > 0 || (var.autoscale != null ? var.autoscale.max_spot_workers > 0 : false) ? [1] : []
+      content {
+        num_instances  = var.spot_workers
+        preemptibility = "SPOT"
+
+        disk_config {
+          boot_disk_size_gb = var.boot_disk_gb
+          boot_disk_type    = "pd-balanced"
+        }
+      }
+    }
+
+    software_config {
+      image_version       = local.image
+      optional_components = ["JUPYTER"]
+      override_properties = local.properties
+    }
+
+    dynamic "initialization_action" {
+      for_each = local.init_actions
+      content {
+        script      = initialization_action.value
+        timeout_sec = var.init_timeout_s
+      }
+    }
+
+    dynamic "autoscaling_config" {
+      for_each = google_dataproc_autoscaling_policy.this
+      content {
+        policy_uri = autoscaling_config.value.name
+      }
+    }
+
+    dynamic "encryption_config" {
+      for_each = var.kms_key == null ? [] : [var.kms_key]
+      content {
+        kms_key_name = encryption_config.value
+      }
+    }
+
+    dynamic "lifecycle_config" {
+      for_each = var.idle_delete_minutes == null ? [] : [var.idle_delete_minutes]
+      content {
+        idle_delete_ttl = "${lifecycle_config.value * 60}s"
+      }
+    }
+
+    endpoint_config {
+      enable_http_port_access = var.component_gateway
+    }
+  }
+
+  timeouts {
+    create = "60m" # two init actions of half an hour
+    update = "60m"
+  }
+
+  lifecycle {
+    precondition {
+      condition     = local.shape.gpus > 0
+      error_message = "The machine type ${local.shape.node_type} of shape ${var.shape} has no GPUs: correct the catalogue, server_utils/data/gpus.json."
+    }
+
+    precondition {
+      condition     = !var.rapids || local.shape.rapids_conf != null
+      error_message = "The RAPIDS Accelerator takes one GPU per executor, and ${var.shape} has ${local.shape.gpus}: set rapids = false, or choose a shape that ends with x1."
+    }
+
+    precondition {
+      condition     = local.platform.runtimes[local.image].cuda != null || var.driver_init_action != null
+      error_message = "The image ${local.image} has no GPU driver: leave image out, or name your copy of Google's install_gpu_driver.sh in driver_init_action."
+    }
+
+    precondition {
+      condition     = var.driver_init_action == null || !var.secure_boot
+      error_message = "A driver built by driver_init_action is not signed and does not load with secure_boot: set it to false, or take an image that has the driver."
+    }
+
+    precondition {
+      condition     = !local.single_node || (var.autoscale == null && var.spot_workers == 0 && var.master_machine_type == null)
+      error_message = "A single-node cluster (workers = 0) has one node, of the shape: leave autoscale, spot_workers and master_machine_type out."
+    }
+
+    precondition {
+      condition     = var.autoscale == null ? true : var.workers >= var.autoscale.min_workers && var.workers <= var.autoscale.max_workers && var.spot_workers <= var.autoscale.max_spot_workers
+      error_message = "workers and spot_workers are where autoscaling begins: they must be within its bounds."
+    }
+  }
+}

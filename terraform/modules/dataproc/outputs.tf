@@ -1,0 +1,29 @@
+output "name" {
+  description = "The cluster's name: `gcloud dataproc jobs submit pyspark --cluster NAME` uses it."
+  value       = google_dataproc_cluster.this.name
+}
+
+output "machine_type" {
+  description = "The workers' machine type."
+  value       = local.shape.node_type
+}
+
+output "gpus_per_node" {
+  description = "GPUs of each worker: the largest tensor-parallel size."
+  value       = local.shape.gpus
+}
+
+output "spark_conf" {
+  description = "The Spark conf that the cluster got."
+  value       = local.spark_conf
+}
+
+output "env" {
+  description = "The variables that its executors got."
+  value       = local.env
+}
+
+output "urls" {
+  description = "Where to open Jupyter, Spark's history and the rest, by name; empty without the component gateway."
+  value       = google_dataproc_cluster.this.cluster_config[0].endpoint_config[0].http_ports
+}

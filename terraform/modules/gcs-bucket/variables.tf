@@ -1,0 +1,55 @@
+variable "name" {
+  description = "Name of the bucket, unique in all of Google Cloud."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]$", var.name)) && !can(regex("goog", var.name))
+    error_message = "name is '${var.name}': give 3 to 63 lower-case letters, digits, '-', '_' and '.', beginning and ending with a letter or digit, without 'goog'."
+  }
+}
+
+variable "project" {
+  description = "Google Cloud project of the bucket."
+  type        = string
+}
+
+variable "location" {
+  description = "Region of the bucket: the cluster's, or every read of a model crosses regions and is paid for."
+  type        = string
+}
+
+variable "keep" {
+  description = "Whether `terraform destroy` leaves the bucket while there is anything in it, and says so, after it destroyed the rest. To destroy it too, apply with false first."
+  type        = bool
+  nullable    = false
+}
+
+variable "kms_key" {
+  description = "Key of Cloud KMS by which objects are encrypted; null takes Google's own."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.kms_key == null ? true : can(regex("^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$", var.kms_key))
+    error_message = "kms_key is '${coalesce(var.kms_key, "null")}': give projects/P/locations/L/keyRings/R/cryptoKeys/K."
+  }
+}
+
+variable "noncurrent_days" {
+  description = "Days after which replaced or deleted objects are gone for good; until then they can be brought back."
+  type        = number
+  default     = 30
+  nullable    = false
+
+  validation {
+    condition     = var.noncurrent_days >= 1
+    error_message = "noncurrent_days is ${var.noncurrent_days}: give 1 or more."
+  }
+}
+
+variable "labels" {
+  description = "Labels of the bucket."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+}
