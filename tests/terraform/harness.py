@@ -25,7 +25,7 @@ _IN_PYTHON = Path(__file__).with_name("terraform_in_python.py")
 _FILES = ("server_utils/data", "terraform", "init-scripts", "notebooks")
 _STAND_INS = {
     "dist/spark_sidecar-0.1.0-py3-none-any.whl": "not a wheel, but a file of that name",
-    "init-scripts/databricks.sh": "#!/bin/bash\n",
+    "init-scripts/databricks.sh": '#!/bin/bash\nSETTINGS="@SETTINGS@"\n',
     "init-scripts/dataproc.sh": "#!/bin/bash\n",
     "notebooks/stand_in.ipynb": '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}\n',
     "notebooks/src/stand_in.py": "print('stand-in')\n",
@@ -77,7 +77,9 @@ class Terraform:
             "TF_IN_AUTOMATION": "1",
             "CHECKPOINT_DISABLE": "1",
         }
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("TF_", "DATABRICKS_", "GOOGLE_"))}
+        kept = {
+            key: value for key, value in os.environ.items() if not key.startswith(("TF_", "DATABRICKS_", "GOOGLE_"))
+        }
         return kept | ours
 
 

@@ -56,7 +56,7 @@ def _fetch(pins: Path, folder: Path) -> None:
     # Only downloaded, never installed: installed they would pull in jsii, which needs Node.
     options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--disable-pip-version-check"]
     command = [sys.executable, "-m", "pip", "download", *options, "--requirement", pins, "--dest", folder]
-    subprocess.run(command, check=True)
+    subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True)
 
 
 def _key(wheel: Path) -> str:
@@ -88,7 +88,6 @@ def main() -> None:
     for end in ("oldest", "newest"):
         for path, text in render(end).items():
             path.write_text(text, encoding="utf-8")
-            print(path, len(text))
 
 
 if __name__ == "__main__":

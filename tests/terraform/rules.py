@@ -186,7 +186,9 @@ RULES = [
     _exactly_one("databricks_file", "source", "content_base64", _FILE),
     _matches("databricks_file", "path", "/Volumes/[^/]+/[^/]+/[^/]+/.+", f"{_DATABRICKS} docs/resources/file.md"),
     _exactly_one("databricks_notebook", "source", "content_base64", _FILE),
-    _matches("databricks_notebook", "path", "/.+", f"{_DATABRICKS} workspace/resource_notebook.go, ValidateNotebookPath"),
+    _matches(
+        "databricks_notebook", "path", "/.+", f"{_DATABRICKS} workspace/resource_notebook.go, ValidateNotebookPath"
+    ),
     _one_of("databricks_volume", "volume_type", ("EXTERNAL", "MANAGED"), f"{_DATABRICKS} docs/resources/volume.md"),
     _matches("google_dataproc_cluster", "name", "[a-z]([a-z0-9-]{0,53}[a-z0-9])?", _DATAPROC),
     _not_both(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import msgpack
+
 from terraform import rules
 from terraform.tfplugin import messages
 
@@ -31,7 +32,7 @@ class StubProvider:
         self.resources = content["resource_schemas"]
         self.data_sources = content["data_source_schemas"]
         self.destroyed: list[str] = []
-        self.refuse_to_destroy: set[str] = set()  # types that a cloud would not delete, such as a bucket with objects
+        self.not_empty: set[str] = set()  # types that the cloud deletes only by force, because something is in them
         self._lock = threading.Lock()
 
     def GetMetadata(self, _request, _context):  # noqa: N802 - the protocol's name, as all below
@@ -79,7 +80,9 @@ class StubProvider:
         state = json.loads(request.raw_state.json)
         block = self.resources[request.type_name]["block"]
         names = [*block.get("attributes", {}), *block.get("block_types", {})]
-        return messages["UpgradeResourceState.Response"](upgraded_state=_dump({each: state.get(each) for each in names}))
+        return messages["UpgradeResourceState.Response"](
+            upgraded_state=_dump({each: state.get(each) for each in names})
+        )
 
     def ReadResource(self, request, _context):  # noqa: N802
         return messages["ReadResource.Response"](new_state=request.current_state)
@@ -99,7 +102,7 @@ class StubProvider:
         new, kind = _load(request.planned_state), request.type_name
         response = messages["ApplyResourceChange.Response"]
         if new is None:
-            if kind in self.refuse_to_destroy:
+            if kind in self.not_empty and not _load(request.prior_state).get("force_destroy"):
                 refused = {"severity": 1, "summary": f"{kind} is not empty"}
                 return response(new_state=request.prior_state, diagnostics=[refused])
             with self._lock:
@@ -141,7 +144,11 @@ def _attribute(name: str, attribute: dict[str, Any]) -> dict[str, Any]:
         return {"name": name, "type": json.dumps(attribute["type"]).encode(), **flags}
     nested = attribute["nested_type"]
     attributes = [_attribute(*each) for each in nested["attributes"].items()]
-    return {"name": name, "nested_type": {"attributes": attributes, "nesting": _NESTING[nested["nesting_mode"]]}, **flags}
+    return {
+        "name": name,
+        "nested_type": {"attributes": attributes, "nesting": _NESTING[nested["nesting_mode"]]},
+        **flags,
+    }
 
 
 def _load(value: Any) -> Any:

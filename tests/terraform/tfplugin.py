@@ -96,12 +96,14 @@ def serve(provider: Any, socket: Path) -> grpc.Server:
         "StreamStdio": grpc.unary_stream_rpc_method_handler(lambda _request, _context: iter(())),
     }
     server = grpc.server(futures.ThreadPoolExecutor(8), options=_BIG)
-    server.add_generic_rpc_handlers((
-        grpc.method_handlers_generic_handler("tfplugin6.Provider", methods),
-        # Terraform asks for these two; without an answer its end is slow and noisy.
-        grpc.method_handlers_generic_handler("plugin.GRPCController", {"Shutdown": quiet["Shutdown"]}),
-        grpc.method_handlers_generic_handler("plugin.GRPCStdio", {"StreamStdio": quiet["StreamStdio"]}),
-    ))
+    server.add_generic_rpc_handlers(
+        (
+            grpc.method_handlers_generic_handler("tfplugin6.Provider", methods),
+            # Terraform asks for these two; without an answer its end is slow and noisy.
+            grpc.method_handlers_generic_handler("plugin.GRPCController", {"Shutdown": quiet["Shutdown"]}),
+            grpc.method_handlers_generic_handler("plugin.GRPCStdio", {"StreamStdio": quiet["StreamStdio"]}),
+        )
+    )
     server.add_insecure_port(f"unix:{socket}")
     server.start()
     return server

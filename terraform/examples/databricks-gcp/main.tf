@@ -17,8 +17,9 @@ module "models" {
 }
 
 module "assets" {
-  source = "../../modules/databricks-assets"
-  volume = module.files.path
+  source    = "../../modules/databricks-assets"
+  volume    = module.files.path
+  framework = var.framework
 }
 
 module "cluster" {
@@ -28,5 +29,5 @@ module "cluster" {
   framework   = var.framework
   workers     = var.workers
   init_script = module.assets.init_script
-  env         = merge(module.assets.env, { SPARK_SIDECAR_MODELS = module.models.path })
+  env         = { SPARK_SIDECAR_MODELS = module.models.path }
 }

@@ -1,32 +1,52 @@
 locals {
   root        = "${path.module}/../../.."
+  frameworks  = jsondecode(file("${local.root}/server_utils/data/clusters.json")).platforms["databricks-aws"].frameworks
   built       = [for name in fileset(local.root, "dist/*.whl") : "${local.root}/${name}"]
-  wheel       = var.wheel != null ? var.wheel : one(local.built)
   our_script  = "${local.root}/init-scripts/databricks.sh"
   init_script = var.init_script != null ? var.init_script : local.our_script
-  locks       = [for name in fileset(local.root, "server_utils/data/requirements/{*-cuda,uv}.txt") : "${local.root}/${name}"]
   notebooks   = var.notebooks != null ? var.notebooks : "${local.root}/notebooks"
   home        = var.workspace_folder != null ? var.workspace_folder : "${data.databricks_current_user.this[0].home}/spark-sidecar"
 
+  wheel = var.wheel != null ? var.wheel : one(local.built)
+  files = var.bundle != null ? { for name in fileset(var.bundle, "**") : name => "${var.bundle}/${name}" } : { (basename(local.wheel)) = local.wheel }
+  sums  = { for name, path in local.files : name => filesha256(path) }
+
   # The folder's name is the hash of all in it: what a running cluster was started from never changes under it, and any
   # change of a file is a change of the init script's path, upon which Databricks restarts the cluster.
-  sources = { for path in concat([local.wheel, local.init_script], local.locks) : basename(path) => path }
-  hash    = substr(sha256(jsonencode({ for name, path in local.sources : name => filesha256(path) })), 0, 12)
-  folder  = "${var.volume}/spark-sidecar-${local.hash}"
+  hash   = substr(sha256(jsonencode([local.sums, filesha256(local.init_script), var.framework])), 0, 12)
+  folder = "${var.volume}/spark-sidecar-${local.hash}"
+
+  # Where a running init script came from, it cannot know: it is told its settings' path.
+  texts = merge(
+    { "databricks.sh" = replace(file(local.init_script), "@SETTINGS@", "${local.folder}/spark-sidecar.env") },
+    { "spark-sidecar.env" = "FRAMEWORK=${var.framework}\nSPARK_SIDECAR_BUNDLE=${local.folder}\nSPARK_SIDECAR_LOGS=${var.volume}/logs\n" },
+    var.bundle != null ? {} : { "SHA256SUMS" = "${values(local.sums)[0]}  ${keys(local.sums)[0]}\n" },
+  )
 }
 
 data "databricks_current_user" "this" {
   count = var.workspace_folder == null ? 1 : 0
 }
 
-resource "databricks_file" "this" {
-  for_each = local.sources
+resource "databricks_file" "files" {
+  for_each = local.files
 
   source = each.value
   path   = "${local.folder}/${each.key}"
 
   lifecycle {
     create_before_destroy = true # the cluster moves to the new folder before the old one goes
+  }
+}
+
+resource "databricks_file" "texts" {
+  for_each = local.texts
+
+  content_base64 = base64encode(each.value)
+  path           = "${local.folder}/${each.key}"
+
+  lifecycle {
+    create_before_destroy = true
   }
 }
 

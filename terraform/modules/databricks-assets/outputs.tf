@@ -1,16 +1,17 @@
 output "init_script" {
   description = "Path of the uploaded init script; it changes when any of the files does."
-  value       = databricks_file.this[basename(local.init_script)].path
-}
-
-output "env" {
-  description = "Variables that tell the init script where the files are."
-  value       = { SPARK_SIDECAR_ASSETS = local.folder }
+  value       = databricks_file.texts["databricks.sh"].path
+  depends_on  = [databricks_file.files, databricks_file.texts]
 }
 
 output "folder" {
   description = "Folder of the uploaded files."
   value       = local.folder
+}
+
+output "logs" {
+  description = "Folder of the init script's logs and status files, one below it for each node."
+  value       = "${var.volume}/logs"
 }
 
 output "notebooks" {

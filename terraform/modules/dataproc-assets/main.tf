@@ -1,27 +1,43 @@
 locals {
   root        = "${path.module}/../../.."
   built       = [for name in fileset(local.root, "dist/*.whl") : "${local.root}/${name}"]
-  wheel       = var.wheel != null ? var.wheel : one(local.built)
   our_script  = "${local.root}/init-scripts/dataproc.sh"
   init_script = var.init_script != null ? var.init_script : local.our_script
-  locks       = [for name in fileset(local.root, "server_utils/data/requirements/{*-cuda,uv}.txt") : "${local.root}/${name}"]
   notebooks   = var.notebooks != null ? var.notebooks : "${local.root}/notebooks"
 
+  wheel = var.wheel != null ? var.wheel : one(local.built)
+  files = var.bundle != null ? { for name in fileset(var.bundle, "**") : name => "${var.bundle}/${name}" } : { (basename(local.wheel)) = local.wheel }
+  sums  = { for name, path in local.files : name => filesha256(path) }
+
   # Dataproc makes a new cluster when the init action's address changes; whether it does is the user's choice.
-  sources = { for path in concat([local.wheel, local.init_script], local.locks) : basename(path) => path }
-  hash    = substr(sha256(jsonencode({ for name, path in local.sources : name => filesha256(path) })), 0, 12)
-  folder  = var.recreate_on_change ? "spark-sidecar-${local.hash}" : "spark-sidecar"
+  hash   = substr(sha256(jsonencode([local.sums, filesha256(local.init_script)])), 0, 12)
+  folder = var.recreate_on_change ? "spark-sidecar-${local.hash}" : "spark-sidecar"
 }
 
-resource "google_storage_bucket_object" "this" {
-  for_each = local.sources
+# A change of a file's content alone is noticed by the provider, and uploaded.
+resource "google_storage_bucket_object" "files" {
+  for_each = local.files
 
   bucket = var.bucket
   name   = "${local.folder}/${each.key}"
-  source = each.value # a change of its content alone is noticed by the provider, and uploaded
+  source = each.value
 }
 
-resource "google_storage_bucket_object" "notebook" {
+resource "google_storage_bucket_object" "sums" {
+  count = var.bundle != null ? 0 : 1
+
+  bucket  = var.bucket
+  name    = "${local.folder}/SHA256SUMS"
+  content = "${values(local.sums)[0]}  ${keys(local.sums)[0]}\n"
+}
+
+resource "google_storage_bucket_object" "init_script" {
+  bucket = var.bucket
+  name   = "${local.folder}/dataproc.sh"
+  source = local.init_script
+}
+
+resource "google_storage_bucket_object" "notebooks" {
   for_each = fileset(local.notebooks, "*.ipynb")
 
   bucket = var.bucket
@@ -29,7 +45,7 @@ resource "google_storage_bucket_object" "notebook" {
   source = "${local.notebooks}/${each.key}"
 }
 
-resource "google_storage_bucket_object" "program" {
+resource "google_storage_bucket_object" "programs" {
   for_each = fileset(local.notebooks, "src/*.py")
 
   bucket = var.bucket

@@ -9,13 +9,24 @@ variable "bucket" {
 }
 
 variable "wheel" {
-  description = "The kit's wheel; null takes the only one in dist/."
+  description = "The kit's wheel, unless a bundle has it; null takes the only one in dist/."
   type        = string
   default     = null
 
   validation {
-    condition     = var.wheel == null ? length(local.built) == 1 : endswith(var.wheel, ".whl") && fileexists(var.wheel)
-    error_message = var.wheel == null ? "There are ${length(local.built)} wheels in dist/: run `rm -rf dist` and `uv build --wheel`, or name one in wheel." : "There is no wheel '${coalesce(var.wheel, "null")}': run `uv build --wheel` and give the path of what it makes."
+    condition     = var.wheel == null ? var.bundle != null || length(local.built) == 1 : endswith(var.wheel, ".whl") && fileexists(var.wheel) && var.bundle == null
+    error_message = var.wheel == null ? "There are ${length(local.built)} wheels in dist/: run `rm -rf dist` and `uv build --wheel`, or name one in wheel." : "There is no wheel '${coalesce(var.wheel, "null")}': run `uv build --wheel` and give the path of what it makes; a bundle has its own wheel."
+  }
+}
+
+variable "bundle" {
+  description = "Folder made by `spark-sidecar wheelhouse build`, whose files are uploaded instead of the wheel alone: nodes then need no package index. null uploads the wheel, in which the lock files are."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.bundle == null ? true : fileexists("${var.bundle}/SHA256SUMS")
+    error_message = "bundle is '${coalesce(var.bundle, "null")}': give a folder that `spark-sidecar wheelhouse build` finished, with SHA256SUMS in it."
   }
 }
 

@@ -67,7 +67,7 @@ resource "google_dataproc_cluster" "this" {
       subnetwork             = var.subnetwork
       internal_ip_only       = var.internal_ip_only
       tags                   = var.network_tags
-      metadata               = merge({ spark-sidecar-framework = var.framework }, var.metadata)
+      metadata               = merge({ framework = var.framework }, var.metadata)
       service_account        = var.service_account
       service_account_scopes = ["https://www.googleapis.com/auth/cloud-platform"] # an alias makes a new cluster at every apply
 

@@ -8,7 +8,8 @@ mock_provider "databricks" {
 }
 
 variables {
-  volume = "/Volumes/main/default/files"
+  volume    = "/Volumes/main/default/files"
+  framework = "vllm"
 }
 
 run "planned" {
@@ -20,8 +21,18 @@ run "planned" {
   }
 
   assert {
-    condition     = output.env["SPARK_SIDECAR_ASSETS"] == output.folder
-    error_message = "the nodes are told the folder"
+    condition     = strcontains(local.texts["spark-sidecar.env"], "FRAMEWORK=vllm\nSPARK_SIDECAR_BUNDLE=${output.folder}\n")
+    error_message = "the settings name the framework and the folder"
+  }
+
+  assert {
+    condition     = strcontains(local.texts["databricks.sh"], "${output.folder}/spark-sidecar.env") && !strcontains(local.texts["databricks.sh"], "@SETTINGS@")
+    error_message = "the script is told where its settings are"
+  }
+
+  assert {
+    condition     = one([for name, path in local.files : "${filesha256(path)}  ${name}\n"]) == local.texts["SHA256SUMS"]
+    error_message = "the sum of the wheel, as sha256sum checks it"
   }
 }
 
@@ -76,4 +87,24 @@ run "a_folder_with_a_slash" {
   }
 
   expect_failures = [var.workspace_folder]
+}
+
+run "an_unknown_framework" {
+  command = plan
+
+  variables {
+    framework = "onnx"
+  }
+
+  expect_failures = [var.framework]
+}
+
+run "a_folder_that_is_no_bundle" {
+  command = plan
+
+  variables {
+    bundle = "tests"
+  }
+
+  expect_failures = [var.bundle]
 }

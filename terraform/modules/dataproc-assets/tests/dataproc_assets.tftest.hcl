@@ -13,7 +13,7 @@ run "planned" {
   }
 
   assert {
-    condition     = output.metadata["spark-sidecar-assets"] == "gs://project-1-files/spark-sidecar"
+    condition     = output.metadata["spark-sidecar-bundle"] == "gs://project-1-files/spark-sidecar"
     error_message = "the nodes are told the folder"
   }
 }
@@ -59,4 +59,14 @@ run "a_script_that_is_not_there" {
   }
 
   expect_failures = [var.init_script]
+}
+
+run "a_folder_that_is_no_bundle" {
+  command = plan
+
+  variables {
+    bundle = "tests"
+  }
+
+  expect_failures = [var.bundle]
 }

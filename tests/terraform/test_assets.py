@@ -1,0 +1,87 @@
+"""What is uploaded: with it, the init scripts find, check and read what they need."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import subprocess
+
+import pytest
+
+VOLUME = "/Volumes/main/default/files"
+GIVEN = {
+    "databricks-assets": {"volume": VOLUME, "framework": "vllm", "workspace_folder": "/Shared/kit"},
+    "dataproc-assets": {"bucket": "project-1-files"},
+}
+each_module = pytest.mark.parametrize("module", GIVEN)
+
+
+def uploaded(plan):
+    """Name in the folder -> the planned resource."""
+    planned = [each["change"]["after"] for each in plan["resource_changes"] if each["mode"] == "managed"]
+    named = {each.get("path") or each["name"]: each for each in planned}
+    return {
+        name.split("spark-sidecar", 1)[1].partition("/")[2]: each
+        for name, each in named.items()
+        if "spark-sidecar" in name
+    }
+
+
+def text_of(resource):
+    return (
+        base64.b64decode(resource["content_base64"]).decode() if "content_base64" in resource else resource["content"]
+    )
+
+
+@pytest.fixture
+def plan(newest, own_copy):
+    def run(module, **more):
+        folder = own_copy / "terraform" / "modules" / module
+        newest.init(folder)
+        return newest.plan(folder, **GIVEN[module], **more)
+
+    return run
+
+
+@each_module
+def test_the_sum_that_is_uploaded_is_the_one_that_sha256sum_checks(module, plan, own_copy, tmp_path):
+    files = uploaded(plan(module))
+    (wheel,) = (own_copy / "dist").glob("*.whl")
+    assert wheel.name in files
+    there = tmp_path / "there"
+    there.mkdir()
+    shutil.copy(wheel, there)
+    (there / "SHA256SUMS").write_text(text_of(files["SHA256SUMS"]))
+    subprocess.run(["sha256sum", "--quiet", "--check", "SHA256SUMS"], cwd=there, check=True)
+
+
+@each_module
+def test_a_bundle_is_uploaded_as_it_is(module, plan, tmp_path):
+    bundle = tmp_path / "bundle"
+    for name in ("SHA256SUMS", "spark_sidecar-0.1.0-py3-none-any.whl", "uv-0.13.0.whl", "wheels/a.whl"):
+        (bundle / name).parent.mkdir(parents=True, exist_ok=True)
+        (bundle / name).write_text(name)
+    files = uploaded(plan(module, bundle=str(bundle)))
+    for path in (each for each in bundle.rglob("*") if each.is_file()):
+        assert files[str(path.relative_to(bundle))]["source"] == str(path)
+
+
+def test_the_script_on_databricks_is_told_where_its_settings_are(plan):
+    made = plan("databricks-assets")
+    files = uploaded(made)
+    folder = made["planned_values"]["outputs"]["folder"]["value"]
+    assert f'SETTINGS="{folder}/spark-sidecar.env"' in text_of(files["databricks.sh"])
+    settings = dict(line.split("=") for line in text_of(files["spark-sidecar.env"]).splitlines())
+    assert settings == {
+        "FRAMEWORK": "vllm",
+        "SPARK_SIDECAR_BUNDLE": folder,
+        "SPARK_SIDECAR_LOGS": "/Volumes/main/default/files/logs",
+    }
+
+
+def test_the_metadata_on_dataproc_names_the_folder_of_the_files(plan):
+    made = plan("dataproc-assets")
+    metadata = made["planned_values"]["outputs"]["metadata"]["value"]
+    assert metadata["spark-sidecar-bundle"] == "gs://project-1-files/spark-sidecar"
+    # Beside the bundle, not in it: nodes copy all that is in it.
+    assert metadata["spark-sidecar-logs"] == "gs://project-1-files/spark-sidecar-logs"

@@ -1,0 +1,114 @@
+"""The life of each example, as a user lives it: apply, nothing more to do, a changed script, destroy, models kept."""
+
+from __future__ import annotations
+
+import pytest
+
+CLOUDS = ["databricks-aws", "databricks-azure", "databricks-gcp"]
+GIVEN = {**{each: {"catalog": "main"} for each in CLOUDS}, "dataproc": {"project": "project-1"}}
+CLUSTER = {**dict.fromkeys(CLOUDS, "databricks_cluster"), "dataproc": "google_dataproc_cluster"}
+STORE = {**dict.fromkeys(CLOUDS, "databricks_volume"), "dataproc": "google_storage_bucket"}
+each_example = pytest.mark.parametrize("example", GIVEN)
+# One of Databricks' clouds is enough where Terraform, not the cloud, is tested.
+each_kind = pytest.mark.parametrize("example", ["databricks-aws", "dataproc"])
+
+
+def options(given):
+    return [f"-var={key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in given.items()]
+
+
+@pytest.fixture
+def apply(own_copy):
+    """Applies an example in a copy of its own, and returns its folder."""
+
+    def run(terraform, example, **more):
+        folder = own_copy / "terraform" / "examples" / example
+        if not (folder / ".terraform").exists():
+            for each in terraform.providers.values():
+                each.destroyed.clear()
+                each.not_empty.clear()
+            terraform.init(folder)
+        terraform.run(folder, "apply", "-auto-approve", "-input=false", *options(GIVEN[example] | more))
+        return folder
+
+    return run
+
+
+def has_nothing_to_do(terraform, folder, example):
+    # With -detailed-exitcode, 0 is: no changes.
+    terraform.run(folder, "plan", "-detailed-exitcode", "-input=false", *options(GIVEN[example]))
+
+
+def destroyed(terraform):
+    return [kind for each in terraform.providers.values() for kind in each.destroyed]
+
+
+def actions(plan):
+    """Type -> what is planned for resources of it, for those that change."""
+    found = {}
+    for each in plan["resource_changes"]:
+        if each["change"]["actions"] not in (["no-op"], ["read"]):
+            found.setdefault(each["type"], set()).add("/".join(each["change"]["actions"]))
+    return found
+
+
+@each_example
+def test_an_example_prints_what_to_open_next_and_has_nothing_more_to_do(example, apply, newest):
+    folder = apply(newest, example)
+    has_nothing_to_do(newest, folder, example)
+    printed = newest.run(folder, "output")
+    assert "gpus_per_node = 1" in printed
+    for name in ("models", "urls" if example == "dataproc" else "cluster_url"):
+        assert f"{name} = " in printed
+
+
+def test_on_databricks_a_changed_init_script_restarts_the_cluster(apply, own_copy, each_terraform):
+    folder = apply(each_terraform, "databricks-aws")
+    with (own_copy / "init-scripts" / "databricks.sh").open("a") as script:
+        script.write("# changed\n")
+    planned = actions(each_terraform.plan(folder, **GIVEN["databricks-aws"]))
+    # An edit of a running cluster is a restart. New files are there before it, and the old ones go after it.
+    assert planned == {"databricks_cluster": {"update"}, "databricks_file": {"create/delete"}}
+    apply(each_terraform, "databricks-aws")
+    has_nothing_to_do(each_terraform, folder, "databricks-aws")
+
+
+def test_on_dataproc_a_changed_script_makes_no_new_cluster_unless_asked(apply, own_copy, each_terraform):
+    folder = apply(each_terraform, "dataproc")
+    script = own_copy / "init-scripts" / "dataproc.sh"
+    script.write_text(script.read_text() + "# changed\n")
+    assert "google_dataproc_cluster" not in actions(each_terraform.plan(folder, **GIVEN["dataproc"]))
+
+    main = folder / "main.tf"
+    asked = "bucket = module.files.name\n  recreate_on_change = true\n"
+    main.write_text(main.read_text().replace("bucket = module.files.name\n", asked, 1))
+    apply(each_terraform, "dataproc")
+    script.write_text(script.read_text() + "# changed again\n")
+    planned = actions(each_terraform.plan(folder, **GIVEN["dataproc"]))
+    assert planned["google_dataproc_cluster"] == {"delete/create"}
+
+
+@each_kind
+def test_destroy_keeps_the_models_and_says_so(example, apply, each_terraform):
+    folder = apply(each_terraform, example)
+    with_models(each_terraform)
+    printed = each_terraform.run(folder, "destroy", "-auto-approve", *options(GIVEN[example]), status=1)
+    assert destroyed(each_terraform).count(CLUSTER[example]) == 1
+    assert destroyed(each_terraform).count(STORE[example]) == 1  # that of the files
+    assert "models is kept" in " ".join(printed.split()) or "is not empty" in printed
+    left = each_terraform.run(folder, "state", "list").split()
+    assert {each.split(".")[1] for each in left if not each.startswith("module.models.data")} == {"models"}
+
+
+@each_kind
+def test_destroy_removes_the_models_too_when_asked(example, apply, each_terraform):
+    folder = apply(each_terraform, example)
+    with_models(each_terraform)
+    apply(each_terraform, example, keep_models=False)
+    each_terraform.run(folder, "destroy", "-auto-approve", *options(GIVEN[example] | {"keep_models": False}))
+    assert each_terraform.run(folder, "state", "list") == ""
+    assert destroyed(each_terraform).count(STORE[example]) == 2
+
+
+def with_models(terraform):
+    terraform.providers["google"].not_empty.add("google_storage_bucket")

@@ -1,0 +1,150 @@
+"""Broken configurations: each is refused before anything is made, by a message that names the fix."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+GIVEN = {
+    "databricks": {"platform": "databricks-aws", "shape": "a10x1", "framework": "vllm"},
+    "databricks-assets": {
+        "volume": "/Volumes/main/default/files",
+        "framework": "vllm",
+        "workspace_folder": "/Shared/kit",
+    },
+    "databricks-job": {"name": "nightly", "cluster_id": "1", "notebook": "/Shared/kit/embeddings"},
+    "databricks-volume": {"catalog": "main", "schema": "default", "name": "models", "keep": False},
+    "dataproc": {
+        "project": "project-1",
+        "region": "us-central1",
+        "zone": "us-central1-a",
+        "shape": "l4x1",
+        "framework": "vllm",
+        "service_account": "kit@project-1.iam.gserviceaccount.com",
+        "staging_bucket": "project-1-files",
+    },
+    "dataproc-account": {"project": "project-1"},
+    "dataproc-assets": {"bucket": "project-1-files"},
+    "dataproc-job": {"project": "p", "region": "r", "name": "nightly", "cluster": "c", "program": "gs://b/a.py"},
+    "gcs-bucket": {"project": "project-1", "location": "us-central1", "name": "project-1-models", "keep": True},
+}
+PROFILE = {"instance_profile_arn": "arn:aws:iam::123456789012:instance-profile/x"}
+# Module, what is changed, and words of the message that tell what to do.
+REFUSED = [
+    ("databricks", {"shape": "a100x2"}, "has no shape 'a100x2'. Choose one of: a100-80x8, a100x8, a10x1"),
+    ("databricks", {"framework": "onnx"}, "Choose one of: tf, torch, triton, vllm"),
+    ("databricks", {"platform": "aws"}, "Choose one of: databricks-aws, databricks-azure, databricks-gcp"),
+    ("databricks", {"runtime": "17.3.x-cpu-ml-scala2.13"}, "Choose one of: 15.4.x-gpu-ml-scala2.12"),
+    ("databricks", {"driver_node_type": "m5.xlarge"}, "is not known to have GPUs, which a GPU runtime needs. Choose"),
+    ("databricks", {"workers": 1.5}, "workers is 1.5: give a whole number"),
+    ("databricks", {"workers": 3, "autoscale": {"min_workers": 1, "max_workers": 2}}, "leave workers out"),
+    ("databricks", {"autoscale": {"min_workers": 3, "max_workers": 2}}, "1 <= min_workers <= max_workers"),
+    ("databricks", {"shape": "a10x4", "rapids": True}, "set rapids = false, or choose a shape that ends with x1"),
+    ("databricks", {"alternative_shapes": ["a10x4"]}, "needs 1 GPUs and at least 16 vCPUs"),
+    ("databricks", {"env": {"HF_TOKEN": "hf_x"}}, "must be a reference such as {{secrets/scope/key}}"),
+    ("databricks", {"spark_conf": {"spark.my.password": "x"}}, "must be a reference such as {{secrets/scope/key}}"),
+    ("databricks", {"spark_conf": {"spar.x": "x"}}, "these do not: spar.x"),
+    ("databricks", {"init_script": "/Workspace/x.sh"}, "give a path such as /Volumes/catalog/schema/volume"),
+    ("databricks", {"instance_pool_id": "p", "spot": True}, "set spot = false"),
+    ("databricks", {"platform": "databricks-gcp", "shape": "l4x1"} | PROFILE, "this is databricks-gcp: leave it out"),
+    ("databricks", {"workers": 0, "rapids": True}, "leave driver_node_type, alternative_shapes and rapids out"),
+    ("databricks", {"idle_minutes": 1}, "Databricks takes 10 to 10000, or 0 for never"),
+    ("databricks-assets", {"wheel": "dist/nowhere.whl"}, "run `uv build --wheel`"),
+    ("databricks-assets", {"init_script": "nowhere.sh"}, "give the path of one in init_script"),
+    ("databricks-assets", {"bundle": "tests"}, "give a folder that `spark-sidecar wheelhouse build` finished"),
+    ("databricks-job", {"notebook": "embeddings.ipynb"}, "give a workspace path that begins with /"),
+    ("databricks-volume", {"schema": "main.default"}, "give its name alone"),
+    ("dataproc", {"shape": "a10x1"}, "dataproc has no shape 'a10x1'. Choose one of: a100-80x1"),
+    ("dataproc", {"zone": "us-east1-b"}, "give a zone of us-central1 that has the GPUs"),
+    ("dataproc", {"workers": 1}, "Dataproc takes 2 or more, or 0 for a single-node cluster"),
+    ("dataproc", {"image": "2.3.6-ml-ubuntu22"}, "Choose one of: 2.2-ubuntu22, 2.3-ml-ubuntu22, 2.3-ubuntu22; never"),
+    ("dataproc", {"image": "2.3-ubuntu22"}, "has no GPU driver: leave image out, or name your copy"),
+    ("dataproc", {"service_account": "1-compute@developer.gserviceaccount.com"}, "not of the project's default one"),
+    ("dataproc", {"spark_conf": {"spark:spark.x": "y"}}, "these do not: spark:spark.x"),
+    ("dataproc", {"init_action": "https://example.com/x.sh"}, "give a gs:// address"),
+    ("dataproc", {"init_timeout_s": 60}, "give 600 or more"),
+    ("dataproc", {"autoscale": {"max_workers": 1}}, "2 <= min_workers <= max_workers"),
+    ("dataproc", {"workers": 8, "autoscale": {"max_workers": 4}}, "they must be within its bounds"),
+    ("dataproc", {"kms_key": "my-key"}, "give projects/P/locations/L/keyRings/R/cryptoKeys/K"),
+    ("dataproc-account", {"roles": ["roles/owner"]}, "name the narrower role that is needed"),
+    ("dataproc-assets", {"bucket": "gs://project-1-files"}, "give the bucket's name alone, without gs://"),
+    ("dataproc-job", {"program": "gs://b/embeddings.ipynb"}, "give the gs:// address of a .py file"),
+    ("gcs-bucket", {"name": "My_Bucket"}, "give 3 to 63 lower-case letters"),
+]
+
+# Module, text in its main.tf, what it becomes, and what Terraform or the provider says: that the schemas are looked at.
+MUTATIONS = [
+    ("databricks", "spark_env_vars ", "spark_envvars ", 'An argument named "spark_envvars" is not expected here'),
+    ("databricks", "destination = init_scripts", "target = init_scripts", 'The argument "destination" is required'),
+    ("databricks", "      volumes {\n", "      dbfz {\n", 'Blocks of type "dbfz" are not expected here'),
+    ("databricks", "  cluster_name ", '  state = "x"\n  cluster_name ', "it is decided when the"),
+    ("databricks", '= "STANDARD"', '= "TURBO"', "expected runtime_engine to be one of PHOTON, STANDARD"),
+    ("databricks", "local.pooled ? null : local.shape.node_type", "local.shape.node_type", "conflicts with node_type"),
+    ("dataproc", "num_instances = 1", 'num_instances = "one"', "a number is required"),
+    ("dataproc", '"https://www.googleapis.com/auth/cloud-platform"', '"cloud-platform"', "scopes must match"),
+    ("dataproc", '"SPOT"', '"CHEAP"', "preemptibility to be one of"),
+    ("gcs-bucket", '"enforced"', '"yes"', "expected public_access_prevention to be one of enforced, inherited"),
+    ("gcs-bucket", "location                    = var.location\n", "", 'The argument "location" is required'),
+    ("databricks-volume", '"MANAGED"', '"managed"', "expected volume_type to be one of EXTERNAL, MANAGED"),
+]
+
+
+@pytest.fixture(scope="module")
+def ready(newest, shared_copy):
+    """Name of a module -> its folder, in which plan works."""
+    found = {name: shared_copy / "terraform" / "modules" / name for name in GIVEN}
+    for each in found.values():
+        newest.init(each)
+    return found
+
+
+@pytest.mark.parametrize("module", GIVEN)
+def test_what_the_cases_start_from_is_accepted(module, newest, ready):
+    assert newest.plan(ready[module], **GIVEN[module])["resource_changes"]
+
+
+@pytest.mark.parametrize(("module", "changed", "words"), REFUSED, ids=lambda value: str(value)[:40])
+def test_a_broken_configuration_is_refused_with_its_fix(module, changed, words, newest, ready):
+    assert words in newest.refusal(ready[module], **GIVEN[module] | changed)
+
+
+@pytest.mark.parametrize("mistake", MUTATIONS, ids=lambda value: f"{value[0]}: {value[2][:30]}")
+def test_a_mistake_in_a_module_is_found(mistake, newest, ready):
+    module, old, new, words = mistake
+    # Beside the others, so that the catalogue is where the module looks for it.
+    folder = ready[module].with_name("mutated")
+    shutil.copytree(ready[module], folder)
+    text = (folder / "main.tf").read_text(encoding="utf-8")
+    (folder / "main.tf").write_text(text.replace(old, new, 1), encoding="utf-8")
+    assert text.count(old) >= 1
+    more = {"init_script": "/Volumes/a/b/c/d.sh", "instance_pool_id": "p"} if module == "databricks" else {}
+    more |= {"spot_workers": 1} if module == "dataproc" else {}
+    assert words in newest.refusal(folder, **GIVEN[module] | more)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(("module", "platform"), [("databricks", "databricks-aws"), ("dataproc", "dataproc")])
+def test_a_node_without_gpus_in_the_catalogue_is_refused(module, platform, newest, own_copy):
+    path = own_copy / "server_utils" / "data" / "clusters.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["platforms"][platform]["shapes"][GIVEN[module]["shape"]]["gpus"] = 0
+    path.write_text(json.dumps(content), encoding="utf-8")
+    folder = own_copy / "terraform" / "modules" / module
+    newest.init(folder)
+    assert "has no GPUs: correct the catalogue, server_utils/data/gpus.json" in newest.refusal(folder, **GIVEN[module])
+
+
+@pytest.mark.parametrize("module", ["databricks-assets", "dataproc-assets"])
+@pytest.mark.parametrize(("wheels", "words"), [(0, "There are 0 wheels in dist/"), (2, "There are 2 wheels in dist/")])
+def test_without_exactly_one_wheel_the_message_says_how_to_build_it(module, wheels, words, newest, own_copy):
+    for each in (own_copy / "dist").glob("*.whl"):
+        each.unlink()
+    for number in range(wheels):
+        (own_copy / "dist" / f"spark_sidecar-0.{number}.0-py3-none-any.whl").touch()
+    folder = own_copy / "terraform" / "modules" / module
+    newest.init(folder)
+    message = newest.refusal(folder, **GIVEN[module])
+    assert words in message
+    assert "uv build --wheel" in message
