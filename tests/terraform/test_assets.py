@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -77,6 +79,22 @@ def test_the_script_on_databricks_is_told_where_its_settings_are(plan):
         "SPARK_SIDECAR_BUNDLE": folder,
         "SPARK_SIDECAR_LOGS": "/Volumes/main/default/files/logs",
     }
+
+
+def test_the_script_on_databricks_reads_what_it_is_told(plan, tmp_path):
+    made = plan("databricks-assets")
+    # The volume is a folder here, and the runtime's Python is absent: the script gets as far as to miss it.
+    folder = Path(made["planned_values"]["outputs"]["folder"]["value"].replace("/Volumes", str(tmp_path)))
+    folder.mkdir(parents=True)
+    for name, resource in uploaded(made).items():
+        if resource.get("content_base64"):
+            (folder / name).write_text(text_of(resource).replace("/Volumes", str(tmp_path)))
+    script = shutil.copy(folder / "databricks.sh", tmp_path)  # as on Databricks, it does not run where it was uploaded
+    done = subprocess.run(
+        ["bash", script], env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "/databricks/python3/bin/python is not Python 3.11 or later" in done.stderr
 
 
 def test_the_metadata_on_dataproc_names_the_folder_of_the_files(plan):

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from terraform import modules
-from terraform.harness import SCHEMAS, Terraform
+from terraform.harness import OLDEST_TERRAFORM, SCHEMAS, Terraform
 
 MODULES = modules.folders("modules")
 EXAMPLES = modules.folders("examples")
@@ -78,6 +78,12 @@ def test_a_module_allows_the_versions_that_are_tested_and_the_majors_between(mod
 
 
 @each_folder
+def test_the_terraform_that_is_asked_for_is_the_oldest_that_is_tested(folder):
+    (required,) = (each["required_version"] for each in modules.blocks(folder)["terraform"])
+    assert required.strip('"') == ">= " + ".".join(str(each) for each in OLDEST_TERRAFORM)
+
+
+@each_folder
 def test_the_tables_of_the_readme_are_not_stale(folder):
     written = (folder / "README.md").read_text(encoding="utf-8")
     assert written == modules.readme(folder), "run: PYTHONPATH=tests .venv/bin/python -m terraform.modules"
@@ -106,8 +112,3 @@ def plain(schema):
     if isinstance(schema, dict):
         return {key: plain(each) for key, each in schema.items() if not key.endswith("description_kind") and each != {}}
     return [plain(each) for each in schema] if isinstance(schema, list) else schema
-
-
-def test_nothing_of_terraforms_own_is_in_the_repository():
-    left = [path for path in modules.TERRAFORM.rglob("*") if path.name in {".terraform.lock.hcl", "terraform.tfstate"}]
-    assert not left

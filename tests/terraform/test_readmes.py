@@ -33,10 +33,10 @@ def test_every_module_is_shown_at_work():
 
 
 @pytest.mark.parametrize(("readme", "number", "text"), BLOCKS, ids=lambda value: str(value)[:50].split("\n")[0])
-def test_a_block_of_a_readme_is_planned(readme, number, text, newest, shared_copy):
+def test_a_block_of_a_readme_is_planned(readme, number, text, each_end, shared_copy):
     folder = shared_copy / "terraform" / "readmes" / f"{str(readme.parent).replace('/', '-')}-{number}"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "main.tf").write_text(ADDRESS.sub(r'"../../modules/\1"', text), encoding="utf-8")
     assert "git.example.com" not in (folder / "main.tf").read_text(encoding="utf-8")
-    newest.init(folder)
-    assert newest.plan(folder)["resource_changes"]
+    each_end.init(folder)
+    assert each_end.plan(folder)["resource_changes"]

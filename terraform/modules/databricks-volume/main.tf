@@ -15,7 +15,8 @@ resource "terraform_data" "keeper" {
   }
 
   provisioner "local-exec" {
-    when    = destroy
-    command = self.input.keep ? "echo ${self.input.volume} is kept, and all else is destroyed. To destroy it too: apply with keep = false, then destroy. >&2 && exit 1" : "exit 0"
+    when        = destroy
+    command     = self.input.keep ? "echo \"$VOLUME is kept, all else is destroyed. To destroy it too: apply with keep = false, then destroy.\" >&2; exit 1" : "exit 0"
+    environment = { VOLUME = self.input.volume }
   }
 }
