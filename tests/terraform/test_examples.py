@@ -89,23 +89,23 @@ def test_on_dataproc_a_changed_script_makes_no_new_cluster_unless_asked(apply, o
 
 
 @each_kind
-def test_destroy_keeps_the_models_and_says_so(example, apply, each_terraform):
+def test_destroy_keeps_models_and_data_and_says_so(example, apply, each_terraform):
     folder = apply(each_terraform, example)
     with_models(each_terraform)
     printed = each_terraform.run(folder, "destroy", "-auto-approve", *options(GIVEN[example]), status=1)
     assert destroyed(each_terraform).count(CLUSTER[example]) == 1
     assert destroyed(each_terraform).count(STORE[example]) == 1  # that of the files
-    assert "models is kept" in " ".join(printed.split()) or "is not empty" in printed
+    assert "_store is kept" in " ".join(printed.split()) or "is not empty" in printed
     left = each_terraform.run(folder, "state", "list").split()
-    assert {each.split(".")[1] for each in left if not each.startswith("module.models.data")} == {"models"}
+    assert {each.split(".")[1] for each in left if not each.startswith("module.store.data")} == {"store"}
 
 
 @each_kind
-def test_destroy_removes_the_models_too_when_asked(example, apply, each_terraform):
+def test_destroy_removes_models_and_data_too_when_asked(example, apply, each_terraform):
     folder = apply(each_terraform, example)
     with_models(each_terraform)
-    apply(each_terraform, example, keep_models=False)
-    each_terraform.run(folder, "destroy", "-auto-approve", *options(GIVEN[example] | {"keep_models": False}))
+    apply(each_terraform, example, keep_store=False)
+    each_terraform.run(folder, "destroy", "-auto-approve", *options(GIVEN[example] | {"keep_store": False}))
     assert each_terraform.run(folder, "state", "list") == ""
     assert destroyed(each_terraform).count(STORE[example]) == 2
 

@@ -4,8 +4,8 @@
     SPARK_SIDECAR_LIVE=databricks-aws TF_VAR_catalog=main ./run test tests/terraform/test_live.py
     SPARK_SIDECAR_LIVE=dataproc TF_VAR_project=my-project ./run test tests/terraform/test_live.py
 
-Credentials are those of the providers (`databricks auth login`, `gcloud auth application-default login`). The models'
-store is destroyed too: it is the test's own.
+Credentials are those of the providers (`databricks auth login`, `gcloud auth application-default login`). The store
+of models is destroyed too: it is the test's own.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def test_an_example_is_made_and_destroyed_on_a_real_account(tmp_path):
     state = f"-state={tmp_path / 'terraform.tfstate'}"
     name = f"live-{uuid.uuid4().hex[:8]}"
     own = f"-var=name={name}" if EXAMPLE == "dataproc" else f"-var=prefix={name.replace('-', '_')}"
-    options = ["-auto-approve", "-input=false", state, own, "-var=keep_models=false"]
+    options = ["-auto-approve", "-input=false", state, own, "-var=keep_store=false"]
     try:
         subprocess.run(["terraform", "apply", *options], cwd=folder, check=True)
         plan = ["terraform", "plan", "-detailed-exitcode", *options[1:]]

@@ -8,12 +8,12 @@ module "files" {
   keep    = false
 }
 
-module "models" {
+module "store" {
   source  = "../../modules/databricks-volume"
   catalog = var.catalog
   schema  = var.schema
-  name    = "${var.prefix}_models"
-  keep    = var.keep_models
+  name    = "${var.prefix}_store"
+  keep    = var.keep_store
 }
 
 module "assets" {
@@ -29,5 +29,8 @@ module "cluster" {
   framework   = var.framework
   workers     = var.workers
   init_script = module.assets.init_script
-  env         = { SPARK_SIDECAR_MODELS = module.models.path }
+  env = {
+    SPARK_SIDECAR_MODELS = "${module.store.path}/models"
+    SPARK_SIDECAR_DATA   = "${module.store.path}/data"
+  }
 }

@@ -9,8 +9,8 @@ output "notebooks" {
 }
 
 output "models" {
-  description = "Put models below this path: `databricks fs cp --recursive MODEL dbfs:PATH/NAME`."
-  value       = module.models.path
+  description = "Put models below this path: `spark-sidecar models push`, or `databricks fs cp --recursive`."
+  value       = "${module.store.path}/models"
 }
 
 output "gpus_per_node" {

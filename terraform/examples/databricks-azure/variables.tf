@@ -33,8 +33,8 @@ variable "workers" {
   default     = 2
 }
 
-variable "keep_models" {
-  description = "Whether `terraform destroy` leaves the volume of models and destroys the rest."
+variable "keep_store" {
+  description = "Whether `terraform destroy` leaves the volume of models and data, and destroys the rest."
   type        = bool
   default     = true
 }

@@ -1,5 +1,10 @@
 provider "google" {} # application-default credentials
 
+locals {
+  models = "${module.store.url}/models"
+  data   = "${module.store.url}/data"
+}
+
 module "files" {
   source   = "../../modules/gcs-bucket"
   project  = var.project
@@ -8,12 +13,12 @@ module "files" {
   keep     = false
 }
 
-module "models" {
+module "store" {
   source   = "../../modules/gcs-bucket"
   project  = var.project
   location = var.region
-  name     = "${var.project}-${var.name}-models"
-  keep     = var.keep_models
+  name     = "${var.project}-${var.name}-store"
+  keep     = var.keep_store
 }
 
 module "assets" {
@@ -25,7 +30,7 @@ module "account" {
   source     = "../../modules/dataproc-account"
   project    = var.project
   account_id = var.name
-  buckets    = { files = module.files.name, models = module.models.name }
+  buckets    = { files = module.files.name, store = module.store.name }
 }
 
 module "cluster" {
@@ -41,5 +46,6 @@ module "cluster" {
   staging_bucket  = module.files.name
   init_action     = module.assets.init_action
   metadata        = module.assets.metadata
-  env             = { SPARK_SIDECAR_MODELS = module.models.url }
+  env             = { SPARK_SIDECAR_MODELS = local.models, SPARK_SIDECAR_DATA = local.data }     # for tasks
+  spark_conf      = { "spark.sidecar.models" = local.models, "spark.sidecar.data" = local.data } # for the driver
 }

@@ -9,8 +9,8 @@ output "cluster" {
 }
 
 output "models" {
-  description = "Put models below this address: `gcloud storage cp --recursive MODEL ADDRESS/NAME`."
-  value       = module.models.url
+  description = "Put models below this address: `spark-sidecar models push`, or `gcloud storage cp --recursive`."
+  value       = "${module.store.url}/models"
 }
 
 output "gpus_per_node" {

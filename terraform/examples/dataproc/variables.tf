@@ -39,8 +39,8 @@ variable "workers" {
   default     = 2
 }
 
-variable "keep_models" {
-  description = "Whether `terraform destroy` leaves the bucket of models, if there is anything in it, and destroys the rest."
+variable "keep_store" {
+  description = "Whether `terraform destroy` leaves the bucket of models and data, if there is anything in it, and destroys the rest."
   type        = bool
   default     = true
 }

@@ -24,7 +24,7 @@ locals {
     databricks-gcp   = { on_demand = "ON_DEMAND_GCP", spot = "PREEMPTIBLE_WITH_FALLBACK_GCP" }
   }[local.platform_name][var.spot ? "spot" : "on_demand"]
 
-  secret_name      = "(?i)(secret|token|passw|api.?key|access.?key|private.?key|credential)"
+  secret_name      = "(?i)(passw|passphrase|(^|[._-])(secret|token|(api|access|private|secret|account)[._-]?key)($|\\.))"
   secret_reference = "^\\{\\{secrets/[^/]+/[^/]+\\}\\}$"
 }
 

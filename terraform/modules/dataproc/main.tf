@@ -22,7 +22,7 @@ locals {
   )
 
   init_actions = [for each in [var.driver_init_action, var.init_action] : each if each != null]
-  secret_name  = "(?i)(secret|token|passw|api.?key|access.?key|private.?key|credential)"
+  secret_name  = "(?i)(passw|passphrase|(^|[._-])(secret|token|(api|access|private|secret|account)[._-]?key)($|\\.))"
 }
 
 resource "google_dataproc_autoscaling_policy" "this" {

@@ -429,3 +429,32 @@ run "a_profile_elsewhere" {
 
   expect_failures = [databricks_cluster.this]
 }
+
+run "names_that_only_look_secret" {
+  command = plan
+
+  variables {
+    env        = { TOKENIZERS_PARALLELISM = "false", AWS_ACCESS_KEY_ID = "AKIA", GOOGLE_APPLICATION_CREDENTIALS = "/k.json" }
+    spark_conf = { "spark.security.credentials.hive.enabled" = "false" }
+  }
+}
+
+run "an_account_key_in_the_conf" {
+  command = plan
+
+  variables {
+    spark_conf = { "spark.hadoop.fs.azure.account.key.mine.dfs.core.windows.net" = "x" }
+  }
+
+  expect_failures = [var.spark_conf]
+}
+
+run "a_key_of_a_service_in_the_env" {
+  command = plan
+
+  variables {
+    env = { OPENAI_API_KEY = "sk-x" }
+  }
+
+  expect_failures = [var.env]
+}
