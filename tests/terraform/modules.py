@@ -8,7 +8,6 @@ writes the tables again, between the two comments that each README has for them.
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,9 +107,10 @@ def _named(block: dict[str, Any]) -> tuple[str, Any]:
 
 
 def _variable(name: str, body: dict[str, Any]) -> Variable:
-    default = _value(body["default"]) if "default" in body else None
+    default = body.get("default", "")
+    shown = None if "default" not in body else default if isinstance(default, str) else json.dumps(default)
     kind = _expression(body.get("type", ""))
-    return Variable(name, _plain(body.get("description", '""')), kind, default, len(body.get("validation", [])))
+    return Variable(name, _plain(body.get("description", '""')), kind, shown, len(body.get("validation", [])))
 
 
 def _plain(text: str) -> str:
@@ -120,12 +120,6 @@ def _plain(text: str) -> str:
 
 def _expression(text: str) -> str:
     return text.removeprefix("${").removesuffix("}") if text.startswith("${") else text
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return re.sub(r'"__is_block__": true', "", json.dumps(value))
 
 
 def main() -> None:

@@ -19,7 +19,8 @@ _CLUSTER = f"{_DATABRICKS} clusters/resource_cluster.go"
 _VOLUME = f"{_DATABRICKS} catalog/resource_volume.go"
 _FILE = f"{_DATABRICKS} workspace/file_resource.go, FileContentSchema"
 _DATABRICKS_SDK = "databricks-sdk for Python, databricks/sdk/service/compute.py"
-_GOOGLE = "github.com/hashicorp/terraform-provider-google google/services"
+_GOOGLE_PROVIDER = "github.com/hashicorp/terraform-provider-google"
+_GOOGLE = f"{_GOOGLE_PROVIDER} google/services"
 _DATAPROC = f"{_GOOGLE}/dataproc/resource_dataproc_cluster.go"
 _BUCKET = f"{_GOOGLE}/storage/resource_storage_bucket.go"
 _OBJECT = f"{_GOOGLE}/storage/resource_storage_bucket_object.go"
@@ -219,19 +220,19 @@ RULES = [
         "google_dataproc_cluster",
         "cluster_config.lifecycle_config.idle_delete_ttl",
         r"\d+(\.\d{1,9})?s",
-        f"{_GOOGLE[:-16]} website/docs/r/dataproc_cluster.html.markdown, lifecycle_config",
+        f"{_GOOGLE_PROVIDER} website/docs/r/dataproc_cluster.html.markdown, lifecycle_config",
     ),
     _matches(
         "google_dataproc_cluster",
         "cluster_config.initialization_action.script",
         "gs://[^/]+/.+",
-        f"{_GOOGLE[:-16]} website/docs/r/dataproc_cluster.html.markdown, initialization_action",
+        f"{_GOOGLE_PROVIDER} website/docs/r/dataproc_cluster.html.markdown, initialization_action",
     ),
     Rule(
         "google_dataproc_cluster",
         "no workers: dataproc:dataproc.allow.zero.workers must be true",
         _worker_count_is_allowed,
-        f"{_GOOGLE[:-16]} website/docs/r/dataproc_cluster.html.markdown, worker_config.num_instances",
+        f"{_GOOGLE_PROVIDER} website/docs/r/dataproc_cluster.html.markdown, worker_config.num_instances",
         ("cluster_config.worker_config.num_instances", "cluster_config.software_config.override_properties"),
     ),
     _matches("google_dataproc_autoscaling_policy", "policy_id", "[A-Za-z0-9][A-Za-z0-9_-]{1,48}[A-Za-z0-9]", _POLICY),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,6 @@ class StubProvider:
         self.data_sources = content["data_source_schemas"]
         self.destroyed: list[str] = []
         self.not_empty: set[str] = set()  # types that the cloud deletes only by force, because something is in them
-        self._lock = threading.Lock()
 
     def GetMetadata(self, _request, _context):  # noqa: N802 - the protocol's name, as all below
         return messages["GetMetadata.Response"](
@@ -105,8 +103,7 @@ class StubProvider:
             if kind in self.not_empty and not _load(request.prior_state).get("force_destroy"):
                 refused = {"severity": 1, "summary": f"{kind} is not empty"}
                 return response(new_state=request.prior_state, diagnostics=[refused])
-            with self._lock:
-                self.destroyed.append(kind)
+            self.destroyed.append(kind)
             return response(new_state=request.planned_state)
         _fill(kind, self.resources[kind]["block"], new, where=_is_unknown)
         return response(new_state=_dump(new))
