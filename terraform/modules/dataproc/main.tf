@@ -21,6 +21,7 @@ locals {
     var.properties,
   )
 
+  secure_boot  = var.secure_boot != null ? var.secure_boot : var.driver_init_action == null
   init_actions = [for each in [var.driver_init_action, var.init_action] : each if each != null]
   secret_name  = "(?i)(passw|passphrase|(^|[._-])(secret|token|(api|access|private|secret|account)[._-]?key)($|\\.))"
 }
@@ -72,7 +73,7 @@ resource "google_dataproc_cluster" "this" {
       service_account_scopes = ["https://www.googleapis.com/auth/cloud-platform"] # an alias makes a new cluster at every apply
 
       shielded_instance_config {
-        enable_secure_boot          = var.secure_boot
+        enable_secure_boot          = local.secure_boot
         enable_vtpm                 = true
         enable_integrity_monitoring = true
       }
@@ -189,8 +190,8 @@ resource "google_dataproc_cluster" "this" {
     }
 
     precondition {
-      condition     = var.driver_init_action == null || !var.secure_boot
-      error_message = "A driver built by driver_init_action is not signed and does not load with secure_boot: set it to false, or take an image that has the driver."
+      condition     = var.driver_init_action == null || !local.secure_boot
+      error_message = "A driver built by driver_init_action is not signed and does not load with secure_boot: leave that out, or take an image that has the driver."
     }
 
     precondition {

@@ -285,10 +285,9 @@ variable "boot_disk_gb" {
 }
 
 variable "secure_boot" {
-  description = "Whether nodes boot signed kernel modules only. An init action that builds the GPU's driver needs it off."
+  description = "Whether nodes load signed kernel modules only; null means yes, unless driver_init_action builds the GPU's driver, which is not signed."
   type        = bool
-  default     = false
-  nullable    = false
+  default     = null
 }
 
 variable "idle_delete_minutes" {

@@ -24,6 +24,11 @@ run "defaults" {
   }
 
   assert {
+    condition     = one(one(one(google_dataproc_cluster.this.cluster_config).gce_cluster_config).shielded_instance_config).enable_secure_boot
+    error_message = "an image's own driver is signed"
+  }
+
+  assert {
     condition     = one(one(google_dataproc_cluster.this.cluster_config).gce_cluster_config).service_account_scopes == toset(["https://www.googleapis.com/auth/cloud-platform"])
     error_message = "an alias makes a new cluster at every apply"
   }
@@ -148,6 +153,11 @@ run "an_image_with_a_driver_action" {
   assert {
     condition     = one(google_dataproc_cluster.this.cluster_config).initialization_action[0].script == "gs://b/install_gpu_driver.sh"
     error_message = "the driver comes first"
+  }
+
+  assert {
+    condition     = !one(one(one(google_dataproc_cluster.this.cluster_config).gce_cluster_config).shielded_instance_config).enable_secure_boot
+    error_message = "a driver that is built on the node is not signed"
   }
 }
 
