@@ -12,19 +12,33 @@ PACKAGE = ROOT / "server_utils"
 
 # A module imports from the rows above its own only. A new module is put into the highest row that its imports allow.
 LAYERS = [
-    "backends.life errors findings",
-    "catalogue commands.output java libpython logs models platform ports process requirements schemas shipping turns",
-    "assets base_python events gpus nvidia questions records spark_conf tally tensors tree weights",
-    "clients environments keeper openai_client pandas_columns sparks windows clusters fit node_steps",
-    "attempt backends.vllm_options backends.vllm_parser placement definitions doctor_node node_spark wheelhouse",
-    "node stopping supervisor",
-    "sidecar",
+    (
+        "backends.life backends.triton_program backends.vllm_parser backends.vllm_program commands.output errors "
+        "findings gguf_to_hf libpython logs ports process storage.locks storage.progress storage.secrets "
+        "storage.threads turns"
+    ),
+    (
+        "catalogue events gpus java models nvidia openai_client options outputs platform progress questions "
+        "requirements schemas shipping storage.hub storage.manifest storage.store storage.urls tally tree"
+    ),
+    (
+        "base_python keeper node_steps records screens spark_conf sparks storage.databricks storage.fetching "
+        "storage.files storage.gcs storage.room storage.s3 storage.scan tensors weights"
+    ),
+    (
+        "clients clusters environments fit layout node_spark pandas_columns placement roots showing storage.cache "
+        "storage.opening storage.sending windows"
+    ),
+    (
+        "assets attempt backends.vllm_options definitions doctor_node node runs storage.loading storage.saving "
+        "wheelhouse"
+    ),
+    "arrival commands.clusters commands.environments doctor stopping storage.checking storage.program",
+    "commands.models sidecar supervisor",
     "batches lanes tasks",
     "asking manager udf",
-    "llm_columns",
-    "backends.triton backends.triton_program backends.vllm backends.vllm_program",
-    "demo doctor commands.clusters commands.environments",
-    "cli",
+    "backends.triton demo llm_columns",
+    "backends.vllm cli",
 ]
 RANK = {module: rank for rank, row in enumerate(LAYERS) for module in row.split()}
 ONE_ROOM = "demo"  # a program of its own: its files stand in one row, and import one another
