@@ -15,18 +15,15 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from server_utils import questions
-from server_utils.errors import InferenceError, SidecarError
+from server_utils import questions, verdicts
 from server_utils.lanes import Lane
 from server_utils.openai_client import RefusedError, TimedOutError
 from server_utils.questions import NOTHING, Answer, Kind, Question
-from server_utils.schemas import Checker
 
 _THREADS = 128  # requests in flight per worker
 _AHEAD_BYTES = 64 << 20  # of input that is held while an early row is not answered
 _AHEAD_WINDOWS = 32  # of rows: a row may take so many times as long as the others before they wait for it
 _WAKE_S = 0.25
-_TOO_LONG = ("maximum context length", "max_model_len", "longer than the maximum", "too long")
 
 
 @dataclass(frozen=True)
@@ -91,9 +88,9 @@ class Asker:
 
     def __init__(self, question: Question, lanes: Sequence[Lane]) -> None:
         self._question, self._lanes = question, lanes
-        self._checker = Checker(question.schema) if question.schema is not None else None
+        self._judge = verdicts.Judge(question)
         self._changed = threading.Condition()
-        self._failure: SidecarError | None = None
+        self._failure: BaseException | None = None
         self._threads = futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="sidecar")
 
     def __enter__(self) -> Self:
@@ -113,7 +110,7 @@ class Asker:
             if self._question.kind is Kind.CHAT and text is not None:
                 prompt, problem = questions.conversation(text)
             if problem:
-                batch.answers[number] = self._refused(batch, number, problem, "refused")
+                batch.answers[number] = self._judge.refused(problem, batch.first + number)
             elif prompt is not None:
                 yield Row(batch, number, prompt)
 
@@ -149,7 +146,12 @@ class Asker:
             return
         with self._changed:
             lane.in_flight += len(request)
-        self._threads.submit(self._ask, lane, request)
+        self._submit(lane, request)
+
+    def _submit(self, lane: Lane, request: list[Row]) -> None:
+        """Ask in a thread; whatever ends it early ends the job: no row may wait for ever."""
+        asked = self._threads.submit(self._ask, lane, request)
+        asked.add_done_callback(lambda done: None if done.cancelled() else self._fail(done.exception()))
 
     def _ask(self, lane: Lane, request: list[Row]) -> None:
         """One request, in a thread of its own; one that is refused is halved until the rows to blame are found."""
@@ -159,10 +161,7 @@ class Asker:
             if len(request) > 1:
                 self._ask_parts(lane, request, late=isinstance(error, TimedOutError))
                 return
-            found = [self._error(error)]
-        except SidecarError as error:
-            self._fail(error)
-            return
+            found = [verdicts.of_error(error)]
         self._settle(lane, request, found)
 
     def _replies(self, lane: Lane, request: list[Row]) -> list[Answer]:
@@ -177,22 +176,12 @@ class Asker:
         """In halves, side by side; after a time-out one by one, so that each row has the time for itself."""
         size = 1 if late else (len(request) + 1) // 2
         for start in range(0, len(request), size):
-            self._threads.submit(self._ask, lane, request[start : start + size])
-
-    def _error(self, error: InferenceError) -> Answer:
-        message = str(error)
-        if isinstance(error, TimedOutError):
-            return Answer(error=message, kind="timed_out")
-        long = any(words in message for words in _TOO_LONG)
-        return Answer(error=message, kind="too_long" if long else "refused")
+            self._submit(lane, request[start : start + size])
 
     def _settle(self, lane: Lane, request: list[Row], found: Sequence[Answer]) -> None:
         """Put the answers where they belong."""
-        try:
-            final = [self._final(row, answer) for row, answer in zip(request, found, strict=True)]
-        except SidecarError as error:
-            self._fail(error)
-            return
+        pairs = zip(request, found, strict=True)
+        final = [self._judge.final(answer, row.batch.first + row.number) for row, answer in pairs]
         lane.tally.add(len(final), [answer.kind for answer in final if answer.kind])
         with self._changed:
             lane.in_flight -= len(request)
@@ -201,37 +190,7 @@ class Asker:
                 row.batch.left -= 1
             self._changed.notify()
 
-    def _final(self, row: Row, answer: Answer) -> Answer:
-        if answer.error is None and self._checker is not None:
-            answer = self._checked(answer, self._checker)
-        return self._refused(row.batch, row.number, answer.error, answer.kind, answer) if answer.error else answer
-
-    def _checked(self, answer: Answer, checker: Checker) -> Answer:
-        try:
-            value = checker.read(answer.value)
-        except ValueError as error:
-            cut = answer.finish_reason == "length"
-            problem = "was cut off; allow more with max_tokens=" if cut else f"does not keep to the schema: {error}"
-            kind, shown = ("truncated" if cut else "invalid"), answer.value[-80:]
-            return questions.with_error(answer, f"the answer {problem} (it ends {shown!r})", kind)
-        return questions.with_value(answer, value)
-
-    def _refused(self, batch: Batch, number: int, problem: str, kind: str | None, answer: Answer = NOTHING) -> Answer:
-        if self._question.on_error == "raise":
-            raise InferenceError(
-                f'row {batch.first + number} of {_partition()}: {problem}. With on_error="null" or "struct" the other '
-                "rows go on"
-            )
-        return questions.with_error(answer, problem, kind)
-
-    def _fail(self, error: SidecarError) -> None:
+    def _fail(self, error: BaseException | None) -> None:
         with self._changed:
             self._failure = self._failure or error
             self._changed.notify()
-
-
-def _partition() -> str:
-    from pyspark import TaskContext
-
-    context = TaskContext.get()
-    return f"partition {context.partitionId()}" if context else "the input"

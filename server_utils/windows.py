@@ -37,11 +37,12 @@ class Window:
         return max(1, min(_ROWS, self.limit // _REQUESTS))
 
     def room(self, in_flight: int) -> int:
-        """Rows that may be sent now."""
+        """Rows that may be sent now; none until there is room for a whole request."""
         self._follow()
         room = self.limit - in_flight
-        self._was_full |= room <= 0
-        return max(room, 0)
+        is_full = room < self.rows_per_request
+        self._was_full |= is_full
+        return 0 if is_full else room
 
     def _follow(self) -> None:
         """Look at what the server says of itself, which is new about twice a second."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from filelock import FileLock
 
 from server_utils import environments, records, sidecar, stopping
 from server_utils.asking import answers
@@ -36,10 +37,11 @@ def model_folder():
     except EnvironmentMissingError as missing:
         pytest.skip(str(missing))
     folder = Path(tempfile.gettempdir()) / f"tiny-llm-{os.getuid()}-{_MAKER.stat().st_mtime_ns}"
-    if not folder.exists():
-        beside = folder.with_name(f"{folder.name}-{uuid.uuid4().hex[:6]}")
-        subprocess.run([python, _MAKER, beside], check=True, capture_output=True)
-        beside.rename(folder)
+    with FileLock(f"{folder}.lock"):  # both passes of the tests want it at the same time
+        if not folder.exists():
+            beside = folder.with_name(f"{folder.name}-new")
+            subprocess.run([python, _MAKER, beside], check=True, capture_output=True)
+            beside.rename(folder)
     return folder
 
 

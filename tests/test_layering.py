@@ -22,8 +22,8 @@ LAYERS = [
         "requirements schemas shipping storage.hub storage.manifest storage.store storage.urls tally tree"
     ),
     (
-        "base_python keeper node_steps records screens spark_conf sparks storage.databricks storage.fetching "
-        "storage.files storage.gcs storage.room storage.s3 storage.scan tensors weights"
+        "backends.vllm_fields base_python keeper node_steps records screens spark_conf sparks storage.databricks "
+        "storage.fetching storage.files storage.gcs storage.room storage.s3 storage.scan tensors verdicts weights"
     ),
     (
         "clients clusters environments fit layout node_spark pandas_columns placement roots showing storage.cache "
@@ -45,8 +45,8 @@ ONE_ROOM = "demo"  # a program of its own: its files stand in one row, and impor
 
 # Only these may speak to Spark. The others run on a bare GPU machine, and beside servers that a driver never sees.
 SPARK = {
-    *("asking", "backends.triton", "backends.vllm", "batches", "demo", "doctor", "llm_columns", "manager"),
-    *("outputs", "placement", "schemas", "sparks", "udf"),
+    *("backends.triton", "backends.vllm", "batches", "demo", "doctor", "llm_columns", "manager"),
+    *("outputs", "placement", "verdicts", "schemas", "sparks", "udf"),
 }
 
 

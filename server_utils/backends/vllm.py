@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from server_utils.backends import vllm_options
+from server_utils.backends.vllm_fields import check
 from server_utils.errors import ConfigurationError, ServerUnavailableError
 from server_utils.llm_columns import text_column
 from server_utils.manager import MANAGER_OPTIONS, ServerManager, one_deadline
@@ -21,24 +21,6 @@ from server_utils.storage.urls import is_elsewhere
 _PROGRAM = Path(__file__).with_name("vllm_program.py")
 _STALL_S = 300.0
 _STOP_S = 5.0
-_OURS = {
-    "model": "it is the manager's model_name",
-    "prompt": "it is the column",
-    "messages": "they are the column",
-    "input": "it is the column",
-    "stream": "answers come whole, one per row",
-    "n": "a row has one answer",
-    "echo": "join the two columns in Spark",
-    "encoding_format": "vectors travel as bytes",
-    "return_token_ids": "details=True counts tokens",
-}
-# Fields of older releases, which the server ignores without a word.
-_RENAMED = {
-    "guided_json": "response_format={value}",
-    "guided_choice": "structured_outputs={{'choice': {value}}}",
-    "guided_regex": "structured_outputs={{'regex': {value}}}",
-    "guided_grammar": "structured_outputs={{'grammar': {value}}}",
-}
 
 
 class VLLMServerManager(ServerManager):
@@ -53,6 +35,7 @@ class VLLMServerManager(ServerManager):
     """
 
     environment = "vllm"
+    key: str | None = None
 
     def start_servers(
         self,
@@ -95,7 +78,7 @@ class VLLMServerManager(ServerManager):
         self._stall_s, self._env = stall_timeout_s, dict(env or {})
         key = (replicas, require_key, tuple(self._words), tuple(sorted(self._env.items())), tuple(ours.items()))
         if self._launch_now is None:
-            self.key: str | None = secrets.token_urlsafe(32) if require_key else None
+            self.key = secrets.token_urlsafe(32) if require_key else None
         self._start(
             key=key,
             files=program_files(_PROGRAM),
@@ -166,7 +149,7 @@ class VLLMServerManager(ServerManager):
             )
         known = self.models[self.model_name]["fields"]
         said = {name: value for name, value in fields.items() if value is not None}
-        _check_fields(said, known.get(kind.value), kind)
+        check(said, known.get(kind.value), kind)
         return Question(
             self._launch_now,
             kind,
@@ -231,19 +214,3 @@ def _schema(response_format: Any) -> Mapping[str, Any] | None:
     Checker(schema)
     spark_type(schema)
     return schema
-
-
-def _check_fields(fields: Mapping[str, Any], known: list[str] | None, kind: Kind) -> None:
-    """The engine ignores fields that it does not know: here they are errors."""
-    if known is None:
-        wanted = {Kind.EMBED: 'start_servers(runner="pooling")'}.get(kind, 'start_servers(runner="generate")')
-        raise ConfigurationError(f"these servers do not offer {kind.value}; start them with {wanted}")
-    for name, value in fields.items():
-        if name in _OURS:
-            raise ConfigurationError(f"{name} cannot be chosen: {_OURS[name]}")
-        if name in _RENAMED and name not in known:
-            raise ConfigurationError(f"vLLM has no {name} any more; say {_RENAMED[name].format(value=repr(value))}")
-        if name not in known:
-            near = difflib.get_close_matches(name, [*known, "on_error", "details", "timeout_s", "window"], n=3)
-            hint = f"; did you mean {' or '.join(near)}?" if near else f"; it takes {', '.join(known)}"
-            raise ConfigurationError(f"{kind.value} has no field {name!r}{hint}")

@@ -1,0 +1,55 @@
+"""The fields of a request to vLLM's OpenAI server: those that are ours, those that were renamed, and those it knows.
+
+Driver. The engine ignores fields that it does not know; here they are errors, before any job.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from server_utils.errors import ConfigurationError
+from server_utils.questions import Kind
+
+_ARGUMENTS = ("on_error", "details", "timeout_s", "window")  # of the column functions
+_OURS = {
+    "model": "it is the manager's model_name",
+    "prompt": "it is the column",
+    "messages": "they are the column",
+    "input": "it is the column",
+    "stream": "answers come whole, one per row",
+    "n": "a row has one answer",
+    "echo": "join the two columns in Spark",
+    "encoding_format": "vectors travel as bytes",
+    "return_token_ids": "details=True counts tokens",
+}
+# Fields of older releases, which the server ignores without a word.
+_RENAMED = {
+    "guided_json": "response_format={value}",
+    "guided_choice": "structured_outputs={{'choice': {value}}}",
+    "guided_regex": "structured_outputs={{'regex': {value}}}",
+    "guided_grammar": "structured_outputs={{'grammar': {value}}}",
+}
+
+
+def check(fields: Mapping[str, Any], known: Sequence[str] | None, kind: Kind) -> None:
+    """Refuse what the server would refuse or ignore.
+
+    known: what the server says that a request may hold; None where it does not offer such requests.
+
+    Raises:
+        ConfigurationError: with the names that are near.
+    """
+    if known is None:
+        wanted = {Kind.EMBED: 'start_servers(runner="pooling")'}.get(kind, 'start_servers(runner="generate")')
+        raise ConfigurationError(f"these servers do not offer {kind.value}; start them with {wanted}")
+    for name, value in fields.items():
+        if name in _OURS:
+            raise ConfigurationError(f"{name} cannot be chosen: {_OURS[name]}")
+        if name in _RENAMED and name not in known:
+            raise ConfigurationError(f"vLLM has no {name} any more; say {_RENAMED[name].format(value=repr(value))}")
+        if name not in known:
+            near = difflib.get_close_matches(name, [*known, *_ARGUMENTS], n=3)
+            hint = f"; did you mean {' or '.join(near)}?" if near else f"; it takes {', '.join(known)}"
+            raise ConfigurationError(f"{kind.value} has no field {name!r}{hint}")
