@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from server_utils.commands.output import AsJson
+
 if TYPE_CHECKING:
     from server_utils.storage.progress import Progress
 
 app = typer.Typer(no_args_is_help=True, help="Models in cloud storage: saved once, loaded fast, never half.")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 Url = Annotated[str, typer.Argument(help="s3://…, gs://…, /Volumes/…, dbfs:/…, file://… or a path.")]
 
 
