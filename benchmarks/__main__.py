@@ -6,6 +6,7 @@ python -m benchmarks [--only WORKLOAD] [--rows N] [--rounds N] [--json]
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import statistics
@@ -74,24 +75,39 @@ def in_turns(frame, by_name: dict, rounds: int, extra: dict, *, warm: int = 1) -
     return {name: statistics.median(found[warm:]) for name, found in times.items()}
 
 
+class Direct:
+    """The model called directly, in so many processes that share the two cores and the texts."""
+
+    def __init__(self, processes: int) -> None:
+        command = [sys.executable, "-m", "benchmarks.direct", "encode", MODEL, str(2 // processes)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self._processes = [subprocess.Popen(command, **pipes) for _ in range(processes)]
+
+    def __call__(self, texts: list[str]) -> float:
+        """Seconds until the slowest has its share."""
+        for number, process in enumerate(self._processes):
+            process.stdin.write(json.dumps(texts[number :: len(self._processes)]) + "\n")
+            process.stdin.flush()
+        return max(float(process.stdout.readline()) for process in self._processes)
+
+    def close(self) -> None:
+        """End them."""
+        for process in self._processes:
+            process.stdin.close()
+            process.wait()
+
+
 def texts(spark: SparkSession, folder: Path, rows: int, rounds: int) -> dict[str, float]:
     """Short-text embeddings with MiniLM, and the direct limit: rows per second by arm."""
-    lines = json.dumps(write_texts(spark, folder, rows)) + "\n"
-    command = [sys.executable, "-m", "benchmarks.direct", "encode", MODEL]
-    with (
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as direct,
-        TritonServerManager("encoder", MODEL) as servers,
-    ):
-
-        def limit() -> float:
-            direct.stdin.write(lines)
-            direct.stdin.flush()
-            return float(direct.stdout.readline())
-
+    lines = write_texts(spark, folder, rows)
+    limits = {"direct, 1 process": Direct(1), "direct, 2 processes": Direct(2)}
+    with TritonServerManager("encoder", MODEL) as servers:
         servers.start_servers(functions.encoder_server)
         frame = spark.read.parquet(str(folder / "texts"))
-        found = in_turns(frame, arms.encoder_arms(servers, MODEL), rounds, {"direct": limit})
-        direct.stdin.close()
+        extra = {name: functools.partial(limit, lines) for name, limit in limits.items()}
+        found = in_turns(frame, arms.encoder_arms(servers, MODEL), rounds, extra)
+    for limit in limits.values():
+        limit.close()
     return {name: rows / took for name, took in found.items()}
 
 
@@ -109,7 +125,7 @@ def pixels(spark: SparkSession, folder: Path, rows: int, rounds: int) -> dict[st
 def start(rounds: int) -> dict[str, float]:
     """Seconds until two servers are ready, beside two processes that only load the model and answer once."""
     python = str(environments.find("triton").python)
-    command = [python, "-m", "benchmarks.direct", "start", MODEL]
+    command = [python, "-m", "benchmarks.direct", "start", MODEL, "1"]
     times: dict[str, list[float]] = {"load": [], "start_servers": []}
     for _ in range(rounds + 1):
         began = time.perf_counter()

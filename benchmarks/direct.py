@@ -1,22 +1,21 @@
-"""The limit: the model called directly in one process on all cores, without Spark or a server.
+"""The limit: the model called directly, without Spark or a server.
 
-python -m benchmarks.direct start MODEL              loads, answers once, ends: what a server cannot do without
-python -m benchmarks.direct encode MODEL < texts     for each line with a JSON list: seconds to encode it
+python -m benchmarks.direct start MODEL 1                    loads, answers once, ends: what no server can do without
+python -m benchmarks.direct encode MODEL THREADS < texts     for each line with a JSON list: seconds to encode it
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 
 from benchmarks.functions import load_encoder
 
 
-def main(command: str, model: str) -> None:
+def main(command: str, model: str, threads: str) -> None:
     """Answer one JSON line per input line."""
-    encode = load_encoder(model, 1 if command == "start" else os.cpu_count() or 1)
+    encode = load_encoder(model, int(threads))
     encode(["warm"])
     for line in sys.stdin if command == "encode" else ():
         texts = json.loads(line)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 _KEEP_BYTES = 1 << 20
 _LOOK_BYTES = 100_000
+_ABOVE = "root cause above"  # the last words of a vLLM whose engine did not start
+_ERROR = re.compile(r"\b\w*(Error|Exception): ")
 _LINE = 600  # characters that are quoted of one line
 
 
@@ -20,7 +23,11 @@ def tail(path: Path, *, lines: int = 20, since: int = 0) -> str:
             text = file.read().decode(errors="replace")
     except FileNotFoundError:
         return ""
-    return "\n".join(map(_shortened, text.strip().splitlines()[-lines:]))
+    found = text.strip().splitlines()
+    last = found[-lines:]
+    if any(_ABOVE in line for line in last):
+        last = [line for line in found[:-lines] if _ERROR.search(line)][-1:] + last
+    return "\n".join(map(_shortened, last))
 
 
 def _shortened(line: str) -> str:

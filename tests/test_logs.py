@@ -37,6 +37,23 @@ def test_the_tail_takes_bytes_that_are_no_text(tmp_path):
     assert logs.tail(tmp_path / "log").endswith("café")
 
 
+def test_a_line_that_is_too_long_to_quote_keeps_both_ends(tmp_path):
+    (tmp_path / "log").write_text("a\nno such model; there are " + "x, " * 1000 + "and that is all\nb\n")
+    middle = logs.tail(tmp_path / "log").splitlines()[1]
+    assert len(middle) < 700
+    assert middle.startswith("no such model; there are x")
+    assert middle.endswith("and that is all")
+
+
+def test_the_error_that_the_last_words_point_to_is_quoted_with_them(tmp_path):
+    path = tmp_path / "log"
+    path.write_text("OtherError: long ago\nRuntimeError: you tried to allocate 1125899906842624 bytes\n")
+    write(path, 30)
+    with path.open("a") as file:
+        file.write("RuntimeError: the engine failed. See root cause above.\n")
+    assert logs.tail(path).startswith("RuntimeError: you tried to allocate 1125899906842624 bytes\n")
+
+
 def test_one_endless_line_is_not_read_whole(tmp_path):
     (tmp_path / "log").write_bytes(b"x" * 10_000_000)
     assert len(logs.tail(tmp_path / "log", lines=20)) <= 10_000
