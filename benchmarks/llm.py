@@ -149,6 +149,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1, help="of each engine")
     parser.add_argument("--random", action="store_true", help="the model is of random numbers: it never ends by itself")
+    parser.add_argument("--only", choices=["uniform", "skewed"], help="one workload instead of both")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     spark = session()
@@ -159,6 +160,8 @@ def main() -> None:
         servers.start_servers(env=environ, enforce_eager=True, enable_prefix_caching=False, **SETTINGS)
         report = {}
         for name, make in workloads.items():
+            if options.only not in (None, name):
+                continue
             report[name] = measure(spark, servers, offline, make(options.rows), options.rounds)
     offline.close()
     spark.stop()
