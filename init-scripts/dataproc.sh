@@ -52,7 +52,7 @@ main() {
   wheel="$(mktemp -d)"
   "$python" -m zipfile -e "$FETCHED"/spark_sidecar-*.whl "$wheel"
   PYTHONPATH="$wheel" "$python" -m server_utils.node "$framework" --bundle "$FETCHED" --logs "${logs:-$bundle/logs}" --role "$(metadata dataproc-role)" \
-    --into-spark "$(metadata spark-sidecar-into-spark)"
+    --workers "$(metadata dataproc-worker-count)" --into-spark "$(metadata spark-sidecar-into-spark)"
   rm -r "$wheel"
 }
 

@@ -87,10 +87,12 @@ def _parsed(arguments: Sequence[str]) -> Node:
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--logs", default="")
     parser.add_argument("--role", default="")
+    parser.add_argument("--workers", default="")
     parser.add_argument("--into-spark", choices=["yes", "no", ""], default="no")
     given = parser.parse_args(arguments)
     home = Path(os.environ.get("SPARK_SIDECAR_HOME") or _DEFAULT_HOME)
-    return Node(given.framework, given.bundle, home, given.logs, given.role, given.into_spark == "yes")
+    role = "" if given.workers == "0" else given.role  # on a single node the master does the workers' work
+    return Node(given.framework, given.bundle, home, given.logs, role, given.into_spark == "yes")
 
 
 @contextmanager

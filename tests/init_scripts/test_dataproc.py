@@ -61,6 +61,13 @@ def test_a_master_gets_the_package_and_no_environment(dataproc, bundle):
     assert (code, out.startswith(f"{HOME}/lib/")) == (0, True), err
 
 
+def test_the_master_of_a_cluster_without_workers_gets_the_environment(dataproc, bundle):
+    node, run = dataproc(bundle, role="Master", **{"dataproc-worker-count": "0"})
+    code, _, err = run()
+    assert code == 0, err
+    assert node.exists(f"{ENVIRONMENT}/bin/python")
+
+
 def test_without_a_framework_in_the_metadata_the_action_says_which_there_are(dataproc, bundle):
     node, run = dataproc(bundle, framework="")
     refused(node, run(), "the metadata has no 'framework'; set it to triton, torch, tf or vllm")
