@@ -27,12 +27,13 @@ mount -t proc proc proc
 mount --rbind /dev dev
 mount --rbind /sys sys
 mount -t tmpfs -o mode=1777 tmpfs dev/shm
+# Before the folders below: this repository may be in one of them.
+mount -t tmpfs -o mode=1777 tmpfs tmp
 while (($#)); do
   mkdir -p ".$2"
   mount --bind "$1" ".$2"
   shift 2
 done
-mount -t tmpfs -o mode=1777 tmpfs tmp
 ip link set lo up
 echo ready
 # Not exec: the first process of a namespace has to reap those whose parents are gone, and a shell does.
