@@ -11,7 +11,7 @@ from server_utils.storage.urls import Address
 
 # Of one host at a time, for all files of a model. One connection to a cloud gives 30 to 90 MiB/s, so a fast network
 # wants several; beyond this many Python itself is the limit.
-CONNECTIONS = 16
+CONNECTIONS = 32
 
 
 def store(address: Address) -> Store:

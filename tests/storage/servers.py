@@ -27,8 +27,8 @@ _FOLDER = "/tmp"  # noqa: S108 - each server makes a private folder in it, with 
 @contextlib.contextmanager
 def seaweedfs(within=_FOLDER):
     """within: the folder for its data."""
-    ports = {f"{kind}.{port}": free_port() for kind in ("master", "volume", "filer", "s3") for port in _PORTS}
-    ports |= {"s3.port.iceberg": free_port(), "metricsPort": free_port()}
+    names = [f"{kind}.{port}" for kind in ("master", "volume", "filer", "s3") for port in _PORTS]
+    ports = dict(zip(names, free_ports(len(names)), strict=True)) | {"s3.port.iceberg": 0, "s3.port.lance": 0}
     identity = {"name": "t", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin"]}
     settings = [f"-{name}={port}" for name, port in ports.items()]
     command = [_BIN / "weed", "server", "-s3", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false",
@@ -132,6 +132,13 @@ def answers(port, path):
 
 def free_port():
     """A port that nobody listens on; asked for shortly before its use."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    return free_ports(1)[0]
+
+
+def free_ports(count):
+    """So many, all different: none is let go before the last one is found."""
+    with contextlib.ExitStack() as stack:
+        found = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in found:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in found]
