@@ -15,9 +15,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from server_utils import environments
+from server_utils import environments, platform, records
+from server_utils.delivery import deliver
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.requirements import FOLDER, pins, uv, uv_sources
+from server_utils.storage import opening, urls
 
 logger = logging.getLogger(__name__)
 
@@ -29,26 +31,37 @@ _GLIBC = range(35, 4, -1)
 _MACHINE = "x86_64"
 
 
-def build(
-    name: str, to: str | Path, *, python: str = PYTHONS[-1], cpu: bool = False, wheel: Path | None = None
-) -> Path:
-    """Put what an environment is made of into a folder; what is there already is kept.
+def build(name: str, to: str | Path, *, python: str = PYTHONS[-1], cpu: bool = False, wheel: Path | None = None) -> str:
+    """Put what an environment is made of into a folder, a bucket or a volume; what is there already is kept.
 
     Args:
         name: the environment, such as "triton".
-        to: a folder of this machine. Bundles of several environments and Pythons may share one.
+        to: a folder of this machine, s3://…, gs://… or /Volumes/…. Bundles of several environments and Pythons may
+            share a folder. What goes elsewhere is kept below `platform.home()` too, so that a second time is quick.
         python: the minor version of the cluster's Python, such as "3.12".
         cpu: for machines without a GPU.
         wheel: our own wheel; by default it is built from the source that is running.
 
     Returns:
-        The folder. Its SHA256SUMS is written last: a folder without one is not whole.
+        Where it is. Its SHA256SUMS is written last: a bundle without one is not whole.
 
     Raises:
-        ConfigurationError: if there is no such environment, or no lock for this Python.
+        ConfigurationError: if there is no such environment, no lock for this Python, or no such place.
+        StorageError: if it could not be sent.
         EnvironmentMissingError: if a package cannot be had, or does not have the hash of the lock.
     """
-    lock, to = _lock(name, python, cpu=cpu), _folder(str(to))
+    lock = _lock(name, python, cpu=cpu)
+    if not urls.is_elsewhere(to):
+        _fill(Path(to), lock, python, wheel)
+        return str(to)
+    opening.store(urls.parse(to))  # refuses what nothing can be put at, before anything is fetched
+    folder = platform.home() / "wheelhouses" / records.slug(str(to))
+    _fill(folder, lock, python, wheel)
+    deliver(folder, str(to), last=SUMS)
+    return str(to)
+
+
+def _fill(to: Path, lock: Path, python: str, wheel: Path | None) -> None:
     (to / WHEELS).mkdir(parents=True, exist_ok=True)
     (to / SUMS).unlink(missing_ok=True)
     ours = _own_wheel(to, wheel)
@@ -58,23 +71,6 @@ def build(
     uv_wheel = max((to / WHEELS).glob("uv-*.whl"))
     shutil.copy2(uv_wheel, to / uv_wheel.name)
     _write_sums(to, [ours, to / uv_wheel.name])
-    return to
-
-
-def _folder(to: str) -> Path:
-    copies = {
-        "gs://": "gcloud storage cp --recursive {folder} {to}",
-        "s3://": "aws s3 cp --recursive {folder} {to}",
-        "/Volumes/": "databricks fs cp --recursive {folder} dbfs:{to}",
-    }
-    for start, copy in copies.items():
-        # On a cluster volumes are folders.
-        if to.startswith(start) and not Path("/Volumes").is_dir():
-            command = copy.format(folder="bundle", to=to)
-            raise ConfigurationError(f"a bundle is made in a folder first: --to bundle, and then `{command}`")
-    if "://" in to:
-        raise ConfigurationError(f"a bundle is made in a folder of this machine, and {to!r} is none")
-    return Path(to)
 
 
 def _lock(name: str, python: str, *, cpu: bool) -> Path:

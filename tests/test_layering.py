@@ -29,12 +29,9 @@ LAYERS = [
         "clients clusters environments fit layout node_spark pandas_columns placement roots showing storage.cache "
         "storage.opening storage.sending windows"
     ),
-    (
-        "assets attempt backends.vllm_options definitions doctor_node node runs storage.loading storage.saving "
-        "wheelhouse"
-    ),
-    "arrival commands.clusters commands.environments doctor stopping storage.checking storage.program",
-    "commands.models sidecar supervisor",
+    ("assets attempt backends.vllm_options definitions delivery doctor_node node runs storage.loading storage.saving"),
+    "arrival commands.clusters doctor stopping storage.checking storage.program wheelhouse",
+    "commands.environments commands.models sidecar supervisor",
     "batches lanes tasks",
     "asking manager udf",
     "backends.triton demo llm_columns",

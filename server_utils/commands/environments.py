@@ -38,7 +38,7 @@ def env_list() -> None:
 @wheelhouse.command("build")
 def wheelhouse_build(
     framework: Annotated[str, typer.Option(help="The environment, such as vllm.")],
-    to: Annotated[str, typer.Option(help="The folder to fill.")],
+    to: Annotated[str, typer.Option(help="Where to: a folder, s3://…, gs://… or /Volumes/….")],
     *,
     python: Annotated[str, typer.Option(help="The minor version of the cluster's Python.")] = "3.12",
     cpu: Annotated[bool, typer.Option("--cpu", help="For machines without a GPU.")] = False,
