@@ -29,7 +29,7 @@ def model():
 
 @pytest.fixture
 def running(owner, model):
-    server = Running(owner, model, key=KEY, hang_timeout_s=3, stall_s=5, max_restarts=9)
+    server = Running(owner, model, key=KEY, hang_timeout_s=6, stall_s=8, max_restarts=9)
     server.ensure()
     yield server
     server.stop()
@@ -78,7 +78,7 @@ def test_a_server_offers_listens_and_survives_as_promised(running, state_root):
     assert "maximum context length is 512 tokens" in found[7]["error"]
     assert all(each["value"] is not None for number, each in enumerate(found) if number % 50 != 7)
 
-    assert wait_until(lambda: records.read_metrics(running.folder)["tokens_out"] >= 196 * 4, 10)
+    assert wait_until(lambda: records.read_metrics(running.folder).get("tokens_out", 0) >= 196 * 4, 30)
 
     for part, number in [
         ("EngineCore", signal.SIGKILL),  # the API server outlives it for seconds
