@@ -146,7 +146,9 @@ def measure(kind: str, port: int, folder: Path, scratch: Path, rounds: int) -> d
     """Median seconds up and down by arm; every round has all arms, each with a bucket of its own."""
     times: dict[str, dict[str, list[float]]] = {}
     for number in range(rounds):
-        for at, (name, (up, down)) in enumerate(arms_of(kind).items()):
+        arms = list(arms_of(kind).items())
+        turn = number % len(arms)  # nobody is always the first one
+        for at, (name, (up, down)) in enumerate(arms[turn:] + arms[:turn]):
             bucket, to = f"bench-{time.time_ns()}-{at}", scratch / f"{number}-{at}"
             (servers.make_s3_bucket if kind == "s3" else servers.make_gcs_bucket)(port, bucket)
             to.mkdir()

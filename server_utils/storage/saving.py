@@ -110,7 +110,7 @@ def _send(store: Store, folder: str, found: Sequence[Found], part_size: int, met
         if not lacking:
             return tuple(entries[each.name] for each in found)
         meter.set(sum(each.size for each in found) - sum(each.size for each in lacking))
-        entries |= send(store, folder, lacking, part_size, meter, there=here, threads=opening.CONNECTIONS)
+        entries |= send(store, folder, lacking, part_size, meter, there=here, threads=opening.SENDING)
     raise StorageError(f"{store.url} took {lacking[0].name!r} {_TRIES} times, and does not have it; try another place")
 
 
