@@ -12,10 +12,11 @@ from server_utils import records
 from server_utils.attempt import MARK, free_shared_memory
 from server_utils.errors import ServerStopError
 from server_utils.process import Server, State, wait_until
-from server_utils.tree import end, marked
+from server_utils.tree import called, end, marked
 
 _LADDER_S = 9.0  # a supervisor's own ladder takes five seconds after the grace, a health check two; then we insist
 _LOCK_S = 60.0
+_KEEPER_S = 5.0
 
 
 def stop(folder: Path) -> None:
@@ -58,6 +59,8 @@ def halt(folder: Path, server: Server, number: int) -> None:
     wait_until(lambda: not server.supervisor.alive(), records.read_launch(folder).stop_grace_s + _LADDER_S)
     server.supervisor.signal(signal.SIGKILL)
     left = end(lambda: marked(MARK, str(folder)), leader=None, grace_s=0)
+    # Its keeper bears its name, and needs a moment to see that there is nothing left to keep.
+    wait_until(lambda: not called("server_utils.supervisor", str(folder)), _KEEPER_S)
     if server.process:
         free_shared_memory(server.process)
     if left:

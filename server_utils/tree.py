@@ -34,6 +34,12 @@ def marked(variable: str, value: str) -> list[ProcessId]:
     return _living(p.pid for p in processes if (p.info["environ"] or {}).get(variable) == value)
 
 
+def called(*words: str) -> list[ProcessId]:
+    """All living processes whose command line ends with these words."""
+    processes = psutil.process_iter(["cmdline"])
+    return _living(p.pid for p in processes if tuple(p.info["cmdline"] or ())[-len(words) :] == words)
+
+
 def _living(pids: Iterable[int]) -> list[ProcessId]:
     found = []
     for pid in pids:
