@@ -41,7 +41,7 @@ def build(name, folder):
     """A bundle for machines without a GPU, for this Python."""
     if sys.version_info[:2] != (3, 11):
         pytest.skip("only Python 3.11 has locks with torch for the CPU")
-    return wheelhouse.build(name, folder, python="3.11", cpu=True)
+    return Path(wheelhouse.build(name, folder, python="3.11", cpu=True))
 
 
 @pytest.fixture(scope="session")
