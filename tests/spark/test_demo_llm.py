@@ -53,7 +53,7 @@ def test_every_review_is_labelled_once_by_one_of_the_two_words(said):
 
 
 def test_the_model_agrees_with_people_far_more_often_than_a_coin(said):
-    assert said["accuracy"] >= 0.75  # it was 0.89 of 100 rows
+    assert said["accuracy"] >= 0.75  # it was 0.89 of 100 rows, and 0.86 of 600
     assert sum(cell["rows"] for cell in said["confusion"] if cell["human"] == cell["model"]) == said["accuracy"] * ROWS
 
 
