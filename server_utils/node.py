@@ -64,13 +64,26 @@ def main(arguments: Sequence[str]) -> int:
         node.log.parent.mkdir(parents=True, exist_ok=True)
         say(node, f"{node.framework} from {node.bundle}, {sys.executable}")
         with _alone(node):
-            _steps(node, status)
+            _make_ready(node, status)
+    except OSError as err:  # no folder to work in
+        _failed(status, err)
+    return _said(node, status)
+
+
+def _make_ready(node: Node, status: Status) -> None:
+    """All steps, and how they ended: still alone, as the next run writes the same files."""
+    try:
+        _steps(node, status)
     except (SidecarError, OSError) as err:
-        status.state, status.reason = "failed", " ".join(str(err).split())
+        _failed(status, err)
     else:
         status.state, status.step = "ready", "end"
+        shutil.rmtree(node.cache, ignore_errors=True)
     _publish(node, status)
-    return _said(node, status)
+
+
+def _failed(status: Status, err: Exception) -> None:
+    status.state, status.reason = "failed", " ".join(str(err).split())
 
 
 def _steps(node: Node, status: Status) -> None:
@@ -129,7 +142,6 @@ def _publish(node: Node, status: Status) -> None:
 
 def _said(node: Node, status: Status) -> int:
     if status.state == "ready":
-        shutil.rmtree(node.cache, ignore_errors=True)
         print(f"spark-sidecar: ready for {node.framework}, in {sum(status.seconds.values()):.1f} s")
         return 0
     if node.log.exists():

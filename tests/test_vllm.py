@@ -43,7 +43,7 @@ def post(server, path, body, key=None):
 def hit(server, part, number):
     """A signal to a part of the server, in the middle of requests that are all answered in the end."""
     before = server.record()
-    texts = [f"tell me of {number}" for number in range(60)]
+    texts = [f"tell me of {number}" for number in range(150)]
     with futures.ThreadPoolExecutor(1) as pool:
         job = pool.submit(server.ask, texts, fields=LONG)
         server.wait_until_busy()
@@ -91,8 +91,9 @@ def test_a_server_offers_listens_and_survives_as_promised(running, state_root):
 
 
 def test_a_stop_in_the_middle_of_requests_leaves_no_process_and_nobody_waits_for_them(running, state_root):
+    many = ["x"] * 2000  # minutes of work: it is still in the middle whenever this process has its turn
     with futures.ThreadPoolExecutor(1) as pool:
-        job = pool.submit(running.ask, ["x"] * 60, fields=LONG, timeout_s=5)
+        job = pool.submit(running.ask, many, fields=LONG, timeout_s=5)
         running.wait_until_busy()
         running.stop()
 
