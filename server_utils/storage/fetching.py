@@ -6,7 +6,6 @@ What a killed download has left is taken over, part by part, as far as it hashes
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import threading
 from collections.abc import Callable
@@ -49,7 +48,8 @@ def damaged(store: Store, manifest: Manifest, entry: Entry) -> bool:
     """
 
     def check() -> None:
-        _Checked(manifest.parts(entry), lambda _place, _chunk: None).read(store, manifest.key(entry))
+        nowhere = _Checked(manifest.parts(entry), lambda _place, _chunk: None, thorough=True)
+        nowhere.read(store, manifest.key(entry))
 
     try:
         patiently(check, what=f"reading {entry.name}")
@@ -97,11 +97,11 @@ class _Fetching:
 class _Checked:
     """Takes the bytes of consecutive parts, hands them on with their place, and checks each part as it ends."""
 
-    def __init__(self, pieces: list[Part], sink: Callable[[int, bytes], None]) -> None:
-        self._pieces, self._sink = pieces, sink
+    def __init__(self, pieces: list[Part], sink: Callable[[int, bytes], None], *, thorough: bool = False) -> None:
+        self._sink, self._thorough = sink, thorough
         self._start, self._size = pieces[0].start if pieces else 0, sum(piece.size for piece in pieces)
-        self._taken, self._hash, self._wanted = 0, hashlib.sha256(), iter(pieces)
-        self._part = next(self._wanted, None)
+        self._taken, self._coming = 0, iter(pieces)
+        self._next()
 
     def read(self, store: Store, key: str) -> None:
         """Fetch them. Raises DamagedError when they are not what was saved, and whatever the store raises."""
@@ -119,22 +119,24 @@ class _Checked:
             self._sink(self._start + self._taken, piece)
             self._taken += len(piece)
             if self._taken == end:
-                self._finish(self._part)
+                if self._hash.hexdigest() != self._wanted:
+                    raise DamagedError(f"the bytes from {self._part.start} on do not hash to what those saved did")
+                self._next()
 
-    def _finish(self, part: Part) -> None:
-        if self._hash.hexdigest() != part.sha256:
-            raise DamagedError(f"the bytes from {part.start} on have another SHA-256 than those that were saved")
-        self._hash, self._part = hashlib.sha256(), next(self._wanted, None)
+    def _next(self) -> None:
+        self._part = next(self._coming, None)
+        if self._part:
+            self._hash, self._wanted = self._part.check(thorough=self._thorough)
 
 
 def _is_there(descriptor: int, piece: Part) -> bool:
     """Whether an earlier download has left this part whole."""
     if os.fstat(descriptor).st_size < piece.start + piece.size:
         return False
-    found = hashlib.sha256()
+    found, wanted = piece.check(thorough=False)
     for start in range(piece.start, piece.start + piece.size, CHUNK):
         found.update(os.pread(descriptor, min(CHUNK, piece.start + piece.size - start), start))
-    return found.hexdigest() == piece.sha256
+    return found.hexdigest() == wanted
 
 
 def _write(descriptor: int, chunk: bytes, place: int) -> None:

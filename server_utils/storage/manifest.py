@@ -14,28 +14,41 @@ from itertools import pairwise
 from typing import Any
 
 from server_utils.errors import ModelCorruptError
+from server_utils.storage.hashes import Crc32c, Hash, has_crc32c
 
 PART = 16 << 20
 _FORMAT = 1
+_SHA256, _CRC32C = re.compile(r"[0-9a-f]{64}"), re.compile(r"([0-9a-f]{8})?")
 _NAME_BYTES, _PATH_BYTES = 255, 3_000  # Linux: 255 and 4096, of which the cache's own folder needs some
 
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of a file: its place in bytes, and what it must hash to."""
+    """A piece of a file: its place in bytes, and what it must hash to. crc32c: "" where nobody made it."""
 
     start: int
     size: int
     sha256: str
+    crc32c: str = ""
+
+    def check(self, *, thorough: bool) -> tuple[Hash, str]:
+        """A hash for its bytes, and what that must say. thorough: by SHA-256, whatever it takes."""
+        if self.crc32c and not thorough and has_crc32c():
+            return Crc32c(), self.crc32c
+        return hashlib.sha256(), self.sha256
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file. name: relative, with slashes. sha256: of each part: a part is checked by itself."""
+    """A file. name: relative, with slashes. sha256, crc32c: of each part: a part is checked by itself.
+
+    crc32c holds "" for each part where it was saved without.
+    """
 
     name: str
     size: int
     sha256: tuple[str, ...]
+    crc32c: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -61,8 +74,8 @@ class Manifest:
         """The parts of a file, in order; none for an empty one."""
         step = self.part_size
         return [
-            Part(number * step, min(step, entry.size - number * step), sha256)
-            for number, sha256 in enumerate(entry.sha256)
+            Part(number * step, min(step, entry.size - number * step), *hashes)
+            for number, hashes in enumerate(zip(entry.sha256, entry.crc32c, strict=True))
         ]
 
     def key(self, entry: Entry) -> str:
@@ -87,7 +100,7 @@ def read(content: bytes, url: str) -> Manifest:
             raise ModelCorruptError(
                 f"{url} was saved by a later version (format {found['format']!r}): install that one"
             )
-        files = tuple(Entry(**each | {"sha256": tuple(each["sha256"])}) for each in found["files"])
+        files = tuple(_entry(**each) for each in found["files"])
         manifest = Manifest(str(found["folder"]), str(found["saved"]), int(found["part_size"]), files)
         wrong = _wrong(manifest)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -97,6 +110,10 @@ def read(content: bytes, url: str) -> Manifest:
     if wrong:
         raise ModelCorruptError(f"the manifest of {url} is refused: {wrong}; save the model again")
     return manifest
+
+
+def _entry(*, name: Any, size: Any, sha256: Any, crc32c: Any) -> Entry:
+    return Entry(name, size, tuple(sha256), tuple(crc32c))
 
 
 def digest(files: Iterable[Entry]) -> str:
@@ -131,9 +148,12 @@ def _wrong(manifest: Manifest) -> str:
 def _wrong_entry(manifest: Manifest, entry: Entry) -> str:
     if wrong := bad_name(entry.name):
         return wrong
-    if not isinstance(entry.size, int) or entry.size < 0 or len(entry.sha256) != -(-entry.size // manifest.part_size):
+    if not isinstance(entry.size, int) or entry.size < 0:
+        return f"{entry.name!r} has no size"
+    if {len(entry.sha256), len(entry.crc32c)} != {-(-entry.size // manifest.part_size)}:
         return f"the size of {entry.name!r} and the number of its parts do not fit"
-    return "" if all(re.fullmatch(r"[0-9a-f]{64}", each) for each in entry.sha256) else f"{entry.name!r} has a bad hash"
+    good = all(map(_SHA256.fullmatch, entry.sha256)) and all(map(_CRC32C.fullmatch, entry.crc32c))
+    return "" if good else f"{entry.name!r} has a bad hash"
 
 
 def _clash(manifest: Manifest) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from collections.abc import Callable, Collection, Sequence
 
 from server_utils.errors import StorageError
+from server_utils.storage.hashes import Both
 from server_utils.storage.manifest import Entry
 from server_utils.storage.progress import Meter
 from server_utils.storage.scan import Found
@@ -38,7 +38,7 @@ def send(
         raise StorageError(f"{error.filename or 'a file'} cannot be read: {error.strerror}") from error
     finally:
         sending.clean()
-    return {each.name: Entry(each.name, each.size, tuple(sending.hashes[each.name])) for each in found}
+    return {each.name: sending.entry(each) for each in found}
 
 
 class _Sending:
@@ -46,13 +46,18 @@ class _Sending:
 
     def __init__(self, store: Store, folder: str, part_size: int, meter: Meter) -> None:
         self._store, self._folder, self._part_size, self._meter = store, folder, part_size, meter
-        self.stop, self.hashes = threading.Event(), dict[str, list[str]]()
+        self.stop, self.hashes = threading.Event(), dict[str, list[tuple[str, str]]]()
         self._split: list[_Split] = []
+
+    def entry(self, each: Found) -> Entry:
+        """What a file is, once it was read."""
+        hashes = self.hashes[each.name]
+        return Entry(each.name, each.size, tuple(sha256 for sha256, _ in hashes), tuple(crc32c for _, crc32c in hashes))
 
     def jobs(self, each: Found, *, is_there: bool) -> list[Callable[[], None]]:
         """What is to be done for one file: a job for each part where the store takes parts, else one."""
         key, starts = f"{self._folder}/{each.name}", range(0, each.size, self._part_size)
-        self.hashes[each.name] = [""] * len(starts)
+        self.hashes[each.name] = [("", "")] * len(starts)
         if not is_there and (parts := self._store.parts(key, len(starts))):
             self._split.append(split := _Split(parts, left=len(starts)))
             return [self._part(each, split, number) for number in range(len(starts))]
@@ -61,11 +66,11 @@ class _Sending:
     def _whole(self, each: Found, key: str, *, is_there: bool) -> None:
         with each.path.open("rb", buffering=0) as file:
             for number in range(len(self.hashes[each.name])):
-                left, found = min(self._part_size, each.size - number * self._part_size), hashlib.sha256()
+                left, found = min(self._part_size, each.size - number * self._part_size), Both()
                 while left and (chunk := file.read(min(CHUNK, left))):
                     found.update(chunk)
                     left -= len(chunk)
-                self.hashes[each.name][number] = found.hexdigest()
+                self.hashes[each.name][number] = found.hexdigests()
         if not is_there:
             patiently(lambda: self._store.upload(key, each.path), what=f"sending {each.name}", stop=self.stop)
         self._meter.add(each.size)
@@ -73,7 +78,9 @@ class _Sending:
     def _part(self, each: Found, split: _Split, number: int) -> Callable[[], None]:
         def job() -> None:
             content = _bytes(each, number * self._part_size, self._part_size)
-            self.hashes[each.name][number] = hashlib.sha256(content).hexdigest()
+            found = Both()
+            found.update(content)
+            self.hashes[each.name][number] = found.hexdigests()
             what = f"sending {each.name}, part {number + 1} of {len(self.hashes[each.name])}"
             patiently(lambda: split.parts.put(number, content), what=what, stop=self.stop)
             self._meter.add(len(content))

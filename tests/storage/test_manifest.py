@@ -7,10 +7,13 @@ import json
 import pytest
 
 from server_utils import ModelCorruptError
-from server_utils.storage.manifest import Entry, Manifest, digest, read
+from server_utils.storage.hashes import Both
+from server_utils.storage.manifest import Entry, Manifest, Part, digest, read
 
-HASH = "0" * 64
-GOOD = Manifest("0123456789ab-01234567", "2026-11-24T00:00:00+00:00", 10, (Entry("a/b c é", 25, (HASH,) * 3),))
+HASH, CRC = "0" * 64, "0" * 8
+GOOD = Manifest(
+    "0123456789ab-01234567", "2026-11-24T00:00:00+00:00", 10, (Entry("a/b c é", 25, (HASH,) * 3, (CRC,) * 3),)
+)
 
 
 def changed(**fields):
@@ -18,7 +21,7 @@ def changed(**fields):
 
 
 def entry(**fields):
-    return [{"name": "a", "size": 1, "sha256": [HASH]} | fields]
+    return [{"name": "a", "size": 1, "sha256": [HASH], "crc32c": [CRC]} | fields]
 
 
 def test_what_is_written_is_read():
@@ -26,9 +29,23 @@ def test_what_is_written_is_read():
     assert [(part.start, part.size) for part in GOOD.parts(GOOD.files[0])] == [(0, 10), (10, 10), (20, 5)]
 
 
+def test_a_download_is_checked_by_the_fast_hash_and_a_verification_by_the_strong_one():
+    sent = Both()
+    sent.update(b"12345")
+    sent.update(b"6789")
+    sha256, crc32c = sent.hexdigests()
+    assert crc32c == "e3069283"  # the check value of CRC-32C in every catalogue of them
+    part = Part(0, 9, sha256, crc32c)
+    for thorough, wanted in ((False, crc32c), (True, sha256)):
+        found, said = part.check(thorough=thorough)
+        found.update(b"123456789")
+        assert found.hexdigest() == said == wanted
+    assert Part(0, 9, sha256, "").check(thorough=False)[1] == sha256
+
+
 def test_the_digest_depends_on_names_and_contents_and_on_nothing_else():
-    one, two = Entry("a", 1, (HASH,)), Entry("b", 1, (HASH,))
-    assert digest([one, two]) == digest([two, one]) != digest([one, Entry("c", 1, (HASH,))])
+    one, two = Entry("a", 1, (HASH,), (CRC,)), Entry("b", 1, (HASH,), ("",))
+    assert digest([one, two]) == digest([two, one]) != digest([one, Entry("c", 1, (HASH,), (CRC,))])
 
 
 @pytest.mark.parametrize(
@@ -51,8 +68,21 @@ def test_a_name_that_could_lead_elsewhere_is_refused(name):
         entry(sha256=[]),
         entry(sha256=["../../etc"]),
         entry(sha256=["z" * 64]),
+        entry(crc32c=[]),
+        entry(crc32c=["z" * 8]),
     ],
-    ids=["none", "twice", "file and folder", "negative", "too few parts", "no parts", "hash", "hash of a part"],
+    ids=[
+        "none",
+        "twice",
+        "file and folder",
+        "negative",
+        "too few parts",
+        "no parts",
+        "hash",
+        "hash of a part",
+        "no sums",
+        "sum",
+    ],
 )
 def test_files_that_cannot_be_are_refused(files):
     with pytest.raises(ModelCorruptError, match="refused"):
