@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -47,16 +46,16 @@ def cluster(
     )
     if doubt := clusters.doubt(found):
         typer.echo(f"warning: {doubt}", err=True)
-    if platform != "dataproc":
+    if platform == "dataproc":
+        _print_gcloud(definitions.gcloud(found, name=name, init_script=init_script, bundle=bundle), as_json=as_json)
+    else:
         print_json(definitions.databricks(found, name=name, init_script=init_script))
-        return
-    words = definitions.gcloud(found, name=name, init_script=init_script, bundle=bundle)
+
+
+def _print_gcloud(words: list[str], *, as_json: bool) -> None:
+    """The command for a shell, a flag a line; or its words for a program."""
     if as_json:
         print_json(words)
     else:
-        _print_command(words[:5], words[5:])
-
-
-def _print_command(command: Sequence[str], flags: Sequence[str]) -> None:
-    """A line of the shell for each flag."""
-    typer.echo(" \\\n  ".join([shlex.join(command), *map(shlex.quote, flags)]))
+        command, flags = words[:5], words[5:]
+        typer.echo(" \\\n  ".join([shlex.join(command), *map(shlex.quote, flags)]))
