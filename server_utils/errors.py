@@ -3,9 +3,9 @@
     SidecarError
     ├── ConfigurationError       an argument or a setting is wrong: nothing was started
     ├── EnvironmentMissingError  a sealed environment, Java or a shared library is not there or does not fit
-    ├── PlacementError           Spark could not run the task that starts or stops servers
+    ├── PlacementError           Spark could not run the tasks that start, ask or stop servers
     ├── ServerStartError         one or more servers did not become healthy; the others are stopped
-    ├── ServerUnavailableError   a server stayed away for longer than the request's deadline
+    ├── ServerUnavailableError   there is no server to ask: not started, or away past the request's deadline
     ├── ServerStopError          something of ours is still running after the stop
     ├── InferenceError           the server, or our checks before it, refused rows
     ├── OutputError              what a run has written is not what it should have
@@ -41,7 +41,7 @@ class ServerStartError(SidecarError):
 
 
 class ServerUnavailableError(SidecarError):
-    """A server could not be reached, restarted or replaced before the request's deadline."""
+    """There is no server to ask: none was started, or none could be reached or restarted before the deadline."""
 
 
 class ServerStopError(SidecarError):

@@ -1,4 +1,4 @@
-"""Log files of servers: appended to by the server, bounded by the supervisor, quoted in errors. No Spark."""
+"""Logs: those of servers, appended to by the server and bounded by the supervisor; what errors quote. No Spark."""
 
 from __future__ import annotations
 
@@ -33,6 +33,15 @@ def tail(path: Path, *, lines: int = 20, since: int = 0) -> str:
 def _shortened(line: str) -> str:
     """Both ends of a line: vLLM says what is wrong in front of a list of the hundreds of things that would be right."""
     return line if len(line) <= _LINE else f"{line[: _LINE // 2]} … {line[-_LINE // 4 :]}"
+
+
+def reason(output: str) -> str:
+    """The lines that say why a command failed (uv, pip, our own); else its last line; empty where it said nothing."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    reasons = [line.removeprefix("error: ") for line in lines if line.startswith(("error:", "cause:", "ERROR:"))]
+    # Our command's own error refers to uv's, which stands above it.
+    own = [line for line in reasons if "its reason is above" not in line]
+    return "; ".join(own or reasons or lines[-1:])
 
 
 def bound(path: Path, *, limit: int = 64 << 20) -> None:

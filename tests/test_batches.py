@@ -7,9 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from server_utils import batches
-from server_utils.batches import Link, Request, answers
+from server_utils import links
+from server_utils.batches import answers
 from server_utils.errors import ConfigurationError, InferenceError
+from server_utils.links import Link, Request
 from server_utils.models import Model, Tensor
 from server_utils.process import Launch
 from server_utils.tally import Tally, totals
@@ -45,7 +46,7 @@ def ask(monkeypatch, tmp_path):
         request = Request(launch, model, model.outputs[0], on_error, 5.0, window, batch_rows)
         pools.append(futures.ThreadPoolExecutor(window))
         key = ("id", "double", 5.0, window)
-        monkeypatch.setitem(batches._links, key, Link(client, pools[-1], Tally(tmp_path)))
+        monkeypatch.setitem(links._links, key, Link(client, pools[-1], Tally(tmp_path)))
         return answers(request, ([pa.array(column, pa.float32())] for column in columns))
 
     yield run

@@ -21,6 +21,7 @@ LAYERS = [
         "catalogue events gpus java models nvidia openai_client options outputs platform progress questions "
         "requirements schemas shipping storage.hub storage.manifest storage.store storage.urls tally tree"
     ),
+    "storage.workspace",
     (
         "backends.vllm_fields base_python keeper node_steps records screens spark_conf sparks storage.databricks "
         "storage.fetching storage.files storage.gcs storage.room storage.s3 storage.scan tensors verdicts weights"
@@ -29,10 +30,14 @@ LAYERS = [
         "clients clusters environments fit layout node_spark pandas_columns placement roots showing storage.cache "
         "storage.opening storage.sending windows"
     ),
-    ("assets attempt backends.vllm_options definitions delivery doctor_node node runs storage.loading storage.saving"),
+    (
+        "assets attempt backends.vllm_options commands.shapes definitions delivery doctor_node node runs "
+        "storage.loading storage.saving"
+    ),
     "arrival commands.clusters doctor stopping storage.checking storage.program wheelhouse",
     "commands.environments commands.models sidecar supervisor",
-    "batches lanes tasks",
+    "lanes links tasks",
+    "batches",
     "asking manager udf",
     "backends.triton demo llm_columns",
     "backends.vllm cli",

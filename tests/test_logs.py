@@ -98,3 +98,14 @@ def test_the_tail_of_an_attempt_is_found_although_the_log_was_cut_meanwhile(tmp_
 
 def test_a_log_that_somebody_removed_is_no_error(tmp_path):
     logs.bound(tmp_path / "none")
+
+
+def test_the_reason_of_a_command_is_the_lines_that_say_why():
+    said = "Resolving\n  error: Hash mismatch\n  cause: expected a\nerror: it failed (its reason is above)\n\nend\n"
+    assert logs.reason(said) == "Hash mismatch; cause: expected a"
+    assert logs.reason("error: uv failed (its reason is above)\n") == "uv failed (its reason is above)"
+
+
+def test_a_command_that_gives_no_reason_is_quoted_by_its_last_line():
+    assert logs.reason("Resolving\nNo space left on device\n\n") == "No space left on device"
+    assert logs.reason("\n") == ""

@@ -20,7 +20,8 @@ from server_utils.requirements import cuda_of, find_uv
 ROOT = Path(__file__).parents[1]
 REQUIREMENTS = ROOT / "server_utils" / "data" / "requirements"
 LOCKS = sorted(REQUIREMENTS.glob("*.txt"))
-SCRIPTS = [ROOT / "run", ROOT / ".ci" / "run", *sorted(ROOT.glob("*scripts/*.sh"))]
+SHELL = [*ROOT.glob("*scripts/*.sh"), *ROOT.glob("server_utils/data/*.sh")]
+SCRIPTS = [ROOT / "run", ROOT / ".ci" / "run", *sorted(SHELL)]
 # Parts of other files, never resolved on their own.
 PARTS = {"common", "tf", "torch", "triton"}
 REQUIREMENT = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[[\w,]+\])?\s*(?:==([\w.+]+))?", re.MULTILINE)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from server_utils.batches import OnError, Request
 from server_utils.errors import ConfigurationError, ServerUnavailableError
+from server_utils.links import OnError, Request
 from server_utils.manager import ServerManager, one_deadline
 from server_utils.models import choose
 from server_utils.process import Launch

@@ -1,7 +1,6 @@
 """Volumes and DBFS from outside of a cluster, by databricks-sdk. Laptop; on a cluster they are mounted folders.
 
-Host and credentials are the SDK's business: environment, ~/.databrickscfg, a sign-in by browser. Files travel whole,
-several side by side; large ones go up in parts, which the SDK does by itself.
+Files travel whole, several side by side; large ones go up in parts, which the SDK does by itself.
 """
 
 from __future__ import annotations
@@ -9,13 +8,11 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from server_utils.errors import EnvironmentMissingError, StorageError
-from server_utils.storage.secrets import scrub
-from server_utils.storage.store import CHUNK, ChangedError, NotThereError, TransientError
+from server_utils.storage.store import CHUNK, ChangedError, NotThereError
+from server_utils.storage.workspace import translated, workspace
 
 
 class Volume:
@@ -24,7 +21,7 @@ class Volume:
     ranged = False
 
     def __init__(self, path: str, url: str) -> None:
-        self.url, self._path, self._files = url, path, _workspace(url).files
+        self.url, self._path, self._files = url, path, workspace(url).files
         self._made = set[str]()
 
     def read(self, key: str) -> tuple[bytes, str]:
@@ -104,7 +101,7 @@ class Dbfs:
     ranged = False
 
     def __init__(self, path: str, url: str) -> None:
-        self.url, self._path, self._dbfs = url, path, _workspace(url).dbfs
+        self.url, self._path, self._dbfs = url, path, workspace(url).dbfs
 
     def read(self, key: str) -> tuple[bytes, str]:
         return _read(self, key)
@@ -167,42 +164,3 @@ def _copy(body: Any, write: Callable[[bytes], object], url: str) -> None:
             write(chunk)
     finally:
         body.close()
-
-
-def _workspace(url: str) -> Any:
-    try:
-        from databricks.sdk import WorkspaceClient
-    except ImportError as error:
-        raise EnvironmentMissingError(
-            f"{url} is not mounted here, and its API needs databricks-sdk: pip install 'spark-sidecar[databricks]'"
-        ) from error
-    with translated(url):
-        return WorkspaceClient()
-
-
-@contextmanager
-def translated(url: str) -> Iterator[None]:
-    """The SDK's errors as ours. Never `from` theirs: they hold presigned addresses."""
-    from databricks.sdk.errors import base
-    from databricks.sdk.errors import platform as sdk
-    from requests import RequestException
-
-    try:
-        yield
-    except (sdk.NotFound, FileNotFoundError) as error:
-        raise NotThereError(scrub(error)) from None
-    except (sdk.AlreadyExists, sdk.ResourceConflict) as error:
-        raise ChangedError(scrub(error)) from None
-    except (
-        sdk.InternalError,
-        sdk.TemporarilyUnavailable,
-        sdk.TooManyRequests,
-        TimeoutError,
-        RequestException,
-    ) as error:
-        raise TransientError(scrub(error)) from None
-    except (base.DatabricksError, ValueError) as error:  # ValueError: no way to sign in
-        raise StorageError(
-            f"{url} is refused: {scrub(error)}; check DATABRICKS_HOST and the credentials, or sign in with "
-            "`databricks auth login`"
-        ) from None

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import tempfile
 from concurrent import futures
 from pathlib import Path
@@ -50,8 +49,8 @@ def runs(spark, servers):
         return {"written": [each.written for each in done], "rows": spark.read.parquet(folder).count()}
 
 
-def main(gate):
-    spark = SparkSession.builder.remote("local-cluster[2,2,1024]").config("spark.task.maxFailures", "1").getOrCreate()
+def main(port, gate):
+    spark = SparkSession.builder.remote(f"sc://127.0.0.1:{port}").getOrCreate()
     with TritonServerManager("connected", gate) as servers:
         try:
             servers.start_servers(tiny_models.missing_package)
@@ -66,7 +65,3 @@ def main(gate):
         say(step="restarted", restarts=sum(server.restarts for server in servers.status()))
     say(step="stopped", alive=[server.state.value for server in servers.status() if server.supervisor.alive()])
     spark.stop()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pyspark
 import pytest
 from conftest import processes_of
 
 from server_utils.process import wait_until
-from spark.conftest import run_as_user
+from spark.conftest import CLUSTER, run_as_user
 
 pytestmark = pytest.mark.skipif(pyspark.__version__ < "4", reason="barrier tasks over Connect need Spark 4")
 
 
-def test_servers_start_answer_restart_and_stop_over_connect(state_root, tmp_path):
-    user = run_as_user(f"from spark import connect_user; connect_user.main({str(tmp_path)!r})")
+@pytest.fixture
+def port(state_root):
+    """That of a Spark Connect server with two executors."""
+    server = run_as_user(f"from spark import connect_server; connect_server.main({CLUSTER!r})", stdin=subprocess.PIPE)
+    try:
+        yield int(server.stdout.readline())
+    finally:
+        server.communicate(timeout=60)
+
+
+def test_servers_start_answer_restart_and_stop_over_connect(state_root, port, tmp_path):
+    user = run_as_user(f"from spark import connect_user; connect_user.main({port}, {str(tmp_path)!r})")
     printed, _ = user.communicate(timeout=400)
     said = {line["step"]: line for line in map(json.loads, printed.splitlines())}
 
