@@ -41,7 +41,7 @@ class Requests(BaseHTTPRequestHandler):
         prompts = body.get("prompt") or body.get("input") or body["messages"]
         if isinstance(prompts[0], dict):
             prompts = [prompts]
-        texts = [text if isinstance(text, str) else text[-1]["content"] for text in prompts]
+        texts = [text if isinstance(text, str) else self.words(text[-1]["content"]) for text in prompts]
         with self.server.lock:
             self.server.seen.append({"path": self.path, "rows": len(texts), "body": body, "key": self.key()})
             self.server.in_flight += len(texts)
@@ -51,6 +51,9 @@ class Requests(BaseHTTPRequestHandler):
         finally:
             with self.server.lock:
                 self.server.in_flight -= len(texts)
+
+    def words(self, content):
+        return content if isinstance(content, str) else " ".join(part.get("text", "") for part in content)
 
     def key(self):
         return self.headers.get("Authorization", "")

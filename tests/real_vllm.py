@@ -27,20 +27,20 @@ from server_utils.windows import Window
 
 CONTEXT = 512
 START_S = 300
-_MAKER = Path(__file__).with_name("tiny_llm.py")
 
 
-def model_folder():
-    """The tiny model, made once per user and version of its maker. Skips where there is no vLLM."""
+def model_folder(maker="tiny_llm"):
+    """The tiny model of a maker, made once per user and version of it. Skips where there is no vLLM."""
+    program = Path(__file__).with_name(f"{maker}.py")
     try:
         python = environments.find("vllm").python
     except EnvironmentMissingError as missing:
         pytest.skip(str(missing))
-    folder = Path(tempfile.gettempdir()) / f"tiny-llm-{os.getuid()}-{_MAKER.stat().st_mtime_ns}"
+    folder = Path(tempfile.gettempdir()) / f"{maker.replace('_', '-')}-{os.getuid()}-{program.stat().st_mtime_ns}"
     with FileLock(f"{folder}.lock"):  # both passes of the tests want it at the same time
         if not folder.exists():
             beside = folder.with_name(f"{folder.name}-new")
-            subprocess.run([python, _MAKER, beside], check=True, capture_output=True)
+            subprocess.run([python, program, beside], check=True, capture_output=True)
             beside.rename(folder)
     return folder
 

@@ -112,8 +112,9 @@ class VLLMServerManager(ServerManager):
         """A column with the model's reply to each conversation, by the chat template of the model's tokenizer.
 
         Args:
-            messages: name or column of array<struct<role, content>>; a text is one message of the user. Content may be
-                text or an array of parts, images included, for models that take them.
+            messages: name or column of array<struct<role, content>>; a text is one message of the user. Content is
+                text, or an array of parts such as struct<type, text, image_url: struct<url>>, where the null fields of
+                a part are left out. Messages in JSON are read first: by `from_json`, or by `parse_json` (Spark 4).
             response_format: as in `generate`.
             options: as in `generate`; without max_tokens an answer ends where the model ends it, or the context does.
         """
