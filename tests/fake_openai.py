@@ -1,7 +1,8 @@
 """A stand-in for an OpenAI-compatible server, as ill-behaved as the prompts ask. Standard library only.
 
-Words in a prompt: `refuse`, `long` (400 for the whole request), `fail` (500), `busy` (429 with Retry-After, once),
-`broken` (the body ends half-way, once), `hold` (waits for /open), `say X` (answers X), `cut X` (X, cut by length).
+Words in a prompt: `die` (the process ends), `refuse`, `long` (400 for the whole request), `fail` (500), `busy` (429
+with Retry-After, once), `broken` (the body ends half-way, once), `hold` (waits for /open), `say X` (answers X), `cut X`
+(X, cut by length).
 Any other prompt is answered in capitals.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import struct
 import sys
 import threading
@@ -60,7 +62,9 @@ class Requests(BaseHTTPRequestHandler):
 
     def answer(self, texts):
         whole = " ".join(texts)
-        if "refuse" in whole:
+        if "die" in whole:
+            os._exit(9)
+        elif "refuse" in whole:
             self.send(400, {"error": {"message": "this content is not served"}})
         elif "long" in whole:
             self.send(400, {"error": {"message": "This model's maximum context length is 8 tokens."}})

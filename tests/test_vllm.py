@@ -63,6 +63,7 @@ def test_a_server_offers_listens_and_survives_as_promised(running, state_root):
     server = running.record()
     offered = server.models["tiny"]
     assert offered["max_model_len"] == CONTEXT
+    assert offered["device"] == ("gpu" if shutil.which("nvidia-smi") else "cpu")
     assert {"max_tokens", "structured_outputs"} <= set(offered["fields"]["/v1/completions"])
     assert "/v1/embeddings" not in offered["fields"]
 

@@ -102,9 +102,10 @@ class VLLMServerManager(ServerManager):
 
         Null gives null, without a request. Order is kept. With on_error="raise" (the default) the first row without
         an answer fails the job, named by its number in its partition; "null" leaves null in its place; "struct" gives
-        struct<value, error> for every row. details=True gives a struct with finish_reason, prompt_tokens and
-        completion_tokens beside the value. timeout_s: seconds for a request (default 600). window: rows in flight per
-        task at most; by default as many as the server can use.
+        struct<value, error> for every row. Rows in flight at two deaths of a server are asked one at a time and nothing
+        else meanwhile: one that it dies of again has no answer. details=True gives a struct with finish_reason,
+        prompt_tokens and completion_tokens beside the value. timeout_s: seconds for a request (default 600). window:
+        rows in flight per task at most; by default as many as the server can use.
         """
         return self._column(Kind.GENERATE, prompt, response_format, {"max_tokens": max_tokens, **options})
 
@@ -148,9 +149,10 @@ class VLLMServerManager(ServerManager):
             raise ServerUnavailableError(
                 f"the servers of {self.model_name!r} are not running; call start_servers() first"
             )
-        known = self.models[self.model_name]["fields"]
+        offered = self.models[self.model_name]
+        known = offered["fields"]
         said = {name: value for name, value in fields.items() if value is not None}
-        check(said, known.get(kind.value), kind)
+        check(said, known.get(kind.value), kind, device=offered["device"])
         return Question(
             self._launch_now,
             kind,
