@@ -30,7 +30,7 @@ LAYERS = [
         "storage.opening storage.sending windows"
     ),
     ("assets attempt backends.vllm_options definitions delivery doctor_node node runs storage.loading storage.saving"),
-    "arrival commands.clusters doctor stopping storage.checking storage.program wheelhouse",
+    "arrival backends.vllm_launch commands.clusters doctor stopping storage.checking storage.program wheelhouse",
     "commands.environments commands.models sidecar supervisor",
     "batches lanes tasks",
     "asking manager udf",
