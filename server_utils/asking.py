@@ -16,8 +16,9 @@ from typing import Any, Self
 import pyarrow as pa
 
 from server_utils import questions, verdicts
+from server_utils.errors import InferenceError
 from server_utils.lanes import Lane
-from server_utils.openai_client import RefusedError, TimedOutError
+from server_utils.openai_client import DiedError, RefusedError, TimedOutError
 from server_utils.questions import NOTHING, Answer, Kind, Question
 
 _THREADS = 128  # requests in flight per worker
@@ -148,35 +149,35 @@ class Asker:
             lane.in_flight += len(request)
         self._submit(lane, request)
 
-    def _submit(self, lane: Lane, request: list[Row]) -> None:
+    def _submit(self, lane: Lane, request: list[Row], *, alone: bool = False) -> None:
         """Ask in a thread; whatever ends it early ends the job: no row may wait for ever."""
-        asked = self._threads.submit(self._ask, lane, request)
+        asked = self._threads.submit(self._ask, lane, request, alone=alone)
         asked.add_done_callback(lambda done: None if done.cancelled() else self._fail(done.exception()))
 
-    def _ask(self, lane: Lane, request: list[Row]) -> None:
+    def _ask(self, lane: Lane, request: list[Row], *, alone: bool) -> None:
         """One request, in a thread of its own; one that is refused is halved until the rows to blame are found."""
         try:
-            found = self._replies(lane, request)
-        except (RefusedError, TimedOutError) as error:
-            if len(request) > 1:
-                self._ask_parts(lane, request, late=isinstance(error, TimedOutError))
+            found = self._replies(lane, request, alone=alone)
+        except (RefusedError, TimedOutError, DiedError) as error:
+            if len(request) > 1 or (isinstance(error, DiedError) and not alone):
+                self._ask_parts(lane, request, error)
                 return
             found = [verdicts.of_error(error)]
         self._settle(lane, request, found)
 
-    def _replies(self, lane: Lane, request: list[Row]) -> list[Answer]:
+    def _replies(self, lane: Lane, request: list[Row], *, alone: bool) -> list[Answer]:
         prompts = [row.prompt for row in request]
         where, body = questions.path(self._question, len(prompts)), questions.body(self._question, prompts)
         try:
-            return questions.replies(self._question, lane.client.ask(where, body), len(prompts))
+            return questions.replies(self._question, lane.client.ask(where, body, alone=alone), len(prompts))
         except (KeyError, TypeError, ValueError) as error:
             raise RefusedError(f"the server's answer cannot be read: {type(error).__name__}: {error}") from error
 
-    def _ask_parts(self, lane: Lane, request: list[Row], *, late: bool) -> None:
-        """In halves, side by side; after a time-out one by one, so that each row has the time for itself."""
-        size = 1 if late else (len(request) + 1) // 2
+    def _ask_parts(self, lane: Lane, request: list[Row], error: InferenceError) -> None:
+        """In halves, side by side; after a time-out or deaths row by row: with time, or the server, to itself."""
+        size = (len(request) + 1) // 2 if isinstance(error, RefusedError) else 1
         for start in range(0, len(request), size):
-            self._submit(lane, request[start : start + size])
+            self._submit(lane, request[start : start + size], alone=isinstance(error, DiedError))
 
     def _settle(self, lane: Lane, request: list[Row], found: Sequence[Answer]) -> None:
         """Put the answers where they belong."""

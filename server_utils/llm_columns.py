@@ -21,8 +21,10 @@ _DETAILS = "finish_reason string, prompt_tokens int, completion_tokens int"
 def text_column(question: Question, column: Any) -> Any:
     """The answers to a column of texts (for a chat: of conversations), as `question.on_error` and `details` say."""
     functions: Any = importlib.import_module("pyspark.sql.functions")  # its stubs differ from version to version
-    asked = functions.to_json(functions.struct(column.alias("m"))) if question.kind is Kind.CHAT else column
-    found = _function(question, functions)(asked.cast("string"))
+    if question.kind is Kind.CHAT:
+        # A part of a message has the fields of its own kind only, while all elements of an array have the same.
+        column = functions.to_json(functions.struct(column.alias("m")), {"ignoreNullFields": "true"})
+    found = _function(question, functions)(column.cast("string"))
     if question.schema is None:
         return found
     # Spark reads the JSON: it makes any type, on every version; pandas functions before 4.1 do not.

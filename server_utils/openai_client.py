@@ -9,17 +9,21 @@ import copy
 import json
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import urllib3
 
+from server_utils import turns
 from server_utils.errors import InferenceError, ServerUnavailableError
 from server_utils.process import ProcessId, Server
 
 _PAUSE_S = 0.1
 _MOST_PAUSE_S = 30.0
 _FAULTS = 3  # a server that fails so often on one request, and lives, will not answer it
+_DEATHS = 2  # one says nothing about what a server was answering
 _PASSING = (408, 425, 429, 502, 503, 504)
+_NOT_SENT = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
 _CONNECTIONS = 128
 
 
@@ -29,6 +33,10 @@ class RefusedError(InferenceError):
 
 class TimedOutError(InferenceError):
     """A server that is well gave no answer in time."""
+
+
+class DiedError(InferenceError):
+    """Servers died while they answered this; asked alone, it is what they die of."""
 
 
 class OpenAIClient:
@@ -56,29 +64,40 @@ class OpenAIClient:
         self._server = self._server or self._locate()
         return self._server
 
-    def ask(self, path: str, body: Mapping[str, Any]) -> Any:
-        """POST a JSON object. Returns the answer's.
+    def ask(self, path: str, body: Mapping[str, Any], *, alone: bool = False) -> Any:
+        """POST a JSON object. Returns the answer's. alone: the server answers nothing else on this host meanwhile.
 
         Raises:
             RefusedError: the server refused it (4xx), or failed on it again and again (5xx); with its own words.
             TimedOutError: no answer before the deadline.
+            DiedError: servers died while they answered it: two, or one when it was asked alone.
             ServerUnavailableError: no server could be reached before the deadline.
         """
-        data, faults = json.dumps(body).encode(), 0
+        turn, deaths = (turns.alone, 1) if alone else (turns.together, _DEATHS)
+        with turn(Path(self.server().log).parent):  # until it is known what became of it
+            return self._ask(path, json.dumps(body).encode(), deaths)
+
+    def _ask(self, path: str, data: bytes, most_deaths: int) -> Any:
+        faults, deaths, arrived = 0, 0, False
         asked: Server | None = None
         while True:
             server = self.server()
             if asked is None or asked.process != server.process:
-                asked, deadline = server, time.monotonic() + self._timeout_s
+                deaths += arrived
+                if deaths >= most_deaths:
+                    raise DiedError("the server died while it answered this row and no other, and twice before")
+                asked, arrived, faults, deadline = server, False, 0, time.monotonic() + self._timeout_s
             try:
                 answer = self._post(server, path, data, max(deadline - time.monotonic(), 0.1))
                 if answer.status == 200:  # noqa: PLR2004
                     return json.loads(answer.data)
                 pause, problem = self._pause(answer), _words(answer)
                 faults += answer.status not in _PASSING
+                arrived |= faults > 0
             except urllib3.exceptions.ReadTimeoutError as error:
                 raise TimedOutError(f"no answer within {self._timeout_s:g} s; allow more with timeout_s=") from error
             except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+                arrived |= not isinstance(error, _NOT_SENT)
                 pause, problem = _PAUSE_S, f"{type(error).__name__}: {error}"
             self._server = None  # asked for again: the record on disk says whether it was restarted
             if faults >= _FAULTS and self.server().process == asked.process:

@@ -105,6 +105,8 @@ class Launch:
         ports: names of the ports to reserve; the health check asks the first.
         health: path that answers 200 while the server is healthy.
         model: path or URL of the model; a URL is fetched onto the host, once for all its servers, before the start.
+        env: variables of the program's process, on top of those it inherits. They may hold secrets: they are in no
+            file and no repr, and reach the program through the pipe of its supervisor.
         files: contents by name, such as the program and a cloudpickled function; laid in the server's folder.
         announces: whether the program writes `{folder}/announcement`, JSON with its `models`, once it serves, and
             touches it once a second from then on.
@@ -124,7 +126,7 @@ class Launch:
     argv: tuple[str, ...]
     ports: tuple[str, ...]
     health: str
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
     model: str | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
     announces: bool = False

@@ -67,7 +67,7 @@ class Question:
 class Answer:
     """One row's. value: text, what the schema describes, or a vector of float32; None where there is an error.
 
-    kind: of the error: too_long, refused, timed_out, truncated, invalid. finish_reason: "stop" or "length".
+    kind: of the error: too_long, refused, timed_out, died, truncated, invalid. finish_reason: "stop" or "length".
     """
 
     value: Any = None

@@ -128,15 +128,15 @@ def read_metrics(server_folder: Path) -> dict[str, float]:
 
 
 def write_launch(server_folder: Path, launch: Launch) -> None:
-    """Lay out what a supervisor needs: the launch, and its files beside it."""
+    """Lay out what a supervisor needs: the launch, and its files beside it; not its `env`, which may hold secrets."""
     for name, content in launch.files.items():
         _replace(server_folder / name, content)
-    plain = dataclasses.asdict(dataclasses.replace(launch, files={}))
+    plain = dataclasses.asdict(dataclasses.replace(launch, files={}, env={}))
     _replace(server_folder / "launch.json", json.dumps(plain).encode())
 
 
 def read_launch(server_folder: Path) -> Launch:
-    """The launch, without its files."""
+    """The launch, without its files and its `env`."""
     found = json.loads((server_folder / "launch.json").read_text())
     fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
     return Launch(**fields)

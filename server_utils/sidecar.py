@@ -6,6 +6,7 @@ Used twice: eagerly by `start_servers()`, and lazily by any task that lands on a
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -121,21 +123,20 @@ def _start_supervisor(folder: Path, launch: Launch, owner: ProcessId, replica: i
         halt(folder, before, signal.SIGTERM)
     records.write_launch(folder, launch)
     wait_end, go_end = os.pipe()  # it reads to the end of its input before it looks for its record
-    with (folder / "supervisor.log").open("ab") as log:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "server_utils.supervisor", str(folder)],
-            env=dict(os.environ) | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))} | dict(environ),
-            stdin=wait_end,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
+    with os.fdopen(go_end, "wb", buffering=0) as go:
+        with os.fdopen(wait_end) as waiting, (folder / "supervisor.log").open("ab") as log:
+            child = subprocess.Popen(
+                [sys.executable, "-m", "server_utils.supervisor", str(folder)],
+                env=dict(os.environ) | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))} | dict(environ),
+                stdin=waiting,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        with suppress(BrokenPipeError):  # it ended at once: who looks for the server sees that, and its log
+            go.write(json.dumps(dict(launch.env)).encode())
         first = _first_record(folder, launch, owner, ProcessId.of(child.pid), before)
         records.write(folder, dataclasses.replace(first, replica=replica))
-    finally:
-        os.close(wait_end)
-        os.close(go_end)
     threading.Thread(target=child.wait, daemon=True).start()  # reaps it, should it end before this process
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import json
 import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +37,16 @@ _PR_SET_CHILD_SUBREAPER = 36
 class Supervisor:
     """One server's life. The record on disk tells how it goes, and how it went."""
 
-    def __init__(self, folder: Path) -> None:
-        """Take over a folder that `sidecar.ensure` laid out. Raises ProcessLookupError when the owner is gone."""
+    def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
+        """Take over a folder that `sidecar.ensure` laid out. env: the launch's, which is not on disk.
+
+        Raises ProcessLookupError when the owner is gone.
+        """
         found = records.read(folder)
         if found is None or found.supervisor != ProcessId.of(os.getpid()):  # `ensure` was killed half-way
             raise SystemExit(f"{folder} holds no record of this supervisor: they are started by sidecar.ensure")
-        self.folder, self.server, self.launch = folder, found, records.read_launch(folder)
+        self.folder, self.server = folder, found
+        self.launch = dataclasses.replace(records.read_launch(folder), env=env)
         self.events = Events(found.owner)
         self.lease = Lease(records.ports(), self.launch.ports, preferred=found.ports)
         self.restarts: list[float] = []
@@ -155,14 +161,17 @@ class Supervisor:
 
 
 def main() -> None:
-    """Own the server of the folder that the command line names, once standard input has ended."""
-    sys.stdin.read()
+    """Own the server of the folder that the command line names, once standard input has ended.
+
+    It brings the launch's `env`: in no file, no command line, and no environment but the program's.
+    """
+    env = json.loads(sys.stdin.read() or "{}")  # nothing where `ensure` was killed half-way: there is no record then
     records.hold()
     keeper.watch_over(ProcessId.of(os.getpid()))
     # Orphans of the server become our children: the tree below us stays whole whatever they do.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     try:
-        Supervisor(Path(sys.argv[1])).run()
+        Supervisor(Path(sys.argv[1]), env).run()
     finally:  # a full disk or a fault of ours must not leave the server's children without a keeper
         end(lambda: descendants(os.getpid()), leader=None, grace_s=0)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from server_utils.errors import InferenceError
-from server_utils.openai_client import TimedOutError
+from server_utils.openai_client import DiedError, TimedOutError
 from server_utils.questions import NOTHING, Answer, Question, with_error, with_value
 from server_utils.schemas import Checker
 
@@ -12,10 +12,12 @@ _SHOWN = 80  # characters of an answer that is not what was asked for
 
 
 def of_error(error: InferenceError) -> Answer:
-    """The answer to a row that was asked alone, and refused or not answered in time."""
+    """The answer to a row that was asked by itself, and refused, not answered in time, or the death of the server."""
     message = str(error)
     if isinstance(error, TimedOutError):
         return Answer(error=message, kind="timed_out")
+    if isinstance(error, DiedError):
+        return Answer(error=message, kind="died")
     long = any(words in message for words in _TOO_LONG)
     return Answer(error=message, kind="too_long" if long else "refused")
 

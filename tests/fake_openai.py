@@ -1,7 +1,8 @@
 """A stand-in for an OpenAI-compatible server, as ill-behaved as the prompts ask. Standard library only.
 
-Words in a prompt: `refuse`, `long` (400 for the whole request), `fail` (500), `busy` (429 with Retry-After, once),
-`broken` (the body ends half-way, once), `hold` (waits for /open), `say X` (answers X), `cut X` (X, cut by length).
+Words in a prompt: `die` (the process ends), `refuse`, `long` (400 for the whole request), `fail` (500), `busy` (429
+with Retry-After, once), `broken` (the body ends half-way, once), `hold` (waits for /open), `say X` (answers X), `cut X`
+(X, cut by length).
 Any other prompt is answered in capitals.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import struct
 import sys
 import threading
@@ -41,7 +43,7 @@ class Requests(BaseHTTPRequestHandler):
         prompts = body.get("prompt") or body.get("input") or body["messages"]
         if isinstance(prompts[0], dict):
             prompts = [prompts]
-        texts = [text if isinstance(text, str) else text[-1]["content"] for text in prompts]
+        texts = [text if isinstance(text, str) else self.words(text[-1]["content"]) for text in prompts]
         with self.server.lock:
             self.server.seen.append({"path": self.path, "rows": len(texts), "body": body, "key": self.key()})
             self.server.in_flight += len(texts)
@@ -52,12 +54,17 @@ class Requests(BaseHTTPRequestHandler):
             with self.server.lock:
                 self.server.in_flight -= len(texts)
 
+    def words(self, content):
+        return content if isinstance(content, str) else " ".join(part.get("text", "") for part in content)
+
     def key(self):
         return self.headers.get("Authorization", "")
 
     def answer(self, texts):
         whole = " ".join(texts)
-        if "refuse" in whole:
+        if "die" in whole:
+            os._exit(9)
+        elif "refuse" in whole:
             self.send(400, {"error": {"message": "this content is not served"}})
         elif "long" in whole:
             self.send(400, {"error": {"message": "This model's maximum context length is 8 tokens."}})

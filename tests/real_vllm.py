@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from server_utils import environments, records, sidecar, stopping
 from server_utils.asking import answers
-from server_utils.backends.vllm import _PROGRAM, VLLMServerManager
+from server_utils.backends.vllm_launch import PROGRAM, Engine, command_line
 from server_utils.errors import EnvironmentMissingError
 from server_utils.lanes import Lane
 from server_utils.llm_columns import arrow_column
@@ -27,20 +27,20 @@ from server_utils.windows import Window
 
 CONTEXT = 512
 START_S = 300
-_MAKER = Path(__file__).with_name("tiny_llm.py")
 
 
-def model_folder():
-    """The tiny model, made once per user and version of its maker. Skips where there is no vLLM."""
+def model_folder(maker="tiny_llm"):
+    """The tiny model of a maker, made once per user and version of it. Skips where there is no vLLM."""
+    program = Path(__file__).with_name(f"{maker}.py")
     try:
         python = environments.find("vllm").python
     except EnvironmentMissingError as missing:
         pytest.skip(str(missing))
-    folder = Path(tempfile.gettempdir()) / f"tiny-llm-{os.getuid()}-{_MAKER.stat().st_mtime_ns}"
+    folder = Path(tempfile.gettempdir()) / f"{maker.replace('_', '-')}-{os.getuid()}-{program.stat().st_mtime_ns}"
     with FileLock(f"{folder}.lock"):  # both passes of the tests want it at the same time
         if not folder.exists():
             beside = folder.with_name(f"{folder.name}-new")
-            subprocess.run([python, _MAKER, beside], check=True, capture_output=True)
+            subprocess.run([python, program, beside], check=True, capture_output=True)
             beside.rename(folder)
     return folder
 
@@ -49,24 +49,21 @@ class Running:
     """One server of it, owned by a process that a test makes."""
 
     def __init__(self, owner, model, *, key=None, **fields):
-        manager = VLLMServerManager("tiny", str(model))
-        manager._words = manager._arguments(
-            {"max_model_len": CONTEXT, "max_num_seqs": 8} | fields.pop("options", {}), 5
-        )
-        manager._stall_s, manager._env, manager.key = fields.pop("stall_s", 300), {}, key
+        words = command_line("tiny", {"max_model_len": CONTEXT, "max_num_seqs": 8} | fields.pop("options", {}))
         self.owner, self.key = owner, key
-        self.launch = manager._launch(
+        self.launch = Engine(words, fields.pop("stall_s", 300)).launch(
+            key,
             **{
                 "application": "test",
                 "name": "tiny",
                 "id": uuid.uuid4().hex,
                 "environment": "vllm",
-                "files": program_files(_PROGRAM),
+                "files": program_files(PROGRAM),
                 "model": str(model),
                 "start_timeout_s": START_S,
                 "stop_grace_s": 5,
             }
-            | fields
+            | fields,
         )
 
     def ensure(self):

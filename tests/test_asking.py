@@ -222,6 +222,27 @@ def test_conversations_go_to_the_batch_endpoint_where_there_are_several(place, s
     assert {seen["path"] for seen in server.seen} == {"/v1/chat/completions", "/v1/chat/completions/batch"}
 
 
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo/+=", "detail": "low"}}
+PARTS = [{"role": "user", "content": [{"type": "text", "text": "what is this"}, PICTURE]}]
+
+
+@pytest.mark.parametrize("many", [True, False])
+def test_the_parts_of_a_message_pictures_among_them_are_sent_as_they_are(place, server, many):
+    documents = [json.dumps({"m": messages}) for messages in (PARTS, [{"role": "system", "content": "x"}, *PARTS])]
+
+    assert ask(place, [documents], kind=Kind.CHAT, many=many) == [["WHAT IS THIS ", "WHAT IS THIS "]]
+
+    sent = [seen["body"]["messages"] for seen in server.seen]
+    expected = [PARTS, [{"role": "system", "content": "x"}, *PARTS]]
+    assert sorted(sent[0] if many else sent, key=len) == expected
+
+
+def test_a_text_that_looks_like_messages_is_a_text_all_the_same(place, server):
+    ask(place, [[json.dumps({"m": json.dumps(PARTS)})]], kind=Kind.CHAT)
+
+    assert server.seen[0]["body"]["messages"] == [{"role": "user", "content": json.dumps(PARTS)}]
+
+
 @pytest.mark.parametrize("messages", [[], 7, [{"content": "no role"}], ["text"]])
 def test_messages_that_are_none_are_the_rows_own_error(place, server, messages):
     (found,) = ask(place, [[json.dumps({"m": messages})]], kind=Kind.CHAT, on_error="struct")

@@ -8,13 +8,17 @@ import time
 from concurrent import futures
 
 import numpy as np
+import psutil
 import pytest
+import real_vllm
 from test_clients import Running, triton_launch
 
-from server_utils import sidecar, stopping
+from server_utils import gpus, sidecar, stopping
 from server_utils.process import wait_until
 
 WIDTH, ROWS = 4096, 256
+CACHE_MIB = 512
+VLLM = {"kv_cache_memory_bytes": CACHE_MIB << 20, "enforce_eager": True}
 
 pytestmark = [
     pytest.mark.gpu,
@@ -43,9 +47,9 @@ def matrix_server(ports):
         triton.serve()
 
 
-def used_mib():
+def used_mib(gpu=0):
     query = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
-    return int(subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()[0])
+    return int(subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()[gpu])
 
 
 def test_a_model_lives_on_the_device_answers_and_leaves_its_memory_when_it_is_stopped(capsys):
@@ -72,3 +76,68 @@ def test_a_killed_server_leaves_no_memory_on_the_device():
     running.locate()
     stopping.kill(folder)
     assert wait_until(lambda: used_mib() - before < 100, 30)
+
+
+@pytest.fixture
+def vllm(owner):
+    """Starts the vLLM servers of one executor that Spark gave these GPUs: vllm("0", "1", replicas=2)."""
+    folders = []
+
+    def start(*assigned, replicas=1):
+        running = real_vllm.Running(owner, real_vllm.model_folder(), options=VLLM, replicas=replicas)
+        servers = []
+        for replica in range(replicas):
+            environ = gpus.environment(assigned, running.launch, replica)
+            place = {"timeout_s": real_vllm.START_S, "replica": replica, "environ": environ}
+            folders.append(sidecar.begin(running.launch, owner, **place))
+            servers.append(sidecar.ensure(running.launch, owner, **place))
+        return running, servers
+
+    start.folders = folders
+    yield start
+    for folder in folders:
+        stopping.stop(folder)
+
+
+def told(server, option):
+    """What the engine's command line says, and the GPUs that its process sees."""
+    program = psutil.Process(server.process.pid)
+    words = program.cmdline()
+    return words[words.index(option) + 1], program.environ()["CUDA_VISIBLE_DEVICES"]
+
+
+@pytest.mark.parametrize("end", [stopping.stop, stopping.kill])
+def test_a_language_model_lives_on_the_device_and_leaves_its_memory_when_it_ends(vllm, end):
+    before = used_mib()
+    running, (server,) = vllm("0")
+    assert server.models["tiny"]["device"] == "gpu"
+    assert told(server, "--tensor-parallel-size") == ("1", "0")
+    assert used_mib() - before > CACHE_MIB
+    assert all(running.ask(["tell me"] * 100, fields={"max_tokens": 8, "seed": 1, "ignore_eos": True}))
+    end(running.folder)
+    assert wait_until(lambda: used_mib() - before < 100, 30)
+
+
+several = pytest.mark.skipif(len(gpus.on_host()) < 2, reason="fewer than two NVIDIA GPUs here")
+
+
+@several
+def test_a_server_with_several_gpus_spreads_its_model_over_all_of_them(vllm):
+    before = [used_mib(gpu) for gpu in range(2)]
+    running, (server,) = vllm("0", "1")
+    assert told(server, "--tensor-parallel-size") == ("2", "0,1")
+    assert all(used_mib(gpu) - before[gpu] > CACHE_MIB for gpu in range(2))
+    assert all(running.ask(["tell me"] * 100, fields={"max_tokens": 8, "ignore_eos": True}))
+    stopping.stop(running.folder)
+    assert wait_until(lambda: all(used_mib(gpu) - before[gpu] < 100 for gpu in range(2)), 30)
+
+
+@several
+def test_servers_of_one_executor_have_a_gpu_each(vllm):
+    before = [used_mib(gpu) for gpu in range(2)]
+    _, servers = vllm("0", "1", replicas=2)
+    assert [told(server, "--tensor-parallel-size") for server in servers] == [("1", "0"), ("1", "1")]
+    assert all(used_mib(gpu) - before[gpu] > CACHE_MIB for gpu in range(2))
+    for folder in vllm.folders:
+        stopping.stop(folder)
+    assert wait_until(lambda: all(used_mib(gpu) - before[gpu] < 100 for gpu in range(2)), 30)

@@ -21,26 +21,22 @@ LAYERS = [
         "catalogue events gpus java models nvidia openai_client options outputs platform progress questions "
         "requirements schemas shipping storage.hub storage.manifest storage.store storage.urls tally tree"
     ),
-    "storage.workspace",
     (
-        "backends.vllm_fields base_python keeper node_steps records screens spark_conf sparks storage.databricks "
-        "storage.fetching storage.files storage.gcs storage.room storage.s3 storage.scan tensors verdicts weights"
+        "backends.vllm_fields base_python keeper node_steps records screens spark_conf sparks storage.fetching "
+        "storage.files storage.gcs storage.room storage.s3 storage.scan storage.workspace tensors verdicts "
+        "weights"
     ),
     (
         "clients clusters environments fit layout node_spark pandas_columns placement roots showing storage.cache "
-        "storage.opening storage.sending windows"
+        "storage.databricks storage.sending windows"
     ),
-    (
-        "assets attempt backends.vllm_options commands.shapes definitions delivery doctor_node node runs "
-        "storage.loading storage.saving"
-    ),
-    "arrival commands.clusters doctor stopping storage.checking storage.program wheelhouse",
-    "commands.environments commands.models sidecar supervisor",
-    "lanes links tasks",
-    "batches",
-    "asking manager udf",
-    "backends.triton demo llm_columns",
-    "backends.vllm cli",
+    "assets attempt backends.vllm_options commands.shapes definitions doctor_node node runs storage.opening",
+    "arrival backends.vllm_launch commands.clusters delivery doctor stopping storage.loading storage.saving",
+    "sidecar storage.checking storage.program supervisor wheelhouse",
+    "commands.environments commands.models lanes links tasks",
+    "asking batches manager",
+    "demo llm_columns udf",
+    "backends.triton backends.vllm cli",
 ]
 RANK = {module: rank for rank, row in enumerate(LAYERS) for module in row.split()}
 ONE_ROOM = "demo"  # a program of its own: its files stand in one row, and import one another

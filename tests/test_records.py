@@ -71,7 +71,7 @@ def test_a_reader_never_sees_half_a_record(folder):
     assert [path.name for path in folder.iterdir()] == ["record.json"]
 
 
-def test_a_launch_is_read_as_it_was_written_and_its_files_lie_beside_it(folder):
+def test_a_launch_is_read_as_it_was_written_but_for_its_environment_and_its_files_lie_beside_it(folder):
     launch = Launch(
         application="a",
         name="größe",
@@ -84,7 +84,7 @@ def test_a_launch_is_read_as_it_was_written_and_its_files_lie_beside_it(folder):
         files={"program.py": b"\x00\xff"},
     )
     records.write_launch(folder, launch)
-    assert records.read_launch(folder) == dataclasses.replace(launch, files={})
+    assert records.read_launch(folder) == dataclasses.replace(launch, files={}, env={})
     assert (folder / "program.py").read_bytes() == b"\x00\xff"
 
 

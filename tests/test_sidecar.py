@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import uuid
@@ -268,9 +269,48 @@ def test_no_secret_of_the_environment_is_written_to_disk(launch, owner, monkeypa
     kill(server.process)
     wait_for_record(folder_of(server), lambda now: now.state is State.READY and now.restarts)
     stopping.stop(folder_of(server))
+    assert not files_with(secret, state_root)
+
+
+def test_a_secret_of_the_launch_is_known_to_the_program_alone_whatever_dies_and_whoever_starts_it_again(
+    make_launch, owner, state_root
+):
+    """Its supervisor, keeper and downloads do not have it; another task's `ensure` brings it to the next supervisor."""
+    secret = f"secret-{uuid.uuid4().hex}"
+    launch = make_launch(env={"API_KEY": secret, "PLACE": "{folder}"})
+    server = ensure(launch, owner)
+    assert only_the_program_has(secret, server, state_root)
+    kill(server.process)
+    again = wait_for_record(folder_of(server), lambda now: now.state is State.READY and now.restarts)
+    assert only_the_program_has(secret, again, state_root)
+    kill(again.supervisor)
+    asker = start_asker(launch, owner)
+    assert asker.communicate("go\n")[0].split()[-1] == "2"
+    assert only_the_program_has(secret, ensure(launch, owner), state_root)
+    assert secret not in repr(launch)
+    stopping.stop(folder_of(server))
+    assert not files_with(secret, state_root)
+
+
+def only_the_program_has(secret, server, state_root):
+    found = ask(server, "/environ")
+    assert (found["API_KEY"], found["PLACE"]) == (secret, str(folder_of(server)))
+    knowing = [process.pid for process in processes_of(state_root) if secret in str(process.environ())]
+    assert knowing == [server.process.pid]
+    assert not [process for process in processes_of(state_root) if secret in " ".join(process.cmdline())]
+    return not files_with(secret, state_root)
+
+
+def files_with(secret, state_root):
     files = [path for path in state_root.rglob("*") if path.is_file()]
     assert len(files) > 4
-    assert not [path for path in files if secret.encode() in path.read_bytes()]
+    return [path for path in files if secret.encode() in path.read_bytes()]
+
+
+def test_a_supervisor_that_ends_before_it_reads_its_input_is_an_error_that_quotes_it(launch, owner, monkeypatch):
+    monkeypatch.setattr("sys.executable", shutil.which("false"))
+    with pytest.raises(ServerStartError, match="its supervisor died while it was starting"):
+        ensure(launch, owner)
 
 
 def test_no_secret_of_the_environment_is_in_a_command_line(launch, owner, monkeypatch, state_root):

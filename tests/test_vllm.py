@@ -47,7 +47,9 @@ def hit(server, part, number):
     with futures.ThreadPoolExecutor(1) as pool:
         job = pool.submit(server.ask, texts, fields=LONG)
         server.wait_until_busy()
-        (server.record().process if part == "program" else server.part(part)).signal(number)
+        record = server.record()
+        own = {"program": record.process, "supervisor": record.supervisor}
+        (own[part] if part in own else server.part(part)).signal(number)
         found = job.result(timeout=300)
     assert all(found)
     assert len(found) == len(texts)
@@ -61,10 +63,11 @@ def test_a_server_offers_listens_and_survives_as_promised(running, state_root):
     server = running.record()
     offered = server.models["tiny"]
     assert offered["max_model_len"] == CONTEXT
+    assert offered["device"] == ("gpu" if shutil.which("nvidia-smi") else "cpu")
     assert {"max_tokens", "structured_outputs"} <= set(offered["fields"]["/v1/completions"])
     assert "/v1/embeddings" not in offered["fields"]
 
-    # Reached on loopback, and with its key, which no command line shows.
+    # Reached on loopback, and with its key, which no command line and no file shows.
     listening = [each for p in running.processes() for each in p.net_connections("tcp") if each.status == "LISTEN"]
     assert {each.laddr.ip for each in listening} == {"127.0.0.1"}
     assert post(server, "/v1/completions", {"model": "tiny", "prompt": "x"}).status == 401
@@ -80,14 +83,25 @@ def test_a_server_offers_listens_and_survives_as_promised(running, state_root):
 
     assert wait_until(lambda: records.read_metrics(running.folder).get("tokens_out", 0) >= 196 * 4, 30)
 
+    assert not files_with_the_key(state_root)
+
     for part, number in [
         ("EngineCore", signal.SIGKILL),  # the API server outlives it for seconds
         ("api_server", signal.SIGKILL),  # the engine outlives it for ever
         ("program", signal.SIGKILL),
         ("EngineCore", signal.SIGSTOP),  # health stays green
         ("api_server", signal.SIGSTOP),
+        ("supervisor", signal.SIGKILL),  # whoever waits for answers starts another one, and brings the key
     ]:
         hit(running, part, number)
+        assert not files_with_the_key(state_root)
+    assert post(running.record(), "/v1/completions", {"model": "tiny", "prompt": "x"}).status == 401
+
+
+def files_with_the_key(state_root):
+    files = [path for path in state_root.rglob("*") if path.is_file()]
+    assert {"launch.json", "record.json", "server.log", "metrics.json"} <= {path.name for path in files}
+    return [path for path in files if KEY.encode() in path.read_bytes()]
 
 
 def test_a_stop_in_the_middle_of_requests_leaves_no_process_and_nobody_waits_for_them(running, state_root):

@@ -8,8 +8,10 @@ import pytest
 
 from server_utils import environments
 from server_utils.backends import vllm_options
+from server_utils.backends.vllm_fields import check
 from server_utils.backends.vllm_options import Option, arguments
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
+from server_utils.questions import Kind
 
 
 def known_of(**names):
@@ -99,6 +101,12 @@ def test_what_the_engine_would_refuse_is_refused_before_any_job(options, words):
     with pytest.raises(ConfigurationError) as caught:
         arguments(options, KNOWN)
     assert words in str(caught.value)
+
+
+def test_a_field_that_ends_the_engine_on_a_cpu_is_refused_there_only():
+    check({"seed": 1}, ["seed"], Kind.GENERATE, device="gpu")
+    with pytest.raises(ConfigurationError, match=r"seed ends the engine of vLLM 0\.32 on a CPU"):
+        check({"seed": 1}, ["seed"], Kind.GENERATE, device="cpu")
 
 
 def test_no_secret_is_in_a_refusal():

@@ -17,12 +17,12 @@ TEMPLATE = (
 )
 
 
-def tokenizer():
-    """Bytes, and the special tokens of a chat."""
+def tokenizer(*more):
+    """Bytes, and the special tokens of a chat and more of them."""
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *more]
     trainer = trainers.BpeTrainer(
         vocab_size=1024,
         special_tokens=special,

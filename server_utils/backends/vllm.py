@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from server_utils.backends import vllm_options
 from server_utils.backends.vllm_fields import check
+from server_utils.backends.vllm_launch import PROGRAM, STALL_S, STOP_S, Engine, command_line
 from server_utils.errors import ConfigurationError, ServerUnavailableError
 from server_utils.llm_columns import text_column
 from server_utils.manager import MANAGER_OPTIONS, ServerManager, one_deadline
@@ -16,11 +15,6 @@ from server_utils.process import Launch
 from server_utils.questions import Kind, OnError, Question
 from server_utils.schemas import Checker, schema_of, spark_type
 from server_utils.shipping import program_files
-from server_utils.storage.urls import is_elsewhere
-
-_PROGRAM = Path(__file__).with_name("vllm_program.py")
-_STALL_S = 300.0
-_STOP_S = 5.0
 
 
 class VLLMServerManager(ServerManager):
@@ -43,7 +37,7 @@ class VLLMServerManager(ServerManager):
         replicas: int = 1,
         require_key: bool = False,
         env: Mapping[str, str] | None = None,
-        stall_timeout_s: float = _STALL_S,
+        stall_timeout_s: float = STALL_S,
         timeout_s: float | None = None,
         wait_retries: int | None = None,
         wait_timeout: float | None = None,
@@ -53,9 +47,8 @@ class VLLMServerManager(ServerManager):
 
         Args:
             replicas: servers per executor; its GPUs are dealt out among them in equal shares.
-            require_key: whether requests need a key that is made for this start; the column functions have it, and
-                `key` holds it. vLLM asks for it on /v1 only.
-            env: environment variables of the engine, such as `VLLM_*`.
+            require_key: whether requests on /v1 need a key of this start: `key`, which the column functions have.
+            env: environment variables of the engine, such as `VLLM_*`; written nowhere, so they may be secrets.
             stall_timeout_s: seconds without a step of the engine, while requests wait, after which it counts as hung.
             timeout_s: seconds until all are healthy, model load included; default 600.
             wait_retries: with wait_timeout the older way to say the same: their product.
@@ -68,21 +61,20 @@ class VLLMServerManager(ServerManager):
             ConfigurationError: the engine has no such option, or an option is ours; nothing was started.
             ServerStartError: a server failed; names each host with its log's last lines. The others are stopped.
         """
+        ours = {"stop_grace_s": STOP_S} | {name: options.pop(name) for name in MANAGER_OPTIONS if name in options}
+        words = command_line(self.model_name, options, stop_grace_s=ours["stop_grace_s"])
+        self._engine = Engine(words, stall_timeout_s, dict(env or {}), require_key)
+        self._start_engines(ours, one_deadline(timeout_s, wait_retries, wait_timeout), replicas)
+
+    def _start_engines(self, ours: Mapping[str, Any], timeout_s: float, replicas: int) -> None:
         if self.model_path is None:
             raise ConfigurationError("vLLM needs a model; say VLLMServerManager(name, model_path)")
         if not isinstance(replicas, int) or replicas < 1:
             raise ConfigurationError(f"replicas must be a whole number, 1 or more; it is {replicas!r}")
-        ours = {name: options.pop(name) for name in MANAGER_OPTIONS if name in options}
-        ours.setdefault("stop_grace_s", _STOP_S)
-        self._words = self._arguments(options, float(ours["stop_grace_s"]))
-        self._stall_s, self._env = stall_timeout_s, dict(env or {})
-        key = (replicas, require_key, tuple(self._words), tuple(sorted(self._env.items())), tuple(ours.items()))
-        if self._launch_now is None:
-            self.key = secrets.token_urlsafe(32) if require_key else None
         self._start(
-            key=key,
-            files=program_files(_PROGRAM),
-            timeout_s=one_deadline(timeout_s, wait_retries, wait_timeout),
+            key=(replicas, self._engine, ours),
+            files=program_files(PROGRAM),
+            timeout_s=timeout_s,
             options=ours,
             replicas=replicas,
         )
@@ -102,9 +94,10 @@ class VLLMServerManager(ServerManager):
 
         Null gives null, without a request. Order is kept. With on_error="raise" (the default) the first row without
         an answer fails the job, named by its number in its partition; "null" leaves null in its place; "struct" gives
-        struct<value, error> for every row. details=True gives a struct with finish_reason, prompt_tokens and
-        completion_tokens beside the value. timeout_s: seconds for a request (default 600). window: rows in flight per
-        task at most; by default as many as the server can use.
+        struct<value, error> for every row. Rows in flight at two deaths of a server are asked one at a time and nothing
+        else meanwhile: one that it dies of again has no answer. details=True gives a struct with finish_reason,
+        prompt_tokens and completion_tokens beside the value. timeout_s: seconds for a request (default 600). window:
+        rows in flight per task at most; by default as many as the server can use.
         """
         return self._column(Kind.GENERATE, prompt, response_format, {"max_tokens": max_tokens, **options})
 
@@ -112,8 +105,9 @@ class VLLMServerManager(ServerManager):
         """A column with the model's reply to each conversation, by the chat template of the model's tokenizer.
 
         Args:
-            messages: name or column of array<struct<role, content>>; a text is one message of the user. Content may be
-                text or an array of parts, images included, for models that take them.
+            messages: name or column of array<struct<role, content>>; a text is one message of the user. Content is
+                text, or an array of parts such as struct<type, text, image_url: struct<url>>, where the null fields of
+                a part are left out. Messages in JSON are read first: by `from_json`, or by `parse_json` (Spark 4).
             response_format: as in `generate`.
             options: as in `generate`; without max_tokens an answer ends where the model ends it, or the context does.
         """
@@ -147,9 +141,10 @@ class VLLMServerManager(ServerManager):
             raise ServerUnavailableError(
                 f"the servers of {self.model_name!r} are not running; call start_servers() first"
             )
-        known = self.models[self.model_name]["fields"]
+        offered = self.models[self.model_name]
+        known = offered["fields"]
         said = {name: value for name, value in fields.items() if value is not None}
-        check(said, known.get(kind.value), kind)
+        check(said, known.get(kind.value), kind, device=offered["device"])
         return Question(
             self._launch_now,
             kind,
@@ -164,46 +159,9 @@ class VLLMServerManager(ServerManager):
             self.key,
         )
 
-    def _arguments(self, options: Mapping[str, Any], stop_grace_s: float) -> list[str]:
-        """The engine's command line, but for what only the executor knows."""
-        known = vllm_options.known()
-        words = vllm_options.arguments(options, known)
-        ours: dict[str, str] = {
-            "--model": "{model}",
-            "--served-model-name": self.model_name,
-            "--host": "127.0.0.1",
-            "--port": "{port:http}",
-        }
-        defaults = {"--tensor-parallel-size": "{gpus}", "--disable-uvicorn-access-log": None}
-        # A stop with requests in flight hangs without a limit (0.24 to 0.32).
-        defaults["--shutdown-timeout"] = str(max(int(stop_grace_s) - 1, 1))
-        for name, value in defaults.items():
-            if name not in words and (known is None or name in known):
-                words += [name, value] if value else [name]
-        return [*(word for pair in ours.items() for word in pair), *words]
-
     def _launch(self, **fields: Any) -> Launch:
-        local = Path(str(self.model_path)).exists() or is_elsewhere(str(self.model_path))
-        env = {
-            "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "120",  # the engine closes idle connections after 5 s
-            "VLLM_NO_USAGE_STATS": "1",
-            "HF_HUB_OFFLINE": "1" if local else "0",
-        }
-        return Launch(
-            argv=(
-                "{python}",
-                "{folder}/program.py",
-                "{folder}/announcement",
-                "{port:http}",
-                f"{self._stall_s:g}",
-                *self._words,
-            ),
-            ports=("http",),
-            health="/health",
-            env=env | ({"VLLM_API_KEY": self.key} if self.key else {}) | self._env,
-            announces=True,
-            **fields,
-        )
+        self.key = secrets.token_urlsafe(32) if self._engine.require_key else None
+        return self._engine.launch(self.key, **fields)
 
 
 def _schema(response_format: Any) -> Mapping[str, Any] | None:

@@ -24,6 +24,7 @@ _OURS = {
     "encoding_format": "vectors travel as bytes",
     "return_token_ids": "details=True counts tokens",
 }
+_DEADLY_ON_CPU = ("seed",)  # vLLM 0.32: "CPU Generator does not use offset", and the engine is gone
 # Fields of older releases, which the server ignores without a word.
 _RENAMED = {
     "guided_json": "response_format={value}",
@@ -33,10 +34,11 @@ _RENAMED = {
 }
 
 
-def check(fields: Mapping[str, Any], known: Sequence[str] | None, kind: Kind) -> None:
-    """Refuse what the server would refuse or ignore.
+def check(fields: Mapping[str, Any], known: Sequence[str] | None, kind: Kind, *, device: str | None = None) -> None:
+    """Refuse what the server would refuse, ignore or die of.
 
     known: what the server says that a request may hold; None where it does not offer such requests.
+    device: what it says that it runs on: "cpu" or "gpu".
 
     Raises:
         ConfigurationError: with the names that are near.
@@ -47,6 +49,11 @@ def check(fields: Mapping[str, Any], known: Sequence[str] | None, kind: Kind) ->
     for name, value in fields.items():
         if name in _OURS:
             raise ConfigurationError(f"{name} cannot be chosen: {_OURS[name]}")
+        if name in _DEADLY_ON_CPU and device == "cpu":
+            raise ConfigurationError(
+                f"{name} ends the engine of vLLM 0.32 on a CPU, and all requests with it; leave it out "
+                "(temperature=0 gives the same answers each time)"
+            )
         if name in _RENAMED and name not in known:
             raise ConfigurationError(f"vLLM has no {name} any more; say {_RENAMED[name].format(value=repr(value))}")
         if name not in known:

@@ -82,12 +82,13 @@ def metrics(text: str) -> dict[str, float]:
 
 
 def description(port: int) -> dict[str, Any]:
-    """What the server offers: model name -> context length, the engine's version, and the fields of each request."""
+    """What the server offers: model name -> context length, engine's version, device, fields of each request."""
     models = json.loads(life.get(port, "/v1/models", key=os.environ.get("VLLM_API_KEY")) or b'{"data": []}')["data"]
     version = json.loads(life.get(port, "/version") or b"{}").get("version", "")
     openapi = json.loads(life.get(port, "/openapi.json", timeout_s=30) or b"{}")
     fields = {path: found for path in _ENDPOINTS if (found := _fields(openapi, path))}
-    return {m["id"]: {"max_model_len": m.get("max_model_len"), "version": version, "fields": fields} for m in models}
+    engine = {"version": version, "device": "cpu" if _is_cpu_build() else "gpu", "fields": fields}
+    return {m["id"]: {"max_model_len": m.get("max_model_len"), **engine} for m in models}
 
 
 def _fields(openapi: Mapping[str, Any], path: str) -> list[str]:

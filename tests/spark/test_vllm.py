@@ -80,17 +80,22 @@ def test_conversations_and_plain_texts_are_put_into_the_models_own_template(spar
         functions.struct(functions.lit("system").alias("role"), functions.lit("be brief").alias("content")),
         functions.struct(functions.lit("user").alias("role"), functions.col("prompt").alias("content")),
     )
+    parts = functions.expr(
+        "array(struct('user' as role, array(struct('text' as type, prompt as text, cast(null as struct<url: string>) "
+        "as image_url)) as content))"
+    )
     fine = prompts(spark, 40, 2).where("prompt is not null and id != 7")
     asked = {"max_tokens": 4, "temperature": 0, "details": True, "on_error": "struct"}
 
     row = fine.select(
         servers.chat(roles, **asked).alias("talk"),
         servers.chat("prompt", **asked).alias("text"),
+        servers.chat(parts, **asked).alias("parts"),
         servers.generate("prompt", **asked).alias("bare"),
     ).first()
 
     assert not any(answer.error for answer in row)
-    assert row.talk.prompt_tokens > row.text.prompt_tokens > row.bare.prompt_tokens
+    assert row.talk.prompt_tokens > row.text.prompt_tokens == row.parts.prompt_tokens > row.bare.prompt_tokens
 
 
 def test_answers_keep_to_a_schema_and_come_as_a_typed_column(spark, servers):

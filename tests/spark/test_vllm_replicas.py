@@ -20,8 +20,13 @@ def test_servers_of_one_executor_share_its_rows_and_all_end_with_the_stop(spark,
         servers.start_servers(replicas=2, require_key=True, runner="pooling", convert="embed", max_model_len=64)
         texts = spark.range(0, 400, 1, 2).selectExpr("id", "if(id % 10 = 3, null, concat('text ', id % 7)) as text")
 
-        found = texts.withColumn("vector", servers.embed("text")).collect()
+        answered = texts.withColumn("vector", servers.embed("text"))
+        found = answered.collect()
 
+        assert servers.key not in answered._jdf.queryExecution().toString()  # which is what event logs hold
+        files = [path for path in state_root.rglob("*") if path.is_file()]
+        assert len(files) > 10
+        assert not [path for path in files if servers.key.encode() in path.read_bytes()]
         assert sorted(row.id for row in found) == list(range(400))
         vectors = {row.text: row.vector for row in found if row.text is not None}
         assert {len(vector) for vector in vectors.values()} == {128}
