@@ -3,7 +3,8 @@
     .venv/bin/python -m benchmarks.node_ready [--rounds 2] [--framework torch] [--bundle DIR]
 
 Every arm starts from a fresh virtual environment in Spark's place and an empty folder, and installs the same packages:
-those of `torch.in`, with torch's build for the CPU. Ours is what `init-scripts/databricks.sh` hands over to. The
+those of `torch.in`, with torch's build for the CPU; what earlier arms have written is on the disk by then, so that
+nobody waits for it but them. Ours is what `init-scripts/databricks.sh` hands over to. The
 package index is asked by the first two arms, so its distance counts in both. Prints seconds, and ratios to ours.
 """
 
@@ -58,6 +59,7 @@ def timed(command, **variables):
 def by_pip(work, framework):
     """As in the init scripts that one finds: every package again, whatever is there."""
     python = spark_python(work / "spark")
+    os.sync()
     options = ["--upgrade", "--force-reinstall", "--no-cache-dir", "--quiet", "--disable-pip-version-check"]
     return timed([python, "-m", "pip", "install", *options, *wanted(framework)])
 
@@ -69,6 +71,7 @@ def by_us(work, framework, bundle, *, again=False):
     if not again:
         shutil.rmtree(home, ignore_errors=True)
         python = spark_python(work / "spark")
+    os.sync()
     began = time.monotonic()
     shutil.rmtree(unpacked, ignore_errors=True)
     with zipfile.ZipFile(next(bundle.glob("spark_sidecar-*.whl"))) as wheel:

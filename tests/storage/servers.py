@@ -32,7 +32,7 @@ def seaweedfs(within=_FOLDER):
     identity = {"name": "t", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin"]}
     settings = [f"-{name}={port}" for name, port in ports.items()]
     command = [_BIN / "weed", "server", "-s3", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false",
-               "-master.volumeSizeLimitMB=512", "-dir=.", "-s3.config=s3.json", *settings]  # fmt: skip
+               "-master.volumeSizeLimitMB=512", "-volume.max=0", "-dir=.", "-s3.config=s3.json", *settings]  # fmt: skip
     files = {"s3.json": json.dumps({"identities": [identity]})}
     with _served(command, ports["s3.port"], "/", within=within, files=files):
         yield ports["s3.port"]
