@@ -97,12 +97,12 @@ def test_a_row_that_the_server_dies_of_ends_the_job_by_its_number_where_one_want
 
 def test_rows_that_are_in_flight_when_a_server_is_killed_twice_are_asked_alone_and_answered(running):
     with futures.ThreadPoolExecutor(1) as pool:
-        job = pool.submit(running.ask, ["hold a", "b", "hold c", "d"])
+        job = pool.submit(running.ask, ["hold a", "hold b", "hold c", "hold d"])
         for _ in range(2):
             running.kill_once_it_has(4)
         assert wait_until(lambda: running.get("/")["seen"], 30)
         assert [seen["rows"] for seen in running.get("/")["seen"]] == [1]
         running.get("/open")
 
-        assert job.result(60) == ["HOLD A", "B", "HOLD C", "D"]
+        assert job.result(60) == ["HOLD A", "HOLD B", "HOLD C", "HOLD D"]
     assert running.get("/")["most"] == 1

@@ -24,7 +24,8 @@ _OURS = {
     "encoding_format": "vectors travel as bytes",
     "return_token_ids": "details=True counts tokens",
 }
-_DEADLY_ON_CPU = ("seed",)  # vLLM 0.32: "CPU Generator does not use offset", and the engine is gone
+# vLLM 0.32: "CPU Generator does not use offset", once a prompt is read in several steps; under load any may be.
+_DEADLY_ON_CPU = ("seed",)
 # Fields of older releases, which the server ignores without a word.
 _RENAMED = {
     "guided_json": "response_format={value}",
@@ -51,8 +52,8 @@ def check(fields: Mapping[str, Any], known: Sequence[str] | None, kind: Kind, *,
             raise ConfigurationError(f"{name} cannot be chosen: {_OURS[name]}")
         if name in _DEADLY_ON_CPU and device == "cpu":
             raise ConfigurationError(
-                f"{name} ends the engine of vLLM 0.32 on a CPU, and all requests with it; leave it out "
-                "(temperature=0 gives the same answers each time)"
+                f"{name} ends the engine of vLLM 0.32 on a CPU, and all requests with it, once a prompt is read in "
+                "several steps; leave it out (temperature=0 needs none)"
             )
         if name in _RENAMED and name not in known:
             raise ConfigurationError(f"vLLM has no {name} any more; say {_RENAMED[name].format(value=repr(value))}")
