@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 import torch
-from tiny_llm import tokenizer
+from tiny_llm import SIZES, tokenizer
 from transformers import (
     CLIPVisionConfig,
     LlavaConfig,
@@ -40,19 +40,7 @@ def main(folder):
             image_size=SIDE,
             patch_size=PATCH,
         ),
-        text_config=Qwen2Config(
-            architectures=["Qwen2ForCausalLM"],
-            vocab_size=1024,
-            hidden_size=128,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            intermediate_size=256,
-            max_position_embeddings=512,
-            bos_token_id=None,
-            eos_token_id=2,
-            pad_token_id=0,
-        ),
+        text_config=Qwen2Config(architectures=["Qwen2ForCausalLM"], **SIZES),
         image_token_index=words.convert_tokens_to_ids("<image>"),
     )
     LlavaForConditionalGeneration(config).to(torch.bfloat16).save_pretrained(folder)

@@ -119,7 +119,7 @@ class _Checked:
             self._sink(self._start + self._taken, piece)
             self._taken += len(piece)
             if self._taken == end:
-                if self._hash.hexdigest() != self._wanted:
+                if self._hash.digest() != self._wanted:
                     raise DamagedError(f"the bytes from {self._part.start} on do not hash to what those saved did")
                 self._next()
 
@@ -136,7 +136,7 @@ def _is_there(descriptor: int, piece: Part) -> bool:
     found, wanted = piece.check(thorough=False)
     for start in range(piece.start, piece.start + piece.size, CHUNK):
         found.update(os.pread(descriptor, min(CHUNK, piece.start + piece.size - start), start))
-    return found.hexdigest() == wanted
+    return found.digest() == wanted
 
 
 def _write(descriptor: int, chunk: bytes, place: int) -> None:

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from server_utils.errors import ModelCorruptError
-from server_utils.storage.hashes import Crc32c, Hash, has_crc32c
+from server_utils.storage.hashes import Hash, crc32c, has_crc32c
 
 PART = 16 << 20
 _FORMAT = 1
@@ -31,11 +31,11 @@ class Part:
     sha256: str
     crc32c: str = ""
 
-    def check(self, *, thorough: bool) -> tuple[Hash, str]:
-        """A hash for its bytes, and what that must say. thorough: by SHA-256, whatever it takes."""
+    def check(self, *, thorough: bool) -> tuple[Hash, bytes]:
+        """A hash for its bytes, and the digest that must come out. thorough: by SHA-256, whatever it takes."""
         if self.crc32c and not thorough and has_crc32c():
-            return Crc32c(), self.crc32c
-        return hashlib.sha256(), self.sha256
+            return crc32c(), bytes.fromhex(self.crc32c)
+        return hashlib.sha256(), bytes.fromhex(self.sha256)
 
 
 @dataclass(frozen=True)
