@@ -5,7 +5,6 @@ Fixtures that only Spark tests need are in spark/conftest.py; it may override `s
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import subprocess
 import sys
@@ -13,9 +12,8 @@ import tempfile
 import uuid
 from pathlib import Path
 
-import psutil
 import pytest
-from fakes import FAKE_SERVER, processes_of
+from fakes import FAKE_SERVER, killed, processes_of
 
 from server_utils.process import Launch, ProcessId, wait_until
 
@@ -39,11 +37,7 @@ def nothing_of_ours_is_left(state_root, monkeypatch):
     monkeypatch.setenv("SPARK_SIDECAR_STATE", str(state_root))
     yield
     wait_until(lambda: not processes_of(state_root), _LEAVE_S)
-    names = []
-    for process in processes_of(state_root):
-        with contextlib.suppress(psutil.NoSuchProcess):  # it goes with another that was just killed
-            names.append(f"{process.pid} {' '.join(process.cmdline())}")
-            process.kill()
+    names = killed(processes_of(state_root))
     assert not names, f"still running after the test: {names}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -37,6 +38,23 @@ def is_of(process: psutil.Process, state: str) -> bool:
         return True
     words = process.cmdline()
     return "server_utils.supervisor" in words and words[-1].startswith(state)
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """Its command line; empty where it ended meanwhile."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.cmdline()
+    return []
+
+
+def killed(processes: list[psutil.Process]) -> list[str]:
+    """Kill what is left of processes. Returns what they were, for the test that left them."""
+    names = []
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it goes with another that was just killed
+            names.append(f"{process.pid} {' '.join(process.cmdline())}")
+            process.kill()
+    return names
 
 
 def ask(server, path):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from fakes import command_of
 from filelock import FileLock
 
 from server_utils import environments, records, sidecar, stopping
@@ -96,7 +97,7 @@ class Running:
 
     def part(self, word):
         """One of them, by a word in its command line."""
-        found = next(each for each in self.processes()[1:] if word in " ".join(each.cmdline()))
+        found = next(each for each in self.processes()[1:] if word in " ".join(command_of(each)))
         return ProcessId.of(found.pid)
 
     def busy(self):

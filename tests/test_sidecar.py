@@ -12,7 +12,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from fakes import ask, folder_of, kill, processes_of, run_python, wait_for_record
+from fakes import ask, command_of, folder_of, kill, processes_of, run_python, wait_for_record
 
 from server_utils import records, sidecar, stopping
 from server_utils.attempt import MARK
@@ -297,7 +297,7 @@ def only_the_program_has(secret, server, state_root):
     assert (found["API_KEY"], found["PLACE"]) == (secret, str(folder_of(server)))
     knowing = [process.pid for process in processes_of(state_root) if secret in str(process.environ())]
     assert knowing == [server.process.pid]
-    assert not [process for process in processes_of(state_root) if secret in " ".join(process.cmdline())]
+    assert not [process for process in processes_of(state_root) if secret in " ".join(command_of(process))]
     return not files_with(secret, state_root)
 
 
@@ -317,7 +317,7 @@ def test_no_secret_of_the_environment_is_in_a_command_line(launch, owner, monkey
     secret = f"secret-{uuid.uuid4().hex}"
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
     ensure(launch, owner)
-    assert not [process for process in processes_of(state_root) if secret in " ".join(process.cmdline())]
+    assert not [process for process in processes_of(state_root) if secret in " ".join(command_of(process))]
 
 
 def test_all_files_of_a_server_are_private(launch, owner, state_root):

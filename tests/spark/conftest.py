@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pyspark
 import pytest
-from conftest import processes_of
+from fakes import command_of, killed, processes_of
 from pyspark.sql import SparkSession
 
 from server_utils import TritonServerManager
@@ -96,10 +96,7 @@ def nothing_of_ours_is_left(state_root):
     """As the one for other tests, but servers may be shared by the tests of a module."""
     yield
     wait_until(lambda: not processes_of(state_root), 10)
-    left = processes_of(state_root)
-    names = [f"{process.pid} {' '.join(process.cmdline())}" for process in left]
-    for process in left:
-        process.kill()
+    names = killed(processes_of(state_root))
     assert not names, f"still running after the tests: {names}"
 
 
@@ -183,17 +180,18 @@ def in_background(function):
 
 def executors(below=None):
     """The executors' JVMs below a process, by default the driver."""
+    commands = {process.pid: command_of(process) for process in psutil.Process(below).children(recursive=True)}
     return sorted(
-        process.pid
-        for process in psutil.Process(below).children(recursive=True)
-        if process.name() == "java" and "CoarseGrainedExecutorBackend" in " ".join(process.cmdline())
+        pid
+        for pid, words in commands.items()
+        if words and Path(words[0]).name == "java" and "CoarseGrainedExecutorBackend" in " ".join(words)
     )
 
 
 def part(server, word):
     """One process of a server's tree, by a word in its command line."""
     tree = psutil.Process(server.process.pid).children(recursive=True)
-    return next(ProcessId.of(process.pid) for process in tree if word in " ".join(process.cmdline()[:1]))
+    return next(ProcessId.of(process.pid) for process in tree if word in " ".join(command_of(process)[:1]))
 
 
 def kill(identity):
