@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from server_utils import records, runs, showing, sidecar, sparks, tasks
+from server_utils import records, runs, showing, sidecar, sparks, starting, tasks
 from server_utils.errors import ConfigurationError, ServerStartError, ServerUnavailableError, SidecarError
 from server_utils.options import checked
 from server_utils.placement import on_each_executor
@@ -23,7 +23,6 @@ logger = logging.getLogger(__name__)
 
 _START_S = 600.0
 _ASK_S = 60.0
-_ROUND_S = 10.0  # the tasks watch the time themselves; the job is cancelled only this much later
 MANAGER_OPTIONS = ("hang_timeout_s", "stop_grace_s", "max_restarts")
 
 
@@ -160,17 +159,16 @@ class ServerManager:
 
     def _start_everywhere(self, spark: Any, launch: Launch) -> list[Server]:
         began = time.monotonic()
-        task = functools.partial(tasks.start_here, launch)
         try:
-            outcomes = on_each_executor(spark, task, timeout_s=launch.start_timeout_s + _ROUND_S)
+            outcomes = starting.start(spark, launch)
         except (SidecarError, KeyboardInterrupt):
             self._stop(launch)
             raise
-        if failures := [failure for _, failure in outcomes if failure]:
-            if any(sidecar.running(server) for servers, _ in outcomes for server in servers):
+        if failures := [outcome.failure for outcome in outcomes if outcome.failure]:
+            if any(sidecar.running(server) for outcome in outcomes for server in outcome.servers):
                 self._stop(launch)
             raise ServerStartError("\n\n".join(failures))
-        servers = [server for found, _ in outcomes for server in found]
+        servers = [server for outcome in outcomes for server in outcome.servers]
         logger.info("%d servers of %r are ready after %.1f s", len(servers), self.model_name, time.monotonic() - began)
         return servers
 

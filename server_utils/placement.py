@@ -54,16 +54,19 @@ def here(exchange: Callable[[str], list[str]] | None = None) -> Here:
     return Here(owner, tuple(gpu.addresses) if gpu else (), exchange or _alone)
 
 
-def on_each_executor(spark: Any, task: Callable[[Here], Any], *, timeout_s: float) -> list[Any]:
+def on_each_executor(
+    spark: Any, task: Callable[[Here], Any], *, timeout_s: float, plan: sparks.Plan | None = None
+) -> list[Any]:
     """Run a picklable task once on every executor (at least once where Spark allows no barrier).
 
     timeout_s: seconds after which the Spark job is cancelled; a task that watches the time itself ends before that.
+    plan: of `sparks.plan`, for a caller that has several tasks one after the other: over Connect it takes two jobs.
 
     Raises:
         PlacementError: Spark could not place the tasks in time, or a task raised what it should not.
     """
     deadline = time.monotonic() + timeout_s
-    plan = sparks.plan(spark, deadline=deadline)
+    plan = plan or sparks.plan(spark, deadline=deadline)
     logger.info("%d tasks on the executors of %s: %s", plan.tasks, plan.master, plan.why)
     outcome = functools.partial(_outcome, task, plan.barrier)
     with _cancelled(spark, max(deadline - time.monotonic(), 1.0)) as cancelled:

@@ -25,7 +25,7 @@ from server_utils.ports import Lease
 from server_utils.process import ProcessId, State
 from server_utils.tree import descendants, end
 
-_STARTING_PAUSE_S, _READY_PAUSE_S = 0.1, 1.0
+_STARTING_PAUSE_S, _READY_PAUSE_S = 0.03, 1.0
 _REFUSED = 3  # health checks in a row that nobody listened to: the server is gone though its leader lives
 _WINDOW_S = 600.0  # a restart counts against the bound for as long
 _BACKOFF_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)

@@ -10,41 +10,73 @@ from typing import Any
 from server_utils import gpus, records, sidecar, stopping, tally
 from server_utils.errors import SidecarError
 from server_utils.placement import Here
-from server_utils.process import Launch, Server, State, wait_until
+from server_utils.process import Launch, ProcessId, Server, State, wait_until
 
 _WAITING, _READY, _FAILED = "waiting", "ready", "failed"
 _LAST_WORDS_S = 0.5
 _WATCH_S, _PAUSE_S = 1.0, 0.03
 
 
-def start_here(launch: Launch, here: Here) -> tuple[list[Server], str]:
-    """Start this executor's servers and wait until all peers' are ready, or end them as soon as one of them failed.
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How it stands with an executor's servers. servers: those that are ready. failure: why one failed, "" if none."""
 
-    Returns the servers, none where one failed, and why it failed, "" where none did.
+    owner: ProcessId
+    servers: list[Server]
+    failure: str
+
+
+def glance_here(launch: Launch, seconds: float, timeout_s: float, here: Here) -> Outcome:
+    """Start this executor's servers if that is not done yet, and watch them for a moment: nobody waits for peers.
+
+    timeout_s: when a server that is not ready has failed.
     """
     folders, failure = _begin(launch, here)
-    deadline, servers = time.monotonic() + launch.start_timeout_s, list[Server]()
+    servers = list[Server]()
+    if not failure:
+        servers, failure = _watch(launch, folders, seconds, time.monotonic() + timeout_s)
+    return Outcome(here.owner, servers, failure)
+
+
+def end_here(launch: Launch, here: Here) -> Outcome:
+    """End this executor's servers because a peer's failed. Returns why one of these failed as well, if so."""
+    return _ended(launch, _folders(launch, here), "", here)
+
+
+def start_here(launch: Launch, timeout_s: float, here: Here) -> Outcome:
+    """As `glance_here`, but wait until all peers' are ready too, or end all as soon as one of them failed."""
+    folders, failure = _begin(launch, here)
+    deadline, servers = time.monotonic() + timeout_s, list[Server]()
     while True:
         if not failure:
-            servers, failure = _watch(launch, folders, deadline)
+            # An exchange takes a second however fast the peers are: who is in one does not see its servers get ready.
+            servers, failure = _watch(launch, folders, _WATCH_S, deadline)
         ready = len(servers) == launch.replicas
         said = here.exchange(_FAILED if failure else _READY if ready else _WAITING)
         if _FAILED in said:
-            failure = failure or _last_words(launch, folders)
-            for folder in folders:
-                stopping.kill(folder)
-            return [], failure
+            return _ended(launch, folders, failure, here)
         if set(said) == {_READY}:
-            return servers, ""
+            return Outcome(here.owner, servers, "")
+
+
+def _ended(launch: Launch, folders: list[Path], failure: str, here: Here) -> Outcome:
+    failure = failure or _last_words(launch, folders)
+    for folder in folders:
+        stopping.kill(folder)
+    return Outcome(here.owner, [], failure)
+
+
+def _folders(launch: Launch, here: Here) -> list[Path]:
+    replicas = range(launch.replicas)
+    return [records.folder(launch.application, launch.name, here.owner, replica) for replica in replicas]
 
 
 def _begin(launch: Launch, here: Here) -> tuple[list[Path], str]:
     """The servers' folders, and why one of them cannot be started."""
     records.forget_old(launch.application)
-    replicas = range(launch.replicas)
-    folders = [records.folder(launch.application, launch.name, here.owner, replica) for replica in replicas]
+    folders = _folders(launch, here)
     try:
-        for replica in replicas:
+        for replica in range(launch.replicas):
             environ = gpus.environment(here.gpus, launch, replica)
             sidecar.begin(
                 launch, here.owner, timeout_s=launch.start_timeout_s, replica=replica, replace=True, environ=environ
@@ -54,12 +86,9 @@ def _begin(launch: Launch, here: Here) -> tuple[list[Path], str]:
     return folders, ""
 
 
-def _watch(launch: Launch, folders: list[Path], deadline: float) -> tuple[list[Server], str]:
-    """As `_look`, once that says something final or a moment is over.
-
-    An exchange takes a second however fast the peers are (Spark 4.3): who is in one does not see its servers get ready.
-    """
-    until = time.monotonic() + _WATCH_S
+def _watch(launch: Launch, folders: list[Path], seconds: float, deadline: float) -> tuple[list[Server], str]:
+    """As `_look`, once that says something final or the seconds are over."""
+    until = time.monotonic() + seconds
     while True:
         now = time.monotonic()
         servers, failure = _look(launch, folders, late=now > deadline)

@@ -34,7 +34,8 @@ LAYERS = [
     "arrival backends.vllm_launch commands.clusters delivery doctor stopping storage.loading storage.saving",
     "sidecar storage.checking storage.program supervisor wheelhouse",
     "commands.environments commands.models lanes links tasks",
-    "asking batches manager",
+    "asking batches starting",
+    "manager",
     "demo llm_columns udf",
     "backends.triton backends.vllm cli",
 ]

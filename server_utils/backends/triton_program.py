@@ -52,6 +52,23 @@ def _stay_on_loopback() -> None:
     Triton.__init__ = make
 
 
+def _trust_configs() -> None:
+    """Have Triton load bound models as pytriton describes them, which is in full.
+
+    To complete a config, Triton 2.51 starts the model's backend once more and ends it again: 1.2 s of every start. A
+    repository of the user's own may need that.
+    """
+    original = Triton.__init__
+
+    @functools.wraps(original)
+    def make(self: Any, *, config: TritonConfig | None = None, **kwargs: Any) -> None:
+        original(self, config=config, **kwargs)
+        if config is None or config.model_repository is None:
+            self._triton_server_config["strict_model_config"] = True
+
+    Triton.__init__ = make
+
+
 def _remember_binds() -> None:
     """Have `Triton.bind` note the names: pytriton 0.7 restricts Triton's own list of models."""
     original = Triton.bind
@@ -141,6 +158,7 @@ def main(payload: str, announcement: str, model: str, *ports: str) -> None:
     """Call the user's function with the ports; it returns when Triton was told to stop."""
     numbers = [int(port) for port in ports]
     _stay_on_loopback()
+    _trust_configs()
     _remember_binds()
     for method in ("serve", "run"):
         _announce_when(method, functools.partial(_beat, Path(announcement), numbers[0]))

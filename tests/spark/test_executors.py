@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import psutil
+import pytest
 from conftest import processes_of
 
 from server_utils import records
@@ -45,6 +49,18 @@ def test_servers_listen_on_loopback_whatever_the_users_config_says(manager):
         table = [each for each in psutil.net_connections() if each.pid in tree and not each.raddr]
         assert {each.laddr.port for each in table} >= set(server.ports.values())
         assert {each.laddr.ip for each in table} <= _LOOPBACK
+
+
+@pytest.mark.parametrize(("function", "strict"), [("whoami", "1"), ("with_repository", "0")])
+def test_only_a_repository_of_the_users_own_has_configs_for_triton_to_complete(manager, tmp_path, function, strict):
+    """Triton starts a backend once more for that, which takes longer than all the rest that it does at a start."""
+    servers = manager(function, str(tmp_path))
+
+    servers.start_servers(getattr(tiny_models, function))
+
+    for server in servers.status():
+        said = re.findall(r"strict_model_config +\| (\d)", Path(server.log).read_text())
+        assert set(said) == {strict}
 
 
 def test_managers_of_different_names_serve_side_by_side(spark, manager):

@@ -77,6 +77,14 @@ def open_to_the_network(ports):
     serve(ports, model, http_address="0.0.0.0", grpc_address="0.0.0.0", metrics_address="0.0.0.0")  # noqa: S104 - its point
 
 
+def with_repository(ports, model_path):
+    """As `whoami`, beside a model repository of the user's own."""
+    from pytriton.decorators import batch
+
+    model = ("whoami", batch(lambda row: {"answer": _answer(row, ports)}), _ID, _ANSWER, {})
+    serve(ports, model, model_repository=Path(model_path))
+
+
 def many(ports):
     """One model for each way that rows may be asked for."""
     from pytriton.decorators import batch
