@@ -20,14 +20,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).parent / "data" / "requirements"
-_ENGINES = ("tf", "torch", "triton", "vllm")
+_ENGINES = ("tf", "torch", "triton", "vllm", "vllm-latest")
+_CPU_LOCKS = {"vllm-latest": "vllm"}  # without a GPU both are the newest: drivers have no say
 
 
 def lock_file(name: str) -> Path:
     """The lock file of an environment on this machine: engines have one for CUDA and one for the CPU."""
     if name not in _ENGINES:
         return FOLDER / f"{name}.txt"
-    return FOLDER / f"{name}-{'cuda' if has_gpu() or not _cpu_lock_fits() else 'cpu'}.txt"
+    if has_gpu() or not _cpu_lock_fits():
+        return FOLDER / f"{name}-cuda.txt"
+    return FOLDER / f"{_CPU_LOCKS.get(name, name)}-cpu.txt"
 
 
 def pins(lock: Path) -> dict[str, set[str]]:

@@ -86,14 +86,14 @@ def test_the_default_runtime_of_a_platform_has_a_gpu_driver_and_is_supported_for
     assert found.until > "2027-03"
 
 
-@pytest.mark.parametrize("framework", ["tf", "torch", "triton"])
+@pytest.mark.parametrize("framework", ["tf", "torch", "triton", "vllm"])
 def test_nothing_is_in_doubt_where_the_runtime_has_the_cuda_of_the_lock(framework):
     assert clusters.doubt(clusters.cluster("databricks-aws", "a10x1", framework)) is None
 
 
 def test_a_lock_for_a_newer_cuda_than_the_runtime_states_is_said_before_anybody_pays():
-    doubt = clusters.doubt(clusters.cluster("databricks-aws", "a10x1", "vllm"))
-    assert "vllm-cuda.txt is built for CUDA 13, which needs driver 580.65.06 or newer" in doubt
+    doubt = clusters.doubt(clusters.cluster("databricks-aws", "a10x1", "vllm-latest"))
+    assert "vllm-latest-cuda.txt is built for CUDA 13, which needs driver 580.65.06 or newer" in doubt
     assert "17.3.x-gpu-ml-scala2.13 states CUDA 12.6" in doubt
 
 
@@ -118,7 +118,7 @@ def test_what_the_user_gives_is_merged_last():
     [
         (("aws", "a10x1", "vllm"), {}, "no platform is called 'aws'. Did you mean databricks-aws.*dataproc"),
         (("dataproc", "a10x1", "vllm"), {}, "no shape on dataproc is called 'a10x1'.*l4x8"),
-        (("dataproc", "l4x1", "vlm"), {}, "no framework is called 'vlm'. Did you mean vllm.*tf, torch, triton, vllm"),
+        (("dataproc", "l4x1", "vlm"), {}, "no framework is called 'vlm'. Did you mean vllm.*triton, vllm, vllm-latest"),
         (("dataproc", "l4x1", "vllm"), {"runtime": "2.1"}, "no runtime of dataproc is called '2.1'.*2.3-ml-ubuntu22"),
         (("dataproc", "l4x1", "vllm"), {"workers": 0}, "at least one worker, not 0"),
         (("dataproc", "l4x2", "vllm"), {"rapids": True}, "one GPU per executor"),

@@ -245,5 +245,6 @@ def test_vllm_fits_where_there_is_a_gpu_or_else_a_build_for_the_cpu(code, monkey
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     lock = requirements.lock_file("vllm").name
+    assert requirements.lock_file("vllm-latest").name in ("vllm-cpu.txt", "vllm-latest-cuda.txt")
     assert requirements.vllm_fits() == (code == 0 or lock == "vllm-cpu.txt")
     assert code or lock == "vllm-cuda.txt"

@@ -1,10 +1,10 @@
-"""The Triton manager before it has a session: which environments it takes."""
+"""The managers before they have a session: which environments they take."""
 
 from __future__ import annotations
 
 import pytest
 
-from server_utils import TritonServerManager
+from server_utils import TritonServerManager, VLLMServerManager
 from server_utils.errors import ConfigurationError
 
 
@@ -20,3 +20,14 @@ def test_another_environment_is_refused_with_those_that_there_are(name):
         ConfigurationError, match=f"no environment with Triton is called '{name}'; choose one of triton, "
     ):
         TritonServerManager("model", environment=name)
+
+
+@pytest.mark.parametrize("name", ["vllm", "vllm-latest"])
+def test_every_environment_with_vllm_may_be_named(name):
+    assert VLLMServerManager("model", environment=name).environment == name
+    assert VLLMServerManager("model").environment == "vllm"
+
+
+def test_an_environment_without_vllm_is_refused_with_those_that_have_it():
+    with pytest.raises(ConfigurationError, match="with vLLM is called 'torch'; choose one of vllm, vllm-latest"):
+        VLLMServerManager("model", environment="torch")

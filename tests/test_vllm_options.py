@@ -121,7 +121,7 @@ def real():
         environments.find("vllm")
     except EnvironmentMissingError as missing:
         pytest.skip(str(missing))
-    return vllm_options.known()
+    return vllm_options.known("vllm")
 
 
 def test_the_real_engines_parser_answers_with_hundreds_of_options(real):
@@ -140,5 +140,5 @@ def test_every_translation_leads_to_an_option_that_the_real_engine_has(real):
 def test_without_an_engine_on_this_machine_options_go_through_unchecked(monkeypatch, tmp_path):
     monkeypatch.setenv("SPARK_SIDECAR_HOME", str(tmp_path))
 
-    assert vllm_options.known() is None
+    assert vllm_options.known("vllm") is None
     assert arguments({"anything": 1, "off": False}, None) == ["--anything", "1", "--no-off"]

@@ -16,6 +16,8 @@ from server_utils.questions import Kind, OnError, Question
 from server_utils.schemas import Checker, schema_of, spark_type
 from server_utils.shipping import program_files
 
+_ENVIRONMENTS = ("vllm", "vllm-latest")
+
 
 class VLLMServerManager(ServerManager):
     """One vLLM server per executor, or several, each with its OpenAI-compatible interface on loopback.
@@ -30,6 +32,17 @@ class VLLMServerManager(ServerManager):
 
     environment = "vllm"
     key: str | None = None
+
+    def __init__(
+        self, model_name: str, model_path: str | None = None, *, environment: str = "vllm", spark: Any = None
+    ) -> None:
+        """As any manager. environment: `vllm`, which every runtime's driver runs, or `vllm-latest` (driver 580)."""
+        super().__init__(model_name, model_path, spark=spark)
+        if environment not in _ENVIRONMENTS:
+            raise ConfigurationError(
+                f"no environment with vLLM is called {environment!r}; choose one of {', '.join(_ENVIRONMENTS)}"
+            )
+        self.environment = environment
 
     def start_servers(
         self,
@@ -62,7 +75,7 @@ class VLLMServerManager(ServerManager):
             ServerStartError: a server failed; names each host with its log's last lines. The others are stopped.
         """
         ours = {"stop_grace_s": STOP_S} | {name: options.pop(name) for name in MANAGER_OPTIONS if name in options}
-        words = command_line(self.model_name, options, stop_grace_s=ours["stop_grace_s"])
+        words = command_line(self.model_name, options, environment=self.environment, stop_grace_s=ours["stop_grace_s"])
         self._engine = Engine(words, stall_timeout_s, dict(env or {}), require_key)
         self._start_engines(ours, one_deadline(timeout_s, wait_retries, wait_timeout), replicas)
 

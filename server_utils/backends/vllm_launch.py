@@ -38,6 +38,7 @@ class Engine:
         env = {
             "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "120",  # the engine closes idle connections after 5 s
             "VLLM_NO_USAGE_STATS": "1",
+            **dict.fromkeys(("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), "lo"),  # else that of the host's name
             "HF_HUB_OFFLINE": "1" if local else "0",
         }
         program = ("{python}", "{folder}/program.py", "{folder}/announcement", "{port:http}", f"{self.stall_s:g}")
@@ -52,12 +53,14 @@ class Engine:
         )
 
 
-def command_line(name: str, options: Mapping[str, Any], *, stop_grace_s: float = STOP_S) -> tuple[str, ...]:
-    """The command line of an engine that serves its model by this name.
+def command_line(
+    name: str, options: Mapping[str, Any], *, environment: str = "vllm", stop_grace_s: float = STOP_S
+) -> tuple[str, ...]:
+    """The command line of an engine of a sealed environment, which serves its model by this name.
 
     Raises ConfigurationError for an option that the engine does not have, or that is ours.
     """
-    known = vllm_options.known()
+    known = vllm_options.known(environment)
     said = vllm_options.arguments(options, known)
     ours: dict[str, str] = {
         "--model": "{model}",

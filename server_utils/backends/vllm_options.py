@@ -66,14 +66,16 @@ class Option:
 Known = Mapping[str, Option]
 
 
-def known() -> Known | None:
+def known(environment: str) -> Known | None:
     """The engine's options by name, such as `--max-model-len`; None where this machine has no engine to ask.
+
+    environment: the sealed one that the engine is in.
 
     Raises:
         EnvironmentMissingError: the engine is there, but its parser does not answer.
     """
     try:
-        python = environments.find("vllm").python
+        python = environments.find(environment).python
     except EnvironmentMissingError as error:
         logger.warning("vLLM's options are checked when the servers start, not before: %s", error)
         return None
@@ -81,7 +83,7 @@ def known() -> Known | None:
     if not cache.exists():
         cache.parent.mkdir(parents=True, exist_ok=True)
         beside = cache.with_suffix(".new")
-        beside.write_text(_ask(python))
+        beside.write_text(_ask(python, environment))
         beside.replace(cache)
     options = [
         Option(tuple(each["names"]), each["flag"], each["many"], tuple(each["choices"]))
@@ -97,12 +99,12 @@ def _cache(python: Path) -> Path:
     return platform.home() / "cache" / f"vllm-options-{identity}.json"
 
 
-def _ask(python: Path) -> str:
+def _ask(python: Path, environment: str) -> str:
     asked = subprocess.run([python, "-I", _SCRIPT], capture_output=True, text=True, check=False)
     if asked.returncode:
         raise EnvironmentMissingError(
             f"vLLM in {python.parents[1]} does not start: {asked.stderr.strip()[-800:]}\n"
-            "Run `spark-sidecar env build vllm`."
+            f"Run `spark-sidecar env build {environment}`."
         )
     return asked.stdout[asked.stdout.index("[{") :]  # whatever it says first
 

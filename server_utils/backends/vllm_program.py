@@ -10,6 +10,7 @@ what the engine says of itself in `metrics.json` beside the announcement.
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import importlib.util
 import json
@@ -18,7 +19,9 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,7 @@ from typing import Any
 import life  # laid beside this file
 
 _BEAT_S = 0.5
+_PLUGIN = "spark_sidecar"
 _ENTRIES = ("vllm.entrypoints.launchers.api_server.entry", "vllm.entrypoints.openai.api_server")  # 0.30 moved it
 _ENDPOINTS = ("/v1/completions", "/v1/chat/completions", "/v1/chat/completions/batch", "/v1/embeddings")
 _SAMPLE = re.compile(r"^(vllm:\w+?)(?:\{[^}]*\})? ([-+.\deEinfNa]+)$", re.MULTILINE)
@@ -69,8 +73,28 @@ def _is_cpu_build() -> bool:
 
 
 def environment() -> dict[str, str]:
-    """This process's, and what the CPU build wants where nobody said otherwise."""
-    return (_CPU_ENVIRONMENT if _is_cpu_build() else {}) | dict(os.environ)
+    """This process's, with our plugin among those that were chosen, and what the CPU build wants unless said."""
+    chosen = {"VLLM_PLUGINS": f"{os.environ['VLLM_PLUGINS']},{_PLUGIN}"} if "VLLM_PLUGINS" in os.environ else {}
+    return (_CPU_ENVIRONMENT if _is_cpu_build() else {}) | dict(os.environ) | chosen
+
+
+def offer_plugin(folder: Path) -> None:
+    """Have vLLM call `meet_in_a_file` in each of its processes; they find this program where they were started."""
+    described = folder / f"{_PLUGIN}-1.dist-info"
+    described.mkdir(exist_ok=True)
+    (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {_PLUGIN}\nVersion: 1\n")
+    (described / "entry_points.txt").write_text(f"[vllm.general_plugins]\n{_PLUGIN} = program:meet_in_a_file\n")
+
+
+def meet_in_a_file() -> None:
+    """Have the processes of an engine find one another by a file, as newer engines do by themselves.
+
+    0.19 has them meet at a port that is open on every interface, whatever --host and VLLM_HOST_IP say.
+    """
+    for name in ("uniproc_executor", "multiproc_executor"):
+        executor: Any = importlib.import_module(f"vllm.v1.executor.{name}")
+        if not hasattr(executor, "get_file_store_init_method"):
+            executor.get_distributed_init_method = lambda *_: f"file://{tempfile.gettempdir()}/{uuid.uuid4().hex}"
 
 
 def metrics(text: str) -> dict[str, float]:
@@ -143,6 +167,7 @@ class Watch:
 
 def main(announcement: str, port: str, stall_s: str, *arguments: str) -> None:
     """Run the engine until it ends or this process is told to."""
+    offer_plugin(Path.cwd())
     engine = subprocess.Popen(command(arguments), env=environment())
     signal.signal(signal.SIGTERM, lambda *_: engine.terminate())
     watch = None

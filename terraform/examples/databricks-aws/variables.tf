@@ -22,7 +22,7 @@ variable "shape" {
 }
 
 variable "framework" {
-  description = "What the nodes are made ready for: triton, torch, tf or vllm."
+  description = "What the nodes are made ready for: triton, torch, tf, vllm or vllm-latest."
   type        = string
   default     = "vllm"
 }

@@ -9,7 +9,7 @@ variable "volume" {
 }
 
 variable "framework" {
-  description = "What the nodes are made ready for, as the cluster has it: triton, torch, tf or vllm."
+  description = "What the nodes are made ready for, as the cluster has it: triton, torch, tf, vllm or vllm-latest."
   type        = string
 
   validation {

@@ -39,7 +39,7 @@ variable "shape" {
 }
 
 variable "framework" {
-  description = "What the nodes are made ready for: triton, torch, tf or vllm."
+  description = "What the nodes are made ready for: triton, torch, tf, vllm or vllm-latest."
   type        = string
 
   validation {
