@@ -3,9 +3,11 @@
     .venv/bin/python -m benchmarks.node_ready [--rounds 2] [--framework torch] [--bundle DIR]
 
 Every arm starts from a fresh virtual environment in Spark's place and an empty folder, and installs the same packages:
-those of `torch.in`, with torch's build for the CPU; what earlier arms have written is on the disk by then, so that
-nobody waits for it but them. Ours is what `init-scripts/databricks.sh` hands over to. The
-package index is asked by the first two arms, so its distance counts in both. Prints seconds, and ratios to ours.
+those of `torch.in`, with torch's build for the CPU. It begins as on a new node: the disk has nothing left to do for the
+arms before it, and memory is not full of their files (where it is, the same installation took three times as long:
+the kernel looks for pages to give back). Nothing is deleted before the end of all: a new node has no deletions to tell
+its disk of either. Ours is what `init-scripts/databricks.sh` hands over to. The package index is asked by the first two
+arms, so its distance counts in both. Prints seconds, and ratios to ours. Needs 3 GB for each arm of each round.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from server_utils import wheelhouse
 from server_utils.requirements import FOLDER
 
 COLD, WHEELHOUSE, SECOND, PIP = "ours, from the index", "ours, from a wheelhouse", "ours, second run", "pip"
+_IDLE_S = 5.0
 MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -41,7 +44,6 @@ def wanted(framework):
 
 def spark_python(folder):
     """A virtual environment in the place of Spark's Python."""
-    shutil.rmtree(folder, ignore_errors=True)
     subprocess.run([Path(sys.base_prefix) / "bin" / f"python{MINOR}", "-m", "venv", folder], check=True)
     return folder / "bin" / "python"
 
@@ -59,21 +61,17 @@ def timed(command, **variables):
 def by_pip(work, framework):
     """As in the init scripts that one finds: every package again, whatever is there."""
     python = spark_python(work / "spark")
-    os.sync()
+    as_on_a_new_node(work.parent)
     options = ["--upgrade", "--force-reinstall", "--no-cache-dir", "--quiet", "--disable-pip-version-check"]
     return timed([python, "-m", "pip", "install", *options, *wanted(framework)])
 
 
 def by_us(work, framework, bundle, *, again=False):
     """The node's steps out of the bundle's wheel. The background compilation is waited for, but not counted."""
-    home, unpacked = work / "home", work / "wheel"
-    python = work / "spark" / "bin" / "python"
-    if not again:
-        shutil.rmtree(home, ignore_errors=True)
-        python = spark_python(work / "spark")
-    os.sync()
+    home, unpacked = work / "home", work / ("again" if again else "wheel")
+    python = work / "spark" / "bin" / "python" if again else spark_python(work / "spark")
+    as_on_a_new_node(work.parent)
     began = time.monotonic()
-    shutil.rmtree(unpacked, ignore_errors=True)
     with zipfile.ZipFile(next(bundle.glob("spark_sidecar-*.whl"))) as wheel:
         wheel.extractall(unpacked)
     command = [python, "-m", "server_utils.node", framework, "--bundle", bundle]
@@ -89,6 +87,27 @@ def compiled(home):
         time.sleep(0.2)
 
 
+def as_on_a_new_node(work):
+    """Write out what is left, have none of it in memory, and wait until no disk has done anything for a while."""
+    os.sync()
+    for folder, _, names in os.walk(work):
+        for path in (Path(folder) / name for name in names):
+            if path.is_file() and not path.is_symlink():
+                with path.open("rb") as file:
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    counts, since = disk_counts(), time.monotonic()
+    while time.monotonic() - since < _IDLE_S:
+        time.sleep(0.5)
+        if (now := disk_counts()) != counts:
+            counts, since = now, time.monotonic()
+
+
+def disk_counts():
+    """Reads, writes and discards so far of every disk; the kernel documents the fields in iostats.rst."""
+    lines = [line.split() for line in Path("/proc/diskstats").read_text().splitlines()]
+    return {name: (fields[0], fields[4], *fields[11:12]) for _, _, name, *fields in lines}
+
+
 def measure(work, framework, rounds, bundle):
     """Arm -> its median over the rounds; the arms take turns."""
     thin = work / "thin"
@@ -96,10 +115,10 @@ def measure(work, framework, rounds, bundle):
     found = {PIP: [], COLD: [], WHEELHOUSE: [], SECOND: []}
     for number in range(rounds):
         print(f"round {number + 1} of {rounds}", file=sys.stderr)
-        found[PIP].append(by_pip(work, framework))
-        found[COLD].append(by_us(work, framework, thin))
-        found[WHEELHOUSE].append(by_us(work, framework, bundle))
-        found[SECOND].append(by_us(work, framework, bundle, again=True))
+        found[PIP].append(by_pip(work / f"pip-{number}", framework))
+        found[COLD].append(by_us(work / f"cold-{number}", framework, thin))
+        found[WHEELHOUSE].append(by_us(work / f"wheels-{number}", framework, bundle))
+        found[SECOND].append(by_us(work / f"wheels-{number}", framework, bundle, again=True))
     return {name: statistics.median(seconds) for name, seconds in found.items()}
 
 

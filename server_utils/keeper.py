@@ -10,7 +10,7 @@ import os
 import select
 
 from server_utils.process import ProcessId
-from server_utils.tree import end, marked
+from server_utils.tree import end, lost
 
 MARK = "SPARK_SIDECAR_SUPERVISOR"  # in the environment of every process below a supervisor, with its identity
 
@@ -38,4 +38,4 @@ def _keep(supervisor: ProcessId) -> None:
     waiting = select.poll()
     waiting.register(os.pidfd_open(supervisor.pid), select.POLLIN)
     waiting.poll()
-    end(lambda: marked(MARK, identity(supervisor)), leader=None, grace_s=0)
+    end(lambda: lost(MARK, identity(supervisor)), leader=None, grace_s=0)

@@ -12,7 +12,7 @@ from server_utils import records
 from server_utils.attempt import MARK, free_shared_memory
 from server_utils.errors import ServerStopError
 from server_utils.process import Server, State, wait_until
-from server_utils.tree import called, end, marked
+from server_utils.tree import called, end, lost
 
 _LADDER_S = 9.0  # a supervisor's own ladder takes five seconds after the grace, a health check two; then we insist
 _LOCK_S = 60.0
@@ -58,7 +58,7 @@ def halt(folder: Path, server: Server, number: int) -> None:
     server.supervisor.signal(number)
     wait_until(lambda: not server.supervisor.alive(), records.read_launch(folder).stop_grace_s + _LADDER_S)
     server.supervisor.signal(signal.SIGKILL)
-    left = end(lambda: marked(MARK, str(folder)), leader=None, grace_s=0)
+    left = end(lambda: lost(MARK, str(folder)), leader=None, grace_s=0)
     # Its keeper bears its name, and needs a moment to see that there is nothing left to keep.
     wait_until(lambda: not called("server_utils.supervisor", str(folder)), _KEEPER_S)
     if server.process:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterable
@@ -32,6 +33,24 @@ def marked(variable: str, value: str) -> list[ProcessId]:
     """All living processes whose environment holds variable=value: finds orphans that no tree leads to any more."""
     processes = psutil.process_iter(["environ"])
     return _living(p.pid for p in processes if (p.info["environ"] or {}).get(variable) == value)
+
+
+def lost(variable: str, value: str) -> list[ProcessId]:
+    """Those that are `marked`, and whoever is in a session with one; never those of the session of this process.
+
+    A program that sets its title may write it over its environment, and the mark with it: vLLM's engines do.
+    """
+    found = marked(variable, value)
+    sessions = {_session(process.pid) for process in found} - {_session(os.getpid()), None}
+    mates = _living(pid for pid in psutil.pids() if _session(pid) in sessions)
+    return [*found, *(mate for mate in mates if mate not in found)]
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None
 
 
 def called(*words: str) -> list[ProcessId]:

@@ -14,7 +14,7 @@ import pytest
 from fakes import kill, run_python
 
 from server_utils.process import ProcessId, Server, State, wait_until
-from server_utils.tree import ancestor, descendants, end, marked
+from server_utils.tree import ancestor, descendants, end, lost, marked
 
 # Prints a line once it no longer listens to SIGTERM.
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); signal.pause()"
@@ -96,6 +96,21 @@ def test_a_marked_process_is_found_whoever_its_parent_is():
     assert [process.pid for process in found] == [orphan]
     kill(found[0])
     assert marked("A_MARK", value) == []
+
+
+def test_a_process_without_a_mark_is_found_in_the_session_of_one_that_has_it():
+    """vLLM's engine writes its title over its environment; here it has none to begin with."""
+    value = uuid.uuid4().hex
+    code = "import subprocess, time; print(subprocess.Popen(['sleep', '60'], env={}).pid, flush=True); time.sleep(60)"
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], env=os.environ | {"A_MARK": value}, stdout=subprocess.PIPE, start_new_session=True
+    )
+    engine = ProcessId.of(int(child.stdout.readline()))
+    assert [process.pid for process in marked("A_MARK", value)] == [child.pid]
+    assert {process.pid for process in lost("A_MARK", value)} == {child.pid, engine.pid}
+    assert end(lambda: lost("A_MARK", value), leader=None, grace_s=0) == []
+    child.communicate()
+    assert not engine.alive()
 
 
 def test_the_nearest_ancestor_of_a_name_is_found():

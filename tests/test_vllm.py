@@ -16,7 +16,7 @@ from real_vllm import CONTEXT, Running
 
 from server_utils import records
 from server_utils.errors import ServerStartError
-from server_utils.process import State, wait_until
+from server_utils.process import ProcessId, State, wait_until
 
 LONG = {"max_tokens": 200, "ignore_eos": True}  # answers that take a second and more
 KEY = "a-key-of-this-test"
@@ -47,7 +47,7 @@ def hit(server, part, number):
     with futures.ThreadPoolExecutor(1) as pool:
         job = pool.submit(server.ask, texts, fields=LONG)
         server.wait_until_busy()
-        record = server.record()
+        record, parts = server.record(), [ProcessId.of(part.pid) for part in server.processes()]
         own = {"program": record.process, "supervisor": record.supervisor}
         (own[part] if part in own else server.part(part)).signal(number)
         found = job.result(timeout=300)
@@ -56,6 +56,7 @@ def hit(server, part, number):
     after = server.record()
     assert (after.state, after.restarts) == (State.READY, before.restarts + 1)
     assert after.reason
+    assert wait_until(lambda: not any(part.alive() for part in parts), 30), parts
 
 
 def test_a_server_offers_listens_and_survives_as_promised(running, state_root):
