@@ -28,9 +28,12 @@ def lock_file(name: str) -> Path:
     """The lock file of an environment on this machine: engines have one for CUDA and one for the CPU."""
     if name not in _ENGINES:
         return FOLDER / f"{name}.txt"
-    if has_gpu() or not _cpu_lock_fits():
-        return FOLDER / f"{name}-cuda.txt"
-    return FOLDER / f"{_CPU_LOCKS.get(name, name)}-cpu.txt"
+    return engine_lock(name, cpu=not has_gpu() and _cpu_lock_fits())
+
+
+def engine_lock(name: str, *, cpu: bool) -> Path:
+    """The lock file of an engine's environment for machines without or with a GPU."""
+    return FOLDER / (f"{_CPU_LOCKS.get(name, name)}-cpu.txt" if cpu else f"{name}-cuda.txt")
 
 
 def pins(lock: Path) -> dict[str, set[str]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from server_utils import environments, platform, records
 from server_utils.delivery import deliver
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
-from server_utils.requirements import FOLDER, pins, uv, uv_sources
+from server_utils.requirements import FOLDER, engine_lock, pins, uv, uv_sources
 from server_utils.storage import opening, urls
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def _lock(name: str, python: str, *, cpu: bool) -> Path:
         raise ConfigurationError(
             f"the platforms have Python {' and '.join(PYTHONS)}, not {python}: give that of the cluster's runtime"
         )
-    lock = FOLDER / f"{name}-{'cpu' if cpu else 'cuda'}.txt"
+    lock = engine_lock(name, cpu=cpu)
     if "torch" in lock.read_text(encoding="utf-8") and cpu and python != "3.11":
         raise ConfigurationError(f"{lock.name} is for Python 3.11: there is no torch for the CPU on {python} in it")
     return lock

@@ -238,6 +238,12 @@ def test_a_wheel_of_torch_for_the_cpu_is_kept_from_the_lock_for_cuda(monkeypatch
     assert requirements.uv_sources(Path("triton-cuda.txt")) == ["--find-links", "/elsewhere"]
 
 
+@pytest.mark.parametrize("cpu", [True, False])
+@pytest.mark.parametrize("name", ["tf", "torch", "triton", "vllm", "vllm-latest"])
+def test_every_engine_has_a_lock_with_and_without_a_gpu(name, cpu):
+    assert requirements.engine_lock(name, cpu=cpu).exists()
+
+
 @pytest.mark.parametrize("code", [0, 1])
 def test_vllm_fits_where_there_is_a_gpu_or_else_a_build_for_the_cpu(code, monkeypatch, tmp_path):
     tool = tmp_path / "nvidia-smi"
