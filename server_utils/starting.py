@@ -16,7 +16,7 @@ from server_utils.placement import on_each_executor
 from server_utils.process import Launch
 from server_utils.tasks import Outcome
 
-_GLANCES, _GLANCE_S = 4, 2.0  # a failure is to be told within three seconds of it
+GLANCES, _GLANCE_S = 4, 2.0  # a failure is to be told within three seconds of it
 _ROUND_S = 10.0  # the tasks watch the time themselves; a job is cancelled only this much later
 
 
@@ -31,7 +31,7 @@ def start(spark: Any, launch: Launch) -> list[Outcome]:
     def everywhere(task: Any) -> list[Outcome]:
         return on_each_executor(spark, task, timeout_s=deadline - time.monotonic(), plan=plan)
 
-    for _ in range(_GLANCES):
+    for _ in range(GLANCES):
         left_s = deadline - time.monotonic() - _ROUND_S
         outcomes = everywhere(functools.partial(tasks.glance_here, launch, _GLANCE_S, left_s))
         if any(outcome.failure for outcome in outcomes):

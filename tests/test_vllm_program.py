@@ -24,13 +24,16 @@ for executor in (multiproc_executor, uniproc_executor):
 
 @pytest.fixture
 def run(tmp_path):
-    """Run code in a folder that is laid out as a server's, with an engine whose executors hold the given source."""
+    """Run code in a folder that is laid out as a server's, with an engine of the given sources."""
 
-    def run(code, *, executor="", **environ):
+    def run(code, *, executor="", api_server="", **environ):
         package = tmp_path / "vllm" / "v1" / "executor"
         package.mkdir(parents=True)
         for name in ("uniproc_executor", "multiproc_executor"):
             (package / f"{name}.py").write_text(f"get_distributed_init_method = 'tcp://{{}}:{{}}'.format\n{executor}\n")
+        entry = tmp_path / "vllm" / "entrypoints" / "openai" / "api_server.py"
+        entry.parent.mkdir(parents=True)
+        entry.write_text(api_server)
         shutil.copy(PROGRAM, tmp_path / "program.py")
         shutil.copy(PROGRAM.with_name("life.py"), tmp_path)
         return subprocess.run(
@@ -54,3 +57,33 @@ def test_an_engine_that_meets_in_a_file_by_itself_is_left_alone(run):
 @pytest.mark.parametrize(("chosen", "loaded"), [({}, "None"), ({"VLLM_PLUGINS": "lora"}, "lora,spark_sidecar")])
 def test_a_choice_of_plugins_does_not_leave_ours_out(run, chosen, loaded):
     assert run("import program; print(program.environment().get('VLLM_PLUGINS'))", **chosen) == [loaded]
+
+
+_MAIN = """
+import program
+try:
+    program.main("announcement", "1", "300")
+except SystemExit as end:
+    print(end.code)
+"""
+
+
+# Tells the program above it to end, once that catches SIGTERM (proc(5), SigCgt), and ends when it is told in turn.
+_TELLS = """
+import os, pathlib, re, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+status = pathlib.Path(f"/proc/{os.getppid()}/status")
+while not int(re.search(r"SigCgt:\\s+(\\w+)", status.read_text())[1], 16) >> signal.SIGTERM - 1 & 1:
+    os.sched_yield()
+os.kill(os.getppid(), signal.SIGTERM)
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize(("status", "told"), [(0, "1"), (3, "3")])
+def test_an_engine_that_ends_by_itself_has_failed_whatever_it_says(run, status, told):
+    assert run(_MAIN, api_server=f"raise SystemExit({status})") == [told]
+
+
+def test_an_engine_that_was_told_to_end_and_did_has_not_failed(run):
+    assert run(_MAIN, api_server=_TELLS) == ["0"]

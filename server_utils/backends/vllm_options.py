@@ -67,9 +67,7 @@ Known = Mapping[str, Option]
 
 
 def known(environment: str) -> Known | None:
-    """The engine's options by name, such as `--max-model-len`; None where this machine has no engine to ask.
-
-    environment: the sealed one that the engine is in.
+    """The options of an environment's engine by name, as `--max-model-len`; None where this machine has none to ask.
 
     Raises:
         EnvironmentMissingError: the engine is there, but its parser does not answer.

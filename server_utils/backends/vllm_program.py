@@ -169,7 +169,13 @@ def main(announcement: str, port: str, stall_s: str, *arguments: str) -> None:
     """Run the engine until it ends or this process is told to."""
     offer_plugin(Path.cwd())
     engine = subprocess.Popen(command(arguments), env=environment())
-    signal.signal(signal.SIGTERM, lambda *_: engine.terminate())
+    told: list[int] = []
+
+    def stop(number: int, _: Any) -> None:
+        told.append(number)
+        engine.terminate()
+
+    signal.signal(signal.SIGTERM, stop)
     watch = None
     while engine.poll() is None:
         if watch:
@@ -180,7 +186,8 @@ def main(announcement: str, port: str, stall_s: str, *arguments: str) -> None:
             engine.wait(_BEAT_S)
         except subprocess.TimeoutExpired:
             continue
-    sys.exit(engine.returncode if engine.returncode >= 0 else 128 - engine.returncode)
+    status = engine.returncode if engine.returncode >= 0 else 128 - engine.returncode
+    sys.exit(status if told else status or 1)  # an API server whose engine has died ends with 0
 
 
 if __name__ == "__main__":
