@@ -25,7 +25,7 @@ from server_utils.requirements import lock_file, uv, uv_sources
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Compiling", "Interpreter", "build", "find", "folder", "is_current", "require_libpython"]
+__all__ = ["Compiling", "Interpreter", "build", "find", "folder", "is_current", "one_of", "require_libpython"]
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,13 @@ def folder(name: str) -> Path:
         msg = f"There is no environment named {name!r}; choose one of {', '.join(sorted(_PACKAGES))}."
         raise ConfigurationError(msg)
     return platform.home() / "envs" / name
+
+
+def one_of(name: str, choices: Sequence[str], *, engine: str) -> str:
+    """The name, if it is one of the environments that have an engine. Raises ConfigurationError if it is not."""
+    if name not in choices:
+        raise ConfigurationError(f"no environment with {engine} is called {name!r}; choose one of {', '.join(choices)}")
+    return name
 
 
 def find(name: str) -> Interpreter:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from server_utils import environments
 from server_utils.errors import ConfigurationError, ServerUnavailableError
 from server_utils.links import OnError, Request
 from server_utils.manager import ServerManager, one_deadline
@@ -46,11 +47,7 @@ class TritonServerManager(ServerManager):
     ) -> None:
         """As any manager. environment: the sealed one that has what the function imports: triton, torch or tf."""
         super().__init__(model_name, model_path, spark=spark)
-        if environment not in _ENVIRONMENTS:
-            raise ConfigurationError(
-                f"no environment with Triton is called {environment!r}; choose one of {', '.join(_ENVIRONMENTS)}"
-            )
-        self.environment = environment
+        self.environment = environments.one_of(environment, _ENVIRONMENTS, engine="Triton")
 
     def start_servers(
         self,

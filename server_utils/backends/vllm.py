@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
+from server_utils import environments
 from server_utils.backends.vllm_fields import check
 from server_utils.backends.vllm_launch import PROGRAM, STALL_S, STOP_S, Engine, command_line
 from server_utils.errors import ConfigurationError, ServerUnavailableError
@@ -38,11 +39,7 @@ class VLLMServerManager(ServerManager):
     ) -> None:
         """As any manager. environment: `vllm`, which every runtime's driver runs, or `vllm-latest` (driver 580)."""
         super().__init__(model_name, model_path, spark=spark)
-        if environment not in _ENVIRONMENTS:
-            raise ConfigurationError(
-                f"no environment with vLLM is called {environment!r}; choose one of {', '.join(_ENVIRONMENTS)}"
-            )
-        self.environment = environment
+        self.environment = environments.one_of(environment, _ENVIRONMENTS, engine="vLLM")
 
     def start_servers(
         self,
