@@ -22,7 +22,10 @@ FAKE_SERVER = Path(__file__).with_name("fake_server.py")
 
 
 def processes_of(state: Path) -> list[psutil.Process]:
-    """The servers' processes, by the mark in their environment, and the supervisors, by what they are called with."""
+    """The servers' processes, by the mark in their environment or by their folder, and the supervisors, by their words.
+
+    vLLM's engines write over their environment.
+    """
     found = []
     for process in psutil.process_iter():
         try:
@@ -37,7 +40,8 @@ def is_of(process: psutil.Process, state: str) -> bool:
     if process.environ().get(MARK, "").startswith(state):
         return True
     words = process.cmdline()
-    return "server_utils.supervisor" in words and words[-1].startswith(state)
+    supervises = "server_utils.supervisor" in words and words[-1].startswith(state)
+    return supervises or process.cwd().startswith(state)
 
 
 def command_of(process: psutil.Process) -> list[str]:
