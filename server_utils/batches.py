@@ -6,6 +6,8 @@ answers leave in the order of the rows.
 
 from __future__ import annotations
 
+import math
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent import futures
@@ -14,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from server_utils.errors import InferenceError
-from server_utils.links import Request, link
+from server_utils.links import Link, Request, link
 from server_utils.tensors import Array, Rows, to_arrow
 
 _REQUEST_BYTES = 16 << 20  # a request of long texts is cut before it holds this much
@@ -28,10 +30,10 @@ def answers(request: Request, batches: Iterator[Sequence[pa.Array]]) -> Iterator
         ServerUnavailableError, ServerStartError: there is no server to ask.
     """
     pending: deque[Batch] = deque()
-    first = 0
+    kept, first = link(request), 0
     try:
         for columns in batches:
-            pending.append(Batch(request, columns, first))
+            pending.append(Batch(request, kept, columns, first))
             first += len(columns[0])
             while pending:
                 busy = [asked for batch in pending for asked in batch.asked if not asked.done()]
@@ -46,15 +48,16 @@ def answers(request: Request, batches: Iterator[Sequence[pa.Array]]) -> Iterator
     finally:
         for batch in pending:
             batch.cancel()
+        kept.tally.flush()
 
 
 class Batch:
     """One Arrow batch on its way: its requests, and what is wrong with its rows."""
 
-    def __init__(self, request: Request, columns: Sequence[pa.Array], first: int) -> None:
+    def __init__(self, request: Request, kept: Link, columns: Sequence[pa.Array], first: int) -> None:
         """Send the rows that can be sent. first: the number of the first row in its partition."""
         self._request, self._first, self._size = request, first, len(columns[0])
-        self._link = link(request)
+        self._link = kept
         self._inputs = [Rows(column, tensor) for column, tensor in zip(columns, request.model.inputs, strict=True)]
         self._errors: dict[int, str] = {}
         send = np.ones(self._size, dtype=bool)
@@ -79,7 +82,6 @@ class Batch:
     def column(self) -> pa.Array:
         """The answers, once they are all there; null where there is none."""
         parts = [part for asked in self.asked for part in asked.result()]
-        self._link.tally.flush()
         values = to_arrow(parts, self._size, self._request.output)
         if self._request.on_error != "struct":
             return values
@@ -87,19 +89,19 @@ class Batch:
         return pa.StructArray.from_arrays([values, errors], ["value", "error"])
 
     def _requests(self, numbers: Array) -> Iterator[Array]:
-        """The rows in requests: neighbours of equal width, bounded in rows and bytes."""
+        """The rows in requests of about one size: neighbours of equal width, bounded in rows and bytes."""
         if not len(numbers):
             return
         cut = np.zeros(len(numbers) - 1, dtype=bool)
         for rows in self._inputs:
             cut |= np.diff(rows.widths[numbers]) != 0
             cut |= np.diff(np.cumsum(rows.sizes[numbers]) // _REQUEST_BYTES) != 0
-        most = self._request.rows_per_request
         for run in np.split(numbers, np.flatnonzero(cut) + 1):
-            yield from np.split(run, range(most, len(run), most))
+            yield from np.array_split(run, math.ceil(len(run) / self._link.pace.rows))
 
     def _ask(self, numbers: Array) -> list[tuple[Array, Array]]:
         """One request; one that is refused is halved until the rows to blame are found."""
+        began = time.monotonic()
         try:
             found = self._link.client.infer([rows.take(numbers) for rows in self._inputs])
         except InferenceError as error:
@@ -108,6 +110,7 @@ class Batch:
                 return []
             half = len(numbers) // 2
             return self._ask(numbers[:half]) + self._ask(numbers[half:])
+        self._link.pace.answered(len(numbers), time.monotonic() - began)
         self._link.tally.add(len(numbers), [])
         return [(numbers, found[self._request.model.outputs.index(self._request.output)])]
 

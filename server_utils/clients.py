@@ -17,6 +17,7 @@ from server_utils import turns
 from server_utils.errors import InferenceError, ServerUnavailableError
 from server_utils.models import Model
 from server_utils.process import ProcessId, Server
+from server_utils.regions import Carrier
 from server_utils.tensors import Array
 
 _PAUSE_S = 0.05
@@ -88,7 +89,8 @@ class TritonClient:
 
     def _ask(self, server: Server, inputs: Sequence[Array]) -> list[Array]:
         outputs = [http.InferRequestedOutput(tensor.name) for tensor in self.model.outputs]
-        answer = self._connection(server).infer(self.model.name, self._encoded(inputs), outputs=outputs)
+        self._connect(server)
+        answer = self._kept.client.infer(self.model.name, self._encoded(inputs), outputs=outputs)
         arrays = [answer.as_numpy(tensor.name) for tensor in self.model.outputs]
         answers = arrays if self.model.max_batch_size else [array[None] for array in arrays]
         for tensor, array in zip(self.model.outputs, answers, strict=True):
@@ -97,16 +99,18 @@ class TritonClient:
         return answers
 
     def _encoded(self, inputs: Sequence[Array]) -> list[http.InferInput]:
-        encoded = []
-        for tensor, rows in zip(self.model.inputs, inputs, strict=True):
-            batch = rows if self.model.max_batch_size else rows[0]
-            kind = "BYTES" if batch.dtype == np.object_ else np_to_triton_dtype(batch.dtype)
-            encoded.append(http.InferInput(tensor.name, batch.shape, kind))
-            encoded[-1].set_data_from_numpy(batch)
+        batches = inputs if self.model.max_batch_size else [rows[0] for rows in inputs]
+        encoded = [
+            http.InferInput(
+                tensor.name, batch.shape, "BYTES" if batch.dtype == np.object_ else np_to_triton_dtype(batch.dtype)
+            )
+            for tensor, batch in zip(self.model.inputs, batches, strict=True)
+        ]
+        self._kept.carrier.load(encoded, batches)
         return encoded
 
-    def _connection(self, server: Server) -> http.InferenceServerClient:
-        """This thread's connection to this very process of the server."""
+    def _connect(self, server: Server) -> None:
+        """Keep this thread connected to this very process of the server."""
         identity: tuple[ProcessId | None, int] = (server.process, server.ports["http"])
         if getattr(self._kept, "identity", None) != identity:
             self._kept.client = http.InferenceServerClient(
@@ -114,5 +118,5 @@ class TritonClient:
                 connection_timeout=self._timeout_s,
                 network_timeout=self._timeout_s,
             )
+            self._kept.carrier = Carrier(server, self._kept.client)
             self._kept.identity = identity
-        return self._kept.client

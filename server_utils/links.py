@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from concurrent import futures
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,10 +12,12 @@ from server_utils import gpus, records, sidecar, tally
 from server_utils.clients import TritonClient
 from server_utils.errors import ConfigurationError
 from server_utils.models import Model, Tensor, spark_type
+from server_utils.pace import Pace
 from server_utils.placement import here
 from server_utils.process import Launch
 from server_utils.tally import Tally
 
+_FIRST_ROWS = 1024
 OnError = Literal["raise", "null", "struct"]
 _links: dict[tuple[Any, ...], Link] = {}  # of this Python worker; Spark uses it for many tasks
 
@@ -27,7 +30,7 @@ class Request:
         output: the output that becomes the column.
         timeout_s: seconds for one request, restarts of the server included.
         window: requests in flight per task.
-        batch_rows: rows of one request at most; the model's own limit holds as well.
+        batch_rows: rows of one request at most; None lets them grow, see `Pace`. The model's own limit holds as well.
     """
 
     launch: Launch
@@ -36,15 +39,16 @@ class Request:
     on_error: OnError
     timeout_s: float
     window: int
-    batch_rows: int
+    batch_rows: int | None
 
     def __post_init__(self) -> None:
         """Refuse what cannot work. Raises ConfigurationError."""
         if self.on_error not in ("raise", "null", "struct"):
             raise ConfigurationError(f'on_error must be "raise", "null" or "struct"; it is {self.on_error!r}')
         for name in ("timeout_s", "window", "batch_rows"):
-            if not getattr(self, name) > 0:
-                raise ConfigurationError(f"{name} must be more than 0; it is {getattr(self, name)!r}")
+            value = getattr(self, name)
+            if not (value is None and name == "batch_rows") and not value > 0:
+                raise ConfigurationError(f"{name} must be more than 0; it is {value!r}")
 
     @property
     def spark_type(self) -> str:
@@ -52,27 +56,29 @@ class Request:
         value = spark_type(self.output)
         return f"struct<value: {value}, error: string>" if self.on_error == "struct" else value
 
-    @property
-    def rows_per_request(self) -> int:
-        """Rows of one request; one where the model takes no batches."""
-        return min(self.batch_rows, self.model.max_batch_size or 1)
+    def pace(self) -> Pace:
+        """Rows of its requests; one where the model takes no batches."""
+        most = min(self.batch_rows or sys.maxsize, self.model.max_batch_size or 1)
+        return Pace(rows=min(self.batch_rows or _FIRST_ROWS, most), most=most)
 
 
 @dataclass(frozen=True)
 class Link:
     """What a Python worker keeps between tasks: a client with its connections, and threads that wait for answers.
 
+    pace: rows of a request.
     tally: of the rows that were answered.
     """
 
     client: TritonClient
     threads: futures.ThreadPoolExecutor
+    pace: Pace
     tally: Tally
 
 
 def link(request: Request) -> Link:
     """This worker's link for a request; one to an earlier launch is given up."""
-    key = (request.launch.id, request.model.name, request.timeout_s, request.window)
+    key = (request.launch.id, request.model.name, request.timeout_s, request.window, request.batch_rows)
     for stale in [known for known in _links if known[0] != request.launch.id]:
         _links.pop(stale).threads.shutdown(wait=False)
     if key not in _links:
@@ -87,5 +93,5 @@ def link(request: Request) -> Link:
         client = TritonClient(locate, request.model, timeout_s=request.timeout_s)
         threads = futures.ThreadPoolExecutor(request.window, thread_name_prefix="sidecar")
         counts = tally.of(records.folder(request.launch.application, request.launch.name, place.owner))
-        _links[key] = Link(client, threads, counts)
+        _links[key] = Link(client, threads, request.pace(), counts)
     return _links[key]

@@ -1,7 +1,8 @@
 """The truth about servers: one folder per server on each host, private to the user. Driver and executors; no Spark.
 
 <state root>/<application>/<name>/<owner pid>-<owner start>[-<replica>]/
-    launch.json record.json announcement metrics.json workers/ server.log supervisor.log lock, and the launch's files
+    launch.json record.json announcement token metrics.json workers/ server.log supervisor.log lock,
+    and the launch's files
 """
 
 from __future__ import annotations

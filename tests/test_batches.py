@@ -7,11 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from server_utils import links
+from server_utils import links, pace
 from server_utils.batches import answers
 from server_utils.errors import ConfigurationError, InferenceError
 from server_utils.links import Link, Request
 from server_utils.models import Model, Tensor
+from server_utils.pace import Pace
 from server_utils.process import Launch
 from server_utils.tally import Tally, totals
 
@@ -39,14 +40,14 @@ def ask(monkeypatch, tmp_path):
     """ask(client, batches, **options): the answers of a model from one float to one float."""
     pools = []
 
-    def run(client, columns, *, on_error="raise", window=2, batch_rows=4):
+    def run(client, columns, *, on_error="raise", window=2, batch_rows=4, max_batch_size=1000):
         spec = Tensor("x", FLOATS, (1,))
-        model = Model("double", (spec,), (Tensor("y", FLOATS, (1,)),), max_batch_size=1000)
+        model = Model("double", (spec,), (Tensor("y", FLOATS, (1,)),), max_batch_size)
         launch = Launch("app", "double", "id", "none", (), ("http",), "/")
         request = Request(launch, model, model.outputs[0], on_error, 5.0, window, batch_rows)
         pools.append(futures.ThreadPoolExecutor(window))
-        key = ("id", "double", 5.0, window)
-        monkeypatch.setitem(links._links, key, Link(client, pools[-1], Tally(tmp_path)))
+        key = ("id", "double", 5.0, window, batch_rows)
+        monkeypatch.setitem(links._links, key, Link(client, pools[-1], request.pace(), Tally(tmp_path)))
         return answers(request, ([pa.array(column, pa.float32())] for column in columns))
 
     yield run
@@ -98,7 +99,35 @@ def test_a_batch_of_nulls_sends_nothing_and_an_empty_batch_is_empty(ask):
 def test_requests_hold_at_most_so_many_rows(ask):
     client = DoublingClient()
     list(ask(client, [list(range(10))], batch_rows=4))
-    assert sorted(map(len, client.requests)) == [2, 4, 4]
+    assert sorted(map(len, client.requests)) == [3, 3, 4]
+
+
+def test_requests_grow_while_answers_are_quick(ask, monkeypatch):
+    monkeypatch.setattr(pace, "_QUICK_S", 60.0)
+    client = DoublingClient()
+    list(ask(client, [[0] * 2000] * 3, batch_rows=None, max_batch_size=4096))
+    assert sorted(map(len, client.requests)) == [1000, 1000, 2000, 2000]
+
+
+def test_requests_of_a_slow_model_do_not_grow(ask, monkeypatch):
+    monkeypatch.setattr(pace, "_QUICK_S", 0.0)
+    client = DoublingClient()
+    list(ask(client, [[0] * 2000] * 2, batch_rows=None, max_batch_size=4096))
+    assert sorted(map(len, client.requests)) == [1000] * 4
+
+
+def test_requests_never_hold_more_than_the_model_takes_or_the_user_said(ask, monkeypatch):
+    monkeypatch.setattr(pace, "_QUICK_S", 60.0)
+    for options in {"batch_rows": None, "max_batch_size": 1500}, {"batch_rows": 1500, "max_batch_size": 4096}:
+        client = DoublingClient()
+        list(ask(client, [[0] * 3000] * 4, **options))
+        assert max(map(len, client.requests)) == 1500
+
+
+def test_a_request_much_smaller_than_it_might_have_been_says_nothing_of_the_model():
+    kept = Pace(1024, 4096)
+    kept.answered(512, 0.0)
+    assert kept.rows == 1024
 
 
 def test_a_refused_request_is_narrowed_to_the_row_to_blame(ask):

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "server_utils"
 LAYERS = [
     (
         "backends.life backends.triton_program backends.vllm_parser backends.vllm_program commands.output errors "
-        "findings gguf_to_hf libpython logs ports process storage.hashes storage.locks storage.progress "
+        "findings gguf_to_hf libpython logs pace ports process storage.hashes storage.locks storage.progress "
         "storage.secrets storage.threads turns"
     ),
     (
@@ -27,10 +27,10 @@ LAYERS = [
         "weights"
     ),
     (
-        "clients clusters environments fit layout node_spark pandas_columns placement roots showing storage.cache "
+        "clusters environments fit layout node_spark pandas_columns placement regions roots showing storage.cache "
         "storage.databricks storage.sending windows"
     ),
-    "assets attempt backends.vllm_options commands.shapes definitions doctor_node node runs storage.opening",
+    "assets attempt backends.vllm_options clients commands.shapes definitions doctor_node node runs storage.opening",
     "arrival backends.vllm_launch commands.clusters delivery doctor stopping storage.loading storage.saving",
     "sidecar storage.checking storage.program supervisor wheelhouse",
     "commands.environments commands.models lanes links tasks",

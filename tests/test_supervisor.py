@@ -203,10 +203,11 @@ def listens(stranger, port):
 def test_files_in_shared_memory_that_are_named_after_a_killed_server_are_removed(launch, owner):
     server = ensure(launch, owner)
     mine = shared_memory_file(f"pytrtion{server.process.pid}-{uuid.uuid4()}")
+    of_its_client = shared_memory_file(f"sidecar{server.process.pid}-1-1-{uuid.uuid4().hex}")
     others = [shared_memory_file(f"{name}-{uuid.uuid4()}") for name in (f"a{server.process.pid}0", "weights")]
     kill(server.process)
     restarted(server)
-    assert [path.exists() for path in (mine, *others)] == [False, True, True]
+    assert [path.exists() for path in (mine, of_its_client, *others)] == [False, False, True, True]
     for path in others:
         path.unlink()
 

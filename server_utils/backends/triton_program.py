@@ -69,6 +69,22 @@ def _trust_configs() -> None:
     Triton.__init__ = make
 
 
+def _tell_token(file: Path) -> None:
+    """Have `Triton` write down the token by which clients of this host may share memory with it; empty for none.
+
+    The file is private, as its folder is; pytriton 0.7 itself shows the token in tritonserver's arguments.
+    """
+    original = Triton.__init__
+
+    @functools.wraps(original)
+    def make(self: Any, **kwargs: Any) -> None:
+        original(self, **kwargs)
+        file.touch(mode=0o600)
+        file.write_text(self.get_access_token() or "")
+
+    Triton.__init__ = make
+
+
 def _remember_binds() -> None:
     """Have `Triton.bind` note the names: pytriton 0.7 restricts Triton's own list of models."""
     original = Triton.bind
@@ -159,6 +175,7 @@ def main(payload: str, announcement: str, model: str, *ports: str) -> None:
     numbers = [int(port) for port in ports]
     _stay_on_loopback()
     _trust_configs()
+    _tell_token(Path(announcement).with_name("token"))
     _remember_binds()
     for method in ("serve", "run"):
         _announce_when(method, functools.partial(_beat, Path(announcement), numbers[0]))
