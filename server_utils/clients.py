@@ -35,7 +35,7 @@ class TritonClient:
         self.model = model
         self._locate, self._timeout_s = locate, timeout_s
         self._server: Server | None = None
-        self._kept = threading.local()
+        self._kept = _Kept()
 
     def infer(self, inputs: Sequence[Array]) -> list[Array]:
         """One request. inputs: in the model's order, each of shape (rows, *shape). Returns outputs, likewise.
@@ -63,6 +63,8 @@ class TritonClient:
                 problem: Exception = error
             except (OSError, HTTPParseError) as error:
                 problem = error
+                if self._kept.carrier:
+                    self._kept.carrier.abandon()
             self._server = None
             if time.monotonic() > deadline:
                 raise ServerUnavailableError(self._no_answer(server, problem)) from problem
@@ -89,8 +91,8 @@ class TritonClient:
 
     def _ask(self, server: Server, inputs: Sequence[Array]) -> list[Array]:
         outputs = [http.InferRequestedOutput(tensor.name) for tensor in self.model.outputs]
-        self._connect(server)
-        answer = self._kept.client.infer(self.model.name, self._encoded(inputs), outputs=outputs)
+        connection, carrier = self._connected(server)
+        answer = connection.infer(self.model.name, self._encoded(inputs, carrier), outputs=outputs)
         arrays = [answer.as_numpy(tensor.name) for tensor in self.model.outputs]
         answers = arrays if self.model.max_batch_size else [array[None] for array in arrays]
         for tensor, array in zip(self.model.outputs, answers, strict=True):
@@ -98,7 +100,7 @@ class TritonClient:
                 raise InferenceError(f"output {tensor} came back with {len(array)} rows for {len(inputs[0])}")
         return answers
 
-    def _encoded(self, inputs: Sequence[Array]) -> list[http.InferInput]:
+    def _encoded(self, inputs: Sequence[Array], carrier: Carrier) -> list[http.InferInput]:
         batches = inputs if self.model.max_batch_size else [rows[0] for rows in inputs]
         encoded = [
             http.InferInput(
@@ -106,17 +108,25 @@ class TritonClient:
             )
             for tensor, batch in zip(self.model.inputs, batches, strict=True)
         ]
-        self._kept.carrier.load(encoded, batches)
+        carrier.load(encoded, batches)
         return encoded
 
-    def _connect(self, server: Server) -> None:
-        """Keep this thread connected to this very process of the server."""
-        identity: tuple[ProcessId | None, int] = (server.process, server.ports["http"])
-        if getattr(self._kept, "identity", None) != identity:
-            self._kept.client = http.InferenceServerClient(
+    def _connected(self, server: Server) -> tuple[http.InferenceServerClient, Carrier]:
+        """This thread's connection to this very process of the server, and what brings tensors there."""
+        kept, identity = self._kept, (server.process, server.ports["http"])
+        if kept.client is None or kept.carrier is None or kept.identity != identity:
+            kept.client = http.InferenceServerClient(
                 f"127.0.0.1:{server.ports['http']}",
                 connection_timeout=self._timeout_s,
                 network_timeout=self._timeout_s,
             )
-            self._kept.carrier = Carrier(server, self._kept.client)
-            self._kept.identity = identity
+            kept.carrier, kept.identity = Carrier(server, kept.client), identity
+        return kept.client, kept.carrier
+
+
+class _Kept(threading.local):
+    """What each thread has of its own: a connection, what goes by it, and the process at its other end."""
+
+    client: http.InferenceServerClient | None = None
+    carrier: Carrier | None = None
+    identity: tuple[ProcessId | None, int] | None = None

@@ -13,7 +13,7 @@ from server_utils.questions import Question
 from server_utils.tally import Tally
 from server_utils.windows import Window
 
-_lanes: dict[str, list[Lane]] = {}  # of this Python worker, by launch; Spark uses it for many tasks
+_lanes: dict[tuple[str, str], list[Lane]] = {}  # of this Python worker, by name and launch; it has many tasks
 
 
 @dataclass
@@ -32,18 +32,19 @@ class Lane:
 
 
 def lanes(question: Question) -> list[Lane]:
-    """This worker's ways to the servers of its executor; those of earlier launches are given up.
+    """This worker's ways to the servers of its executor; those of an earlier launch are given up.
 
     Raises:
         ServerUnavailableError, ServerStartError: a server is not there and cannot be started.
     """
-    for stale in [launch for launch in _lanes if launch != question.launch.id]:
+    key = (question.launch.name, question.launch.id)
+    for stale in [known for known in _lanes if known[0] == key[0] and known != key]:
         _lanes.pop(stale)
-    if question.launch.id not in _lanes:
-        _lanes[question.launch.id] = [_lane(question, replica) for replica in range(question.launch.replicas)]
+    if key not in _lanes:
+        _lanes[key] = [_lane(question, replica) for replica in range(question.launch.replicas)]
     return [
         Lane(lane.client.within(question.timeout_s), lane.window.at_most(question.window), lane.tally)
-        for lane in _lanes[question.launch.id]
+        for lane in _lanes[key]
     ]
 
 

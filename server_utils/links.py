@@ -30,7 +30,7 @@ class Request:
         output: the output that becomes the column.
         timeout_s: seconds for one request, restarts of the server included.
         window: requests in flight per task.
-        batch_rows: rows of one request at most; None lets them grow, see `Pace`. The model's own limit holds as well.
+        batch_rows: rows of one request at most, as is the model's own limit; None follows the model, see `Pace`.
     """
 
     launch: Launch
@@ -59,7 +59,7 @@ class Request:
     def pace(self) -> Pace:
         """Rows of its requests; one where the model takes no batches."""
         most = min(self.batch_rows or sys.maxsize, self.model.max_batch_size or 1)
-        return Pace(rows=min(self.batch_rows or _FIRST_ROWS, most), most=most)
+        return Pace(min(self.batch_rows or _FIRST_ROWS, most), most)
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,10 @@ class Link:
 
 
 def link(request: Request) -> Link:
-    """This worker's link for a request; one to an earlier launch is given up."""
-    key = (request.launch.id, request.model.name, request.timeout_s, request.window, request.batch_rows)
-    for stale in [known for known in _links if known[0] != request.launch.id]:
+    """This worker's link for a request; one to an earlier launch of the same servers is given up."""
+    name, launched = request.launch.name, request.launch.id
+    key = (name, launched, request.model.name, request.timeout_s, request.window, request.batch_rows)
+    for stale in [known for known in _links if known[0] == name and known[1] != launched]:
         _links.pop(stale).threads.shutdown(wait=False)
     if key not in _links:
         place = here()

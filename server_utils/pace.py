@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-_QUICK_S = 0.1
+_QUICK_S, _SLOW_S = 0.1, 1.0
 
 
-@dataclass
 class Pace:
-    """Rows of a request: `rows` to begin with, and twice as many while answers take less than a tenth of a second.
+    """Rows of a request: twice as many as long as answers take less than 0.1 s, half as many after more than a second.
 
     A request costs Triton and its client some 5 ms of processor time, however few rows it holds. Models that are quick
     should not pay it more often than they must; those that are slow should not have so many rows wait in line that
@@ -17,13 +14,16 @@ class Pace:
 
     Attributes:
         rows: of the next request, at most.
-        most: which they never exceed.
     """
 
-    rows: int
-    most: int
+    def __init__(self, least: int, most: int) -> None:
+        """Begin with `least`, which is where it returns to at the slowest; `most` is never exceeded."""
+        self._least, self._most = least, most
+        self.rows = least
 
     def answered(self, rows: int, seconds: float) -> None:
-        """A request of so many rows took so long. One that was much smaller than it might have been says nothing."""
-        if seconds < _QUICK_S and 2 * rows > self.rows:
-            self.rows = min(2 * self.rows, self.most)
+        """A request of so many rows took so long. One that was much smaller than it might have been is no sign."""
+        if seconds > _SLOW_S:
+            self.rows = max(self.rows // 2, self._least)
+        elif seconds < _QUICK_S and 2 * rows > self.rows:
+            self.rows = min(2 * self.rows, self._most)

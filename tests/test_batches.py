@@ -46,7 +46,7 @@ def ask(monkeypatch, tmp_path):
         launch = Launch("app", "double", "id", "none", (), ("http",), "/")
         request = Request(launch, model, model.outputs[0], on_error, 5.0, window, batch_rows)
         pools.append(futures.ThreadPoolExecutor(window))
-        key = ("id", "double", 5.0, window, batch_rows)
+        key = ("double", "id", "double", 5.0, window, batch_rows)
         monkeypatch.setitem(links._links, key, Link(client, pools[-1], request.pace(), Tally(tmp_path)))
         return answers(request, ([pa.array(column, pa.float32())] for column in columns))
 
@@ -124,10 +124,18 @@ def test_requests_never_hold_more_than_the_model_takes_or_the_user_said(ask, mon
         assert max(map(len, client.requests)) == 1500
 
 
-def test_a_request_much_smaller_than_it_might_have_been_says_nothing_of_the_model():
+def test_a_request_much_smaller_than_it_might_have_been_is_no_sign_of_a_quick_model():
     kept = Pace(1024, 4096)
     kept.answered(512, 0.0)
     assert kept.rows == 1024
+
+
+def test_requests_shrink_again_when_rows_take_longer_but_not_below_where_they_began():
+    kept, seen = Pace(1024, 3000), []
+    for seconds in (0.01, 0.01, 0.5, 5.0, 5.0, 5.0):
+        kept.answered(kept.rows, seconds)
+        seen.append(kept.rows)
+    assert seen == [2048, 3000, 3000, 1500, 1024, 1024]
 
 
 def test_a_refused_request_is_narrowed_to_the_row_to_blame(ask):

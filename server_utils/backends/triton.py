@@ -96,8 +96,8 @@ class TritonServerManager(ServerManager):
             output: name of the output that becomes the column; may be left out where there is one.
             options: `model`, needed where the servers hold several; `on_error`, see below; `timeout_s`, seconds for a
                 request (default 300); `window`, requests in flight per task (default 2); `batch_rows`, rows per
-                request at most (default: 1,024 to begin with, and twice as many as long as answers take less than a
-                tenth of a second); the model's max_batch_size and 16 MB hold as well.
+                request at most (default: 1,024 to begin with, twice as many as long as answers take less than a tenth
+                of a second, half as many after more than a second); the model's max_batch_size and 16 MB hold as well.
 
         Null in any input gives null, without a request. Order is kept. An output of one element per row becomes a
         plain column, any other a flat array.

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from server_utils import lanes, links
+from server_utils.links import Request
+from server_utils.models import Model, Tensor
+from server_utils.placement import Here
+from server_utils.process import Launch
+from server_utils.questions import Question
+
+NUMBER = Tensor("x", np.dtype(np.float32), (1,))
+
+
+def launched(name, number):
+    return Launch("app", name, number, "none", (), ("http",), "/")
+
+
+@pytest.fixture
+def link(monkeypatch, owner):
+    """link(name of the servers, number of their launch), in a Python worker that is new."""
+    monkeypatch.setattr(links, "here", lambda: Here(owner, (), lambda _: []))
+    monkeypatch.setattr(links, "_links", {})
+    model = Model("double", (NUMBER,), (NUMBER,), max_batch_size=8)
+    return lambda *which: links.link(Request(launched(*which), model, NUMBER, "raise", 5.0, 2, None))
+
+
+def windows_of(launch):
+    return [lane.window for lane in lanes.lanes(Question(launch, "chat", "tiny"))]
+
+
+def test_links_to_several_servers_are_kept_side_by_side(link):
+    first, other = link("first", "1"), link("other", "1")
+    assert (link("first", "1"), link("other", "1")) == (first, other)
+    assert first is not other
+
+
+def test_a_link_to_an_earlier_launch_of_the_same_servers_is_given_up(link):
+    earlier, other = link("first", "1"), link("other", "1")
+    assert link("first", "2") is not earlier
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        earlier.threads.submit(print)
+    assert link("other", "1") is other
+
+
+def test_what_was_learnt_of_one_server_survives_a_column_of_another(launch, owner, monkeypatch):
+    monkeypatch.setattr(lanes, "here", lambda: Here(owner, (), lambda _: []))
+    monkeypatch.setattr(lanes, "_lanes", {})
+    other = dataclasses.replace(launch, name="other", id="other")
+    first, of_other = windows_of(launch), windows_of(other)
+    assert windows_of(launch) == first
+    assert windows_of(other) == of_other
+    assert first != of_other
