@@ -91,3 +91,12 @@ def run_python(code, *arguments, **options):
     """A Python of its own that can import the package."""
     environ = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
     return subprocess.Popen([sys.executable, "-c", code, *arguments], env=environ, text=True, **options)
+
+
+def known_to(server):
+    """Names of the memory that a Triton has mapped, into which clients lay their tensors."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.ports["http"])
+    token = Path(server.log).with_name("token").read_text()
+    connection.request("GET", "/v2/systemsharedmemory/status", headers={"triton-access-token": token})
+    with contextlib.closing(connection):
+        return {region["name"] for region in json.load(connection.getresponse())}

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fakes import known_to
 from test_clients import Running, triton_launch
-from tritonclient import http
 
 from server_utils import regions, sidecar, stopping
 from server_utils.backends import life
@@ -81,13 +81,6 @@ def running():
     server.locate()
     yield server
     stopping.stop(sidecar.begin(server.launch, server.owner, timeout_s=1))
-
-
-def known_to(server):
-    """Names of the regions that a server has mapped."""
-    connection = http.InferenceServerClient(f"127.0.0.1:{server.ports['http']}")
-    headers = {"triton-access-token": Path(server.log).with_name("token").read_text()}
-    return {region["name"] for region in connection.get_system_shared_memory_status(headers=headers)}
 
 
 def left_on_disk(server):

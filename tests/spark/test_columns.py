@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pyspark
 import pytest
+from fakes import known_to
 from pyspark.ml.functions import predict_batch_udf
 from pyspark.sql import functions
 from pyspark.sql.types import ArrayType, FloatType, LongType
@@ -47,6 +48,14 @@ def test_null_empty_and_huge_texts_come_back_where_they_were(spark, servers):
     assert upper[1] == ""
     assert upper[2] == "ABC"
     assert upper[3] == BIG
+
+
+def test_wide_rows_come_back_where_they_were_by_memory_that_the_servers_share(spark, servers):
+    number = functions.col("id")
+    wide = functions.when(number % 7 != 3, functions.array_repeat(number.cast("float"), 30_000))
+    found = by_id(spark.range(0, 40, 1, 4).withColumn("y", servers.tensors(wide, model="alone")))
+    assert found == {i: None if i % 7 == 3 else i for i in range(40)}
+    assert all(known_to(server) for server in servers.status())
 
 
 def test_nan_and_infinity_pass_through(spark, servers):
