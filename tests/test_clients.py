@@ -6,6 +6,7 @@ import os
 import signal
 import uuid
 from concurrent import futures
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -84,12 +85,19 @@ class Running:
         return TritonClient(self.locate, choose(self.locate().models, model), timeout_s=timeout_s)
 
 
-@pytest.fixture
-def running():
-    server = Running(triton_launch(arithmetic_server))
+@contextmanager
+def served(function):
+    """A real server of a user's function, stopped in the end."""
+    server = Running(triton_launch(function))
     server.locate()
     yield server
     stopping.stop(sidecar.begin(server.launch, server.owner, timeout_s=1))
+
+
+@pytest.fixture
+def running():
+    with served(arithmetic_server) as server:
+        yield server
 
 
 def test_a_real_triton_answers_refuses_moves_and_times_out(running):

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import known_to
-from test_clients import Running, triton_launch
+from test_clients import served
 
-from server_utils import regions, sidecar, stopping
+from server_utils import regions
 from server_utils.backends import life
 from server_utils.errors import ServerUnavailableError
 from server_utils.models import choose
@@ -77,10 +77,8 @@ def wide_server(ports):
 
 @pytest.fixture
 def running():
-    server = Running(triton_launch(wide_server))
-    server.locate()
-    yield server
-    stopping.stop(sidecar.begin(server.launch, server.owner, timeout_s=1))
+    with served(wide_server) as server:
+        yield server
 
 
 def left_on_disk(server):
@@ -187,7 +185,7 @@ def test_tensors_are_sent_where_no_memory_can_be_shared_and_laid_again_when_it_c
     the_dead_are_let_go_before_room_is_looked_for(running, monkeypatch)
     without_the_token_tensors_are_sent(running)
     without_room_tensors_are_sent(running)
-    a_server_that_does_not_answer_costs_one_deadline_and_is_shared_with_again(running)
+    a_server_that_does_not_answer_for_a_moment_is_shared_with_again(running)
     a_restarted_server_gets_new_memory(running)
     assert not left_on_disk(running.locate())
 
@@ -241,7 +239,7 @@ def without_room_tensors_are_sent(running):
     assert known_to(server) == before
 
 
-def a_server_that_does_not_answer_costs_one_deadline_and_is_shared_with_again(running):
+def a_server_that_does_not_answer_for_a_moment_is_shared_with_again(running):
     server, client = running.locate(), running.client("double", timeout_s=5.0)
     (triton,) = (pid for pid, name in life.below(server.process.pid) if name == "tritonserver")
     os.kill(triton, signal.SIGSTOP)
