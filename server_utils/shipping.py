@@ -17,9 +17,9 @@ from server_utils.errors import ConfigurationError
 _LIFE = Path(__file__).parent / "backends" / "life.py"
 
 
-def program_files(program: Path) -> dict[str, bytes]:
-    """A backend's program, and the module that it may import, as they are laid out for it."""
-    return {"program.py": program.read_bytes(), "life.py": _LIFE.read_bytes()}
+def program_files(program: Path, *modules: Path) -> dict[str, bytes]:
+    """A backend's program, and the modules that it may import (`life` and its own), as they are laid out for it."""
+    return {"program.py": program.read_bytes()} | {each.name: each.read_bytes() for each in (_LIFE, *modules)}
 
 
 def by_value(function_and_arguments: tuple[Any, dict[str, Any]], *, what: str) -> bytes:

@@ -30,7 +30,7 @@ _REFUSED = 3  # health checks in a row that nobody listened to: the server is go
 _WINDOW_S = 600.0  # a restart counts against the bound for as long
 _BACKOFF_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 _ORPHAN_GRACE_S = 1.0  # without an executor nobody waits for answers
-_PORT_TRIES = 3
+_TRIES = 3  # of a first start, where the server is not to blame
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -50,7 +50,7 @@ class Supervisor:
         self.events = Events(found.owner)
         self.lease = Lease(records.ports(), self.launch.ports, preferred=found.ports)
         self.restarts: list[float] = []
-        self.port_tries = 0
+        self.tries = 1
         self.was_ready = False
         self.deadline = time.monotonic() + self.launch.start_timeout_s
 
@@ -108,15 +108,20 @@ class Supervisor:
             self._record(state=State.STOPPED, reason=reason, process=None)
             return False
         if not self.was_ready:
-            return self._other_ports() or self._failed(reason, log_tail)
+            return self._once_more(status) or self._failed(reason, log_tail)
         return self._restart(reason, log_tail)
 
-    def _other_ports(self) -> bool:
-        """Whether a stranger took one of our ports before the server could; then there are new ones."""
-        if self.lease.all_free() or self.port_tries >= _PORT_TRIES:
+    def _once_more(self, status: int | None) -> bool:
+        """Whether a first start is tried again: the program asks for it, or a stranger took a port before the server.
+
+        For the latter there are new ones.
+        """
+        stolen = not self.lease.all_free()
+        if self.tries >= _TRIES or not (stolen or status == os.EX_TEMPFAIL):
             return False
-        self.port_tries += 1
-        self._new_lease()
+        self.tries += 1
+        if stolen:
+            self._new_lease()
         return True
 
     def _restart(self, reason: str, log_tail: str) -> bool:

@@ -77,6 +77,7 @@ def arguments():
     parser.add_argument("--crash", help="raise a RuntimeError of these words at once")
     parser.add_argument("--crash-after", type=float, help="seconds of service until the exit")
     parser.add_argument("--exit-code", type=int, default=1)
+    parser.add_argument("--bad-starts", type=int, default=0, help="this many starts that end with --exit-code")
     parser.add_argument("--never-ready", action="store_true")
     parser.add_argument("--wait-for", type=Path, help="a file that must be there before the port is bound")
     parser.add_argument("--ignore-sigterm", action="store_true")
@@ -97,6 +98,10 @@ def prepare(asked):
         if (child := os.fork()) == 0:
             os._exit(os.fork() and 0)
         os.waitpid(child, 0)
+    with Path("starts").open("a+") as starts:  # in the folder of the server
+        starts.write(".")
+        if starts.tell() <= asked.bad_starts:
+            sys.exit(asked.exit_code)
     if asked.crash:
         raise RuntimeError(asked.crash)
     while asked.never_ready or (asked.wait_for and not asked.wait_for.exists()):

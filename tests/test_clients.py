@@ -7,12 +7,13 @@ import signal
 import uuid
 from concurrent import futures
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from server_utils import sidecar, stopping
-from server_utils.backends.triton import _PROGRAM, TritonServerManager
+from server_utils.backends.triton import _PATCHES, _PROGRAM, TritonServerManager
 from server_utils.clients import TritonClient
 from server_utils.errors import InferenceError, ServerUnavailableError
 from server_utils.models import choose
@@ -67,7 +68,7 @@ def triton_launch(function, **fields):
         name="test",
         id=uuid.uuid4().hex,
         environment="triton",
-        files=program_files(_PROGRAM) | {"function.pickle": by_value((function, fields), what="function")},
+        files=program_files(_PROGRAM, _PATCHES) | {"function.pickle": by_value((function, fields), what="function")},
         start_timeout_s=START_S,
     )
 
@@ -86,9 +87,9 @@ class Running:
 
 
 @contextmanager
-def served(function):
+def served(function, **fields):
     """A real server of a user's function, stopped in the end."""
-    server = Running(triton_launch(function))
+    server = Running(triton_launch(function, **fields))
     server.locate()
     yield server
     stopping.stop(sidecar.begin(server.launch, server.owner, timeout_s=1))
@@ -98,6 +99,34 @@ def served(function):
 def running():
     with served(arithmetic_server) as server:
         yield server
+
+
+def silent_once(ports, marker):
+    """The first Triton falls silent over its first model: its backend is stopped before it can take it."""
+    import os
+    import threading
+    from pathlib import Path
+
+    import life
+    from pytriton.client import client
+
+    def silence():
+        while not (stubs := [pid for pid, name in life.below(os.getpid()) if name == "triton_python_b"]):
+            pass
+        os.kill(stubs[0], 19)  # SIGSTOP
+
+    client.DEFAULT_INFERENCE_TIMEOUT_S = 3  # pytriton's patience with any answer, which is a minute
+    if not Path(marker).exists():
+        Path(marker).touch()
+        threading.Thread(target=silence, daemon=True).start()
+    arithmetic_server(ports)
+
+
+def test_a_triton_that_falls_silent_while_it_loads_a_model_is_replaced_by_another(tmp_path):
+    with served(silent_once, marker=str(tmp_path / "marker")) as server:
+        assert server.client("double").infer([np.ones((1, 2), np.float32)])[0].tolist() == [[2, 2]]
+        log = Path(server.locate().log).read_text()
+        assert log.count("Triton did not answer while it loaded a model") == 1
 
 
 def test_a_real_triton_answers_refuses_moves_and_times_out(running):

@@ -63,10 +63,12 @@ def test_nothing_heavy_comes_with(module):
     assert answer.returncode == 0
 
 
-# What runs in other interpreters, and what it may import besides the standard library and `life`, laid beside it.
+# What runs in other interpreters, and what it may import besides the standard library: other packages, and modules of
+# ours that are laid beside it.
 ELSEWHERE = {
     "backends/life.py": set(),
-    "backends/triton_program.py": {"cloudpickle", "life", "pytriton"},
+    "backends/triton_patches.py": {"life", "pytriton"},
+    "backends/triton_program.py": {"cloudpickle", "life", "triton_patches"},
     "backends/vllm_parser.py": set(),
     "backends/vllm_program.py": {"life"},
     "libpython.py": set(),

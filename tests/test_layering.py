@@ -13,9 +13,9 @@ PACKAGE = ROOT / "server_utils"
 # A module imports from the rows above its own only. A new module is put into the highest row that its imports allow.
 LAYERS = [
     (
-        "backends.life backends.triton_program backends.vllm_parser backends.vllm_program commands.output errors "
-        "findings gguf_to_hf libpython logs pace ports process storage.hashes storage.locks storage.progress "
-        "storage.secrets storage.threads turns"
+        "backends.life backends.triton_patches backends.triton_program backends.vllm_parser backends.vllm_program "
+        "commands.output errors findings gguf_to_hf libpython logs pace ports process storage.hashes storage.locks "
+        "storage.progress storage.secrets storage.threads turns"
     ),
     (
         "catalogue events gpus java models nvidia openai_client options outputs platform progress questions "

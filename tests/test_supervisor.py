@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -189,6 +190,23 @@ def test_a_port_that_a_stranger_takes_while_the_server_is_down_is_exchanged(make
         assert wait_until(lambda: listens(stranger, server.ports["http"]), 10)
         again = restarted(server)
         assert again.ports["http"] != server.ports["http"]
+
+
+def test_a_first_start_whose_program_asks_for_another_has_two_more(make_launch, owner):
+    server = ensure(make_launch("--bad-starts", "2", "--exit-code", str(os.EX_TEMPFAIL)), owner)
+    assert ask(server, "/process") == server.process.pid
+    assert server.restarts == 0  # it was never healthy before
+
+
+@pytest.mark.parametrize(("status", "starts"), [(os.EX_TEMPFAIL, 3), (1, 1)])
+def test_a_first_start_fails_at_the_third_time_its_program_asks_or_at_once_where_it_does_not(
+    make_launch, owner, status, starts
+):
+    launch = make_launch("--bad-starts", "9", "--exit-code", str(status))
+    folder = sidecar.begin(launch, owner, timeout_s=_WITHIN_S)
+    with pytest.raises(ServerStartError, match=f"exited with status {status}"):
+        ensure(launch, owner)
+    assert (folder / "starts").read_text() == "." * starts
 
 
 def listens(stranger, port):

@@ -55,11 +55,11 @@ def below(ancestor: int) -> Iterator[tuple[int, str]]:
             yield pid, name
 
 
-def end(reason: str) -> None:
-    """End this process at once, with its last words in the log."""
+def end(reason: str, *, status: int = 1) -> None:
+    """End this process at once, with its last words in the log. status: os.EX_TEMPFAIL to be started again."""
     sys.stderr.write(f"{reason}\n")
     sys.stderr.flush()
-    os._exit(1)
+    os._exit(status)
 
 
 def _stat(pid: int) -> tuple[str, str, int]:

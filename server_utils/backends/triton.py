@@ -17,7 +17,7 @@ from server_utils.process import Launch
 from server_utils.shipping import by_value, program_files
 from server_utils.udf import column_function, predict_function
 
-_PROGRAM = Path(__file__).with_name("triton_program.py")
+_PROGRAM, _PATCHES = (Path(__file__).with_name(f"triton_{part}.py") for part in ("program", "patches"))
 _PORTS = ("http", "grpc", "metrics")
 _ENVIRONMENTS = ("triton", "torch", "tf")
 
@@ -77,7 +77,7 @@ class TritonServerManager(ServerManager):
         shipped = by_value((triton_server, arguments), what="triton_server")
         self._start(
             key=(triton_server, arguments, options),
-            files=program_files(_PROGRAM) | {"function.pickle": shipped},
+            files=program_files(_PROGRAM, _PATCHES) | {"function.pickle": shipped},
             timeout_s=one_deadline(timeout_s, wait_retries, wait_timeout),
             options=options,
         )

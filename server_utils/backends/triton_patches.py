@@ -1,0 +1,154 @@
+"""What pytriton 0.7 is made to do otherwise: laid beside `triton_program`, which imports it.
+
+It runs in the sealed environment, which does not hold this package: it imports nothing of it but `life`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import sys
+import threading
+import time
+import traceback
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import life  # laid beside this file
+from pytriton import triton
+from pytriton.client import utils
+from pytriton.models import manager
+from pytriton.triton import Triton, TritonConfig
+
+_NO_DEADLINE_S = 1e9
+
+
+def _around(name: str) -> Callable[[Callable[..., Any]], None]:
+    """Have a function called in place of a method of `Triton`, with the method before its arguments."""
+
+    def replace(function: Callable[..., Any]) -> None:
+        original = getattr(Triton, name)
+
+        @functools.wraps(original)
+        def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+            return function(original, self, *args, **kwargs)
+
+        setattr(Triton, name, method)
+
+    return replace
+
+
+def stay_on_loopback() -> None:
+    """Have `Triton` listen on loopback only, whatever its TritonConfig says.
+
+    pytriton 0.7 lets an explicit http_address win over its own PYTRITON_TRITON_CONFIG_HTTP_ADDRESS, and the endpoints
+    for SageMaker and Vertex AI know no address.
+    """
+
+    @_around("__init__")
+    def _(make: Any, self: Any, *, config: TritonConfig | None = None, **kwargs: Any) -> None:
+        loopback = dict.fromkeys(("http_address", "grpc_address", "metrics_address"), "127.0.0.1")
+        closed = dict.fromkeys(("allow_sagemaker", "allow_vertex_ai"), False)
+        make(self, config=dataclasses.replace(config or TritonConfig(), **loopback, **closed), **kwargs)
+
+
+def trust_configs() -> None:
+    """Have Triton load bound models as pytriton describes them, which is in full.
+
+    To complete a config, Triton 2.51 starts the model's backend once more and ends it again: 1.2 s of every start. A
+    repository of the user's own may need that.
+    """
+
+    @_around("__init__")
+    def _(make: Any, self: Any, *, config: TritonConfig | None = None, **kwargs: Any) -> None:
+        make(self, config=config, **kwargs)
+        if config is None or config.model_repository is None:
+            self._triton_server_config["strict_model_config"] = True
+
+
+def tell_token(file: Path) -> None:
+    """Have `Triton` write down the token by which clients of this host may share memory with it; empty for none.
+
+    The file is private, as its folder is; pytriton 0.7 itself shows the token in tritonserver's arguments.
+    """
+
+    @_around("__init__")
+    def _(make: Any, self: Any, **kwargs: Any) -> None:
+        make(self, **kwargs)
+        file.touch(mode=0o600)
+        file.write_text(self.get_access_token() or "")
+
+
+def remember_binds(models: list[str]) -> None:
+    """Have `Triton.bind` note the names in `models`: pytriton 0.7 restricts Triton's own list of models."""
+
+    @_around("bind")
+    def _(bind: Any, self: Any, model_name: str, *args: Any, **kwargs: Any) -> None:
+        bind(self, model_name, *args, **kwargs)
+        models.append(model_name)
+
+
+def announce(beat: Callable[[], None]) -> None:
+    """Have `Triton.serve` and `Triton.run` start the beat."""
+    for method in ("serve", "run"):
+
+        @_around(method)
+        def _(serve: Any, self: Any, *args: Any, **kwargs: Any) -> None:
+            threading.Thread(target=beat, daemon=True).start()
+            serve(self, *args, **kwargs)
+
+
+def wait_well() -> None:
+    """Have pytriton look for Triton and for its models twenty times a second, and leave the deadline to the supervisor.
+
+    0.7 sleeps a second between two looks, and gives a Triton two minutes, whatever it has to load.
+    """
+    utils.time = types.SimpleNamespace(time=time.time, sleep=lambda seconds: time.sleep(min(seconds, 0.05)))
+    for module in (triton, manager):
+        module.DEFAULT_TRITON_STARTUP_TIMEOUT_S = _NO_DEADLINE_S
+
+
+def begin_anew_without_an_answer() -> None:
+    """End this process, so that another takes its place, when Triton is silent over a model that it is told to load.
+
+    2.51 was, once in some thousand starts, and nobody knows why. pytriton gives it a minute for what takes a second:
+    the models of the user's function are in this process. `bind` is what loads them once Triton runs, else `connect`.
+    """
+    for method in ("bind", "connect"):
+
+        @_around(method)
+        def _(load: Any, self: Any, *args: Any, **kwargs: Any) -> None:
+            try:
+                load(self, *args, **kwargs)
+            except TimeoutError:
+                life.end("Triton did not answer while it loaded a model", status=os.EX_TEMPFAIL)
+
+
+def end_with_triton(stopping: threading.Event) -> None:
+    """Have `Triton.stop` end this process when nobody asked for it: tritonserver, or a thread of a model, has exited.
+
+    pytriton calls it from a thread of its own then, and blocks there while it waits for the server to come up: a port
+    in use would be told after two minutes.
+    """
+
+    @_around("stop")
+    def _(stop: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            life.end("Triton has exited")
+        stopping.set()  # backends end on purpose from now on
+        return stop(self, *args, **kwargs)
+
+
+def fail_at_once() -> None:
+    """End this process when the user's `with Triton(...)` block raises: Triton's own way out takes seconds."""
+
+    @_around("__exit__")
+    def _(leave: Any, self: Any, kind: Any, *args: Any) -> None:
+        if kind is not None and issubclass(kind, Exception):
+            traceback.print_exception(kind, *args)
+            sys.stderr.flush()
+            os._exit(1)
+        leave(self, kind, *args)
