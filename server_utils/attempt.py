@@ -154,7 +154,8 @@ class Attempt:
 def free_shared_memory(leader: ProcessId) -> None:
     """Remove the files in /dev/shm that are named after a server's leader, which is gone.
 
-    PyTriton 0.7 calls them pytrtion<pid>-<random>; each holds 4 MB of memory and more, for ever once it was killed.
+    PyTriton 0.7 calls them pytrtion<pid>-<random>; each holds 4 MB of memory and more, for ever once it was killed. Our
+    clients call theirs sidecar<pid>-…, and leave one there if they are killed before the server has mapped it.
     """
     try:
         if ProcessId.of(leader.pid) != leader or leader.alive():

@@ -30,7 +30,8 @@ class TritonClient:
     def __init__(self, locate: Callable[[], Server], model: Model, *, timeout_s: float) -> None:
         """Talk to the server that `locate` finds or starts; it is asked again when that one is gone.
 
-        timeout_s: seconds for one request. Time that a server needs to start is not counted: it has its own bound.
+        timeout_s: seconds for one request, at each server that takes over after a death. Time that a server needs to
+            start is not counted: it has its own bound.
         """
         self.model = model
         self._locate, self._timeout_s = locate, timeout_s

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 
 class SidecarError(Exception):
-    """The root: catch this to catch every error of the package."""
+    """The root: catch this to catch every error of the package; what a task raises arrives inside Spark's own."""
 
 
 class ConfigurationError(SidecarError, ValueError):

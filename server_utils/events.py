@@ -18,6 +18,7 @@ class End(Enum):
     EXITED = "exited"
     LATE = "was not ready in time"
     HUNG = "stopped answering"
+    DEAF = "nobody listens on its port any more"
 
 
 class Events:

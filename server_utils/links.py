@@ -28,7 +28,7 @@ class Request:
 
     Attributes:
         output: the output that becomes the column.
-        timeout_s: seconds for one request, restarts of the server included.
+        timeout_s: seconds for one request, at each server that takes over after a death; not counted while it starts.
         window: requests in flight per task.
         batch_rows: rows of one request at most, as is the model's own limit; None follows the model, see `Pace`.
     """

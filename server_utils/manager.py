@@ -10,6 +10,7 @@ import logging
 import time
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,7 +22,6 @@ from server_utils.process import Launch, Server
 
 logger = logging.getLogger(__name__)
 
-_START_S = 600.0
 _ASK_S = 60.0
 MANAGER_OPTIONS = ("hang_timeout_s", "stop_grace_s", "max_restarts")
 
@@ -36,6 +36,7 @@ class ServerManager:
         model_name: what the servers are called; any text. One manager per name and application.
         model_path: handed to the user's function or the engine; None where there is none. A URL (s3://, gs://,
             /Volumes/…, or a folder that `save_model` made) is fetched onto each host once, and its folder handed on.
+            What is there on the driver is handed on by its absolute path.
     """
 
     environment: str
@@ -47,7 +48,7 @@ class ServerManager:
         """Describe the servers; nothing is started. spark: the session, by default the active one."""
         if not isinstance(model_name, str) or not model_name.strip():
             raise ConfigurationError(f"model_name must be a text that is not empty; it is {model_name!r}")
-        self.model_name, self.model_path = model_name, None if model_path is None else str(model_path)
+        self.model_name, self.model_path = model_name, None if model_path is None else _absolute(str(model_path))
         self._spark = spark
         self._launch_now: Launch | None = None
         self._key: object = None
@@ -132,7 +133,10 @@ class ServerManager:
         options: Mapping[str, Any],
         replicas: int = 1,
     ) -> None:
-        """Start the servers, or ensure those that run. key: equal for two calls that mean the same servers."""
+        """Start the servers, or ensure those that run; where one of those has failed for good, start all anew.
+
+        key: equal for two calls that mean the same servers.
+        """
         spark = self._spark = sparks.session(self._spark)
         if self._launch_now and self._launch_now.application != sparks.application(spark):
             self._launch_now = None  # of a session that has ended, and its servers with it
@@ -141,7 +145,8 @@ class ServerManager:
                 f"the servers of {self.model_name!r} run with another function or other options; "
                 "call stop_servers() first"
             )
-        launch = self._launch_now or self._launch(
+        known, self._launch_now = self._launch_now, None
+        launch = known or self._launch(
             application=sparks.application(spark),
             name=self.model_name,
             id=uuid.uuid4().hex,
@@ -153,9 +158,16 @@ class ServerManager:
             gpus=sparks.gpus_per_executor(spark),
             **checked(options, MANAGER_OPTIONS),
         )
-        self._launch_now, self._on_this_host = None, sparks.on_this_host(spark)
-        self._servers = {server.key: server for server in self._start_everywhere(spark, launch)}
-        self._launch_now, self._key = launch, key
+        self._on_this_host = sparks.on_this_host(spark)
+        try:
+            self._servers = {server.key: server for server in self._start_everywhere(spark, launch)}
+        except ServerStartError as error:
+            if known is None:
+                raise
+            logger.warning("all servers of %r are started anew: %s", self.model_name, error)
+            self._start(key=key, files=files, timeout_s=timeout_s, options=options, replicas=replicas)
+        else:
+            self._launch_now, self._key = launch, key
 
     def _start_everywhere(self, spark: Any, launch: Launch) -> list[Server]:
         began = time.monotonic()
@@ -173,21 +185,20 @@ class ServerManager:
         return servers
 
     def _started(self) -> dict[str, Server]:
-        if not self._servers:
+        self._running()
+        return self._servers
+
+    def _running(self) -> Launch:
+        if self._launch_now is None:
             raise ServerUnavailableError(
                 f"the servers of {self.model_name!r} are not running; call start_servers() first"
             )
-        return self._servers
+        return self._launch_now
 
     def _host_to_url(self, port: str, scheme: str) -> dict[str, str]:
         return {server.host: server.url(port, scheme) for server in self._started().values()}
 
 
-def one_deadline(timeout_s: float | None, wait_retries: int | None, wait_timeout: float | None) -> float:
-    """One number of seconds from the ways to say it. Raises ConfigurationError for one that is not positive."""
-    if timeout_s is None and (wait_retries or wait_timeout):
-        timeout_s = (wait_retries or 24) * (wait_timeout or 5)  # the published defaults of the pair
-    seconds = _START_S if timeout_s is None else timeout_s
-    if not seconds > 0:
-        raise ConfigurationError(f"timeout_s must be more than 0 seconds; it is {seconds!r}")
-    return float(seconds)
+def _absolute(path: str) -> str:
+    """A server's working folder is not the driver's."""
+    return str(Path(path).absolute()) if Path(path).exists() else path

@@ -8,6 +8,8 @@ from typing import Any
 
 from server_utils.errors import ConfigurationError
 
+_START_S = 600.0
+
 
 def checked(given: Mapping[str, Any], known: Collection[str]) -> Mapping[str, Any]:
     """Options of `start_servers` as they were given. Raises ConfigurationError for an unknown one or no number."""
@@ -23,3 +25,13 @@ def one_of(name: str, known: Collection[str]) -> str:
     """The end of a message about an unknown name: the nearest one, and all there are."""
     near = difflib.get_close_matches(name, known, n=1)
     return (f"; did you mean {near[0]}? it takes " if near else "; it takes ") + ", ".join(known)
+
+
+def one_deadline(timeout_s: float | None, wait_retries: int | None, wait_timeout: float | None) -> float:
+    """One number of seconds from the ways to say it. Raises ConfigurationError for one that is not positive."""
+    if timeout_s is None and (wait_retries or wait_timeout):
+        timeout_s = (wait_retries or 24) * (wait_timeout or 5)  # the published defaults of the pair
+    seconds = _START_S if timeout_s is None else timeout_s
+    if not seconds > 0:
+        raise ConfigurationError(f"timeout_s must be more than 0 seconds; it is {seconds!r}")
+    return float(seconds)

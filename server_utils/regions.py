@@ -130,7 +130,7 @@ class Region:
         try:
             os.posix_fallocate(descriptor, 0, self.size)  # later, a full disk would be a SIGBUS
             self._memory = mmap.mmap(descriptor, self.size)
-        except BaseException:
+        except BaseException:  # an interrupt as well: nobody else would remove the file
             self._path.unlink(missing_ok=True)
             raise
         finally:

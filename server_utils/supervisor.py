@@ -40,7 +40,7 @@ class Supervisor:
     def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
         """Take over a folder that `sidecar.ensure` laid out. env: the launch's, which is not on disk.
 
-        Raises ProcessLookupError when the owner is gone.
+        Raises ProcessLookupError when the owner is gone, SystemExit when the folder is another supervisor's.
         """
         found = records.read(folder)
         if found is None or found.supervisor != ProcessId.of(os.getpid()):  # `ensure` was killed half-way
@@ -88,7 +88,9 @@ class Supervisor:
                 return End.LATE
             elif ready:
                 refused = 0 if attempt.listening() else refused + 1
-                if refused >= _REFUSED or now - last_sign > self.launch.hang_timeout_s:
+                if refused >= _REFUSED:
+                    return End.DEAF
+                if now - last_sign > self.launch.hang_timeout_s:
                     return End.HUNG
             attempt.reap()
             logs.bound(self.folder / "server.log")

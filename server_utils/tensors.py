@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from server_utils.errors import ConfigurationError
+from server_utils.errors import ConfigurationError, InferenceError
 from server_utils.models import Tensor, arrow_type
 
 Array = np.ndarray[Any, Any]
@@ -38,6 +38,8 @@ class Rows:
         self._starts = np.cumsum(self.widths) - self.widths
         for row in np.flatnonzero(~self.null & ~self._fitting()):
             self.errors.setdefault(int(row), f"has {self.widths[row]} elements, the model wants {tensor}")
+        for row in self._outside():
+            self.errors.setdefault(int(row), f"has a number that is too large or too small, the model wants {tensor}")
 
     def take(self, rows: Array) -> Array:
         """The given rows, which agree in width, as one array of shape (len(rows), *shape); a view where they adjoin."""
@@ -51,6 +53,15 @@ class Rows:
     def _fitting(self) -> Array:
         sizes, inverse = np.unique(self.widths, return_inverse=True)
         return np.array([self._tensor.fits(int(size)) for size in sizes], dtype=bool)[inverse]
+
+    def _outside(self) -> Array:
+        """Rows with a whole number that the input's type of whole numbers cannot hold."""
+        given, wanted = self._values.dtype, self._tensor.dtype
+        if given.kind not in "iu" or wanted.kind not in "iu" or np.can_cast(given, wanted):
+            return np.empty(0, np.int64)
+        bounds = np.iinfo(wanted)
+        found = np.flatnonzero((self._values < bounds.min) | (self._values > bounds.max))
+        return np.unique(np.searchsorted(np.cumsum(self.widths), found, side="right"))
 
 
 def _flat(column: pa.Array, tensor: Tensor) -> tuple[Array, Array, dict[int, str]]:
@@ -106,13 +117,19 @@ def _bytes(column: pa.Array) -> Array:
 
 
 def _elements(flat: pa.Array, tensor: Tensor) -> Array:
-    """The elements as numpy sees them; numbers only where they fit the input's type without losing their kind."""
+    """The elements as numpy sees them; numbers only of the input's kind, or whole ones where it takes fractions."""
     values: Array = flat.to_numpy(zero_copy_only=False)
-    texts = tensor.dtype == np.object_
-    if texts != (values.dtype == np.object_) or not (texts or np.can_cast(values.dtype, tensor.dtype, "same_kind")):
+    if not _of_a_kind(values.dtype, tensor.dtype):
         hint = "flatten() it" if pa.types.is_nested(flat.type) else "cast it"
         raise ConfigurationError(f"a column of {flat.type} cannot be sent as {tensor}; {hint} in Spark first")
     return values
+
+
+def _of_a_kind(given: np.dtype[Any], wanted: np.dtype[Any]) -> bool:
+    """Texts for texts, and numbers for numbers. Spark has no unsigned ones: each is looked at, see `Rows`."""
+    if np.object_ in (given, wanted):
+        return given == wanted
+    return (given.kind in "iu" and wanted.kind == "u") or np.can_cast(given, wanted, "same_kind")
 
 
 def to_arrow(parts: Sequence[tuple[Array, Array]], rows: int, tensor: Tensor) -> pa.Array:
@@ -120,14 +137,23 @@ def to_arrow(parts: Sequence[tuple[Array, Array]], rows: int, tensor: Tensor) ->
 
     parts: (row numbers, ascending over all parts; answers of shape (len(numbers), *shape)). A row of one element
         becomes a plain value, any other shape a flat array in row-major order.
+
+    Raises InferenceError for an unsigned number that Spark's bigint cannot hold.
     """
     widths, missing = np.zeros(rows, dtype=np.int64), np.ones(rows, dtype=bool)
     for numbers, answers in parts:
         widths[numbers], missing[numbers] = math.prod(answers.shape[1:]), False
     flat = np.concatenate([answers.reshape(-1) for _, answers in parts]) if parts else np.empty(0, tensor.dtype)
     kind = arrow_type(tensor)
-    values = pa.array(flat if tensor.dtype == np.object_ else flat.astype(kind.to_pandas_dtype()), kind)
+    values = pa.array(flat, kind) if tensor.dtype == np.object_ else _widened(flat, tensor)
     if tensor.plain:
         return values.take(pa.array(np.maximum(np.cumsum(~missing) - 1, 0), mask=missing))
     offsets = np.concatenate([[0], np.cumsum(widths)]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), values, mask=pa.array(missing))
+
+
+def _widened(flat: Array, tensor: Tensor) -> pa.Array:
+    try:
+        return pa.array(flat).cast(arrow_type(tensor))
+    except pa.ArrowInvalid as error:  # of all types only uint64 has no wider one
+        raise InferenceError(f"output {tensor} holds a number that Spark's bigint cannot: {error}") from error

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from server_utils.batches import answers
+from server_utils.errors import InferenceError
 from server_utils.links import Request
 from server_utils.models import Tensor
 from server_utils.tensors import Array
@@ -52,16 +54,42 @@ def _pandas(request: Request, batches: Iterator[tuple[Any, ...]]) -> Iterator[An
 
 
 def predict_function(request: Request) -> Callable[..., Any]:
-    """What `predict_batch_udf` calls once per worker: a function of one array per input, shape (n, ...)."""
+    """What `predict_batch_udf` calls once per worker: a function of one array per input, shape (n, ...).
+
+    It answers in the shape (n,) or (n, width), and raises InferenceError for a row that is refused, and for one without
+    a vector.
+    """
 
     def predict(*inputs: Array) -> Array:
         columns = [_as_column(batch, tensor) for batch, tensor in zip(inputs, request.model.inputs, strict=True)]
-        found = next(answers(replace(request, on_error="raise"), iter([columns])))
-        flat = found.flatten() if pa.types.is_list(found.type) else found
-        values: Array = flat.to_numpy(zero_copy_only=False)
-        return values.reshape(len(found), -1) if pa.types.is_list(found.type) else values
+        return _as_array(next(answers(request, iter([columns]))))
 
+    # Spark hands out as many arrays as there are names here.
+    names = [f"input_{number}" for number in range(len(request.model.inputs))]
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    predict.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])  # type: ignore[attr-defined]
     return predict
+
+
+def _as_array(found: pa.Array) -> Array:
+    """A column of answers as `predict_batch_udf` wants it, which knows no vectors that are null, or of other widths."""
+    if not pa.types.is_list(found.type):
+        plain: Array = found.to_numpy(zero_copy_only=False)
+        return plain
+    if found.null_count:
+        row = np.flatnonzero(found.is_null().to_numpy(zero_copy_only=False))[0]
+        raise InferenceError(
+            f"row {row} of a batch of predict_batch_udf is null, and it wants a vector for every row; leave such rows "
+            "out (where column is not null), or use tensors() or embed(), which give null for null"
+        )
+    widths = pc.unique(pc.list_value_length(found)).to_pylist()
+    if len(widths) > 1:
+        raise InferenceError(
+            f"the answers of a batch of predict_batch_udf are vectors of {min(widths)} to {max(widths)} elements, and "
+            "it wants them of one width; use tensors(), which gives each row its own"
+        )
+    values: Array = found.flatten().to_numpy(zero_copy_only=False)
+    return values.reshape(len(found), *widths)
 
 
 def _as_column(batch: Array, tensor: Tensor) -> pa.Array:

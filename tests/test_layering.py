@@ -1,4 +1,4 @@
-"""Imports run one way (DESIGN 3), those inside functions and for type checkers included."""
+"""Imports run one way, those inside functions and for type checkers included."""
 
 from __future__ import annotations
 

@@ -66,6 +66,7 @@ def test_a_server_that_stops_listening_while_its_process_lives_is_replaced(make_
     server = ensure(make_launch(hang_timeout_s=1000), owner)
     ask(server, "/do/stop-listening")
     again = restarted(server)
+    assert again.reason == "nobody listens on its port any more"
     assert again.ports == server.ports
     assert not server.process.alive()
 

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from server_utils.errors import ConfigurationError
+from server_utils.errors import ConfigurationError, InferenceError
 from server_utils.models import Tensor
 from server_utils.tensors import Rows, to_arrow
 
@@ -108,10 +108,28 @@ def test_a_column_of_nothing_but_nulls_needs_no_type():
 
 
 @pytest.mark.parametrize(
+    ("kind", "numbers", "wrong"),
+    [
+        (np.int32, [[1, 2**31 - 1], [2**31, 0], None, [0, -(2**31)], [0, -(2**31) - 1]], [1, 4]),
+        (np.uint8, [[0, 255], None, [0, 256], [-1, 3], [7, 7]], [2, 3]),
+        (np.int64, [[2**63 - 1, -(2**63)]], []),
+        (np.float32, [[2**40 + 7, 1]], []),
+    ],
+)
+def test_a_whole_number_that_the_models_type_cannot_hold_is_an_error_of_its_row(kind, numbers, wrong):
+    rows = Rows(pa.array(numbers, pa.list_(pa.int64())), tensor((2,), kind))
+    assert list(rows.errors) == wrong
+    assert all("too large or too small" in problem and kind.__name__ in problem for problem in rows.errors.values())
+    sound = [row for row, found in enumerate(numbers) if found and row not in wrong]
+    assert rows.take(np.array(sound)).tolist() == [[kind(each) for each in numbers[row]] for row in sound]
+
+
+@pytest.mark.parametrize(
     ("column", "spec", "says"),
     [
         (pa.array([[1.5]], pa.list_(pa.float64())), tensor((1,), np.int64), "cast it"),
         (pa.array(["a"]), tensor((1,)), "cast it"),
+        (pa.array([1.5]), tensor((1,), np.uint8), "cast it"),
         (pa.array([1.5]), tensor((1,), np.object_), "cast it"),
         (pa.array([[[1.0]]], pa.list_(pa.list_(pa.float32()))), tensor((1,)), "flatten"),
         (pa.array([{"a": 1}]), tensor((1,)), "use an array"),
@@ -134,6 +152,15 @@ def test_answers_of_one_element_become_a_plain_column():
     found = to_arrow([(np.array([1]), np.array([[7]], np.uint8))], 3, tensor((1,), np.uint8))
     assert found.to_pylist() == [None, 7, None]
     assert found.type == pa.int16()
+
+
+def test_an_unsigned_answer_that_spark_has_no_type_for_is_refused_rather_than_wrapped():
+    spec = tensor((1,), np.uint64)
+    assert to_arrow([(np.array([0]), np.array([[2**63 - 1]], np.uint64))], 1, spec).to_pylist() == [2**63 - 1]
+    with pytest.raises(
+        InferenceError, match=r"uint64 holds a number that Spark's bigint cannot: .*9223372036854775808"
+    ):
+        to_arrow([(np.array([0]), np.array([[2**63]], np.uint64))], 1, spec)
 
 
 def test_no_answers_at_all_are_a_column_of_nulls():

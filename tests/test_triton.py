@@ -22,6 +22,19 @@ def test_another_environment_is_refused_with_those_that_there_are(name):
         TritonServerManager("model", environment=name)
 
 
+def test_a_model_that_is_there_is_handed_on_by_its_absolute_path_and_any_other_as_it_is(tmp_path, monkeypatch):
+    (tmp_path / "models" / "minilm").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    for given, handed_on in (
+        ("models/minilm", str(tmp_path / "models" / "minilm")),
+        ("sentence-transformers/minilm", "sentence-transformers/minilm"),
+        ("s3://bucket/minilm", "s3://bucket/minilm"),
+        ("/no/such/folder", "/no/such/folder"),
+        (None, None),
+    ):
+        assert TritonServerManager("model", given).model_path == handed_on
+
+
 @pytest.mark.parametrize("name", ["vllm", "vllm-latest"])
 def test_every_environment_with_vllm_may_be_named(name):
     assert VLLMServerManager("model", environment=name).environment == name

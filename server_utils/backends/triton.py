@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from server_utils import environments
-from server_utils.errors import ConfigurationError, ServerUnavailableError
+from server_utils.errors import ConfigurationError
 from server_utils.links import OnError, Request
-from server_utils.manager import ServerManager, one_deadline
+from server_utils.manager import ServerManager
 from server_utils.models import choose
+from server_utils.options import one_deadline
 from server_utils.process import Launch
 from server_utils.shipping import by_value, program_files
 from server_utils.udf import column_function, predict_function
@@ -123,7 +124,9 @@ class TritonServerManager(ServerManager):
         return self._column([column], request)
 
     def make_predict_fn(self, *, output: str | None = None, **options: Any) -> Callable[[], Callable[..., Any]]:
-        """The function that Spark's `predict_batch_udf` wants, for those who keep to it. Options as in `tensors`.
+        """The function that Spark's `predict_batch_udf` wants, for those who keep to it.
+
+        Options as in `tensors`, but for on_error: it can only "raise". A null answer among vectors fails the job too.
 
         Example:
             ::
@@ -131,7 +134,13 @@ class TritonServerManager(ServerManager):
                 predict_batch_udf(servers.make_predict_fn(), return_type=ArrayType(FloatType()), batch_size=1000,
                                   input_tensor_shapes=[[784]])
         """
-        return functools.partial(predict_function, self._request(output, **options))
+        request = self._request(output, **options)
+        if request.on_error != "raise":
+            raise ConfigurationError(
+                f'predict_batch_udf has no place for errors: on_error can only be "raise"; it is {request.on_error!r}. '
+                "Use tensors() or embed()"
+            )
+        return functools.partial(predict_function, request)
 
     def _request(
         self,
@@ -143,12 +152,7 @@ class TritonServerManager(ServerManager):
         window: int = 2,
         batch_rows: int | None = None,
     ) -> Request:
-        models, launch = self.models, self._launch_now
-        if launch is None:
-            raise ServerUnavailableError(
-                f"the servers of {self.model_name!r} are not running; call start_servers() first"
-            )
-        chosen = choose(models, model)
+        launch, chosen = self._running(), choose(self.models, model)
         return Request(launch, chosen, chosen.output(output), on_error, timeout_s, window, batch_rows)
 
     def _column(self, columns: Sequence[Any], request: Request) -> Any:

@@ -131,7 +131,7 @@ def end_with_triton(stopping: threading.Event) -> None:
     """Have `Triton.stop` end this process when nobody asked for it: tritonserver, or a thread of a model, has exited.
 
     pytriton calls it from a thread of its own then, and blocks there while it waits for the server to come up: a port
-    in use would be told after two minutes.
+    in use would be told when the time for the start is over.
     """
 
     @_around("stop")

@@ -47,7 +47,7 @@ def _beat(announcement: Path, http_port: int) -> None:
 
 
 def _end_without(dead: Iterable[int]) -> None:
-    """End this process when a backend did: Triton 2.6x says it is ready, and refuses every request from then on."""
+    """End this process when a backend did: Triton 2.51 says it is ready, and refuses every request from then on."""
     for pid in dead:
         if not _stopping.is_set():
             life.end(f"Triton's Python backend (process {pid}) has died, and Triton cannot replace it")

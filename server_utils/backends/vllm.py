@@ -9,9 +9,10 @@ from typing import Any
 from server_utils import environments
 from server_utils.backends.vllm_fields import check
 from server_utils.backends.vllm_launch import PROGRAM, STALL_S, STOP_S, Engine, command_line
-from server_utils.errors import ConfigurationError, ServerUnavailableError
+from server_utils.errors import ConfigurationError
 from server_utils.llm_columns import text_column
-from server_utils.manager import MANAGER_OPTIONS, ServerManager, one_deadline
+from server_utils.manager import MANAGER_OPTIONS, ServerManager
+from server_utils.options import one_deadline
 from server_utils.process import Launch
 from server_utils.questions import Kind, OnError, Question
 from server_utils.schemas import Checker, schema_of, spark_type
@@ -147,16 +148,13 @@ class VLLMServerManager(ServerManager):
         window: int | None = None,
         **fields: Any,
     ) -> Question:
-        if self._launch_now is None:
-            raise ServerUnavailableError(
-                f"the servers of {self.model_name!r} are not running; call start_servers() first"
-            )
+        launch = self._running()
         offered = self.models[self.model_name]
         known = offered["fields"]
         said = {name: value for name, value in fields.items() if value is not None}
         check(said, known.get(kind.value), kind, device=offered["device"])
         return Question(
-            self._launch_now,
+            launch,
             kind,
             self.model_name,
             said,

@@ -202,6 +202,7 @@ def test_wrong_names_and_options_are_refused_before_any_job(servers):
         (lambda: servers.tensors("x", model="picky", on_error="ignore"), "on_error must be"),
         (lambda: servers.tensors("x", model="picky", window=0), "window must be more than 0"),
         (lambda: servers.embed("x", model="picky"), r"use tensors\(\)"),
+        (lambda: servers.make_predict_fn(model="picky", on_error="null"), "no place for errors"),
     ):
         with pytest.raises(ConfigurationError, match=words):
             wrong()
@@ -224,6 +225,43 @@ def test_predict_batch_udf_asks_for_plain_columns_too(spark, servers):
     udf = predict_batch_udf(make, return_type=LongType(), batch_size=7)
 
     assert by_id(spark.range(4, 13, 1, 2).withColumn("y", udf("id"))) == {i: 2 * i for i in range(4, 13)}
+
+
+def test_predict_batch_udf_hands_both_inputs_to_a_model_of_two(spark, servers):
+    udf = predict_batch_udf(servers.make_predict_fn(model="pair", output="sum"), return_type=LongType(), batch_size=7)
+
+    assert by_id(spark.range(20).withColumn("y", udf("id", functions.col("id") * 2))) == {i: 3 * i for i in range(20)}
+
+
+def test_predict_batch_udf_gives_null_for_a_null_text_where_an_answer_is_one_value(spark, servers):
+    udf = predict_batch_udf(
+        servers.make_predict_fn(model="text", output="length"), return_type=LongType(), batch_size=9
+    )
+    frame = spark.createDataFrame([(0, "ab"), (1, None)], "id bigint, text string").coalesce(1)
+
+    assert by_id(frame.withColumn("y", udf("text"))) == {0: 2, 1: None}
+
+
+def test_predict_batch_udf_refuses_a_null_text_where_an_answer_is_a_vector_and_names_its_row(spark, servers):
+    make = servers.make_predict_fn(model="text", output="letters")
+    udf = predict_batch_udf(make, return_type=ArrayType(FloatType()), batch_size=9)
+    frame = spark.createDataFrame([(0, "ab"), (1, None), (2, "c")], "id bigint, text string").coalesce(1)
+
+    with pytest.raises(Exception, match=r"row 1 of a batch of predict_batch_udf is null.*tensors\(\)"):
+        frame.withColumn("y", udf("text")).collect()
+    whole = frame.where("text is not null").withColumn("y", udf("text"))
+    assert by_id(whole) == {0: [97, 98, 0], 2: [99, 0, 0]}
+
+
+def test_a_whole_number_that_the_model_has_no_room_for_is_refused_by_its_row(spark, servers):
+    frame = spark.createDataFrame([(0, 2**31 - 1), (1, 2**31)], "id bigint, n bigint").coalesce(1)
+    summed = servers.tensors("n", functions.lit(0), model="pair", output="sum", on_error="struct")
+
+    found = by_id(frame.withColumn("y", summed))
+
+    assert found[0] == (2**31 - 1, None)
+    assert found[1].value is None
+    assert "too large or too small, the model wants 'left'" in found[1].error
 
 
 def test_plain_predict_batch_udf_without_any_server_is_the_other_way(spark):

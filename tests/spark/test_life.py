@@ -8,7 +8,7 @@ from conftest import processes_of
 from server_utils import ConfigurationError, ServerUnavailableError, TritonServerManager
 from server_utils.process import wait_until
 from spark import tiny_models
-from spark.conftest import CLUSTER, answers, executors, rows
+from spark.conftest import CLUSTER, answers, executors, kill, rows, wait_for_states
 
 
 def test_starting_twice_with_the_same_changes_nothing(manager):
@@ -33,6 +33,21 @@ def test_starting_another_function_is_refused_and_the_servers_stay(spark, manage
 
     assert servers.status() == before
     assert answers(rows(spark, servers.tensors("id"), count=20))
+
+
+def test_servers_of_which_one_has_failed_for_good_fail_a_job_and_are_started_anew_by_the_same_call(spark, manager):
+    servers = manager("fails for good")
+    servers.start_servers(tiny_models.whoami, max_restarts=0)
+    for server in servers.status():
+        kill(server.process)
+    before = wait_for_states(servers, "failed", "failed")
+
+    with pytest.raises(Exception, match="SIGKILL.*; restarted 0 times in ten minutes already"):
+        answers(rows(spark, servers.tensors("id")))
+    servers.start_servers(tiny_models.whoami, max_restarts=0)
+
+    assert answers(rows(spark, servers.tensors("id")))
+    assert not {server.launch_id for server in servers.status()} & {server.launch_id for server in before}
 
 
 def test_stopping_before_a_start_or_twice_does_nothing(manager):

@@ -95,7 +95,12 @@ def many(ports):
 
     @batch
     def text(text):
-        return {"length": np.array([[len(row[0])] for row in text]), "upper": np.char.upper(text.astype(bytes))}
+        letters = [list(row[0][:3].ljust(3, b"\0")) for row in text]
+        return {
+            "length": np.array([[len(row[0])] for row in text]),
+            "upper": np.char.upper(text.astype(bytes)),
+            "letters": np.array(letters, np.float32),
+        }
 
     @batch
     def picky(row):
@@ -112,10 +117,11 @@ def many(ports):
 
     one, four = (1,), (4,)
     pair_outputs = {"sum": (np.int32, one), "larger": (np.bool_, one)}  # numpy 2 pickles np.bool_ by a name 1 lacks
+    text_outputs = {"length": (np.int64, one), "upper": (bytes, one), "letters": (np.float32, (3,))}
     serve(
         ports,
         ("vector", vector, {"x": (np.float32, four)}, {"total": (np.float32, one), "halves": (np.float64, four)}, {}),
-        ("text", text, {"text": (bytes, one)}, {"length": (np.int64, one), "upper": (bytes, one)}, {}),
+        ("text", text, {"text": (bytes, one)}, text_outputs, {}),
         ("picky", picky, {"row": (np.int64, one)}, {"twice": (np.int64, one)}, {}),
         ("pair", pair, {"left": (np.int32, one), "right": (np.int32, one)}, pair_outputs, {}),
         ("alone", alone, {"x": (np.float32, (-1,))}, {"mean": (np.float32, one)}, {"batching": False}),
