@@ -42,7 +42,7 @@ def test_servers_of_which_one_has_failed_for_good_fail_a_job_and_are_started_ane
         kill(server.process)
     before = wait_for_states(servers, "failed", "failed")
 
-    with pytest.raises(Exception, match="SIGKILL.*; restarted 0 times in ten minutes already"):
+    with pytest.raises(Exception, match=r"SIGKILL.*; restarted 0 times in ten minutes already"):
         answers(rows(spark, servers.tensors("id")))
     servers.start_servers(tiny_models.whoami, max_restarts=0)
 
