@@ -26,19 +26,26 @@ run_spark35_tests() {
     --ignore tests/init_scripts
 }
 
-# Spark 3.5 goes beside what needs no Spark: both wait for servers most of the time. Its words come when it is done.
-run_tests() {
-  local failed=0 older said
-  said="$(mktemp)"
-  (run_spark35_tests "$@") >"$said" 2>&1 &
-  older=$!
-  (use_venv .venv && run_checks) || failed=1
-  (use_venv .venv && some_tests "$@" -m "not spark") || failed=1
-  wait "$older" || failed=1
+# On one Spark and then on the other.
+run_spark_tests() {
+  local failed=0
   echo "The tests marked spark, on Spark 3.5:"
-  cat "$said"
-  rm "$said"
+  (run_spark35_tests "$@") || failed=1
   echo "The tests marked spark, on Spark 4:"
   (use_venv .venv && some_tests "$@" -m spark) || failed=1
+  return "$failed"
+}
+
+# Spark goes beside what needs none: both wait for servers most of the time. Its words come when it is done.
+run_tests() {
+  local failed=0 spark said
+  said="$(mktemp)"
+  run_spark_tests "$@" >"$said" 2>&1 &
+  spark=$!
+  (use_venv .venv && run_checks) || failed=1
+  (use_venv .venv && some_tests "$@" -m "not spark") || failed=1
+  wait "$spark" || failed=1
+  cat "$said"
+  rm "$said"
   return "$failed"
 }

@@ -71,7 +71,7 @@ def _fetched(model: str, folder: Path, events: Events, timeout_s: float) -> Path
 
 def _path(model: str, answer: Path, *, late: bool, timeout_s: float, log_tail: str) -> Path:
     if late:
-        raise NotArrivedError(f"could not fetch its model {model} within {timeout_s:g} s", log_tail=log_tail)
+        raise NotArrivedError(f"could not fetch its model {model} within {round(timeout_s, 1):g} s", log_tail=log_tail)
     try:
         said = json.loads(answer.read_text())
     except FileNotFoundError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import http.client
@@ -163,8 +164,9 @@ def free_shared_memory(leader: ProcessId) -> None:
     except ProcessLookupError:
         pass
     for file in _SHARED_MEMORY.glob(f"*{leader.pid}-*"):
-        if re.match(rf"\D+{leader.pid}-", file.name) and file.stat().st_uid == os.getuid():
-            file.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # a client may have been quicker
+            if re.match(rf"\D+{leader.pid}-", file.name) and file.stat().st_uid == os.getuid():
+                file.unlink()
 
 
 def die_with(supervisor: int) -> None:

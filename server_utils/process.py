@@ -34,9 +34,11 @@ class ProcessId:
         return cls(pid, int(fields[19]))
 
     def alive(self) -> bool:
-        """Whether this very process runs; a zombie does not."""
+        """Whether this very process runs; a zombie does not, once no thread of it is left that holds its sockets."""
         fields = _stat(self.pid)
-        return fields is not None and int(fields[19]) == self.started and fields[0] not in "ZX"
+        if fields is None or int(fields[19]) != self.started:
+            return False
+        return fields[0] not in "ZX" or int(fields[17]) > 1
 
     def signal(self, number: int) -> None:
         """Send a signal, unless the process is gone or its number belongs to another one by now."""

@@ -14,7 +14,7 @@ from server_utils.errors import ConfigurationError, PlacementError
 
 logger = logging.getLogger(__name__)
 
-_SETTLE_S = 30.0  # how long to wait for executors that have not registered yet
+_SETTLE_S = 30.0  # without a new executor: no more seem to come
 _GPU = "spark.executor.resource.gpu.amount"
 
 
@@ -89,7 +89,7 @@ def plan(spark: Any, *, deadline: float) -> Plan:
     executors, slots = _settled(spark, master, deadline)
     if _is_dynamic(spark):
         why = "no barrier under dynamic allocation; executors that come later start their server at their first task"
-        return Plan(master, slots, barrier=False, profile=None, why=why)
+        return Plan(master, max(slots, 1), barrier=False, profile=None, why=why)
     cores = max(slots * int(conf(spark, "spark.task.cpus") or 1) // executors, 1)
     return Plan(master, executors, barrier=True, profile=_one_per_executor(spark, cores), why="one barrier task each")
 
@@ -111,15 +111,29 @@ def _one_per_executor(spark: Any, cores: int) -> Any:
 
 
 def _settled(spark: Any, master: str, deadline: float) -> tuple[int, int]:
-    """Executors and task slots, once as many executors are there as were asked for, or no more seem to come."""
+    """Executors and task slots, once as many executors are there as were asked for, or no more seem to come.
+
+    The first one has all the time there is: a cluster may have to make room for it. Under dynamic allocation there may
+    be none until a job asks for one.
+    """
     asked = None if _is_dynamic(spark) else re.match(r"local-cluster\[\s*(\d+)", master)
     wanted = int(asked[1] if asked else conf(spark, "spark.executor.instances") or 1)
-    patience = min(deadline, time.monotonic() + _SETTLE_S)
     count = _count_by_job if is_connect(spark) else _count
-    while (found := count(spark))[0] < wanted and time.monotonic() < patience:
+    began, found = time.monotonic(), (0, 0)
+    patience = began + _SETTLE_S if _is_dynamic(spark) else deadline
+    while True:
+        before, found = found, count(spark)
+        if found[0] != before[0]:
+            patience = time.monotonic() + _SETTLE_S
+        if found[0] >= wanted or time.monotonic() > min(patience, deadline):
+            break
         time.sleep(0.2)
-    if not found[0]:
-        raise PlacementError("the application has no executors yet; start it with some, or wait until they are there")
+    if not found[0] and not _is_dynamic(spark):
+        waited_s = time.monotonic() - began
+        raise PlacementError(
+            f"no executor of the application has registered within {waited_s:.0f} s; see in the cluster's manager or "
+            "the driver's log what it waits for (cores, memory, GPUs), or allow more with timeout_s="
+        )
     if found[0] < wanted:
         logger.warning(
             "%d of %d executors are there; later ones start their server at their first task", found[0], wanted

@@ -61,7 +61,8 @@ def announce(path: Path):
 
 def daemonise():
     """Leave a grandchild that belongs to another session, another parent, and does not listen to SIGTERM."""
-    if os.fork():
+    if between := os.fork():
+        os.waitpid(between, 0)
         return
     os.setsid()
     if os.fork():

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
@@ -19,6 +20,12 @@ from server_utils.process import wait_until
 
 ROOT = Path(__file__).parents[1]
 FAKE_SERVER = Path(__file__).with_name("fake_server.py")
+
+
+class CrowdedServer(ThreadingHTTPServer):
+    """Lets as many connections wait as clients open at once: a full queue costs each of them seconds."""
+
+    request_queue_size = 256
 
 
 def processes_of(state: Path) -> list[psutil.Process]:
@@ -79,6 +86,16 @@ def wait_for_record(folder, condition, *, seconds=30):
     """The record, once it is as a test wants it."""
     assert wait_until(lambda: condition(records.read(folder)), seconds), records.read(folder)
     return records.read(folder)
+
+
+def contents(folder):
+    """What is in the files below a folder; one that is replaced while this looks may be left out."""
+    found = {}
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            if path.is_file():
+                found[path] = path.read_bytes()
+    return found
 
 
 def kill(identity):

@@ -112,6 +112,7 @@ def test_reading_ahead_of_a_held_row_is_bounded(place, server):
 
     with futures.ThreadPoolExecutor(1) as pool:
         job = pool.submit(ask, place, batches(), window=8)
+        assert wait_for(lambda: len(read) > 1)
         seen = -1
         while seen != len(read):  # until it reads no further
             seen = len(read)
@@ -170,10 +171,10 @@ def test_a_server_that_always_fails_on_a_row_costs_that_row_only(place):
 
 
 def test_a_row_that_takes_too_long_is_its_own_error_and_others_of_its_request_have_the_time_for_themselves(place):
-    (found,) = ask(place, [["a", "hold", "b"]], on_error="struct", timeout_s=1.0)
+    (found,) = ask(place, [["a", "hold", "b"]], on_error="struct", timeout_s=3.0)
 
     assert [each["value"] for each in found] == ["A", None, "B"]
-    assert found[1]["error"] == "no answer within 1 s; allow more with timeout_s="
+    assert found[1]["error"] == "no answer within 3 s; allow more with timeout_s="
 
 
 def test_a_server_that_is_gone_is_asked_for_where_it_is_now(place, tmp_path):

@@ -91,8 +91,10 @@ def served(function, **fields):
     """A real server of a user's function, stopped in the end."""
     server = Running(triton_launch(function, **fields))
     server.locate()
-    yield server
-    stopping.stop(sidecar.begin(server.launch, server.owner, timeout_s=1))
+    try:
+        yield server
+    finally:
+        stopping.stop(sidecar.begin(server.launch, server.owner, timeout_s=10))
 
 
 @pytest.fixture
@@ -115,8 +117,8 @@ def silent_once(ports, marker):
             pass
         os.kill(stubs[0], 19)  # SIGSTOP
 
-    client.DEFAULT_INFERENCE_TIMEOUT_S = 3  # pytriton's patience with any answer, which is a minute
     if not Path(marker).exists():
+        client.DEFAULT_INFERENCE_TIMEOUT_S = 3  # pytriton's patience with any answer, which is a minute
         Path(marker).touch()
         threading.Thread(target=silence, daemon=True).start()
     arithmetic_server(ports)
@@ -170,10 +172,10 @@ def a_connection_is_kept_per_thread(running):
 def a_restarted_server_is_found_again_in_the_middle_of_requests(running):
     client, before = running.client("double"), running.locate()
     with futures.ThreadPoolExecutor(2) as pool:
-        asked = [pool.submit(client.infer, [np.full((1, 2), n, np.float32)]) for n in range(20, 60)]
+        asked = [pool.submit(client.infer, [np.full((1, 2), n, np.float32)]) for n in range(100, 500)]
         before.process.signal(signal.SIGKILL)
         found = [answer.result()[0][0, 0] for answer in asked]
-    assert found == [2 * n for n in range(20, 60)]
+    assert found == [2 * n for n in range(100, 500)]
     after = running.locate()
     assert (after.restarts, after.state, after.ports) == (before.restarts + 1, State.READY, before.ports)
     assert wait_until(lambda: not before.process.alive(), 5)

@@ -36,6 +36,29 @@ def test_a_process_is_alive_until_it_is_killed(owner):
     assert Path(f"/proc/{owner.pid}").exists()
 
 
+LEADERLESS = """
+import ctypes, threading
+threading.Thread(target=input).start()
+print("leaves", flush=True)
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+def test_a_process_whose_first_thread_has_ended_is_alive_until_the_last_one_has():
+    """Else its ports would count as free while it holds them still."""
+    child = run_python(LEADERLESS, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert child.stdout.readline() == "leaves\n"
+        identity, stat = ProcessId.of(child.pid), Path(f"/proc/{child.pid}/stat")
+        assert wait_until(lambda: ") Z " in stat.read_text(), 10)
+        assert identity.alive()
+        identity.signal(signal.SIGKILL)
+        assert wait_until(lambda: not identity.alive(), 10)
+    finally:
+        child.kill()
+        child.communicate()
+
+
 def test_there_is_no_identity_without_a_process():
     child = subprocess.Popen(["true"])
     child.wait()

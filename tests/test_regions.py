@@ -256,10 +256,10 @@ def a_server_that_does_not_answer_for_a_moment_is_shared_with_again(running):
 def a_restarted_server_gets_new_memory(running):
     client, before = running.client("double"), running.locate()
     with futures.ThreadPoolExecutor(2) as pool:
-        asked = [pool.submit(client.infer, [rows_of(n)]) for n in range(40)]
+        asked = [pool.submit(client.infer, [rows_of(n)]) for n in range(200)]
         before.process.signal(signal.SIGKILL)
         found = [answer.result()[0][0, 0] for answer in asked]
-    assert found == [2 * n for n in range(40)]
+    assert found == [2 * n for n in range(200)]
     after = running.locate()
     assert after.restarts == before.restarts + 1
     assert 1 <= len(known_to(after)) <= 2

@@ -12,7 +12,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from fakes import ask, command_of, folder_of, kill, processes_of, run_python, wait_for_record
+from fakes import ask, command_of, contents, folder_of, kill, processes_of, run_python, wait_for_record
 
 from server_utils import records, sidecar, stopping
 from server_utils.attempt import MARK
@@ -143,13 +143,13 @@ def test_a_command_that_is_not_there_is_an_error(make_launch, owner):
 
 def test_a_server_that_is_not_ready_at_the_deadline_is_an_error_with_its_state_and_log(make_launch, owner):
     slow = make_launch("--print-lines", "3", "--never-ready")
-    with pytest.raises(ServerUnavailableError, match=r"is starting after 2 s; its log ends:\n(.*\n)*line 2"):
-        sidecar.ensure(slow, owner, timeout_s=2)
+    with pytest.raises(ServerUnavailableError, match=r"is starting after 6 s; its log ends:\n(.*\n)*line 2"):
+        sidecar.ensure(slow, owner, timeout_s=6)
 
 
 def test_a_server_that_does_not_become_ready_is_ended_at_its_own_deadline(make_launch, owner):
-    with pytest.raises(ServerStartError, match=r"was not ready within 1 s\n(.*\n)*line 2"):
-        ensure(make_launch("--print-lines", "3", "--never-ready", start_timeout_s=1), owner)
+    with pytest.raises(ServerStartError, match=r"was not ready within 4 s\n(.*\n)*line 2"):
+        ensure(make_launch("--print-lines", "3", "--never-ready", start_timeout_s=4), owner)
     assert tree_of(records.folder("test", "fake", owner)) == []
 
 
@@ -302,9 +302,9 @@ def only_the_program_has(secret, server, state_root):
 
 
 def files_with(secret, state_root):
-    files = [path for path in state_root.rglob("*") if path.is_file()]
+    files = contents(state_root)
     assert len(files) > 4
-    return [path for path in files if secret.encode() in path.read_bytes()]
+    return [path for path, content in files.items() if secret.encode() in content]
 
 
 def test_a_supervisor_that_ends_before_it_reads_its_input_is_an_error_that_quotes_it(launch, owner, monkeypatch):
@@ -338,7 +338,7 @@ def test_the_supervisor_and_its_server_keep_no_file_of_the_asker_open(launch, ow
 
 
 def test_a_server_with_a_longer_grace_than_the_patience_of_stop_gets_it(make_launch, owner, monkeypatch):
-    monkeypatch.setattr(stopping, "_LADDER_S", 2.0)
-    server = ensure(make_launch("--ignore-sigterm", stop_grace_s=2.5), owner)
+    monkeypatch.setattr(stopping, "_LADDER_S", 4.0)
+    server = ensure(make_launch("--ignore-sigterm", stop_grace_s=5), owner)
     stopping.stop(folder_of(server))
     assert records.read(folder_of(server)).reason == "told to stop"  # else its supervisor was killed on the way

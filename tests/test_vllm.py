@@ -12,6 +12,7 @@ import pytest
 import real_vllm
 import urllib3
 from conftest import processes_of
+from fakes import contents
 from real_vllm import CONTEXT, Running
 
 from server_utils import records
@@ -29,7 +30,7 @@ def model():
 
 @pytest.fixture
 def running(owner, model):
-    server = Running(owner, model, key=KEY, hang_timeout_s=6, stall_s=8, max_restarts=9)
+    server = Running(owner, model, key=KEY, hang_timeout_s=12, stall_s=8, max_restarts=9)
     server.ensure()
     yield server
     server.stop()
@@ -59,6 +60,7 @@ def hit(server, part, number):
     assert wait_until(lambda: not any(part.alive() for part in parts), 30), parts
 
 
+@pytest.mark.timeout(1800)  # nine starts of vLLM
 def test_a_server_offers_listens_and_survives_as_promised(running, state_root):
     """One server for many questions: it takes half a minute to start."""
     server = running.record()
@@ -100,9 +102,9 @@ def test_a_server_offers_listens_and_survives_as_promised(running, state_root):
 
 
 def files_with_the_key(state_root):
-    files = [path for path in state_root.rglob("*") if path.is_file()]
+    files = contents(state_root)
     assert {"launch.json", "record.json", "server.log", "metrics.json"} <= {path.name for path in files}
-    return [path for path in files if KEY.encode() in path.read_bytes()]
+    return [path for path, content in files.items() if KEY.encode() in content]
 
 
 def test_a_stop_in_the_middle_of_requests_leaves_no_process_and_nobody_waits_for_them(running, state_root):

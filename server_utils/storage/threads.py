@@ -17,6 +17,7 @@ def in_parallel(jobs: Iterable[Callable[[], None]], *, threads: int, stop: threa
         if failed:
             failed.result()
     finally:  # also when the user interrupts
+        executor.shutdown(wait=False, cancel_futures=True)  # else a job that hears of the stop makes room for one
         if stop:
             stop.set()
-        executor.shutdown(cancel_futures=True)
+        executor.shutdown()

@@ -95,7 +95,7 @@ class NodeTree:
     def run(self, *command, **variables):
         """Run to the end: (status, standard output, standard error)."""
         process = self.start(*command, **variables)
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=_LIFE_S)
         return process.returncode, out, err
 
     def write(self, path, text, *, mode=0o644):

@@ -16,6 +16,7 @@ _NEEDS_GIB = 8
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # environments are made and packed, and vLLM starts
 def test_a_node_that_was_made_ready_for_vllm_serves_a_language_model(databricks, tmp_path):
     memory = Path("/proc/meminfo").read_text().split()[1]
     if int(memory) < _NEEDS_GIB * 2**20:

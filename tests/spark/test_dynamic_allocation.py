@@ -30,7 +30,7 @@ def test_an_executor_that_comes_later_gets_its_server_at_its_first_task(spark, m
     assert len(servers.status()) == len(executors()) == 1
 
     job = in_background(lambda: answers(rows(spark, servers.tensors("id", batch_rows=10), count=800, partitions=8)))
-    assert wait_until(lambda: len(gate.waiting()) == 2, 60)
+    assert wait_until(lambda: len(gate.waiting()) == 2, 180)
     gate.open()
 
     assert server_pids(job.result(timeout=120)) == {server.process.pid for server in servers.status()}

@@ -29,13 +29,13 @@ def test_the_server_of_a_killed_executor_goes_and_the_next_executor_gets_one(spa
 
     assert wait_until(lambda: not gone.owner.alive(), 5)
     assert wait_until(lambda: not gone.process.alive() and not gone.supervisor.alive(), 5)
-    assert wait_until(lambda: len(executors()) == 2, 30)
+    assert wait_until(lambda: len(executors()) == 2, 90)
     new = next(
         server
-        for server in wait_for_states(servers, "stopped", "ready", "ready")
+        for server in wait_for_states(servers, "stopped", "ready", "ready", seconds=180)
         if server.owner.pid not in (gone.owner.pid, stays.owner.pid)
     )
-    gate.wait_for([new.process.pid])
+    gate.wait_for([new.process.pid], seconds=120)
     gate.open()
 
     found = job.result(timeout=120)

@@ -106,7 +106,7 @@ def test_the_older_pair_of_waiting_options_is_one_deadline(manager):
 
 def test_a_start_that_takes_longer_than_the_pair_allows_fails_with_the_end_of_the_log(manager):
     with pytest.raises(ServerStartError, match=r"still loading weights"):
-        manager("slow").start_servers(tiny_models.never_ready, wait_retries=2, wait_timeout=1.5)
+        manager("slow").start_servers(tiny_models.never_ready, wait_retries=3, wait_timeout=5)
 
 
 def test_options_that_do_not_exist_or_cannot_be_are_refused(manager):

@@ -203,18 +203,19 @@ def job(state_root, tmp_path):
 
 
 @pytest.mark.skipif(pyspark.__version__ < "4", reason="two starts of vLLM: once, on Spark 4, is enough")
+@pytest.mark.timeout(1800)
 def test_a_killed_driver_goes_on_where_it_was_and_no_row_is_lost_or_doubled(job, sessions, state_root, tmp_path):
     sessions.stop()  # two cores are few
     out = tmp_path / "out"
     killed = job(hold=True)
     assert json.loads(killed.stdout.readline())["step"] == "started"
-    assert wait_until(lambda: (tmp_path / "held").exists() and len(list(out.glob("_temporary/*/task_*"))) == 3, 120)
+    assert wait_until(lambda: (tmp_path / "held").exists() and len(list(out.glob("_temporary/*/task_*"))) == 3, 400)
     killed.kill()
     killed.wait()
     assert wait_until(lambda: not processes_of(state_root), 30)
     before = len(pq.read_table(out))
 
-    resumed, _ = job(hold=False).communicate(timeout=300)
+    resumed, _ = job(hold=False).communicate(timeout=900)
 
     done = json.loads(resumed.splitlines()[-1])
     found = pq.read_table(out).to_pylist()

@@ -17,7 +17,7 @@ BACKEND = "triton_python_backend_stub"
 @pytest.fixture(scope="module")
 def servers(spark, gate):
     with TritonServerManager("gated", str(gate.folder), spark=spark) as manager:
-        manager.start_servers(tiny_models.gated, hang_timeout_s=3, max_restarts=20)
+        manager.start_servers(tiny_models.gated, hang_timeout_s=8, max_restarts=20)
         yield manager
 
 

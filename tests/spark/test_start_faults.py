@@ -26,7 +26,7 @@ def starts_fail(servers, function, *, hosts):
     """The error's message, which names so many servers."""
     before = executors()
     with pytest.raises(ServerStartError) as caught:
-        servers.start_servers(function, timeout_s=60)
+        servers.start_servers(function, timeout_s=300)
     message = str(caught.value)
     named = set(re.findall(rf"on {re.escape(socket.gethostname())} \(executor (\d+)\)", message))
     assert len(named) == hosts, message
@@ -47,7 +47,7 @@ def starts_fail(servers, function, *, hosts):
     ],
 )
 def test_a_function_that_fails_is_told_for_each_host_and_costs_no_executor(state_root, manager, function, words):
-    message = starts_fail(manager("fails", "/no/such/folder"), getattr(tiny_models, function), hosts=2)
+    message = starts_fail(manager(f"fails: {function}", "/no/such/folder"), getattr(tiny_models, function), hosts=2)
 
     for word in words:
         assert message.count(word) == 2, message

@@ -27,7 +27,7 @@ def model():
 @pytest.fixture(scope="module")
 def servers(spark, model):
     with VLLMServerManager("tiny", str(model), spark=spark) as manager:
-        manager.start_servers(max_model_len=real_vllm.CONTEXT, max_num_seqs=8, hang_timeout_s=5)
+        manager.start_servers(max_model_len=real_vllm.CONTEXT, max_num_seqs=8)
         yield manager
 
 

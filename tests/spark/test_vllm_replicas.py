@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import real_vllm
 from conftest import processes_of
+from fakes import contents
 
 from server_utils import VLLMServerManager
 
@@ -24,9 +25,9 @@ def test_servers_of_one_executor_share_its_rows_and_all_end_with_the_stop(spark,
         found = answered.collect()
 
         assert servers.key not in answered._jdf.queryExecution().toString()  # which is what event logs hold
-        files = [path for path in state_root.rglob("*") if path.is_file()]
+        files = contents(state_root)
         assert len(files) > 10
-        assert not [path for path in files if servers.key.encode() in path.read_bytes()]
+        assert not [path for path, content in files.items() if servers.key.encode() in content]
         assert sorted(row.id for row in found) == list(range(400))
         vectors = {row.text: row.vector for row in found if row.text is not None}
         assert {len(vector) for vector in vectors.values()} == {128}

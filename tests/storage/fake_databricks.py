@@ -8,9 +8,11 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from fakes import CrowdedServer
 
 TOKEN = "dapi-a-token-that-no-log-may-hold"
 
@@ -29,7 +31,7 @@ class FakeDatabricks:
     def __init__(self):
         self.files, self.folders, self.dbfs, self.handles, self.asked = {}, set(), {}, {}, []
         self.faults = []  # statuses of the next answers to requests for files
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"fake": self}))
+        self._server = CrowdedServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"fake": self}))
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 

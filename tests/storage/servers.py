@@ -111,7 +111,8 @@ def _served(command, port, path, *, within=_FOLDER, files=None):
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=os.environ | {"HOME": str(folder)})
     try:
         wait_until(lambda: process.poll() is not None or answers(port, path), _UP_S, pause_s=0.05)
-        assert answers(port, path), (folder / "log").read_text(errors="replace")[-2000:]
+        assert process.poll() is None, (folder / "log").read_text(errors="replace")[-2000:]
+        assert wait_until(lambda: answers(port, path), 10), (folder / "log").read_text(errors="replace")[-2000:]
         yield
     finally:
         process.kill()
@@ -124,7 +125,7 @@ def answers(port, path):
     try:
         connection.request("GET", path)
         return connection.getresponse().status < http.client.INTERNAL_SERVER_ERROR
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return False
     finally:
         connection.close()
