@@ -93,10 +93,9 @@ def _as_array(found: pa.Array) -> Array:
 
 
 def _as_column(batch: Array, tensor: Tensor) -> pa.Array:
-    """A batch as Spark hands it out, one row per entry of the first axis."""
+    """A batch as Spark hands it out, one row per entry of the first axis; its numbers as they are."""
     if tensor.kind == "bytes":
         return pa.array(batch.reshape(-1), pa.string(), from_pandas=True)
-    flat = np.ascontiguousarray(batch, dtype=tensor.dtype).reshape(len(batch), -1)
-    return pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), flat.shape[1]).cast(
-        pa.list_(pa.from_numpy_dtype(tensor.dtype))
-    )
+    flat = np.ascontiguousarray(batch).reshape(len(batch), -1)
+    values = pa.array(flat.reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(values, flat.shape[1]).cast(pa.list_(values.type))

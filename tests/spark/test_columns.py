@@ -233,6 +233,15 @@ def test_predict_batch_udf_hands_both_inputs_to_a_model_of_two(spark, servers):
     assert by_id(spark.range(20).withColumn("y", udf("id", functions.col("id") * 2))) == {i: 3 * i for i in range(20)}
 
 
+def test_predict_batch_udf_refuses_a_whole_number_that_the_model_has_no_room_for(spark, servers):
+    udf = predict_batch_udf(servers.make_predict_fn(model="pair", output="sum"), return_type=LongType(), batch_size=9)
+
+    with pytest.raises(
+        Exception, match=r"row 1 of .* has a number that is too large or too small, the model wants 'left'"
+    ):
+        spark.range(2**31 - 1, 2**31 + 1, 1, 1).withColumn("y", udf("id", functions.lit(0))).collect()
+
+
 def test_predict_batch_udf_gives_null_for_a_null_text_where_an_answer_is_one_value(spark, servers):
     udf = predict_batch_udf(
         servers.make_predict_fn(model="text", output="length"), return_type=LongType(), batch_size=9
