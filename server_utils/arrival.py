@@ -39,12 +39,12 @@ def fetch(model: str | None, folder: Path, events: Events, timeout_s: float) -> 
         return model or ""
     deadline = time.monotonic() + timeout_s
     while True:
-        path = _fetched(model, folder, events, max(deadline - time.monotonic(), 0))
+        path = _fetched(model, folder, events, deadline, timeout_s)
         if cache.hold_of(path):  # else another model took its room after the process that had fetched it was gone
             return str(path)
 
 
-def _fetched(model: str, folder: Path, events: Events, timeout_s: float) -> Path:
+def _fetched(model: str, folder: Path, events: Events, deadline: float, timeout_s: float) -> Path:
     log, answer = folder / "server.log", folder / "model"
     answer.unlink(missing_ok=True)
     with log.open("ab") as output:
@@ -59,7 +59,7 @@ def _fetched(model: str, folder: Path, events: Events, timeout_s: float) -> Path
         )
     watched = events.watch_server(child.pid)
     try:
-        how = events.wait(timeout_s)
+        how = events.wait(max(deadline - time.monotonic(), 0))
     finally:
         events.forget(watched)
         child.kill()
@@ -71,7 +71,7 @@ def _fetched(model: str, folder: Path, events: Events, timeout_s: float) -> Path
 
 def _path(model: str, answer: Path, *, late: bool, timeout_s: float, log_tail: str) -> Path:
     if late:
-        raise NotArrivedError(f"could not fetch its model {model} within {round(timeout_s, 1):g} s", log_tail=log_tail)
+        raise NotArrivedError(f"could not fetch its model {model} within {timeout_s:g} s", log_tail=log_tail)
     try:
         said = json.loads(answer.read_text())
     except FileNotFoundError:

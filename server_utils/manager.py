@@ -10,13 +10,12 @@ import logging
 import time
 import uuid
 from collections.abc import Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from server_utils import records, runs, showing, sidecar, sparks, starting, tasks
 from server_utils.errors import ConfigurationError, ServerStartError, ServerUnavailableError, SidecarError
-from server_utils.options import checked
+from server_utils.options import absolute, checked
 from server_utils.placement import on_each_executor
 from server_utils.process import Launch, Server
 
@@ -48,7 +47,7 @@ class ServerManager:
         """Describe the servers; nothing is started. spark: the session, by default the active one."""
         if not isinstance(model_name, str) or not model_name.strip():
             raise ConfigurationError(f"model_name must be a text that is not empty; it is {model_name!r}")
-        self.model_name, self.model_path = model_name, None if model_path is None else _absolute(str(model_path))
+        self.model_name, self.model_path = model_name, None if model_path is None else absolute(model_path)
         self._spark = spark
         self._launch_now: Launch | None = None
         self._key: object = None
@@ -133,19 +132,9 @@ class ServerManager:
         options: Mapping[str, Any],
         replicas: int = 1,
     ) -> None:
-        """Start the servers, or ensure those that run; where one of those has failed for good, start all anew.
-
-        key: equal for two calls that mean the same servers.
-        """
+        """Start the servers, or ensure those that run; all anew where one has failed. key: equal for equal servers."""
         spark = self._spark = sparks.session(self._spark)
-        if self._launch_now and self._launch_now.application != sparks.application(spark):
-            self._launch_now = None  # of a session that has ended, and its servers with it
-        if self._launch_now and self._key != key:
-            raise ConfigurationError(
-                f"the servers of {self.model_name!r} run with another function or other options; "
-                "call stop_servers() first"
-            )
-        known, self._launch_now = self._launch_now, None
+        known, self._launch_now = self._known(spark, key), None
         launch = known or self._launch(
             application=sparks.application(spark),
             name=self.model_name,
@@ -168,6 +157,18 @@ class ServerManager:
             self._start(key=key, files=files, timeout_s=timeout_s, options=options, replicas=replicas)
         else:
             self._launch_now, self._key = launch, key
+
+    def _known(self, spark: Any, key: object) -> Launch | None:
+        """What runs already. Raises ConfigurationError when it is something else."""
+        known = self._launch_now
+        if known is None or known.application != sparks.application(spark):
+            return None  # or of a session that has ended, and its servers with it
+        if self._key != key:
+            raise ConfigurationError(
+                f"the servers of {self.model_name!r} run with another function or other options; "
+                "call stop_servers() first"
+            )
+        return known
 
     def _start_everywhere(self, spark: Any, launch: Launch) -> list[Server]:
         began = time.monotonic()
@@ -197,8 +198,3 @@ class ServerManager:
 
     def _host_to_url(self, port: str, scheme: str) -> dict[str, str]:
         return {server.host: server.url(port, scheme) for server in self._started().values()}
-
-
-def _absolute(path: str) -> str:
-    """A server's working folder is not the driver's."""
-    return str(Path(path).absolute()) if Path(path).exists() else path

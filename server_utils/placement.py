@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from server_utils import sparks
+from server_utils import plans, sparks
 from server_utils.errors import PlacementError, SidecarError
 from server_utils.process import ProcessId
 from server_utils.tree import ancestor
@@ -60,13 +60,13 @@ def on_each_executor(
     """Run a picklable task once on every executor (at least once where Spark allows no barrier).
 
     timeout_s: seconds after which the Spark job is cancelled; a task that watches the time itself ends before that.
-    plan: of `sparks.plan`, for a caller that has several tasks one after the other: over Connect it takes two jobs.
+    plan: of `plans.plan`, for a caller that has several tasks one after the other: over Connect it takes two jobs.
 
     Raises:
         PlacementError: Spark could not place the tasks in time, or a task raised what it should not.
     """
     deadline = time.monotonic() + timeout_s
-    plan = plan or sparks.plan(spark, deadline=deadline)
+    plan = plan or plans.plan(spark, deadline=deadline)
     logger.info("%d tasks on the executors of %s: %s", plan.tasks, plan.master, plan.why)
     outcome = functools.partial(_outcome, task, plan.barrier)
     with _cancelled(spark, max(deadline - time.monotonic(), 1.0)) as cancelled:

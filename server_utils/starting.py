@@ -11,7 +11,7 @@ import functools
 import time
 from typing import Any
 
-from server_utils import sparks, tasks
+from server_utils import plans, tasks
 from server_utils.placement import on_each_executor
 from server_utils.process import Launch
 from server_utils.tasks import Outcome
@@ -26,7 +26,7 @@ def start(spark: Any, launch: Launch) -> list[Outcome]:
     Raises PlacementError when Spark has no room for a task on every executor in time.
     """
     deadline = time.monotonic() + launch.start_timeout_s + _ROUND_S
-    plan = sparks.plan(spark, deadline=deadline)
+    plan = plans.plan(spark, deadline=deadline)
 
     def everywhere(task: Any) -> list[Outcome]:
         return on_each_executor(spark, task, timeout_s=deadline - time.monotonic(), plan=plan)

@@ -27,10 +27,13 @@ LAYERS = [
         "weights"
     ),
     (
-        "clusters environments fit layout node_spark pandas_columns placement regions roots showing storage.cache "
+        "clusters environments fit layout node_spark pandas_columns plans regions roots showing storage.cache "
         "storage.databricks storage.sending windows"
     ),
-    "assets attempt backends.vllm_options clients commands.shapes definitions doctor_node node runs storage.opening",
+    (
+        "assets attempt backends.vllm_options clients commands.shapes definitions doctor_node node placement runs "
+        "storage.opening"
+    ),
     "arrival backends.vllm_launch commands.clusters delivery doctor stopping storage.loading storage.saving",
     "sidecar storage.checking storage.program supervisor wheelhouse",
     "commands.environments commands.models lanes links tasks",
@@ -45,7 +48,7 @@ ONE_ROOM = "demo"  # a program of its own: its files stand in one row, and impor
 # Only these may speak to Spark. The others run on a bare GPU machine, and beside servers that a driver never sees.
 SPARK = {
     *("backends.triton", "backends.vllm", "batches", "demo", "doctor", "llm_columns", "manager"),
-    *("outputs", "placement", "verdicts", "schemas", "sparks", "udf"),
+    *("outputs", "placement", "plans", "verdicts", "schemas", "sparks", "udf"),
 }
 
 

@@ -137,8 +137,7 @@ class TritonServerManager(ServerManager):
         request = self._request(output, **options)
         if request.on_error != "raise":
             raise ConfigurationError(
-                f'predict_batch_udf has no place for errors: on_error can only be "raise"; it is {request.on_error!r}. '
-                "Use tensors() or embed()"
+                f"predict_batch_udf has no place for errors: leave out on_error={request.on_error!r}, or use tensors()"
             )
         return functools.partial(predict_function, request)
 

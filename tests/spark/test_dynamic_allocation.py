@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from conftest import processes_of
 
+from server_utils import TritonServerManager, plans
 from server_utils.process import wait_until
 from spark import tiny_models
 from spark.conftest import CLUSTER, answers, executors, in_background, rows, server_pids
@@ -17,6 +19,7 @@ _SETTINGS = {
     "spark.dynamicAllocation.schedulerBacklogTimeout": "3s",
     "spark.dynamicAllocation.shuffleTracking.enabled": "true",
 }
+_NONE_AT_FIRST = ("spark.dynamicAllocation.initialExecutors", "spark.dynamicAllocation.minExecutors")
 
 
 @pytest.fixture(scope="module")
@@ -35,3 +38,18 @@ def test_an_executor_that_comes_later_gets_its_server_at_its_first_task(spark, m
 
     assert server_pids(job.result(timeout=120)) == {server.process.pid for server in servers.status()}
     assert sorted(server.owner.pid for server in servers.status()) == executors()
+
+
+def test_the_first_executor_comes_with_a_task_of_the_start_where_there_is_none_before_it(
+    sessions, state_root, monkeypatch
+):
+    spark = sessions.get(CLUSTER, _SETTINGS | dict.fromkeys(_NONE_AT_FIRST, "0"))
+    monkeypatch.setattr(plans, "_SETTLE_S", 0)
+    assert not executors()
+
+    with TritonServerManager("nobody yet", spark=spark) as servers:
+        servers.start_servers(tiny_models.whoami)
+
+        assert [server.owner.pid for server in servers.status()] == executors()
+        assert answers(rows(spark, servers.tensors("id"), count=20))
+    assert not processes_of(state_root)
