@@ -22,12 +22,12 @@ def program_files(program: Path, *modules: Path) -> dict[str, bytes]:
     return {"program.py": program.read_bytes()} | {each.name: each.read_bytes() for each in (_LIFE, *modules)}
 
 
-def by_value(function_and_arguments: tuple[Any, dict[str, Any]], *, what: str) -> bytes:
+def by_value(function_and_arguments: tuple[Any, ...], *, what: str) -> bytes:
     """Pickle a function, its globals and the modules of its package that it uses.
 
     what: the argument's name in the error. Raises ConfigurationError when something in it cannot be pickled.
     """
-    function, _ = function_and_arguments
+    function, *_ = function_and_arguments
     try:
         with _package_by_value(function):
             return bytes(cloudpickle.dumps(function_and_arguments))

@@ -13,22 +13,23 @@ PACKAGE = ROOT / "server_utils"
 # A module imports from the rows above its own only. A new module is put into the highest row that its imports allow.
 LAYERS = [
     (
-        "backends.life backends.triton_patches backends.triton_program backends.vllm_parser backends.vllm_program "
-        "commands.output errors findings gguf_to_hf libpython logs pace ports process storage.hashes storage.locks "
-        "storage.progress storage.secrets storage.threads templates turns"
+        "backends.life backends.triton_patches backends.triton_program backends.triton_task backends.vllm_parser "
+        "backends.vllm_program commands.output errors findings gguf_to_hf libpython logs pace ports process "
+        "storage.hashes storage.locks storage.progress storage.secrets storage.threads templates turns"
     ),
     (
-        "catalogue events gpus java models nvidia openai_client options outputs platform progress questions "
-        "requirements schemas shipping storage.hub storage.manifest storage.store storage.urls tally tree"
+        "backends.triton_call catalogue events gpus java models nvidia openai_client options outputs "
+        "platform progress questions requirements schemas shipping storage.hub storage.manifest storage.store "
+        "storage.urls tally tree"
     ),
     (
-        "backends.vllm_fields base_python keeper node_steps records screens spark_conf sparks storage.fetching "
-        "storage.files storage.gcs storage.room storage.s3 storage.scan storage.workspace tensors verdicts "
-        "weights"
+        "backends.vllm_fields base_python keeper node_steps records screens spark_conf sparks "
+        "storage.fetching storage.files storage.gcs storage.room storage.s3 storage.scan storage.workspace tensors "
+        "verdicts weights"
     ),
     (
-        "clusters environments fit layout node_spark pandas_columns plans regions roots showing storage.cache "
-        "storage.databricks storage.sending windows"
+        "clusters environments fit layout node_spark pandas_columns plans regions roots showing "
+        "storage.cache storage.databricks storage.sending windows"
     ),
     (
         "assets attempt backends.vllm_options clients commands.shapes definitions doctor_node node placement runs "

@@ -2,11 +2,11 @@
 
     python triton_program.py PAYLOAD ANNOUNCEMENT MODEL HTTP_PORT GRPC_PORT METRICS_PORT
 
-PAYLOAD holds a cloudpickled (function, keyword arguments), of which MODEL replaces model_path: it is the folder on this
-host. Imports nothing of this package: the sealed environment does not hold it. The announcement appears when every
-bound model is ready, and is touched once a second: Triton answers its health check while no model is loaded yet, and
-goes on to answer it while this process, which runs the models, is stopped or hangs, and when the backend process
-between the two is dead.
+PAYLOAD holds a cloudpickled (function, names of what it takes by position, names of what it takes by name): of `ports`
+and `model_path`, which is MODEL, the folder on this host.  Imports
+nothing of this package: the sealed environment does not hold it. The announcement appears when every bound model is
+ready, and is touched once a second: Triton answers its health check while no model is loaded yet, and goes on to answer
+it while this process, which runs the models, is stopped or hangs, and when the backend process between the two is dead.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import cloudpickle
-import life  # laid beside this file, as is the next
+import life  # laid beside this file, as are the next two
 import triton_patches as patches
+import triton_task
 
 _BEAT_S = 1.0
 _BACKEND = "triton_python_backend_stub"[:15]  # the kernel keeps that much of a name
@@ -57,7 +59,10 @@ def main(payload: str, announcement: str, model: str, *ports: str) -> None:
     """Call the user's function with the ports; it returns when Triton was told to stop."""
     numbers = [int(port) for port in ports]
     folder = Path(announcement).parent
+    triton_task.know_the_task()
     patches.stay_on_loopback()
+    patches.own_ports(numbers)
+    patches.own_workspace()
     patches.trust_configs()
     patches.tell_token(folder / "token")
     patches.remember_binds(_models)
@@ -66,10 +71,9 @@ def main(payload: str, announcement: str, model: str, *ports: str) -> None:
     patches.begin_anew_without_an_answer()
     patches.end_with_triton(_stopping)
     patches.fail_at_once()
-    function, arguments = cloudpickle.loads(Path(payload).read_bytes())
-    if "model_path" in arguments:
-        arguments["model_path"] = model
-    function(ports=numbers, **arguments)
+    function, by_position, by_name = cloudpickle.loads(Path(payload).read_bytes())
+    values: dict[str, Any] = {"ports": numbers, "model_path": model}
+    function(*(values[name] for name in by_position), **{name: values[name] for name in by_name})
 
 
 if __name__ == "__main__":
