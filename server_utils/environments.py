@@ -23,9 +23,9 @@ from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.requirements import lock_file, uv, uv_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["Compiling", "Interpreter", "build", "find", "folder", "is_current", "one_of", "require_libpython"]
+__all__ = ["Compiling", "Interpreter", "build", "find", "folder", "is_current", "lacks", "one_of", "require_libpython"]
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +70,18 @@ def find(name: str) -> Interpreter:
     interpreter = base_python.inspect(python)
     _require_same_minor(interpreter, name)
     return interpreter
+
+
+def lacks(name: str, modules: Iterable[str]) -> list[str]:
+    """Those of the top modules that an environment cannot import; none where this machine has no such environment."""
+    asked = sorted(modules)
+    try:
+        python = find(name).python if asked else Path(sys.executable)
+    except EnvironmentMissingError:
+        return []
+    code = "import importlib.util, sys; print(*(m for m in sys.argv[1:] if importlib.util.find_spec(m) is None))"
+    answer = subprocess.run([python, "-I", "-c", code, *asked], capture_output=True, text=True, check=False)
+    return answer.stdout.split()
 
 
 class Compiling(Enum):

@@ -70,7 +70,7 @@ def triton_launch(function, **fields):
         name="test",
         id=uuid.uuid4().hex,
         environment="triton",
-        files=files_for(functools.partial(function, **fields), Call((), ("ports",))),
+        files=files_for(functools.partial(function, **fields), Call((), ("ports",)), environment="triton"),
         start_timeout_s=START_S,
     )
 

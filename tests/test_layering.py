@@ -15,20 +15,20 @@ LAYERS = [
     (
         "backends.life backends.triton_patches backends.triton_program backends.triton_task backends.vllm_parser "
         "backends.vllm_program commands.output errors findings gguf_to_hf libpython logs pace ports process "
-        "storage.hashes storage.locks storage.progress storage.secrets storage.threads templates turns"
+        "storage.hashes storage.locks storage.progress storage.secrets storage.threads templates turns user_modules"
     ),
     (
-        "backends.triton_call catalogue events gpus java models nvidia openai_client options outputs "
-        "platform progress questions requirements schemas shipping storage.hub storage.manifest storage.store "
+        "backends.triton_call catalogue code_references events gpus java models nvidia openai_client options outputs "
+        "platform progress questions requirements schemas storage.hub storage.manifest storage.store "
         "storage.urls tally tree"
     ),
     (
-        "backends.vllm_fields base_python keeper node_steps records screens spark_conf sparks "
+        "backends.vllm_fields base_python keeper module_archive node_steps records screens spark_conf sparks "
         "storage.fetching storage.files storage.gcs storage.room storage.s3 storage.scan storage.workspace tensors "
         "verdicts weights"
     ),
     (
-        "clusters environments fit layout node_spark pandas_columns plans regions roots showing "
+        "clusters environments fit layout node_spark pandas_columns plans regions roots shipping showing "
         "storage.cache storage.databricks storage.sending windows"
     ),
     (

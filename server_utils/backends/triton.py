@@ -15,7 +15,7 @@ from server_utils.manager import ServerManager
 from server_utils.models import choose
 from server_utils.options import one_deadline
 from server_utils.process import Launch
-from server_utils.shipping import by_value, program_files
+from server_utils.shipping import by_reference, by_value, imported_modules, program_files
 from server_utils.udf import column_function, predict_function
 
 _PROGRAM, *_MODULES = (Path(__file__).with_name(f"triton_{part}.py") for part in ("program", "patches", "task"))
@@ -78,7 +78,7 @@ class TritonServerManager(ServerManager):
         call = call_of(triton_server, self.model_path)
         self._start(
             key=(triton_server, call, self.model_path, options),
-            files=files_for(triton_server, call),
+            files=files_for(triton_server, call, environment=self.environment),
             timeout_s=one_deadline(timeout_s, wait_retries, wait_timeout),
             options=options,
         )
@@ -167,7 +167,7 @@ class TritonServerManager(ServerManager):
         return column_function(request)(*named)
 
     def _launch(self, **fields: Any) -> Launch:
-        files = (f"{{folder}}/{name}" for name in ("program.py", "function.pickle", "announcement"))
+        files = (f"{{folder}}/{name}" for name in ("program.py", "function.pickle", "modules.zip", "announcement"))
         return Launch(
             argv=("{python}", *files, "{model}", *(f"{{port:{name}}}" for name in _PORTS)),
             ports=_PORTS,
@@ -179,7 +179,17 @@ class TritonServerManager(ServerManager):
         )
 
 
-def files_for(function: Callable[..., None], call: Call) -> dict[str, bytes]:
-    """What is laid out for the program, with the function."""
-    shipped = by_value((function, call.by_position, call.by_name), what="triton_server")
-    return program_files(_PROGRAM, *_MODULES) | {"function.pickle": shipped}
+def files_for(function: Callable[..., None], call: Call, *, environment: str) -> dict[str, bytes]:
+    """What is laid out for the program, with the function and all of the user's own that it needs.
+
+    Raises ConfigurationError when something in it cannot travel, or the environment lacks what it refers to.
+    """
+    pickled = by_value((function, call.by_position, call.by_name), what="triton_server")
+    wanted = by_reference(pickled)
+    if missing := environments.lacks(environment, wanted):
+        raise ConfigurationError(
+            f"triton_server cannot be sent to the servers: it holds {wanted[missing[0]]}, and the sealed environment "
+            f"{environment!r} has no {missing[0]}. Make it inside the function from what the environment has, or hand "
+            "it over as plain numbers and text"
+        )
+    return program_files(_PROGRAM, *_MODULES) | {"function.pickle": pickled, "modules.zip": imported_modules(function)}
