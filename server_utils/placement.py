@@ -10,6 +10,7 @@ import functools
 import json
 import logging
 import pickle
+import re
 import threading
 import time
 import traceback
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 _ALONE_PAUSE_S = 0.05
 _TASK = "SPARK_SIDECAR_TASK"  # as `backends.triton_task` reads it
 _NUMBERS = ("partitionId", "stageId", "attemptNumber", "taskAttemptId", "cpus")
+_SECRET = re.compile("(?i)secret|password|token|access[.]?key")  # as spark.redaction.regex has it
 _PROPERTIES_BYTES = 64 << 10  # a variable of the environment has 128 KB at most
 
 
@@ -62,14 +64,17 @@ def here(exchange: Callable[[str], list[str]] | None = None) -> Here:
 
 
 def _described(context: Any) -> dict[str, Any]:
-    """What a `TaskContext` tells, but for local properties that are too long together: the shortest are kept."""
+    """What a `TaskContext` tells, but for local properties that are secret or too long: the shortest are kept.
+
+    Spark makes all settings of a session local properties of its queries, keys for storage too.
+    """
     from pyspark import BarrierTaskContext
 
     properties: Mapping[str, str] = getattr(context, "_localProperties", None) or {}
     kept, room = dict[str, str](), _PROPERTIES_BYTES
     for key, value in sorted(properties.items(), key=lambda pair: len(pair[1])):
         room -= len(json.dumps({key: value}))
-        if room > 0:
+        if room > 0 and not _SECRET.search(key):
             kept[key] = value
     return {
         **{name: getattr(context, name)() for name in _NUMBERS},

@@ -219,6 +219,15 @@ def test_relative_imports_in_a_function_of_a_package_find_their_package(module):
     assert arrived(inner.f) == "42"
 
 
+def test_modules_in_a_zip_file_such_as_add_py_file_takes_arrive(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "job.zip", "w") as packed:
+        packed.writestr("zipped/__init__.py", "")
+        packed.writestr("zipped/steps.py", "from .more import VALUE\ndef work(): return VALUE")
+        packed.writestr("zipped/more.py", "VALUE = 42")
+    monkeypatch.syspath_prepend(tmp_path / "job.zip")
+    assert arrived(in_a_notebook("def f():\n    from zipped.steps import work\n    return work()")) == "42"
+
+
 def test_what_was_changed_in_a_loaded_module_arrives_changed(module):
     tools = module("tools", tools="FACTOR = 1\ndef work(): return FACTOR")
     tools.FACTOR = 42

@@ -25,7 +25,7 @@ TASK = {
     "cpuAmount": "0.5",
     "resources": {"gpu": ["0", "2"]},
     "localProperties": {"spark.jobGroup.id": "night", "addresses": "a:1, b:2"},
-    "leftOut": ["spark.large"],
+    "leftOut": ["spark.hadoop.fs.s3a.secret.key", "spark.large"],
     "barrier": False,
 }
 ASK = """
@@ -84,9 +84,12 @@ def test_a_server_that_no_task_started_has_none(asked):
     assert asked("from pyspark import TaskContext; print(TaskContext.get())") == "None"
 
 
-def test_a_property_that_was_too_long_to_be_handed_on_is_no_none():
-    ask = "from pyspark import TaskContext; TaskContext.get().getLocalProperty('spark.large')"
-    assert said(ask, TASK) == "RuntimeError: the local property 'spark.large' is too long to be handed on to a server"
+@pytest.mark.parametrize("name", TASK["leftOut"])
+def test_a_property_that_is_not_handed_on_is_no_none(name):
+    ask = f"from pyspark import TaskContext; TaskContext.get().getLocalProperty({name!r})"
+    assert said(ask, TASK) == (
+        f"RuntimeError: the local property {name!r} is not handed on to servers: it is secret or too long"
+    )
 
 
 @pytest.mark.parametrize(
@@ -113,13 +116,13 @@ def test_code_that_tries_and_does_without_spark_still_does():
 
 
 def test_what_is_written_down_is_what_is_read(monkeypatch):
-    """Both ends, by a context as pyspark's worker makes it; properties that are too long together are named."""
+    """Both ends, by a context as pyspark's worker makes it; secrets and what is too long are only named."""
     from pyspark import TaskContext
 
     context = object.__new__(TaskContext)
     numbers = {"_partitionId": 3, "_stageId": 7, "_attemptNumber": 1, "_taskAttemptId": 4711, "_cpus": 2}
     gpu = types.SimpleNamespace(addresses=["0", "2"])
-    properties = {"spark.jobGroup.id": "night", "addresses": "a:1, b:2", "spark.large": "x" * 70_000}
+    properties = TASK["localProperties"] | {"spark.large": "x" * 70_000, "spark.hadoop.fs.s3a.secret.key": "hunter2"}
     more = {"_resources": {"gpu": gpu}, "_localProperties": properties, "_cpuAmount": Decimal("0.5")}
     for name, value in (numbers | more).items():
         setattr(context, name, value)

@@ -83,7 +83,7 @@ class TaskContext:
     def getLocalProperty(self, key: str) -> str | None:  # noqa: N802
         """A local property of the job, None where it has none of this name."""
         if key in self._known["leftOut"]:
-            raise RuntimeError(f"the local property {key!r} is too long to be handed on to a server")
+            raise RuntimeError(f"the local property {key!r} is not handed on to servers: it is secret or too long")
         value = self._known["localProperties"].get(key)
         return None if value is None else str(value)
 
