@@ -34,6 +34,17 @@ _PACKAGES = {"tf": "tensorflow", "torch": "torch", "triton": "pytriton", "vllm":
 _STAMP = ".spark-sidecar-stamp"
 
 
+_LACKS = """
+import importlib.util, sys
+def has(name):
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ImportError:  # of a package that is not there either
+        return False
+print(*(name for name in sys.argv[1:] if not has(name)))
+"""
+
+
 def folder(name: str) -> Path:
     """Where the environment is, or would be.
 
@@ -73,14 +84,13 @@ def find(name: str) -> Interpreter:
 
 
 def lacks(name: str, modules: Iterable[str]) -> list[str]:
-    """Those of the top modules that an environment cannot import; none where this machine has no such environment."""
+    """Those of the modules that an environment does not have; none where this machine has no such environment."""
     asked = sorted(modules)
     try:
         python = find(name).python if asked else Path(sys.executable)
     except EnvironmentMissingError:
         return []
-    code = "import importlib.util, sys; print(*(m for m in sys.argv[1:] if importlib.util.find_spec(m) is None))"
-    answer = subprocess.run([python, "-I", "-c", code, *asked], capture_output=True, text=True, check=False)
+    answer = subprocess.run([python, "-I", "-c", _LACKS, *asked], capture_output=True, text=True, check=False)
     return answer.stdout.split()
 
 

@@ -69,12 +69,16 @@ def imported_modules(function: Any) -> bytes:
 
 
 def by_reference(pickled: bytes) -> dict[str, str]:
-    """The top modules that must be there where a pickle is loaded -> one thing of each that it wants."""
+    """The modules that must be there where a pickle is loaded -> one thing of each that it wants.
+
+    Top modules but for NumPy's: these move from version to version, and engines have an older one.
+    """
     wanted: dict[str, str] = {}
     for module, name in _globals(pickled):
         if (module, name) != ("pyspark", "") and module not in _STOOD_IN_FOR:
-            wanted.setdefault(module.partition(".")[0], f"{module}.{name}" if name else module)
-    return {top: thing for top, thing in wanted.items() if top not in sys.stdlib_module_names}
+            top = module.partition(".")[0]
+            wanted.setdefault(module if top == "numpy" else top, f"{module}.{name}" if name else module)
+    return {each: thing for each, thing in wanted.items() if each not in sys.stdlib_module_names}
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
@@ -91,7 +95,17 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no
         if isinstance(obj, _KEEPING) and (obj.__module__ == "__main__" or obj.__module__ in self._own):
             kept = obj.cache_parameters()
             return type(obj), (obj.__wrapped__, kept["maxsize"], kept["typed"], type(obj.cache_info())), vars(obj)
-        return super().reducer_override(obj)
+        return _of_numpy(obj) or super().reducer_override(obj)
+
+
+def _of_numpy(value: Any) -> Any:
+    """How arrays and `numpy.bool_` are pickled, so that NumPy 1 reads what NumPy 2 writes; None for anything else."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None:
+        return None
+    if type(value) is numpy.ndarray:
+        return value.__reduce__()
+    return (getattr, (numpy, "bool_")) if value is numpy.bool_ else None
 
 
 def _dumps(value: Any, own: UserModules, found: References) -> bytes:

@@ -17,7 +17,8 @@ from pathlib import Path
 import cloudpickle
 import pytest
 
-from server_utils.errors import ConfigurationError
+from server_utils import environments
+from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.shipping import by_reference, by_value, imported_modules
 
 DECORATED = """
@@ -55,12 +56,12 @@ def module(tmp_path, monkeypatch):
             del sys.modules[known]
 
 
-def arrived(function, **arguments):
+def arrived(function, *, python=sys.executable, **arguments):
     """What it answers there."""
     shipped = by_value((function, arguments), what="triton_server")
     with tempfile.TemporaryDirectory() as folder:
         zipfile.ZipFile(io.BytesIO(imported_modules(function))).extractall(folder)
-        command = [sys.executable, "-I", "-c", IMPORT, folder]
+        command = [python, "-I", "-c", IMPORT, folder]
         answer = subprocess.run(command, input=shipped, capture_output=True, check=False)
     assert answer.returncode == 0, answer.stderr.decode()
     return answer.stdout.decode().strip()
@@ -226,6 +227,26 @@ def test_modules_in_a_zip_file_such_as_add_py_file_takes_arrive(tmp_path, monkey
         packed.writestr("zipped/more.py", "VALUE = 42")
     monkeypatch.syspath_prepend(tmp_path / "job.zip")
     assert arrived(in_a_notebook("def f():\n    from zipped.steps import work\n    return work()")) == "42"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("np.arange(3)", "[0 1 2]"),
+        ("np.array(['a', 'b'])", "['a' 'b']"),
+        ("np.array(['a', None], dtype=object)", "['a' None]"),
+        ("np.asfortranarray(np.zeros((1, 2), bool))", "[[False False]]"),
+        ("np.float32(2)", "2.0"),
+        ("np.bool_", "<class 'numpy.bool_'>"),
+        ("{'x': np.ones(1, np.float16)}['x']", "[1.]"),
+    ],
+)
+def test_arrays_of_the_drivers_numpy_arrive_in_that_of_the_engine(value, said):
+    try:
+        python = environments.find("triton").python
+    except EnvironmentMissingError as missing:
+        pytest.skip(str(missing))
+    assert arrived(in_a_notebook(f"import numpy as np\nX = {value}\ndef f(): return X"), python=python) == said
 
 
 def test_what_was_changed_in_a_loaded_module_arrives_changed(module):
