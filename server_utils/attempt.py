@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from server_utils import environments, gpus, keeper, logs, records
+from server_utils import environments, gpus, keeper, logs, records, templates
 from server_utils.process import Launch, ProcessId
 from server_utils.tree import descendants, end
 
@@ -107,18 +107,16 @@ class Attempt:
             pass
 
     def _fill(self, text: str) -> str:
-        known: dict[str, object] = {
+        values: dict[str, object] = {
             "python": self._python,
             "folder": self._folder,
             "model": self._model,
             "scratch": records.scratch(self._folder),
         }
-        known |= {f"port:{name}": port for name, port in self._ports.items()}
+        values |= {f"port:{name}": port for name, port in self._ports.items()}
         if "{gpus}" in text:
-            known["gpus"] = max(len(gpus.on_host()), 1)
-        for token, value in known.items():
-            text = text.replace(f"{{{token}}}", str(value))
-        return text
+            values["gpus"] = max(len(gpus.on_host()), 1)
+        return templates.fill(text, values)
 
     def _environ(self, libpython: Path | None) -> dict[str, str]:
         """This process's environment without what belongs to Spark's Python, plus the launch's."""

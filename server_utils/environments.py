@@ -23,15 +23,26 @@ from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.requirements import lock_file, uv, uv_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["Compiling", "Interpreter", "build", "find", "folder", "is_current", "one_of", "require_libpython"]
+__all__ = ["Compiling", "Interpreter", "build", "find", "folder", "is_current", "lacks", "one_of", "require_libpython"]
 
 logger = logging.getLogger(__name__)
 
 # Environment -> the package that shows that an interpreter can play its part.
 _PACKAGES = {"tf": "tensorflow", "torch": "torch", "triton": "pytriton", "vllm": "vllm", "vllm-latest": "vllm"}
 _STAMP = ".spark-sidecar-stamp"
+
+
+_LACKS = """
+import importlib.util, sys
+def has(name):
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ImportError:  # of a package that is not there either
+        return False
+print(*(name for name in sys.argv[1:] if not has(name)))
+"""
 
 
 def folder(name: str) -> Path:
@@ -70,6 +81,17 @@ def find(name: str) -> Interpreter:
     interpreter = base_python.inspect(python)
     _require_same_minor(interpreter, name)
     return interpreter
+
+
+def lacks(name: str, modules: Iterable[str]) -> list[str]:
+    """Those of the modules that an environment does not have; none where this machine has no such environment."""
+    asked = sorted(modules)
+    try:
+        python = find(name).python if asked else Path(sys.executable)
+    except EnvironmentMissingError:
+        return []
+    answer = subprocess.run([python, "-I", "-c", _LACKS, *asked], capture_output=True, text=True, check=False)
+    return answer.stdout.split()
 
 
 class Compiling(Enum):

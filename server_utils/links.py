@@ -14,7 +14,7 @@ from server_utils.errors import ConfigurationError
 from server_utils.models import Model, Tensor, spark_type
 from server_utils.pace import Pace
 from server_utils.placement import here
-from server_utils.process import Launch
+from server_utils.process import Launch, Server
 from server_utils.tally import Tally
 
 _FIRST_ROWS = 1024
@@ -83,16 +83,16 @@ def link(request: Request) -> Link:
     for stale in [known for known in _links if known[0] == name and known[1] != launched]:
         _links.pop(stale).threads.shutdown(wait=False)
     if key not in _links:
-        place = here()
-        locate = functools.partial(
-            sidecar.ensure,
-            request.launch,
-            place.owner,
-            timeout_s=request.launch.start_timeout_s,
-            environ=gpus.environment(place.gpus, request.launch),
-        )
-        client = TritonClient(locate, request.model, timeout_s=request.timeout_s)
+        launch = request.launch
+        client = TritonClient(functools.partial(_server, launch), request.model, timeout_s=request.timeout_s)
         threads = futures.ThreadPoolExecutor(request.window, thread_name_prefix="sidecar")
-        counts = tally.of(records.folder(request.launch.application, request.launch.name, place.owner))
+        counts = tally.of(records.folder(launch.application, launch.name, here().owner))
         _links[key] = Link(client, threads, request.pace(), counts)
     return _links[key]
+
+
+def _server(launch: Launch) -> Server:
+    """The server of this executor, started by the task that runs now if need be."""
+    place = here()
+    environ = gpus.environment(place.gpus, launch) | dict(place.environ)
+    return sidecar.ensure(launch, place.owner, timeout_s=launch.start_timeout_s, environ=environ)

@@ -7,15 +7,17 @@ task returns an outcome; only the driver raises. Where Spark allows no barrier t
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import pickle
+import re
 import threading
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from server_utils import plans, sparks
@@ -26,6 +28,10 @@ from server_utils.tree import ancestor
 logger = logging.getLogger(__name__)
 
 _ALONE_PAUSE_S = 0.05
+_TASK = "SPARK_SIDECAR_TASK"  # as `backends.triton_task` reads it
+_NUMBERS = ("partitionId", "stageId", "attemptNumber", "taskAttemptId", "cpus")
+_SECRET = re.compile("(?i)secret|password|token|access[.]?key")  # as spark.redaction.regex has it
+_PROPERTIES_BYTES = 64 << 10  # a variable of the environment has 128 KB at most
 
 
 @dataclass(frozen=True)
@@ -35,11 +41,13 @@ class Here:
     owner: the executor's JVM. gpus: the addresses Spark gave the task, in its order.
     exchange: hands a message to all peers and returns everybody's; takes about a second in a barrier stage
         (BarrierTaskContext sleeps that long), and returns just one's own message where there is no barrier.
+    environ: variables by which a server that the task starts knows of the task.
     """
 
     owner: ProcessId
     gpus: tuple[str, ...]
     exchange: Callable[[str], list[str]]
+    environ: Mapping[str, str] = field(default_factory=dict)
 
 
 def here(exchange: Callable[[str], list[str]] | None = None) -> Here:
@@ -51,7 +59,31 @@ def here(exchange: Callable[[str], list[str]] | None = None) -> Here:
         raise PlacementError("no JVM among the ancestors of this process: this runs only inside a Spark task")
     context = TaskContext.get()
     gpu = context.resources().get("gpu") if context else None
-    return Here(owner, tuple(gpu.addresses) if gpu else (), exchange or _alone)
+    environ = {_TASK: json.dumps(_described(context))} if context else {}
+    return Here(owner, tuple(gpu.addresses) if gpu else (), exchange or _alone, environ)
+
+
+def _described(context: Any) -> dict[str, Any]:
+    """What a `TaskContext` tells, but for local properties that are secret or too long: the shortest are kept.
+
+    Spark makes all settings of a session local properties of its queries, keys for storage too.
+    """
+    from pyspark import BarrierTaskContext
+
+    properties: Mapping[str, str] = getattr(context, "_localProperties", None) or {}
+    kept, room = dict[str, str](), _PROPERTIES_BYTES
+    for key, value in sorted(properties.items(), key=lambda pair: len(pair[1])):
+        room -= len(json.dumps({key: value}))
+        if room > 0 and not _SECRET.search(key):
+            kept[key] = value
+    return {
+        **{name: getattr(context, name)() for name in _NUMBERS},
+        "cpuAmount": str(context.cpuAmount()) if hasattr(context, "cpuAmount") else None,
+        "resources": {name: list(each.addresses) for name, each in context.resources().items()},
+        "localProperties": kept,
+        "leftOut": sorted(set(properties) - set(kept)),
+        "barrier": isinstance(context, BarrierTaskContext),
+    }
 
 
 def on_each_executor(

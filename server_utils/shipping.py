@@ -1,10 +1,13 @@
-"""What travels to another interpreter: programs, and functions by value, whatever module they stand in. Driver."""
+"""What travels to another interpreter: programs, and functions with all of the user's own that they need. Driver."""
 
 from __future__ import annotations
 
 import functools
-import pickle
+import inspect
+import io
+import pickletools
 import sys
+import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +15,18 @@ from typing import Any
 
 import cloudpickle
 
+from server_utils.code_references import References, references
 from server_utils.errors import ConfigurationError
+from server_utils.module_archive import archive
+from server_utils.user_modules import UserModules, package_of
 
 _LIFE = Path(__file__).parent / "backends" / "life.py"
+_KEPT = {"__name__", "__doc__", "__package__", "__file__", "__path__"}  # of a module that travels
+_STOOD_IN_FOR = {"cloudpickle", "cloudpickle.cloudpickle", "pyspark.taskcontext"}  # where functions arrive they are
+_FROM_MEMO = {"BINGET", "LONG_BINGET"}
+_SUBIMPORT = ("cloudpickle.cloudpickle", "subimport")  # how it refers to a module as such
+_KEEPING = type(functools.lru_cache(print))  # pickled by name, as it is written in C
+_TEXTS = {"SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE"}
 
 
 def program_files(program: Path, *modules: Path) -> dict[str, bytes]:
@@ -22,37 +34,144 @@ def program_files(program: Path, *modules: Path) -> dict[str, bytes]:
     return {"program.py": program.read_bytes()} | {each.name: each.read_bytes() for each in (_LIFE, *modules)}
 
 
-def by_value(function_and_arguments: tuple[Any, dict[str, Any]], *, what: str) -> bytes:
-    """Pickle a function, its globals and the modules of its package that it uses.
+def by_value(function_and_arguments: tuple[Any, ...], *, what: str) -> bytes:
+    """Pickle a function with its globals and what it uses of the user's own modules.
 
     what: the argument's name in the error. Raises ConfigurationError when something in it cannot be pickled.
     """
-    function, _ = function_and_arguments
-    try:
-        with _package_by_value(function):
-            return bytes(cloudpickle.dumps(function_and_arguments))
-    except (TypeError, AttributeError, pickle.PicklingError, RuntimeError, ValueError) as error:
+    function, *_ = function_and_arguments
+    own = UserModules(package_of(function))
+    found = references(function, own)
+    if found.compiled:
         raise ConfigurationError(
-            f"{what} cannot be sent to the servers, because it holds something that cannot be pickled: {error}. "
-            "Make such things (models, locks, sessions, open files) inside the function."
+            f"{what} cannot be sent to the servers, because it holds something of {min(found.compiled)}, which is "
+            "compiled. Do without it there, or install it in the sealed environment of every node and import it inside "
+            "the function."
+        )
+    try:
+        with _by_value(own):
+            return _dumps(function_and_arguments, own, found)
+    except Exception as error:  # what an object raises that does not let itself be pickled is its own affair
+        raise ConfigurationError(
+            f"{what} cannot be sent to the servers, because it holds something that cannot be pickled: "
+            f"{_culprit(function, own)}{error}. Make such things (models, locks, sessions, open files) inside the "
+            "function."
         ) from error
 
 
+def imported_modules(function: Any) -> bytes:
+    """A zip file with the user's own modules that a function imports when it runs.
+
+    Raises ConfigurationError when one cannot travel.
+    """
+    own = UserModules(package_of(function))
+    return archive(references(function, own).imports, own)
+
+
+def by_reference(pickled: bytes) -> dict[str, str]:
+    """The modules that must be there where a pickle is loaded -> one thing of each that it wants.
+
+    Top modules but for NumPy's: these move from version to version, and engines have an older one.
+    """
+    wanted: dict[str, str] = {}
+    for module, name in _globals(pickled):
+        if (module, name) != ("pyspark", "") and module not in _STOOD_IN_FOR:
+            top = module.partition(".")[0]
+            wanted.setdefault(module if top == "numpy" else top, f"{module}.{name}" if name else module)
+    return {each: thing for each, thing in wanted.items() if each not in sys.stdlib_module_names}
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
+    """Pickles of the user's own modules what is named anywhere; locks, sessions and Spark in them stay behind."""
+
+    def __init__(self, file: io.BytesIO, own: UserModules, found: References) -> None:
+        super().__init__(file)
+        self._own, self._names = own, found.names | _KEPT
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, types.ModuleType) and obj.__name__ in self._own:
+            named = {name: value for name, value in vars(obj).items() if name in self._names}
+            return types.ModuleType, (obj.__name__,), named
+        if isinstance(obj, _KEEPING) and (obj.__module__ == "__main__" or obj.__module__ in self._own):
+            kept = obj.cache_parameters()
+            return type(obj), (obj.__wrapped__, kept["maxsize"], kept["typed"], type(obj.cache_info())), vars(obj)
+        return _of_numpy(obj) or super().reducer_override(obj)
+
+
+def _of_numpy(value: Any) -> Any:
+    """How arrays and `numpy.bool_` are pickled, so that NumPy 1 reads what NumPy 2 writes; None for anything else."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None:
+        return None
+    if type(value) is numpy.ndarray:
+        return value.__reduce__()
+    return (getattr, (numpy, "bool_")) if value is numpy.bool_ else None
+
+
+def _dumps(value: Any, own: UserModules, found: References) -> bytes:
+    file = io.BytesIO()
+    _Pickler(file, own, found).dump(value)
+    return file.getvalue()
+
+
 @contextmanager
-def _package_by_value(function: Any) -> Iterator[None]:
+def _by_value(own: UserModules) -> Iterator[None]:
     """The sealed environment does not hold the user's modules: pickle them by value for this once."""
-    while isinstance(function, functools.partial):  # says that it is of the module functools
-        function = function.func
-    module = sys.modules.get((getattr(function, "__module__", None) or "__main__").partition(".")[0])
-    if (
-        module is None
-        or module.__name__ == "__main__"
-        or module.__name__ in cloudpickle.list_registry_pickle_by_value()
-    ):
-        yield
-        return
-    cloudpickle.register_pickle_by_value(module)
+    registered = cloudpickle.list_registry_pickle_by_value()
+    modules = [module for module in own.loaded() if module.__name__ not in registered]
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
     try:
         yield
     finally:
-        cloudpickle.unregister_pickle_by_value(module)
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+def _culprit(function: Any, own: UserModules, above: tuple[Any, ...] = ()) -> str:
+    """The variable of the function that cannot be pickled, and its type, if one of them cannot by itself."""
+    for name, value in _variables(function):
+        if isinstance(value, types.FunctionType) and not any(value is each for each in (function, *above)):
+            if inner := _culprit(value, own, (function, *above)):
+                return inner
+        elif not isinstance(value, types.FunctionType) and not _travels(value, own):
+            return f"{name} is a {type(value).__module__}.{type(value).__qualname__}, "
+    return ""
+
+
+def _travels(value: Any, own: UserModules) -> bool:
+    try:
+        with _by_value(own):
+            _dumps(value, own, references(value, own))
+    except Exception:  # noqa: BLE001 - as in by_value
+        return False
+    return True
+
+
+def _variables(function: Any) -> Iterator[tuple[str, Any]]:
+    while isinstance(function, functools.partial):
+        yield from function.keywords.items()
+        function = function.func
+    function = getattr(function, "__func__", function)
+    if isinstance(function, types.FunctionType):
+        scope = inspect.getclosurevars(function)
+        yield from {**scope.nonlocals, **scope.globals}.items()
+
+
+def _globals(pickled: bytes) -> Iterator[tuple[str, str]]:
+    """Modules and names that a pickle refers to; a module as such has no name."""
+    memo: list[Any] = []
+    pushed: list[Any] = [None]  # texts, pairs of module and name, and None for anything else
+    for operation, argument, _ in pickletools.genops(pickled):
+        if operation.name == "MEMOIZE":
+            memo.append(pushed[-1])
+        elif operation.name == "STACK_GLOBAL":
+            pushed.append((pushed[-2], pushed[-1]))
+            yield pushed[-1]
+        elif operation.name in _TEXTS or operation.name in _FROM_MEMO:
+            text = argument if operation.name in _TEXTS else memo[int(argument or 0)]
+            if pushed[-1] == _SUBIMPORT and isinstance(text, str):
+                yield text, ""
+            pushed.append(text)
+        elif operation.name != "FRAME":
+            pushed.append(None)

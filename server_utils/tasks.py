@@ -77,7 +77,7 @@ def _begin(launch: Launch, here: Here) -> tuple[list[Path], str]:
     folders = _folders(launch, here)
     try:
         for replica in range(launch.replicas):
-            environ = gpus.environment(here.gpus, launch, replica)
+            environ = gpus.environment(here.gpus, launch, replica) | dict(here.environ)
             sidecar.begin(
                 launch, here.owner, timeout_s=launch.start_timeout_s, replica=replica, replace=True, environ=environ
             )

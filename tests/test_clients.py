@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
+import socket
 import uuid
 from concurrent import futures
 from contextlib import contextmanager
@@ -13,12 +15,12 @@ import numpy as np
 import pytest
 
 from server_utils import sidecar, stopping
-from server_utils.backends.triton import _PATCHES, _PROGRAM, TritonServerManager
+from server_utils.backends.triton import TritonServerManager, files_for
+from server_utils.backends.triton_call import Call
 from server_utils.clients import TritonClient
-from server_utils.errors import InferenceError, ServerUnavailableError
+from server_utils.errors import InferenceError, ServerStartError, ServerUnavailableError
 from server_utils.models import choose
 from server_utils.process import ProcessId, State, wait_until
-from server_utils.shipping import by_value, program_files
 
 START_S = 120
 
@@ -68,7 +70,7 @@ def triton_launch(function, **fields):
         name="test",
         id=uuid.uuid4().hex,
         environment="triton",
-        files=program_files(_PROGRAM, _PATCHES) | {"function.pickle": by_value((function, fields), what="function")},
+        files=files_for(functools.partial(function, **fields), Call((), ("ports",)), environment="triton"),
         start_timeout_s=START_S,
     )
 
@@ -184,3 +186,39 @@ def a_restarted_server_is_found_again_in_the_middle_of_requests(running):
 def a_request_ends_at_its_deadline(running):
     with pytest.raises(ServerUnavailableError, match=r"within 0\.5 s"):
         running.client("double", timeout_s=0.5).infer([np.full((1, 2), 99, np.float32)])
+
+
+def names_no_port(ports):
+    """A Triton without any config."""
+    import numpy as np
+    from pytriton.decorators import batch
+    from pytriton.model_config import Tensor
+    from pytriton.triton import Triton
+
+    number = [Tensor(name="x", dtype=np.float32, shape=(1,))]
+    with Triton() as triton:
+        triton.bind("same", batch(lambda x: {"x": x}), number, number)
+        triton.serve()
+
+
+def serves_elsewhere(ports, port):
+    """As a function that was written for one server on a machine of its own."""
+    from pytriton.triton import Triton, TritonConfig
+
+    with Triton(config=TritonConfig(http_port=port)) as triton:
+        triton.serve()
+
+
+def test_a_function_that_names_no_ports_gets_those_of_its_server():
+    with served(names_no_port) as server:
+        assert server.client("same").infer([np.ones((1, 1), np.float32)])[0].tolist() == [[1]]
+
+
+def test_a_function_that_serves_at_a_port_of_its_own_is_told_so_at_once():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with (
+        pytest.raises(ServerStartError, match=rf"HTTP is at port {port}, and must be at ports\[0\]"),
+        served(serves_elsewhere, port=port),
+    ):
+        pass

@@ -254,3 +254,11 @@ def test_vllm_fits_where_there_is_a_gpu_or_else_a_build_for_the_cpu(code, monkey
     assert requirements.lock_file("vllm-latest").name in ("vllm-cpu.txt", "vllm-latest-cuda.txt")
     assert requirements.vllm_fits() == (code == 0 or lock == "vllm-cpu.txt")
     assert code or lock == "vllm-cuda.txt"
+
+
+def test_what_an_environment_lacks_is_asked_of_its_own_python(make_launch):
+    make_launch()  # with an environment `triton` that is a link to this very Python
+    asked = ["json", "no_such_package", "sys", "json.decoder", "json.no_such_module", "no_such.module"]
+    assert environments.lacks("triton", asked) == ["json.no_such_module", "no_such.module", "no_such_package"]
+    assert environments.lacks("triton", []) == []
+    assert environments.lacks("torch", ["no_such_package"]) == []  # it is not here: nobody can say

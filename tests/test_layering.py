@@ -13,34 +13,32 @@ PACKAGE = ROOT / "server_utils"
 # A module imports from the rows above its own only. A new module is put into the highest row that its imports allow.
 LAYERS = [
     (
-        "backends.life backends.triton_patches backends.triton_program backends.vllm_parser backends.vllm_program "
-        "commands.output errors findings gguf_to_hf libpython logs pace ports process storage.hashes storage.locks "
-        "storage.progress storage.secrets storage.threads turns"
+        "backends.life backends.triton_patches backends.triton_program backends.triton_task backends.vllm_parser "
+        "backends.vllm_program commands.output errors findings gguf_to_hf libpython logs pace ports process "
+        "storage.hashes storage.locks storage.progress storage.secrets storage.threads templates turns user_modules"
     ),
     (
-        "catalogue events gpus java models nvidia openai_client options outputs platform progress questions "
-        "requirements schemas shipping storage.hub storage.manifest storage.store storage.urls tally tree"
+        "backends.triton_call catalogue code_references events gpus java models nvidia openai_client options outputs "
+        "platform progress questions requirements schemas sparks storage.hub storage.manifest storage.store "
+        "storage.urls tally tree"
     ),
     (
-        "backends.vllm_fields base_python keeper node_steps records screens spark_conf sparks storage.fetching "
-        "storage.files storage.gcs storage.room storage.s3 storage.scan storage.workspace tensors verdicts "
-        "weights"
+        "backends.vllm_fields base_python keeper layout module_archive node_steps plans records roots screens "
+        "spark_conf storage.fetching storage.files storage.gcs storage.room storage.s3 storage.scan storage.workspace "
+        "tensors verdicts weights"
     ),
     (
-        "clusters environments fit layout node_spark pandas_columns plans regions roots showing storage.cache "
+        "clusters environments fit node_spark pandas_columns placement regions shipping showing storage.cache "
         "storage.databricks storage.sending windows"
     ),
-    (
-        "assets attempt backends.vllm_options clients commands.shapes definitions doctor_node node placement runs "
-        "storage.opening"
-    ),
+    ("assets attempt backends.vllm_options clients commands.shapes definitions doctor_node node runs storage.opening"),
     "arrival backends.vllm_launch commands.clusters delivery doctor stopping storage.loading storage.saving",
     "sidecar storage.checking storage.program supervisor wheelhouse",
     "commands.environments commands.models lanes links tasks",
     "asking batches starting",
-    "manager",
-    "demo llm_columns udf",
-    "backends.triton backends.vllm cli",
+    "llm_columns manager udf",
+    "backends.triton backends.vllm demo",
+    "cli",
 ]
 RANK = {module: rank for rank, row in enumerate(LAYERS) for module in row.split()}
 ONE_ROOM = "demo"  # a program of its own: its files stand in one row, and import one another

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
+import urllib3
 
 from server_utils import lanes, links
 from server_utils.links import Request
@@ -54,3 +56,10 @@ def test_what_was_learnt_of_one_server_survives_a_column_of_another(launch, owne
     assert windows_of(launch) == first
     assert windows_of(other) == of_other
     assert first != of_other
+
+
+def test_a_server_that_a_task_starts_knows_of_that_very_task(monkeypatch, launch, owner):
+    """One of the task that runs when it is started, not of the one that made the link."""
+    monkeypatch.setattr(links, "here", lambda: Here(owner, (), lambda _: [], {"SPARK_SIDECAR_TASK": "this one"}))
+    server = links._server(launch)
+    assert json.loads(urllib3.request("GET", server.url("http") + "/environ").data)["SPARK_SIDECAR_TASK"] == "this one"

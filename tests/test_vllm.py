@@ -144,3 +144,16 @@ def test_a_start_that_fails_says_why(owner, model, tmp_path, damage, words):
 
     assert "exited with status 1" in str(caught.value)
     assert words in str(caught.value)
+
+
+def test_text_of_users_reaches_the_engine_as_it_is(owner, model):
+    template = "{# {port:http} #}{model} {folder} {% for m in messages %}{{ m['content'] }}{% endfor %} {{ '{gpus}' }}"
+    server = Running(owner, model, options={"chat_template": template})
+    try:
+        server.ensure()
+        chat = {"model": "tiny", "messages": [{"role": "user", "content": "say {scratch}"}]}
+        tokens = json.loads(post(server.record(), "/tokenize", chat).data)["tokens"]
+        said = json.loads(post(server.record(), "/detokenize", {"model": "tiny", "tokens": tokens}).data)["prompt"]
+        assert said == "{model} {folder} say {scratch} {gpus}"
+    finally:
+        server.stop()

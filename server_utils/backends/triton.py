@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from server_utils import environments
+from server_utils.backends.triton_call import Call, call_of
 from server_utils.errors import ConfigurationError
 from server_utils.links import OnError, Request
 from server_utils.manager import ServerManager
 from server_utils.models import choose
 from server_utils.options import one_deadline
 from server_utils.process import Launch
-from server_utils.shipping import by_value, program_files
+from server_utils.shipping import by_reference, by_value, imported_modules, program_files
 from server_utils.udf import column_function, predict_function
 
-_PROGRAM, _PATCHES = (Path(__file__).with_name(f"triton_{part}.py") for part in ("program", "patches"))
+_PROGRAM, *_MODULES = (Path(__file__).with_name(f"triton_{part}.py") for part in ("program", "patches", "task"))
 _PORTS = ("http", "grpc", "metrics")
 _ENVIRONMENTS = ("triton", "torch", "tf")
 
@@ -62,9 +62,10 @@ class TritonServerManager(ServerManager):
         """Start a server on every executor and wait until all are healthy. A second call with the same is a no-op.
 
         Args:
-            triton_server: `f(ports)` or `f(ports, model_path)`; ports are [http, grpc, metrics]. Shipped by value and
-                called in the sealed environment's own process, so import what it needs inside it. It serves until
-                SIGTERM, as `Triton.serve` does.
+            triton_server: `f(ports)` or `f(ports, model_path)`; ports are [http, grpc, metrics]. Shipped by value, with
+                the modules of yours that it uses, and called in the sealed environment's own process, so import what
+                it needs inside it. It serves until SIGTERM, as `Triton.serve` does. A manager without a model_path
+                leaves it to the function's default.
             timeout_s: seconds until all are healthy, model load included; default 600.
             wait_retries: with wait_timeout the older way to say the same: their product.
             wait_timeout: see wait_retries.
@@ -74,11 +75,10 @@ class TritonServerManager(ServerManager):
             ConfigurationError: the function, the model path or an option cannot work; nothing was started.
             ServerStartError: a server failed; names each host with its log's last lines. The others are stopped.
         """
-        arguments = self._arguments(triton_server)
-        shipped = by_value((triton_server, arguments), what="triton_server")
+        call = call_of(triton_server, self.model_path)
         self._start(
-            key=(triton_server, arguments, options),
-            files=program_files(_PROGRAM, _PATCHES) | {"function.pickle": shipped},
+            key=(triton_server, call, self.model_path, options),
+            files=files_for(triton_server, call, environment=self.environment),
             timeout_s=one_deadline(timeout_s, wait_retries, wait_timeout),
             options=options,
         )
@@ -166,31 +166,10 @@ class TritonServerManager(ServerManager):
         named = [functions.col(column) if isinstance(column, str) else column for column in columns]
         return column_function(request)(*named)
 
-    def _arguments(self, function: Callable[..., None]) -> dict[str, Any]:
-        """What the function is called with besides the ports; refused here rather than on ten hosts."""
-        if not callable(function):
-            raise ConfigurationError(
-                f"triton_server must be a function f(ports) or f(ports, model_path); it is {function!r}"
-            )
-        signature = inspect.signature(function)
-        arguments = {"model_path": self.model_path} if "model_path" in signature.parameters else {}
-        name = getattr(function, "__name__", repr(function))
-        try:
-            signature.bind(ports=[], **arguments)
-        except TypeError as error:
-            raise ConfigurationError(
-                f"triton_server must be callable as f(ports) or f(ports, model_path); {name}{signature} is not: {error}"
-            ) from error
-        if arguments and self.model_path is None:
-            raise ConfigurationError(
-                f"{name} takes a model_path but the manager has none; say TritonServerManager(name, model_path)"
-            )
-        return arguments
-
     def _launch(self, **fields: Any) -> Launch:
-        files = ("{folder}/program.py", "{folder}/function.pickle", "{folder}/announcement", "{model}")
+        files = (f"{{folder}}/{name}" for name in ("program.py", "function.pickle", "modules.zip", "announcement"))
         return Launch(
-            argv=("{python}", *files, *(f"{{port:{name}}}" for name in _PORTS)),
+            argv=("{python}", *files, "{model}", *(f"{{port:{name}}}" for name in _PORTS)),
             ports=_PORTS,
             health="/v2/health/ready",
             env={"PYTRITON_HOME": "{scratch}"},
@@ -198,3 +177,19 @@ class TritonServerManager(ServerManager):
             needs_libpython=True,
             **fields,
         )
+
+
+def files_for(function: Callable[..., None], call: Call, *, environment: str) -> dict[str, bytes]:
+    """What is laid out for the program, with the function and all of the user's own that it needs.
+
+    Raises ConfigurationError when something in it cannot travel, or the environment lacks what it refers to.
+    """
+    pickled = by_value((function, call.by_position, call.by_name), what="triton_server")
+    wanted = by_reference(pickled)
+    if missing := environments.lacks(environment, wanted):
+        raise ConfigurationError(
+            f"triton_server cannot be sent to the servers: it holds {wanted[missing[0]]}, and the sealed environment "
+            f"{environment!r} has no {missing[0]}. Make it inside the function from what the environment has, or hand "
+            "it over as plain numbers and text"
+        )
+    return program_files(_PROGRAM, *_MODULES) | {"function.pickle": pickled, "modules.zip": imported_modules(function)}

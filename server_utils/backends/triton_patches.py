@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from pytriton import triton
 from pytriton.client import utils
 from pytriton.models import manager
 from pytriton.triton import Triton, TritonConfig
+from pytriton.utils.workspace import Workspace
 
 _NO_DEADLINE_S = 1e9
 
@@ -53,6 +54,45 @@ def stay_on_loopback() -> None:
         loopback = dict.fromkeys(("http_address", "grpc_address", "metrics_address"), "127.0.0.1")
         closed = dict.fromkeys(("allow_sagemaker", "allow_vertex_ai"), False)
         make(self, config=dataclasses.replace(config or TritonConfig(), **loopback, **closed), **kwargs)
+
+
+def own_ports(ports: Sequence[int]) -> None:
+    """Have `Triton` listen on these ports (HTTP, gRPC, metrics) where its TritonConfig names none.
+
+    Its defaults are the same for every server. One that serves HTTP elsewhere is told of: nobody would ever ask it.
+    """
+    names = ("http_port", "grpc_port", "metrics_port")
+
+    @_around("__init__")
+    def _(make: Any, self: Any, *, config: TritonConfig | None = None, **kwargs: Any) -> None:
+        config = config or TritonConfig()
+        unsaid = {name: port for name, port in zip(names, ports, strict=True) if getattr(config, name) is None}
+        make(self, config=dataclasses.replace(config, **unsaid), **kwargs)
+
+    @_around("connect")
+    def _(connect: Any, self: Any, *args: Any, **kwargs: Any) -> None:
+        connect(self, *args, **kwargs)
+        if self._config.allow_http is False or self._config.http_port != ports[0]:
+            where = "is off" if self._config.allow_http is False else f"is at port {self._config.http_port}"
+            life.end(f"Triton's HTTP {where}, and must be at ports[0]: say TritonConfig(http_port=ports[0], …)")
+
+
+def own_workspace() -> None:
+    """Have each `Triton` make a workspace of its own below PYTRITON_HOME, whatever path the function gives.
+
+    A path that is made of the time is the same for two executors of a host, and for a server that starts again.
+    pytriton refuses a folder that is there already, so nobody can have prepared one; a model repository is another
+    setting.
+    """
+    original = Workspace.__init__
+
+    @functools.wraps(original)
+    def method(self: Any, workspace_path: Any = None) -> None:
+        original(self)
+        if workspace_path is not None:
+            sys.stderr.write(f"The workspace is {self.path}, not {workspace_path}: each server has one of its own.\n")
+
+    Workspace.__init__ = method
 
 
 def trust_configs() -> None:

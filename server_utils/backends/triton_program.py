@@ -1,12 +1,12 @@
 """The program of a Triton sidecar: runs the user's function in the sealed environment's interpreter.
 
-    python triton_program.py PAYLOAD ANNOUNCEMENT MODEL HTTP_PORT GRPC_PORT METRICS_PORT
+    python triton_program.py PAYLOAD MODULES ANNOUNCEMENT MODEL HTTP_PORT GRPC_PORT METRICS_PORT
 
-PAYLOAD holds a cloudpickled (function, keyword arguments), of which MODEL replaces model_path: it is the folder on this
-host. Imports nothing of this package: the sealed environment does not hold it. The announcement appears when every
-bound model is ready, and is touched once a second: Triton answers its health check while no model is loaded yet, and
-goes on to answer it while this process, which runs the models, is stopped or hangs, and when the backend process
-between the two is dead.
+PAYLOAD holds a cloudpickled (function, names of what it takes by position, names of what it takes by name): of `ports`
+and `model_path`, which is MODEL, the folder on this host. MODULES is a zip file of the user's own modules. Imports
+nothing of this package: the sealed environment does not hold it. The announcement appears when every bound model is
+ready, and is touched once a second: Triton answers its health check while no model is loaded yet, and goes on to answer
+it while this process, which runs the models, is stopped or hangs, and when the backend process between the two is dead.
 """
 
 from __future__ import annotations
@@ -15,14 +15,18 @@ import functools
 import json
 import os
 import sys
+import tempfile
 import threading
 import time
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import cloudpickle
-import life  # laid beside this file, as is the next
+import life  # laid beside this file, as are the next two
 import triton_patches as patches
+import triton_task
 
 _BEAT_S = 1.0
 _BACKEND = "triton_python_backend_stub"[:15]  # the kernel keeps that much of a name
@@ -53,11 +57,24 @@ def _end_without(dead: Iterable[int]) -> None:
             life.end(f"Triton's Python backend (process {pid}) has died, and Triton cannot replace it")
 
 
-def main(payload: str, announcement: str, model: str, *ports: str) -> None:
+def _offer(modules: str) -> None:
+    """Have the user's own modules found before any others, as on the driver."""
+    folder = tempfile.mkdtemp(prefix="modules-")
+    with zipfile.ZipFile(modules) as packed:
+        packed.extractall(folder)
+    sys.path.insert(0, folder)
+    for ours in ("life", "triton_patches", "triton_task"):  # theirs may have the same names
+        sys.modules.pop(ours, None)
+
+
+def main(payload: str, modules: str, announcement: str, model: str, *ports: str) -> None:
     """Call the user's function with the ports; it returns when Triton was told to stop."""
     numbers = [int(port) for port in ports]
     folder = Path(announcement).parent
+    triton_task.know_the_task()
     patches.stay_on_loopback()
+    patches.own_ports(numbers)
+    patches.own_workspace()
     patches.trust_configs()
     patches.tell_token(folder / "token")
     patches.remember_binds(_models)
@@ -66,10 +83,10 @@ def main(payload: str, announcement: str, model: str, *ports: str) -> None:
     patches.begin_anew_without_an_answer()
     patches.end_with_triton(_stopping)
     patches.fail_at_once()
-    function, arguments = cloudpickle.loads(Path(payload).read_bytes())
-    if "model_path" in arguments:
-        arguments["model_path"] = model
-    function(ports=numbers, **arguments)
+    _offer(modules)
+    function, by_position, by_name = cloudpickle.loads(Path(payload).read_bytes())
+    values: dict[str, Any] = {"ports": numbers, "model_path": model}
+    function(*(values[name] for name in by_position), **{name: values[name] for name in by_name})
 
 
 if __name__ == "__main__":

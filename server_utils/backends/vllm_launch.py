@@ -10,6 +10,7 @@ from typing import Any
 from server_utils.backends import vllm_options
 from server_utils.process import Launch
 from server_utils.storage.urls import is_elsewhere
+from server_utils.templates import literal
 
 STALL_S = 300.0
 STOP_S = 5.0
@@ -41,12 +42,13 @@ class Engine:
             **dict.fromkeys(("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), "lo"),  # else that of the host's name
             "HF_HUB_OFFLINE": "1" if local else "0",
         }
+        own = {variable: literal(str(value)) for variable, value in self.env.items()}
         program = ("{python}", "{folder}/program.py", "{folder}/announcement", "{port:http}", f"{self.stall_s:g}")
         return Launch(
             argv=(*program, *self.words),
             ports=("http",),
             health="/health",
-            env=env | ({"VLLM_API_KEY": key} if key else {}) | dict(self.env),
+            env=env | ({"VLLM_API_KEY": key} if key else {}) | own,
             model=model,
             announces=True,
             **fields,
@@ -61,10 +63,10 @@ def command_line(
     Raises ConfigurationError for an option that the engine does not have, or that is ours.
     """
     known = vllm_options.known(environment)
-    said = vllm_options.arguments(options, known)
+    said = [literal(word) for word in vllm_options.arguments(options, known)]
     ours: dict[str, str] = {
         "--model": "{model}",
-        "--served-model-name": name,
+        "--served-model-name": literal(name),
         "--host": "127.0.0.1",
         "--port": "{port:http}",
     }

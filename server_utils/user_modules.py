@@ -1,0 +1,115 @@
+"""Which modules are the user's own. Driver; imports none of them.
+
+They are what the sealed environments lack: neither Python's, nor Spark's, nor ours, nor installed (in a site-packages).
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.machinery
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+_INSTALLED = {"site-packages", "dist-packages"}
+_NOT_OWN = {"__main__", "pyspark", "py4j", "server_utils", *sys.stdlib_module_names}
+
+
+def package_of(function: Any) -> str:
+    """The top package that a function, a callable object or a method stands in."""
+    while isinstance(function, functools.partial):  # says that it is of the module functools
+        function = function.func
+    return str(getattr(function, "__module__", None) or "__main__").partition(".")[0]
+
+
+class UserModules:
+    """Tells the user's own modules from others."""
+
+    def __init__(self, package: str) -> None:
+        """package: the top package of the function that is sent, which counts as the user's wherever it is."""
+        self._package = package
+        self._known: dict[str, bool] = {}
+
+    def __contains__(self, name: str | None) -> bool:
+        """Whether a module of this name, loaded or not, is the user's own."""
+        name = name or ""
+        if name not in self._known:
+            self._known[name] = self._is_own(name)
+        return self._known[name]
+
+    def compiled(self, name: str | None) -> bool:
+        """Whether it is the user's own and written in another language: it has no source, and does not travel."""
+        spec = find(name) if name and name in self else None
+        return spec is not None and isinstance(spec.loader, importlib.machinery.ExtensionFileLoader)
+
+    def loaded(self) -> list[types.ModuleType]:
+        """All of them that are loaded."""
+        return [module for name, module in list(sys.modules.items()) if module is not None and name in self]
+
+    def _is_own(self, name: str) -> bool:
+        top = name.partition(".")[0]
+        if top == self._package:
+            return top != "__main__" and top not in sys.stdlib_module_names
+        if not top or top in _NOT_OWN:
+            return False
+        place = _place(name)
+        return _is_made_by_hand(top) if place is None else not _INSTALLED & set(Path(place).parts)
+
+
+def _is_made_by_hand(top: str) -> bool:
+    """Whether a module is loaded that comes from no file."""
+    module = sys.modules.get(top)
+    return module is not None and module.__spec__ is None and getattr(module, "__file__", None) is None
+
+
+def _place(name: str) -> str | None:
+    """Where a module is: its file or, for a folder without one, the folder; None where nobody knows."""
+    spec = find(name)
+    if spec is None:
+        return None
+    if spec.origin and spec.has_location:
+        return spec.origin
+    return next(iter(spec.submodule_search_locations or ()), None)
+
+
+def find(name: str) -> importlib.machinery.ModuleSpec | None:
+    """Where a module comes from, without importing it or its packages."""
+    spec, path = None, None
+    for prefix in prefixes(name):
+        spec = _known(prefix) or _searched(prefix, path)
+        if spec is None:
+            return None
+        path = list(spec.submodule_search_locations or ())
+    return spec
+
+
+def _known(name: str) -> importlib.machinery.ModuleSpec | None:
+    found = getattr(sys.modules.get(name), "__spec__", None)
+    return found if isinstance(found, importlib.machinery.ModuleSpec) else None
+
+
+def _searched(name: str, path: list[str] | None) -> importlib.machinery.ModuleSpec | None:
+    for finder in sys.meta_path:
+        search = getattr(finder, "find_spec", None)
+        try:
+            spec = search(name, path) if search else None
+        except KeyError:  # a folder without __init__ asks for the one that it is in, which nobody has imported
+            spec = _folder(name, path or [])
+        if spec is not None:
+            return spec if isinstance(spec, importlib.machinery.ModuleSpec) else None
+    return None
+
+
+def _folder(name: str, path: list[str]) -> importlib.machinery.ModuleSpec:
+    spec = importlib.machinery.ModuleSpec(name, None, is_package=True)
+    below = [Path(each) / name.rpartition(".")[2] for each in path]
+    spec.submodule_search_locations = [str(folder) for folder in below if folder.is_dir()]
+    return spec
+
+
+def prefixes(name: str) -> Iterator[str]:
+    """A module and the packages it is in, outermost first."""
+    parts = name.split(".")
+    return (".".join(parts[: end + 1]) for end in range(len(parts)))
