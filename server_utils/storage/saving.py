@@ -81,6 +81,7 @@ def _save(source: Path, store: Store, *, overwrite: bool, progress: Progress | N
     found = scan.look(source)
     total, part_size = sum(each.size for each in found), scan.part_size(found)
     folder = _folder(store, _there(store).folder, scan.fingerprint(found))
+    patiently(store.probe, what=f"trying whether {store.url} can be written to")
     files = _send(store, folder, found, part_size, Meter(f"saving {store.url}", total, progress))
     scan.check_unchanged(found)
     saved = datetime.now(UTC).isoformat(timespec="seconds")
