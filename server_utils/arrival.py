@@ -19,7 +19,7 @@ from server_utils.attempt import MARK, die_with
 from server_utils.events import End, Events
 from server_utils.process import State
 from server_utils.storage import cache
-from server_utils.storage.urls import is_elsewhere
+from server_utils.storage.urls import in_place
 
 
 class NotArrivedError(Exception):
@@ -31,12 +31,14 @@ class NotArrivedError(Exception):
 
 
 def fetch(model: str | None, folder: Path, events: Events, timeout_s: float) -> str:
-    """The folder of a model on this host, held as long as this process lives; a plain path is handed back as it is.
+    """The folder of a model on this host, held as long as this process lives; what is used in place is not.
 
     Raises NotArrivedError when it cannot be had within the time, or nobody wants it any more.
     """
-    if model is None or not is_elsewhere(model):
-        return model or ""
+    if not model:
+        return ""
+    if (place := in_place(model)) is not None:
+        return place
     deadline = time.monotonic() + timeout_s
     while True:
         path = _fetched(model, folder, events, deadline, timeout_s)

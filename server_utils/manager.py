@@ -10,14 +10,16 @@ import logging
 import time
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from server_utils import records, runs, showing, sidecar, sparks, starting, tasks
 from server_utils.errors import ConfigurationError, ServerStartError, ServerUnavailableError, SidecarError
-from server_utils.options import absolute, checked
+from server_utils.options import checked
 from server_utils.placement import on_each_executor
 from server_utils.process import Launch, Server
+from server_utils.storage import urls
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +37,8 @@ class ServerManager:
         model_name: what the servers are called; any text. One manager per name and application.
         model_path: handed to the user's function or the engine; None where there is none. A URL (s3://, gs://,
             /Volumes/…, or a folder that `save_model` made) is fetched onto each host once, and its folder handed on.
-            What is there on the driver is handed on by its absolute path.
+            What is there on the driver, and what begins with ~, ./ or ../, is handed on by its absolute path; any other
+            text as it is. In a file URL, and nowhere else, %20 is a space.
     """
 
     environment: str
@@ -43,11 +46,11 @@ class ServerManager:
     run = runs.run
     progress = showing.progress
 
-    def __init__(self, model_name: str, model_path: str | None = None, *, spark: Any = None) -> None:
+    def __init__(self, model_name: str, model_path: str | Path | None = None, *, spark: Any = None) -> None:
         """Describe the servers; nothing is started. spark: the session, by default the active one."""
         if not isinstance(model_name, str) or not model_name.strip():
             raise ConfigurationError(f"model_name must be a text that is not empty; it is {model_name!r}")
-        self.model_name, self.model_path = model_name, None if model_path is None else absolute(model_path)
+        self.model_name, self.model_path = model_name, None if model_path is None else urls.from_driver(model_path)
         self._spark = spark
         self._launch_now: Launch | None = None
         self._key: object = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 from server_utils.errors import ConfigurationError
@@ -36,8 +35,3 @@ def one_deadline(timeout_s: float | None, wait_retries: int | None, wait_timeout
     if not seconds > 0:
         raise ConfigurationError(f"timeout_s must be more than 0 seconds; it is {seconds!r}")
     return float(seconds)
-
-
-def absolute(path: str) -> str:
-    """The whole name of what is there on this host, as a server's working folder is another; else the text itself."""
-    return str(Path(path).absolute()) if Path(path).exists() else str(path)

@@ -11,7 +11,7 @@ import sys
 from server_utils import platform
 from server_utils.errors import ConfigurationError
 from server_utils.platform import Platform
-from server_utils.storage.urls import join
+from server_utils.storage.urls import expanded, join, join_model, whole
 
 _EXAMPLES = {Platform.DATABRICKS: "/Volumes/main/default/{0}", Platform.DATAPROC: "gs://my-bucket/{0}"}
 
@@ -23,18 +23,19 @@ def model_url(name: str) -> str:
 
     Raises ConfigurationError where no root is set on a cluster, and for a name that leads elsewhere.
     """
-    return join(models_root(), name)
+    return join_model(models_root(), name)
 
 
 def models_root() -> str:
     """The URL below which models belong. Raises ConfigurationError where none is set on a cluster."""
-    return _root("models")
+    return whole(_root("models"))
 
 
 def data_url(name: str) -> str:
     """The URL of a data set by its name, for Spark to read and write.
 
-    `SPARK_SIDECAR_DATA`, or `spark.sidecar.data` in Spark's conf, is the root; on a laptop a folder of this user.
+    `SPARK_SIDECAR_DATA`, or `spark.sidecar.data` in Spark's conf, is the root; on a laptop a folder of this user. Spark
+    takes every character as it is: %20 is no space to it.
 
     Raises as `model_url` does.
     """
@@ -44,7 +45,7 @@ def data_url(name: str) -> str:
 def _root(kind: str) -> str:
     variable, key = f"SPARK_SIDECAR_{kind.upper()}", f"spark.sidecar.{kind}"
     if chosen := os.environ.get(variable) or _conf(key):
-        return chosen
+        return expanded(chosen)
     here = platform.current()
     if here is Platform.LOCAL:
         return str(platform.home() / kind)

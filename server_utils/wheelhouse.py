@@ -51,9 +51,9 @@ def build(name: str, to: str | Path, *, python: str = PYTHONS[-1], cpu: bool = F
         EnvironmentMissingError: if a package cannot be had, or does not have the hash of the lock.
     """
     lock = _lock(name, python, cpu=cpu)
-    if not urls.is_elsewhere(to):
-        _fill(Path(to), lock, python, wheel)
-        return str(to)
+    if (place := urls.in_place(to)) is not None:
+        _fill(Path(place), lock, python, wheel)
+        return place
     opening.store(urls.parse(to))  # refuses what nothing can be put at, before anything is fetched
     folder = platform.home() / "wheelhouses" / records.slug(str(to))
     _fill(folder, lock, python, wheel)

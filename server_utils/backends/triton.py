@@ -44,7 +44,7 @@ class TritonServerManager(ServerManager):
     environment = "triton"
 
     def __init__(
-        self, model_name: str, model_path: str | None = None, *, environment: str = "triton", spark: Any = None
+        self, model_name: str, model_path: str | Path | None = None, *, environment: str = "triton", spark: Any = None
     ) -> None:
         """As any manager. environment: the sealed one that has what the function imports: triton, torch or tf."""
         super().__init__(model_name, model_path, spark=spark)

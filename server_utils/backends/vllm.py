@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from server_utils import environments
@@ -36,7 +37,7 @@ class VLLMServerManager(ServerManager):
     key: str | None = None
 
     def __init__(
-        self, model_name: str, model_path: str | None = None, *, environment: str = "vllm", spark: Any = None
+        self, model_name: str, model_path: str | Path | None = None, *, environment: str = "vllm", spark: Any = None
     ) -> None:
         """As any manager. environment: `vllm`, which every runtime's driver runs, or `vllm-latest` (driver 580)."""
         super().__init__(model_name, model_path, spark=spark)

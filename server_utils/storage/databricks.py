@@ -35,6 +35,9 @@ class Volume:
         with translated(self.url):
             self._files.upload(f"{self._path}/{key}", io.BytesIO(content), overwrite=replaces is not None)
 
+    def probe(self) -> None:
+        return  # there is one protocol, and it has all
+
     def fetch(self, key: str, start: int, size: int, write: Callable[[bytes], object]) -> None:  # noqa: ARG002 - whole
         with translated(self.url):
             body = self._files.download(f"{self._path}/{key}").contents
@@ -111,6 +114,9 @@ class Dbfs:
             raise ChangedError(key)
         with translated(self.url):
             self._dbfs.upload(f"{self._path}/{key}", io.BytesIO(content), overwrite=replaces is not None)
+
+    def probe(self) -> None:
+        return  # there is one protocol, and it has all
 
     def fetch(self, key: str, start: int, size: int, write: Callable[[bytes], object]) -> None:  # noqa: ARG002 - whole
         with translated(self.url):

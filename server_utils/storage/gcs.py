@@ -21,7 +21,7 @@ from server_utils.storage.store import CHUNK, ChangedError, NotThereError, Trans
 _TIMEOUT_S = (10, 60)  # to connect, and between two bytes
 _WHOLE = 16  # parts that are not worth a composition: files are sent side by side anyway
 _COMPOSED = 32  # sources that one request may compose
-_BAD_REQUEST, _NOT_FOUND, _CHANGED, _TOO_MANY, _SERVER_ERRORS = 400, 404, 412, 429, 500
+_BAD_REQUEST, _NOT_FOUND, _CHANGED, _TOO_MANY, _SERVER_ERRORS, _NOT_IMPLEMENTED = 400, 404, 412, 429, 500, 501
 
 
 class Gcs:
@@ -56,6 +56,9 @@ class Gcs:
             self._blob(key).upload_from_string(
                 content, checksum="crc32c", if_generation_match=generation, retry=None, timeout=_TIMEOUT_S
             )
+
+    def probe(self) -> None:
+        return  # there is one protocol, and it has all
 
     def fetch(self, key: str, start: int, size: int, write: Callable[[bytes], object]) -> None:
         with self._get(key, {"Range": f"bytes={start}-{start + size - 1}"}) as answer:
@@ -140,7 +143,7 @@ class Gcs:
             return NotThereError(said)
         if status == _CHANGED:
             return ChangedError(said)
-        if status >= _SERVER_ERRORS or status == _TOO_MANY:
+        if (status >= _SERVER_ERRORS and status != _NOT_IMPLEMENTED) or status == _TOO_MANY:
             return TransientError(said, retry_after_s=seconds(headers.get("Retry-After")))
         return StorageError(f"{self.url} is refused: {said}; check the credentials and what they allow")
 

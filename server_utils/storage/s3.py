@@ -3,26 +3,47 @@
 Credentials, region and endpoint are boto3's business: environment (AWS_ENDPOINT_URL_S3, AWS_REGION, …), profile, role.
 Requests are boto3's plain ones and the parallel work is ours: its transfer manager does not notice a multipart
 download that was damaged on the way, and its CRT client ignores an endpoint of one's own (boto3 1.44).
+
+What speaks like S3 speaks the old part of it. So a request asks for what is needed only: what is sent has its MD5,
+which every place knows and checks, and no newer checksum; one object per DELETE; no condition where there are none.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import ipaddress
+import logging
 import threading
+import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from server_utils.errors import EnvironmentMissingError, StorageError
+from server_utils.errors import ConfigurationError, EnvironmentMissingError, StorageError
 from server_utils.storage.secrets import scrub
-from server_utils.storage.store import CHUNK, ChangedError, NotThereError, TransientError, seconds
+from server_utils.storage.store import (
+    CHUNK,
+    ChangedError,
+    NotThereError,
+    TransientError,
+    UnsupportedError,
+    seconds,
+)
+from server_utils.storage.threads import in_parallel
+
+logger = logging.getLogger(__name__)
 
 _CONNECT_S, _READ_S = 10, 60
-_SERVER_ERRORS, _TOO_MANY = 500, 429
+_BAD_REQUEST, _NOT_IMPLEMENTED, _SERVER_ERRORS, _TOO_MANY = 400, 501, 500, 429
 _AGAIN = {"SlowDown", "RequestTimeout", "Throttling", "BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch"}
 _CHANGED = {"PreconditionFailed", "ConditionalRequestConflict", "412"}
 _REGION = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "301", "307"}
-_AT_ONCE = 1000  # keys that one DeleteObjects takes
+_AWS = (".amazonaws.com", ".amazonaws.com.cn")
+_DELETING = 16  # requests at once
 
 
 class S3:
@@ -42,10 +63,18 @@ class S3:
             connect_timeout=_CONNECT_S,
             read_timeout=_READ_S,
             retries={"total_max_attempts": 1, "mode": "standard"},  # patience is in one place, and that is not here
+            request_checksum_calculation="when_required",
             response_checksum_validation="when_required",  # our own hashes say more; theirs skip ranges anyway
         )
+        self._has_conditions = True
         with self._translated():
             self._client = boto3.session.Session().client("s3", config=config)
+        self._host = str(urlsplit(self._client.meta.endpoint_url).hostname)
+        if bucket.startswith("arn:") and _is_number(self._host):
+            raise ConfigurationError(
+                f"{self.url} is an access point, which has a host of its own below the store's, and the store's is set "
+                f"to the number {self._host}; unset AWS_ENDPOINT_URL_S3 for Amazon's, or name the bucket"
+            )
 
     def read(self, key: str) -> tuple[bytes, str]:
         with self._translated():
@@ -54,8 +83,37 @@ class S3:
 
     def write(self, key: str, content: bytes, *, replaces: str | None) -> None:
         condition = {"IfMatch": replaces} if replaces else {"IfNoneMatch": "*"}
+        if not self._has_conditions:
+            self._look_and_write(key, content, replaces)
+            return
+        try:
+            self._put(key, content, **condition)
+        except UnsupportedError as error:
+            self._has_conditions = False
+            logger.warning("%s: of two that save a model at the same moment one may be lost", error)
+            self._look_and_write(key, content, replaces)
+
+    def _look_and_write(self, key: str, content: bytes, replaces: str | None) -> None:
+        try:
+            tag = self.read(key)[1]
+        except NotThereError:
+            tag = None
+        if tag != replaces:
+            raise ChangedError(key)
+        self._put(key, content)
+
+    def probe(self) -> None:
+        if self._host.endswith(_AWS):
+            return  # has all that is asked for here
+        key = f".probe-{uuid.uuid4().hex}"
+        self.write(key, b"It may be removed.", replaces=None)
+        with suppress(NotThereError, TransientError, StorageError):
+            self._delete(self._prefix + key)
+
+    def _put(self, key: str, body: Any, **condition: str) -> None:
+        target = {"Bucket": self._bucket, "Key": self._prefix + key}
         with self._translated():
-            self._client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=content, **condition)
+            self._client.put_object(**target, Body=body, ContentMD5=_md5(body), **condition)
 
     def fetch(self, key: str, start: int, size: int, write: Callable[[bytes], object]) -> None:
         wanted = f"bytes={start}-{start + size - 1}"
@@ -66,8 +124,8 @@ class S3:
                     write(chunk)
 
     def upload(self, key: str, source: Path) -> None:
-        with self._translated(), source.open("rb") as file:
-            self._client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=file)
+        with source.open("rb") as file:
+            self._put(key, file)
 
     def parts(self, key: str, count: int) -> _Parts | None:
         return _Parts(self, self._client, {"Bucket": self._bucket, "Key": self._prefix + key}) if count > 1 else None
@@ -82,11 +140,15 @@ class S3:
         return sorted(prefix.removeprefix(self._prefix).rstrip("/") for prefix in found)
 
     def delete(self, prefix: str) -> None:
+        for page in self._pages(Prefix=f"{self._prefix}{prefix}/"):
+            keys = [listed["Key"] for listed in page.get("Contents", [])]
+            in_parallel([partial(self._delete, key) for key in keys], threads=_DELETING)
         with self._translated():
-            for page in self._pages(Prefix=f"{self._prefix}{prefix}/", PaginationConfig={"PageSize": _AT_ONCE}):
-                if keys := [{"Key": found["Key"]} for found in page.get("Contents", [])]:
-                    self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": keys, "Quiet": True})
             self._abort_old(f"{self._prefix}{prefix}/")
+
+    def _delete(self, key: str) -> None:
+        with self._translated():
+            self._client.delete_object(Bucket=self._bucket, Key=key)
 
     def _abort_old(self, prefix: str) -> None:
         """Uploads by parts that a killed process left: they cost money, and no list of objects shows them."""
@@ -128,13 +190,14 @@ class S3:
         if code in _CHANGED:
             return ChangedError(said)
         headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
-        if code in _AGAIN or status >= _SERVER_ERRORS or status == _TOO_MANY:
+        if code in _AGAIN or (status >= _SERVER_ERRORS and status != _NOT_IMPLEMENTED) or status == _TOO_MANY:
             return TransientError(said, retry_after_s=seconds(headers.get("retry-after")))
         if code in _REGION:
             region = headers.get("x-amz-bucket-region") or answer["Error"].get("Region") or "another region"
             used = self._client.meta.region_name
             return StorageError(f"{self.url} is in {region}, asked was {used}: set AWS_REGION to the bucket's region")
-        return StorageError(f"{self.url} is refused: {said}; check the credentials and what they allow")
+        refusal = UnsupportedError if status in (_BAD_REQUEST, _NOT_IMPLEMENTED) else StorageError
+        return refusal(f"{self.url} is refused: {said}; check the credentials and what they allow")
 
 
 class _Parts:
@@ -145,11 +208,12 @@ class _Parts:
         self._begun, self._tags = threading.Lock(), dict[int, str]()
 
     def put(self, number: int, content: bytes) -> None:
-        with self._store._translated():  # noqa: SLF001 - a part of the same module
-            with self._begun:
-                if "UploadId" not in self._target:
-                    self._target |= {"UploadId": self._client.create_multipart_upload(**self._target)["UploadId"]}
-            sent = self._client.upload_part(**self._target, PartNumber=number + 1, Body=content)
+        with self._store._translated(), self._begun:  # noqa: SLF001 - a part of the same module
+            if "UploadId" not in self._target:
+                self._target |= {"UploadId": self._client.create_multipart_upload(**self._target)["UploadId"]}
+            part = self._target | {"PartNumber": number + 1}
+        with self._store._translated():  # noqa: SLF001 - as above
+            sent = self._client.upload_part(**part, Body=content, ContentMD5=_md5(content))
         self._tags[number + 1] = sent["ETag"]
 
     def finish(self) -> None:
@@ -165,3 +229,22 @@ class _Parts:
                 self._client.abort_multipart_upload(**self._target)
         except (NotThereError, TransientError, StorageError):
             pass  # it goes when the folder is removed, or by the bucket's own rule for old uploads
+
+
+def _is_number(host: str) -> bool:
+    """Whether a host is said by its address: there are no hosts below that."""
+    with suppress(ValueError):
+        return bool(ipaddress.ip_address(host))
+    return False
+
+
+def _md5(body: Any) -> str:
+    """As the header Content-MD5 wants it. body: bytes, or a file at its beginning, where it is left."""
+    digest = hashlib.md5(usedforsecurity=False)
+    if isinstance(body, bytes):
+        digest.update(body)
+    else:
+        while chunk := body.read(CHUNK):
+            digest.update(chunk)
+        body.seek(0)
+    return base64.b64encode(digest.digest()).decode()

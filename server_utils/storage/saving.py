@@ -24,7 +24,7 @@ from server_utils.storage.progress import Meter, Progress
 from server_utils.storage.scan import Found
 from server_utils.storage.sending import send
 from server_utils.storage.store import ChangedError, NotThereError, Store, TransientError, patiently
-from server_utils.storage.urls import MANIFEST, parse
+from server_utils.storage.urls import MANIFEST, on_this_machine, parse
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +37,8 @@ def save_model(
     """Copy a model to where every node can load it from, and return its URL.
 
     Args:
-        source: a folder, or a single file, in any framework's own format; nothing in it is opened or unpickled. Or
-            `hf://org/name[@revision]`, to copy from a hub once.
+        source: a folder, or a single file, by its path or file URL, in any framework's own format; nothing in it is
+            opened or unpickled. Or `hf://org/name[@revision]`, to copy from a hub once.
         url: s3://, gs://, /Volumes/…, dbfs:/, file:// or a path; `model_url(name)` makes the right one anywhere.
         overwrite: whether a model that is there is replaced; in one step, for whoever loads it meanwhile.
         progress: called with bytes done and bytes in all; by default a line is logged now and then.
@@ -66,8 +66,8 @@ def save_model(
 def _folder_of(source: str | Path) -> Iterator[Path]:
     """The local folder or file to be saved; for a hub a copy, for as long as it is needed."""
     text = str(source)
-    if not text.startswith("hf:"):
-        yield Path(text).expanduser()
+    if not text.startswith("hf:/"):
+        yield on_this_machine(source)
         return
     from server_utils.storage.hub import download
 
@@ -81,6 +81,7 @@ def _save(source: Path, store: Store, *, overwrite: bool, progress: Progress | N
     found = scan.look(source)
     total, part_size = sum(each.size for each in found), scan.part_size(found)
     folder = _folder(store, _there(store).folder, scan.fingerprint(found))
+    patiently(store.probe, what=f"trying whether {store.url} can be written to")
     files = _send(store, folder, found, part_size, Meter(f"saving {store.url}", total, progress))
     scan.check_unchanged(found)
     saved = datetime.now(UTC).isoformat(timespec="seconds")

@@ -32,6 +32,10 @@ class ChangedError(Exception):
     """An object is not what the caller took it for: somebody else wrote it meanwhile."""
 
 
+class UnsupportedError(StorageError):
+    """The place does not know this kind of request, or not with these headers: another try is pointless."""
+
+
 class TransientError(Exception):
     """It may work the next time. retry_after_s: seconds that the server asks to wait."""
 
@@ -75,6 +79,12 @@ class Store(Protocol):
         """A small object in one step. replaces: the tag of what it replaces, None where there is to be none yet.
 
         Raises ChangedError where there is another one, if the place can tell.
+        """
+
+    def probe(self) -> None:
+        """Find out, before much is sent, which kinds of writes the place knows. Nothing stays of it.
+
+        Raises what `write` does where it takes none at all.
         """
 
     def fetch(self, key: str, start: int, size: int, write: Callable[[bytes], object]) -> None:

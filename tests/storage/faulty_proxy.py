@@ -8,7 +8,7 @@ import re
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 
@@ -19,6 +19,7 @@ from fakes import CrowdedServer
 class Fault:
     """What goes wrong with the requests that fit, after `skip` of them and so many `times`.
 
+    header: what the name of one of its headers begins with, if that is to count.
     do: "answer" (status, headers and body instead of the other server's), "reset" (half of the answer, then RST),
         "truncate" (half of the answer, then a clean end), "damage" (a byte of the answer), "damage sent" (a byte of
         what is sent), "drop" (RST before anything is passed on), "call" (a function, before the request is passed on).
@@ -27,6 +28,7 @@ class Fault:
     do: str
     method: str = "GET"
     path: str = ""
+    header: str = ""
     times: int = 1
     skip: int = 0
     status: int = 503
@@ -34,8 +36,10 @@ class Fault:
     body: bytes = b""
     call: Callable[[], None] | None = None
 
-    def fits(self, method: str, path: str) -> bool:
+    def fits(self, method: str, path: str, headers: Collection[str]) -> bool:
         if method != self.method or not re.search(self.path, path) or self.times == 0:
+            return False
+        if not any(name.lower().startswith(self.header) for name in headers):
             return False
         if self.skip:
             self.skip -= 1
@@ -46,7 +50,12 @@ class Fault:
 
 class FaultyProxy:
     """Between a client and a server on this machine. asked, answered: method and path of each
-    request, in their order."""
+    request, in their order.
+
+    To a client that takes it for its way out (HTTP_PROXY) every host is the server behind, and stands for `bucket`.
+    """
+
+    bucket = "models"
 
     def __init__(self, port: int) -> None:
         self.behind, self.lock = port, threading.Lock()
@@ -68,10 +77,10 @@ class FaultyProxy:
         """Whether a request for it was answered, or is about to be."""
         return any(re.search(path, where) for _, where in list(self.answered))
 
-    def fault_of(self, method: str, path: str) -> Fault | None:
+    def fault_of(self, method: str, path: str, headers: Collection[str]) -> Fault | None:
         with self.lock:
             self.asked.append((method, path))
-            return next((fault for fault in self.faults if fault.fits(method, path)), None)
+            return next((fault for fault in self.faults if fault.fits(method, path, headers)), None)
 
     def close(self) -> None:
         self._server.shutdown()
@@ -87,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass_on(self) -> None:
         sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        fault = self.proxy.fault_of(self.command, self.path)
+        fault = self.proxy.fault_of(self.command, self.path, self.headers.keys())
         do = fault.do if fault else ""
         if fault and fault.call:
             fault.call()
@@ -105,7 +114,11 @@ class _Handler(BaseHTTPRequestHandler):
         behind = http.client.HTTPConnection("127.0.0.1", self.proxy.behind, timeout=60)
         try:
             headers = {key: value for key, value in self.headers.items() if key.lower() != "expect"}
-            behind.request(self.command, self.path, body=sent or None, headers=headers)
+            path = self.path
+            if path.startswith("http://"):  # the host is that of a bucket
+                path = f"/{self.proxy.bucket}/{path.removeprefix('http://').partition('/')[2]}"
+                del headers["Host"]
+            behind.request(self.command, path, body=sent or None, headers=headers)
             answer = behind.getresponse()
             return answer.status, dict(answer.getheaders()), answer.read()
         finally:

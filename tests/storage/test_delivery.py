@@ -33,7 +33,7 @@ def here(bundle):
 
 
 def test_a_bundle_arrives_as_it_is_and_a_newer_one_replaces_it(place, bundle):
-    url = f"{place.root}/bundle"
+    url = f"{place.root}/bundle[1] 5%20"
     deliver(bundle, url, last=SUMS)
     assert there(url) == here(bundle)
 

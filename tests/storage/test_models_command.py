@@ -36,6 +36,18 @@ def test_push_prints_the_url_and_pull_the_folder(pushed, url):
     assert contents(type(url)(said.stdout.strip())) == contents(pushed)
 
 
+def test_names_are_names_and_the_home_is_the_users(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = make_model(tmp_path / "run[1] 100%25 é")
+    url = tmp_path / "st[red]ore" / "m[1] 5%20"
+    assert run("push", "~/run[1] 100%25 é", "~/st[red]ore/m[1] 5%20").stdout == f"{url}\n"
+    for each in (url, "~/st[red]ore/m[1] 5%20", url.as_uri()):
+        assert contents(type(url)(run("pull", each).stdout.strip())) == contents(folder)
+    assert run("verify", url.as_uri()).exit_code == 0
+    assert run("list", "~/st[red]ore").stdout.startswith("m[1] 5%20 ")
+    assert run("push", folder.as_uri(), url.with_name("n").as_uri()).exit_code == 0
+
+
 def test_the_bar_is_on_standard_error(pushed, url):
     said = run("push", pushed, url, "--overwrite")
     assert said.stdout == f"{url}\n"

@@ -18,6 +18,39 @@ def test_what_is_loaded_is_what_was_saved(place, model):
     assert contents(local_model(url)) == contents(model)
 
 
+NAMES = [
+    "run[1] {a,b} 100%25 #x?y*",
+    "a&b=c;d+e,f q'uote\" $@!~^`|<>() \u00fc e\u0301",
+    ".a%2Fb co:lon ",
+    "back\\slash",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_are_names(place, tmp_path, name):
+    """In the address, in what is saved, and in the folder that it is saved from."""
+    if place.name == "seaweedfs" and "\\" in name:
+        pytest.skip("SeaweedFS turns a backslash into a slash; save_model then says that it does not have the file")
+    folder = make_model(tmp_path / name, files={name: b"2", f"sub {name}/{name}": b"3"})
+    url = save_model(folder, f"{place.root}/{name}/{name}")
+    assert contents(local_model(url)) == contents(folder)
+    assert verify(url) == []
+    assert [each.name for each in saved_models(place.root)] == [f"{name}/{name}"]
+    save_model(make_model(tmp_path / "newer", files={"w": b"w"}), url, overwrite=True)
+    assert len(place.keys(url)) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "other"), [("run[1]", "run1"), ("st*r", "star"), ("50%25", "50%"), ("{a,b}", "a"), ("a+b", "a b")]
+)
+def test_a_name_stands_for_no_other(place, tmp_path, name, other):
+    save_model(make_model(tmp_path / "m"), f"{place.root}/{name}")
+    with pytest.raises(ModelNotFoundError):
+        local_model(f"{place.root}/{other}")
+    save_model(tmp_path / "m", f"{place.root}/{other}")
+    assert [each.name for each in saved_models(place.root)] == sorted([name, other])
+
+
 def test_a_file_alone_is_a_model(place, tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"onnx")
     url = save_model(tmp_path / "model.onnx", f"{place.root}/onnx")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from server_utils import ConfigurationError, data_url, model_url
+from server_utils.storage.urls import parse
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +36,18 @@ def test_on_a_cluster_without_a_root_the_error_says_what_to_set(monkeypatch, var
     monkeypatch.setenv(variable, "1")
     with pytest.raises(ConfigurationError, match=rf"set SPARK_SIDECAR_MODELS in .* such as {example}"):
         model_url("qwen")
+
+
+def test_a_root_may_be_in_the_home_or_a_file_url_and_names_are_names(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for root in ("~/a b", "a b", "./a b", (tmp_path / "a b").as_uri()):
+        monkeypatch.setenv("SPARK_SIDECAR_MODELS", root)
+        assert str(parse(model_url("org/50%25 [x] é"))) == str(tmp_path / "a b/org/50%25 [x] é")
+    monkeypatch.setenv("SPARK_SIDECAR_DATA", "~/a b")
+    assert data_url("50%25") == f"{tmp_path}/a b/50%25"
+    monkeypatch.setenv("SPARK_SIDECAR_DATA", "file:///a b")
+    assert data_url("50%25") == "file:///a b/50%25", "Spark takes every character as it is"
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/../../b", "/"])
