@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -59,8 +61,15 @@ class Question:
         if self.on_error not in ("raise", "null", "struct"):
             raise ConfigurationError(f'on_error must be "raise", "null" or "struct"; it is {self.on_error!r}')
         for name, value in {"timeout_s": self.timeout_s, "window": self.window}.items():
-            if value is not None and not value > 0:
-                raise ConfigurationError(f"{name} must be more than 0; it is {value!r}")
+            if value is not None and not _is_positive(value):
+                raise ConfigurationError(f"{name} must be a number, more than 0 and finite; it is {value!r}")
+        if self.window is not None and self.window != int(self.window):
+            raise ConfigurationError(f"window must be a whole number of rows; it is {self.window!r}")
+
+
+def _is_positive(value: Any) -> bool:
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    return number and 0 < value < math.inf
 
 
 @dataclass(frozen=True)
@@ -129,6 +138,8 @@ def _vector(encoded: str) -> np.ndarray[Any, Any]:
 
 def _text(question: Question, entry: Mapping[str, Any], usage: Mapping[str, Any] | None) -> Answer:
     text = entry["message"]["content"] or "" if question.kind is Kind.CHAT else entry["text"]
+    if not isinstance(text, str):
+        raise TypeError(f"its text is {text!r:.80}")
     tokens_in = usage["prompt_tokens"] if usage else len(entry.get("prompt_token_ids") or ()) or None
     tokens_out = usage["completion_tokens"] if usage else len(entry.get("token_ids") or ()) or None
     return Answer(text, None, None, entry["finish_reason"], tokens_in, tokens_out)

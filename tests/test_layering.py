@@ -19,7 +19,7 @@ LAYERS = [
     ),
     (
         "catalogue events gpus java models nvidia openai_client options outputs platform progress questions "
-        "requirements schemas shipping storage.hub storage.manifest storage.store storage.urls tally tree"
+        "requirements schemas shipping storage.hub storage.manifest storage.store storage.urls strict_json tally tree"
     ),
     (
         "backends.vllm_fields base_python keeper node_steps records screens spark_conf sparks storage.fetching "

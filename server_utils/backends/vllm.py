@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from server_utils import environments
-from server_utils.backends.vllm_fields import check
+from server_utils.backends.vllm_fields import check, plain_fields
 from server_utils.backends.vllm_launch import PROGRAM, STALL_S, STOP_S, Engine, command_line
 from server_utils.errors import ConfigurationError
 from server_utils.llm_columns import text_column
@@ -151,7 +151,7 @@ class VLLMServerManager(ServerManager):
         launch = self._running()
         offered = self.models[self.model_name]
         known = offered["fields"]
-        said = {name: value for name, value in fields.items() if value is not None}
+        said = plain_fields(fields)
         check(said, known.get(kind.value), kind, device=offered["device"])
         return Question(
             launch,
