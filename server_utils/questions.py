@@ -38,6 +38,7 @@ class Question:
         model: the name it is served by.
         fields: what the request says besides the rows, such as max_tokens.
         schema: the JSON schema that answers must keep to; None for plain text.
+        answer_type: the type of their column, as `DataType.jsonValue` has it; None for the one the schema means.
         details: whether each answer comes with its finish reason and its numbers of tokens.
         many: whether one request may hold several rows.
         window: rows in flight per task at most; None follows the server.
@@ -55,6 +56,7 @@ class Question:
     timeout_s: float = 600.0
     window: int | None = None
     key: str | None = field(default=None, repr=False)
+    answer_type: Any = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot work. Raises ConfigurationError."""

@@ -19,20 +19,20 @@ LAYERS = [
     ),
     (
         "catalogue events gpus java models nvidia openai_client options outputs platform progress questions "
-        "requirements schemas shipping storage.hub storage.manifest storage.store storage.urls strict_json tally tree"
+        "requirements shipping storage.hub storage.manifest storage.store storage.urls strict_json tally tree"
     ),
     (
-        "backends.vllm_fields base_python keeper node_steps records screens spark_conf sparks storage.fetching "
-        "storage.files storage.gcs storage.room storage.s3 storage.scan storage.workspace tensors verdicts "
-        "weights"
+        "answer_types backends.vllm_fields base_python keeper node_steps records schema_types screens spark_conf "
+        "sparks storage.fetching storage.files storage.gcs storage.room storage.s3 storage.scan storage.workspace "
+        "tensors weights"
     ),
     (
-        "clusters environments fit layout node_spark pandas_columns plans regions roots showing storage.cache "
-        "storage.databricks storage.sending windows"
+        "clusters environments fit layout node_spark pandas_columns plans regions roots showing schemas "
+        "storage.cache storage.databricks storage.sending windows"
     ),
     (
         "assets attempt backends.vllm_options clients commands.shapes definitions doctor_node node placement runs "
-        "storage.opening"
+        "storage.opening verdicts"
     ),
     "arrival backends.vllm_launch commands.clusters delivery doctor stopping storage.loading storage.saving",
     "sidecar storage.checking storage.program supervisor wheelhouse",
@@ -48,7 +48,7 @@ ONE_ROOM = "demo"  # a program of its own: its files stand in one row, and impor
 # Only these may speak to Spark. The others run on a bare GPU machine, and beside servers that a driver never sees.
 SPARK = {
     *("backends.triton", "backends.vllm", "batches", "demo", "doctor", "llm_columns", "manager"),
-    *("outputs", "placement", "plans", "verdicts", "schemas", "sparks", "udf"),
+    *("answer_types", "outputs", "placement", "plans", "verdicts", "schema_types", "schemas", "sparks", "udf"),
 }
 
 
