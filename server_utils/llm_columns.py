@@ -23,8 +23,8 @@ def text_column(question: Question, column: Any) -> Any:
     """The answers to a column of texts (for a chat: of conversations), as `question.on_error` and `details` say."""
     functions: Any = importlib.import_module("pyspark.sql.functions")  # its stubs differ from version to version
     if question.kind is Kind.CHAT:
-        # A part of a message has the fields of its own kind only, while all elements of an array have the same.
-        column = functions.to_json(functions.struct(column.alias("m")), {"ignoreNullFields": "true"})
+        # With its nulls: what is null asks nothing, what is not there may be left out (`questions.conversation`).
+        column = functions.to_json(functions.struct(column.alias("m")), {"ignoreNullFields": "false"})
     found = _function(question, functions)(column.cast("string"))
     if question.schema is None:
         return found
