@@ -168,8 +168,9 @@ class Asker:
     def _replies(self, lane: Lane, request: list[Row], *, alone: bool) -> list[Answer]:
         prompts = [row.prompt for row in request]
         where, body = questions.path(self._question, len(prompts)), questions.body(self._question, prompts)
+        reply = lane.client.ask(where, body, alone=alone)  # whatever is wrong with our own words is no row's fault
         try:
-            return questions.replies(self._question, lane.client.ask(where, body, alone=alone), len(prompts))
+            return questions.replies(self._question, reply, len(prompts))
         except (KeyError, TypeError, ValueError) as error:
             raise RefusedError(f"the server's answer cannot be read: {type(error).__name__}: {error}") from error
 

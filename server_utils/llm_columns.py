@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from server_utils import answer_types
 from server_utils.asking import answers
 from server_utils.lanes import lanes
 from server_utils.questions import Answer, Kind, Question
@@ -22,13 +23,13 @@ def text_column(question: Question, column: Any) -> Any:
     """The answers to a column of texts (for a chat: of conversations), as `question.on_error` and `details` say."""
     functions: Any = importlib.import_module("pyspark.sql.functions")  # its stubs differ from version to version
     if question.kind is Kind.CHAT:
-        # A part of a message has the fields of its own kind only, while all elements of an array have the same.
-        column = functions.to_json(functions.struct(column.alias("m")), {"ignoreNullFields": "true"})
+        # With its nulls: what is null asks nothing, what is not there may be left out (`questions.conversation`).
+        column = functions.to_json(functions.struct(column.alias("m")), {"ignoreNullFields": "false"})
     found = _function(question, functions)(column.cast("string"))
     if question.schema is None:
         return found
     # Spark reads the JSON: it makes any type, on every version; pandas functions before 4.1 do not.
-    typed = functions.from_json(found, _typed(question))
+    typed = answer_types.column(_typed(question), found)
     return typed if _is_struct(question) else typed["value"]
 
 
@@ -36,22 +37,18 @@ def _is_struct(question: Question) -> bool:
     return question.details or question.on_error == "struct"
 
 
-def _typed(question: Question) -> Any:
-    from pyspark.sql import types
+def _typed(question: Question) -> dict[str, Any]:
+    """The type of the whole column, as `DataType.jsonValue` has it."""
+    from server_utils.schema_types import spark_type
 
-    from server_utils.schemas import spark_type
-
-    assert question.schema is not None  # noqa: S101 - the caller has looked
-    fields = [types.StructField("value", spark_type(question.schema))]
+    kind = question.answer_type
+    fields: dict[str, Any] = {"value": spark_type(question.schema or {}).jsonValue() if kind is None else kind}
     if question.on_error == "struct":
-        fields.append(types.StructField("error", types.StringType()))
+        fields["error"] = "string"
     if question.details:
-        fields += [
-            types.StructField("finish_reason", types.StringType()),
-            types.StructField("prompt_tokens", types.IntegerType()),
-            types.StructField("completion_tokens", types.IntegerType()),
-        ]
-    return types.StructType(fields)
+        fields |= {"finish_reason": "string", "prompt_tokens": "integer", "completion_tokens": "integer"}
+    parts = [{"name": name, "type": kind, "nullable": True, "metadata": {}} for name, kind in fields.items()]
+    return {"type": "struct", "fields": parts}
 
 
 def _returns(question: Question) -> str:

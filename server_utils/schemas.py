@@ -1,4 +1,4 @@
-"""Structured output: JSON schemas, pydantic models and Spark types, turned into one another. Driver, but `check`.
+"""Structured output: JSON schemas, pydantic models and Spark types, turned into one another. Driver, but `Checker`.
 
 https://json-schema.org/draft/2020-12; what Spark has no type for is refused here rather than lost in a column.
 """
@@ -6,54 +6,210 @@ https://json-schema.org/draft/2020-12; what Spark has no type for is refused her
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
+from server_utils.answer_types import BITS, decimal_of, is_plain, is_text, varchar_of, written
 from server_utils.errors import ConfigurationError
+from server_utils.schema_types import spark_type
+from server_utils.strict_json import AnswerError, Number, parse, plain
 
-_NUMBERS = {"byte": "integer", "short": "integer", "integer": "integer", "long": "integer"}
-_PLAIN = {"string": "string", "boolean": "boolean", "double": "number", "float": "number"} | _NUMBERS
-_FORMATS = {"date": "date", "timestamp": "date-time", "timestamp_ntz": "date-time"}
-_SPARK = {"string": "StringType", "integer": "LongType", "number": "DoubleType", "boolean": "BooleanType"}
+# Grammars of engines know these; by JSON Schema any other one, such as pydantic's `path`, says nothing.
+_FORMATS = ("date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "time", "uri", "uuid")
+_CHECKED_FORMATS = ("date", "email", "ipv4", "ipv6", "uuid")  # without packages of their own
+_EXACT_DIGITS = 15  # what a float has in any case: bounds with more would be others than those that are meant
+_WAYS = "a JSON schema (a dict), a pydantic model's class or a Spark type"
+
+
+@dataclass(frozen=True)
+class AnswerFormat:
+    """What answers must keep to, and what they become.
+
+    Attributes:
+        schema: the JSON schema; None for text.
+        kind: the column's type, as `DataType.jsonValue` has it.
+    """
+
+    schema: Mapping[str, Any] | None = None
+    kind: Any = None
+
+
+def answer_format(response_format: Any) -> AnswerFormat:
+    """What somebody means: see `schema_of`; None is text. Raises ConfigurationError where it cannot be a column."""
+    if response_format is None:
+        return AnswerFormat()
+    schema = schema_of(response_format)
+    kind = response_format.jsonValue() if _is_spark(response_format) else None
+    return AnswerFormat(schema, Checker(schema, kind).kind)
 
 
 def schema_of(response_format: Any) -> dict[str, Any]:
     """The JSON schema that somebody means.
 
-    response_format: a JSON schema, OpenAI's `{"type": "json_schema", …}` around one, a pydantic model's class, or a
-        Spark type.
+    response_format: a JSON schema, OpenAI's `{"type": "json_schema", …}` around one, a pydantic model's class (of
+        pydantic 1 too), what pydantic makes a schema of (a dataclass, a TypedDict, a TypeAdapter), or a Spark type.
 
     Raises:
         ConfigurationError: it is none of these.
     """
-    if hasattr(response_format, "model_json_schema"):
-        return dict(response_format.model_json_schema())
-    if hasattr(response_format, "jsonValue"):
+    if _is_spark(response_format):
         return _from_spark(response_format.jsonValue())
     if isinstance(response_format, Mapping):
-        return dict(response_format.get("json_schema", {}).get("schema") or response_format)
-    raise ConfigurationError(
-        "response_format must be a JSON schema (a dict), a pydantic model's class or a Spark type; it is "
-        f"{response_format!r}"
-    )
+        given: Any = _unwrapped(response_format)
+    else:
+        given = _from_class(response_format)
+    schema = plain(given, "response_format")
+    if not isinstance(schema, dict):
+        raise _no_schema(response_format)
+    return dict(_of_today(schema))
+
+
+def _is_spark(given: Any) -> bool:
+    return hasattr(given, "jsonValue") and not isinstance(given, type)
+
+
+def _no_schema(given: Any) -> ConfigurationError:
+    return ConfigurationError(f"response_format must be {_WAYS}; it is {given!r}")
+
+
+def _unwrapped(given: Mapping[str, Any]) -> Any:
+    """The schema in OpenAI's wrapping, of either of its interfaces."""
+    kind = given.get("type")
+    if kind == "json_object":
+        raise ConfigurationError(
+            "response_format {'type': 'json_object'} leaves open which fields there are, and a column has a type: give "
+            "a schema of the fields, or take the JSON as text with structured_outputs={'json_object': True}"
+        )
+    if kind == "text":
+        raise ConfigurationError("response_format {'type': 'text'} is what you get without it: leave it out")
+    if kind != "json_schema" and not isinstance(given.get("json_schema"), Mapping):
+        return given
+    inside = given.get("json_schema", given)
+    if not isinstance(inside, Mapping) or not isinstance(inside.get("schema"), Mapping):
+        raise ConfigurationError(
+            "response_format {'type': 'json_schema'} holds no schema; say {'type': 'json_schema', 'json_schema': "
+            "{'name': 'answer', 'schema': {...}}}, or give the schema itself"
+        )
+    return inside["schema"]
+
+
+def _from_class(given: Any) -> Any:
+    """The schema by which pydantic describes a class, or a type such as `list[int]`."""
+    if hasattr(given, "model_json_schema"):
+        return _described(given, given.model_json_schema)
+    if hasattr(given, "json_schema") and hasattr(given, "validate_python"):
+        return _described(given, given.json_schema)
+    if isinstance(given, type) and hasattr(given, "__fields__") and hasattr(given, "schema"):
+        return _described(given, given.schema)  # pydantic 1
+    if hasattr(given, "jsonValue"):
+        raise ConfigurationError(f"response_format is the class {given.__name__}; say {given.__name__}()")
+    if not isinstance(given, type) and typing.get_origin(given) is None:
+        raise _no_schema(given)
+    try:
+        from pydantic import TypeAdapter
+    except ImportError as error:
+        raise ConfigurationError(
+            f"response_format is {given!r}, whose schema pydantic 2 would make, and it is not installed here; give "
+            "a JSON schema (a dict) or a Spark type"
+        ) from error
+    return _described(given, lambda: TypeAdapter(given).json_schema())
+
+
+def _described(given: Any, schema: Callable[[], Any]) -> Any:
+    try:
+        return schema()
+    except Exception as error:  # pydantic's own errors, of any version, and those of the user's class
+        raise ConfigurationError(
+            f"response_format must be {_WAYS}; of {given!r} no schema can be made: {type(error).__name__}: {error}"
+        ) from error
+
+
+_NAMED = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
+_LISTED = ("anyOf", "oneOf", "allOf", "prefixItems")
+_SINGLE = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
+
+
+def _of_today(schema: Any) -> Any:
+    """The same in the words of draft 2020-12: `nullable` is OpenAPI's, and a list of `items` was a tuple's."""
+    if not isinstance(schema, dict):
+        return schema
+    made = {key: value for key, value in schema.items() if key != "format" or value in _FORMATS}
+    if isinstance(made.get("items"), list):
+        rest = made.pop("additionalItems", None)
+        made["prefixItems"] = made.pop("items")
+        if rest is not None:
+            made["items"] = rest
+    for key in set(made) & {*_NAMED, *_LISTED, *_SINGLE}:
+        made[key] = _members(key, made[key])
+    nullable = made.pop("nullable", None)
+    return {"anyOf": [made, {"type": "null"}]} if nullable is True else made
+
+
+def _members(key: str, value: Any) -> Any:
+    if key in _NAMED and isinstance(value, dict):
+        return {name: _of_today(each) for name, each in value.items()}
+    if key in _LISTED and isinstance(value, list):
+        return [_of_today(each) for each in value]
+    return _of_today(value)
 
 
 def _from_spark(kind: Any) -> dict[str, Any]:
     """A schema whose every answer fits the Spark type; kind: as `DataType.jsonValue` has it."""
-    if isinstance(kind, str):
-        if kind in _FORMATS:
-            return {"type": "string", "format": _FORMATS[kind]}
-        name = "double" if kind.startswith("decimal") else kind
-        if name not in _PLAIN:
-            raise ConfigurationError(f"response_format holds a {kind}, which JSON has no type for; use a string")
-        return {"type": _PLAIN[name]}
-    if kind["type"] == "array":
+    if is_plain(kind):
+        return _plain_type(kind)
+    name = kind if isinstance(kind, str) else kind["type"]
+    if name == "array":
         return {"type": "array", "items": _nullable(_from_spark(kind["elementType"]), maybe=kind["containsNull"])}
-    if kind["type"] == "map":
+    if name == "map":
+        if not is_plain(kind["keyType"]):
+            raise ConfigurationError("response_format holds a map whose keys have parts; JSON's keys are texts")
         values = _nullable(_from_spark(kind["valueType"]), maybe=kind["valueContainsNull"])
         return {"type": "object", "additionalProperties": values}
+    if name != "struct":
+        raise ConfigurationError(f"response_format holds a {name}, which JSON has no type for; use a string")
     fields = {field["name"]: _field(field) for field in kind["fields"]}
+    if len(fields) < len(kind["fields"]) or not fields:
+        what = "two fields of one name" if fields else "no fields"
+        raise ConfigurationError(f"response_format holds a struct with {what}; give each field a name of its own")
     return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+
+
+_TEXTS: dict[str, dict[str, Any]] = {
+    "date": {"format": "date"},
+    "timestamp": {"format": "date-time"},
+    # `date-time` has a time zone, which this type cannot keep: the engine would write one every time.
+    "timestamp_ntz": {"pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?$"},
+}
+
+
+def _plain_type(kind: str) -> dict[str, Any]:
+    """With what grammars of engines can hold of its bounds; all of them are checked when the answer is there.
+
+    A bigint has none: made to stop at its bounds, a model that wants to write more digits would write other ones.
+    """
+    if kind in _TEXTS or is_text(kind):
+        return {"type": "string"} | _TEXTS.get(kind, {})
+    if most := varchar_of(kind):
+        return {"type": "string", "maxLength": most}
+    if kind in BITS:
+        half = 2 ** (BITS[kind] - 1)
+        return {"type": "integer"} | ({} if kind == "long" else {"minimum": -half, "maximum": half - 1})
+    if size := decimal_of(kind):
+        return _decimal(*size)
+    return {"type": "boolean" if kind == "boolean" else "number"}
+
+
+def _decimal(precision: int, scale: int) -> dict[str, Any]:
+    kind = {"type": "number" if scale > 0 else "integer"}
+    if precision > _EXACT_DIGITS:
+        return kind
+    most = Decimal((0, (9,) * precision, -scale))
+    bound = float(most) if scale > 0 else int(most)
+    return kind | {"minimum": -bound, "maximum": bound}
 
 
 def _field(field: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,95 +223,11 @@ def _nullable(schema: dict[str, Any], *, maybe: bool) -> dict[str, Any]:
     return {"anyOf": [schema, {"type": "null"}]} if maybe else schema
 
 
-def spark_type(schema: Mapping[str, Any]) -> Any:
-    """The Spark type of a schema's answers. Raises ConfigurationError for what has none, naming where it stands."""
-    return _Reader(schema).read(schema, "the answer")
-
-
-class _Reader:
-    def __init__(self, root: Mapping[str, Any]) -> None:
-        self._root, self._open = root, []  # type: Mapping[str, Any], list[str]
-
-    def read(self, schema: Mapping[str, Any], where: str) -> Any:
-        from pyspark.sql import types
-
-        if "$ref" in schema:
-            return self._referred(schema["$ref"], where)
-        kind = self._kind(schema, where)
-        if kind == "object":
-            return self._object(schema, where)
-        if kind == "array":
-            items = schema.get("items")
-            if not isinstance(items, Mapping):
-                raise ConfigurationError(f"{where} is an array that does not say what its items are; add 'items'")
-            return types.ArrayType(self.read(items, f"an item of {where}"))
-        if kind is None:
-            options = [each for key in ("anyOf", "oneOf") for each in schema.get(key, []) if not _is_null(each)]
-            if len(options) == 1:
-                return self.read(options[0], where)
-        if kind not in _SPARK:
-            raise ConfigurationError(
-                f"{where} may be of several types or of any ({json.dumps(schema)[:200]}); a column has one: say 'type'"
-            )
-        return getattr(types, _SPARK[kind])()
-
-    def _referred(self, path: str, where: str) -> Any:
-        if path in self._open:
-            raise ConfigurationError(f"{where} holds itself ({path}); a column's type cannot: give it a fixed depth")
-        target: Any = self._root
-        for part in path.removeprefix("#/").split("/"):
-            target = target.get(part) if isinstance(target, Mapping) else None
-        if not isinstance(target, Mapping):
-            raise ConfigurationError(f"{where} refers to {path}, which is not in the schema")
-        self._open.append(path)
-        found = self.read(target, where)
-        self._open.pop()
-        return found
-
-    def _kind(self, schema: Mapping[str, Any], where: str) -> str | None:
-        """The JSON type, without null; None where other keys must tell."""
-        kinds = schema.get("type")
-        if kinds is None and ("enum" in schema or "const" in schema):
-            values = schema.get("enum", [schema.get("const")])
-            kinds = sorted({_json_type(value) for value in values})
-        names = [kinds] if isinstance(kinds, str) else list(kinds or [])
-        left = [name for name in names if name != "null"]
-        if set(left) == {"integer", "number"}:
-            return "number"
-        if len(left) > 1:
-            raise ConfigurationError(f"{where} may be {' or '.join(left)}; a column has one type: choose one")
-        if left:
-            return left[0]
-        return "object" if "properties" in schema else None
-
-    def _object(self, schema: Mapping[str, Any], where: str) -> Any:
-        from pyspark.sql import types
-
-        fields = schema.get("properties", {})
-        if fields:
-            return types.StructType(
-                [types.StructField(name, self.read(each, f"{name!r} of {where}")) for name, each in fields.items()]
-            )
-        values = schema.get("additionalProperties")
-        if isinstance(values, Mapping) and values:
-            return types.MapType(types.StringType(), self.read(values, f"a value of {where}"))
-        raise ConfigurationError(f"{where} is an object that does not say what it holds; add 'properties'")
-
-
-def _is_null(schema: Mapping[str, Any]) -> bool:
-    return schema.get("type") == "null" or schema.get("const", 0) is None
-
-
-def _json_type(value: Any) -> str:
-    names = {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null"}
-    return names.get(type(value), "object")
-
-
 class Checker:
-    """Answers against a schema. Executors."""
+    """Answers against a schema and the type of their column. Executors."""
 
-    def __init__(self, schema: Mapping[str, Any]) -> None:
-        """Raises ConfigurationError when the schema itself is none."""
+    def __init__(self, schema: Mapping[str, Any], kind: Any = None) -> None:
+        """Raises ConfigurationError when the schema is none, or no column's; kind: its type, where it was given."""
         from jsonschema import Draft202012Validator
         from jsonschema.exceptions import SchemaError
 
@@ -163,12 +235,41 @@ class Checker:
             Draft202012Validator.check_schema(schema)
         except SchemaError as error:
             raise ConfigurationError(f"response_format is not a JSON schema: {error.message}") from error
-        self._validator = Draft202012Validator(schema)
+        self.kind = spark_type(schema).jsonValue() if kind is None else kind
+        self._validator = _validator(schema)
 
     def read(self, text: str) -> Any:
-        """The answer as JSON. Raises ValueError saying what is wrong with it."""
-        value = json.loads(text)
+        """The answer, as `answer_types.column` reads it. Raises ValueError saying what is wrong with it."""
+        value = parse(text)
         found = next(iter(self._validator.iter_errors(value)), None)
         if found is not None:
-            raise ValueError(f"{found.json_path}: {found.message[:300]}")
-        return value
+            raise AnswerError(f"{found.json_path}: {found.message[:300]}")
+        return written(self.kind, value)
+
+
+def _validator(schema: Mapping[str, Any]) -> Any:
+    """For numbers as `strict_json.parse` reads them: exact ones, in the schema too."""
+    from jsonschema import Draft202012Validator, FormatChecker, validators
+
+    types = {
+        "number": lambda _, value: _is_number(value),
+        "integer": lambda _, value: _is_number(value) and value == int(value),
+    }
+    exact = validators.extend(
+        Draft202012Validator,
+        {"multipleOf": _multiple_of},
+        type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(types),
+    )
+    return exact(json.loads(json.dumps(schema), parse_float=Number), format_checker=FormatChecker(_CHECKED_FORMATS))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | Decimal) and not isinstance(value, bool)
+
+
+def _multiple_of(_: Any, unit: Any, value: Any, __: Any) -> Iterable[Any]:
+    """Exactly. By the floats of jsonschema itself 19.99 is no multiple of 0.01."""
+    from jsonschema.exceptions import ValidationError
+
+    if _is_number(value) and Fraction(value) % Fraction(unit):
+        yield ValidationError(f"{value} is not a multiple of {unit}")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from json import JSONDecodeError
+
 from server_utils.errors import InferenceError
 from server_utils.openai_client import DiedError, TimedOutError
 from server_utils.questions import NOTHING, Answer, Question, with_error, with_value
 from server_utils.schemas import Checker
+from server_utils.strict_json import AnswerError
 
 _TOO_LONG = ("maximum context length", "max_model_len", "longer than the maximum", "too long")
 _SHOWN = 80  # characters of an answer that is not what was asked for
@@ -28,7 +32,7 @@ class Judge:
     def __init__(self, question: Question) -> None:
         """The schema was checked when the question was made."""
         self._raises = question.on_error == "raise"
-        self._checker = Checker(question.schema) if question.schema is not None else None
+        self._checker = Checker(question.schema, question.answer_type) if question.schema is not None else None
 
     def final(self, answer: Answer, row: int) -> Answer:
         """The answer as it goes into the column. row: its number in its partition.
@@ -38,6 +42,10 @@ class Judge:
         """
         if answer.error is None and self._checker is not None:
             answer = _checked(answer, self._checker)
+        elif isinstance(answer.value, str) and not _is_text(answer.value):
+            answer = with_error(answer, f"the answer {answer.value[-_SHOWN:]!r} is not Unicode", "invalid")
+        if answer.error is not None and not _is_text(answer.error):
+            answer = replace(answer, error=answer.error.encode(errors="backslashreplace").decode())
         if answer.error is not None and self._raises:
             raise InferenceError(
                 f'row {row} of {_partition()}: {answer.error}. With on_error="null" or "struct" the other rows go on'
@@ -52,11 +60,20 @@ class Judge:
 def _checked(answer: Answer, checker: Checker) -> Answer:
     try:
         return with_value(answer, checker.read(answer.value))
-    except ValueError as error:
+    except (AnswerError, JSONDecodeError) as error:
         cut = answer.finish_reason == "length"
         problem = "was cut off; allow more with max_tokens=" if cut else f"does not keep to the schema: {error}"
         ends = f"the answer {problem} (it ends {answer.value[-_SHOWN:]!r})"
         return with_error(answer, ends, "truncated" if cut else "invalid")
+
+
+def _is_text(value: str) -> bool:
+    """Whether Arrow and Spark can hold it: JSON's escapes can write half of a character of two parts."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _partition() -> str:

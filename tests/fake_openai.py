@@ -2,7 +2,7 @@
 
 Words in a prompt: `die` (the process ends), `refuse`, `long` (400 for the whole request), `fail` (500), `busy` (429
 with Retry-After, once), `broken` (the body ends half-way, once), `hold` (waits for /open), `say X` (answers X), `cut X`
-(X, cut by length).
+(X, cut by length), `half X` (X and half of a character of two parts).
 Any other prompt is answered in capitals.
 """
 
@@ -104,7 +104,7 @@ class Requests(BaseHTTPRequestHandler):
 
     def choice(self, index, text):
         word, _, rest = text.partition(" ")
-        answer = rest if word in ("say", "cut") else text.upper()
+        answer = rest if word in ("say", "cut") else f"{rest}\ud83d" if word == "half" else text.upper()
         value = {"text": answer} if self.path == "/v1/completions" else {"message": {"content": answer}}
         return value | {"index": index, "finish_reason": "length" if word == "cut" else "stop"}
 

@@ -13,7 +13,7 @@ import pytest
 from fake_openai import Server
 
 from server_utils.asking import answers
-from server_utils.errors import InferenceError, ServerUnavailableError
+from server_utils.errors import ConfigurationError, InferenceError, ServerUnavailableError
 from server_utils.lanes import Lane
 from server_utils.llm_columns import arrow_column
 from server_utils.openai_client import OpenAIClient
@@ -244,7 +244,62 @@ def test_a_text_that_looks_like_messages_is_a_text_all_the_same(place, server):
     assert server.seen[0]["body"]["messages"] == [{"role": "user", "content": json.dumps(PARTS)}]
 
 
-@pytest.mark.parametrize("messages", [[], 7, [{"content": "no role"}], ["text"]])
+USER = {"role": "user", "content": "hi"}
+CALLS = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+
+
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        {"role": "user", "content": None},
+        {"role": "assistant", "content": None, "tool_calls": None},
+        {"role": "assistant", "content": None, "tool_calls": []},
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": None}]},
+        {"role": "user", "content": [{"type": "text", "text": "a"}, None]},
+        {"role": "user", "content": [{"type": "image_url", "text": "a", "image_url": None}]},
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": None, "detail": None}}]},
+        {"role": "user", "content": [{"type": "text"}]},
+    ],
+)
+def test_a_conversation_with_a_null_for_what_is_said_asks_nothing_like_a_null_text(place, server, nothing):
+    documents = [json.dumps({"m": messages}) for messages in ([nothing], [nothing, USER], [USER, nothing], [USER])]
+
+    assert ask(place, [documents], kind=Kind.CHAT) == [[None, None, None, "HI"]]
+    assert rows_of(server) == [1]
+
+
+def test_an_assistant_that_calls_a_tool_has_no_content_and_is_sent_so(place, server):
+    """Spark's structs have all fields of all messages: those that are null are left out."""
+    told = {"role": "assistant", "content": None, "tool_calls": [*CALLS, {"id": "2", "function": None}], "name": None}
+    messages = [USER, told, {"role": "tool", "content": "", "tool_calls": None}, USER]
+
+    assert ask(place, [[json.dumps({"m": messages})]], kind=Kind.CHAT) == [["HI"]]
+    sent = server.seen[0]["body"]["messages"]
+    assert sent == [
+        USER,
+        {"role": "assistant", "tool_calls": [*CALLS, {"id": "2"}]},
+        {"role": "tool", "content": ""},
+        USER,
+    ]
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [],
+        7,
+        [{"content": "no role"}],
+        ["text"],
+        [USER, None],
+        [{"role": None, "content": "hi"}],
+        [{"role": "", "content": "hi"}],
+        [{"role": "user"}],
+        [{"role": "user", "content": []}],
+        [{"role": "user", "content": 5}],
+        [{"role": "user", "content": {"type": "text", "text": "hi"}}],
+        {"role": "user", "content": "hi"},
+    ],
+)
 def test_messages_that_are_none_are_the_rows_own_error(place, server, messages):
     (found,) = ask(place, [[json.dumps({"m": messages})]], kind=Kind.CHAT, on_error="struct")
 
@@ -279,6 +334,60 @@ def test_answers_are_checked_against_the_schema_on_arrival(place):
     assert "does not keep to the schema" in read[3]["error"]
     assert read[4]["error"] is None
     assert totals(place.folder)["errors"] == {"invalid": 2, "truncated": 1}
+
+
+@pytest.mark.parametrize("on_error", ["null", "struct"])
+def test_whole_numbers_written_as_floats_are_whole_and_too_large_ones_errors(place, on_error):
+    texts = [f'say {{"n": {number}}}' for number in ("3.0", "1e2", "12345678901234567890", "3.5", "NaN", "true")]
+
+    (found,) = ask(place, [texts], schema=SCHEMA, on_error=on_error)
+
+    read = [None if each is None else json.loads(each)["value"] for each in found]
+    assert read == [{"n": 3}, {"n": 100}, None, None, None, None]
+    assert totals(place.folder)["errors"] == {"invalid": 4}
+
+
+def test_the_type_that_was_given_counts_where_the_schema_says_less(place):
+    kind = {"type": "struct", "fields": [{"name": "n", "type": "byte", "nullable": True, "metadata": {}}]}
+
+    (found,) = ask(place, [['say {"n": 127}', 'say {"n": 128}']], schema=SCHEMA, answer_type=kind, on_error="struct")
+
+    assert json.loads(found[0])["value"] == {"n": 127}
+    assert "$.n: 128 is more than tinyint holds" in json.loads(found[1])["error"]
+
+
+def test_a_text_that_no_column_can_hold_is_its_rows_error(place):
+    (found,) = ask(place, [["half one", "say whole \U0001f600"]], on_error="struct")
+
+    assert [each["value"] for each in found] == [None, "whole \U0001f600"]
+    assert "is not Unicode" in found[0]["error"]
+
+
+@pytest.mark.parametrize("fields", [{"stop": {"a"}}, {"temperature": object()}])
+@pytest.mark.parametrize("on_error", ["null", "struct"])
+def test_a_fault_of_our_own_ends_the_job_and_is_no_rows_error(place, server, fields, on_error):
+    """Such fields are refused before; whatever else cannot be sent must not look like bad answers."""
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        ask(place, [["a", "b"]], fields=fields, on_error=on_error)
+    assert not server.seen
+    assert not totals(place.folder).get("errors")
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"timeout_s": "5"}, "timeout_s must be a number, more than 0 and finite; it is '5'"),
+        ({"timeout_s": float("inf")}, "timeout_s must be a number"),
+        ({"timeout_s": float("nan")}, "timeout_s must be a number"),
+        ({"timeout_s": True}, "timeout_s must be a number"),
+        ({"window": 0}, "window must be a number"),
+        ({"window": 2.5}, "window must be a whole number of rows; it is 2.5"),
+        ({"on_error": ["raise"]}, "on_error must be"),
+    ],
+)
+def test_what_is_no_number_of_seconds_or_rows_is_refused_at_once(fields, words):
+    with pytest.raises(ConfigurationError, match=words):
+        question(**fields)
 
 
 def test_the_schema_is_sent_where_the_engine_enforces_it(place, server):

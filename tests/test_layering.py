@@ -19,19 +19,22 @@ LAYERS = [
     ),
     (
         "backends.triton_call catalogue code_references events gpus java models nvidia openai_client options outputs "
-        "platform progress questions requirements schemas sparks storage.hub storage.manifest storage.store "
-        "storage.urls tally tree"
+        "platform progress questions requirements schema_types sparks storage.hub storage.manifest storage.store "
+        "storage.urls strict_json tally tree"
     ),
     (
-        "backends.vllm_fields base_python keeper layout module_archive node_steps plans records roots screens "
-        "spark_conf storage.fetching storage.files storage.gcs storage.room storage.s3 storage.scan storage.workspace "
-        "tensors verdicts weights"
+        "answer_types backends.vllm_fields base_python keeper layout module_archive node_steps plans records roots "
+        "screens spark_conf storage.fetching storage.files storage.gcs storage.room storage.s3 storage.scan "
+        "storage.workspace tensors weights"
     ),
     (
-        "clusters environments fit node_spark pandas_columns placement regions shipping showing storage.cache "
+        "clusters environments fit node_spark pandas_columns placement regions schemas shipping showing storage.cache "
         "storage.databricks storage.sending windows"
     ),
-    ("assets attempt backends.vllm_options clients commands.shapes definitions doctor_node node runs storage.opening"),
+    (
+        "assets attempt backends.vllm_options clients commands.shapes definitions doctor_node node runs "
+        "storage.opening verdicts"
+    ),
     "arrival backends.vllm_launch commands.clusters delivery doctor stopping storage.loading storage.saving",
     "sidecar storage.checking storage.program supervisor wheelhouse",
     "commands.environments commands.models lanes links tasks",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from server_utils import environments
-from server_utils.backends.vllm_fields import check
+from server_utils.backends.vllm_fields import check, plain_fields
 from server_utils.backends.vllm_launch import PROGRAM, STALL_S, STOP_S, Engine, command_line
 from server_utils.errors import ConfigurationError
 from server_utils.llm_columns import text_column
@@ -16,7 +16,7 @@ from server_utils.manager import MANAGER_OPTIONS, ServerManager
 from server_utils.options import one_deadline
 from server_utils.process import Launch
 from server_utils.questions import Kind, OnError, Question
-from server_utils.schemas import Checker, schema_of, spark_type
+from server_utils.schemas import answer_format
 from server_utils.shipping import program_files
 
 _ENVIRONMENTS = ("vllm", "vllm-latest")
@@ -100,9 +100,10 @@ class VLLMServerManager(ServerManager):
             prompt: name or column of text, sent as it is; `chat` puts the model's own template round it.
             max_tokens: of each answer; None leaves it to the engine, which stops after 16.
             response_format: a JSON schema, a pydantic model's class or a Spark type: the engine keeps every answer to
-                it, and the column has its type.
+                it, and the column has its type; an answer that is not exactly a value of it is an error of its row.
             options: `on_error`, `details`, `timeout_s` and `window`, see below; any other is a field of the request as
-                vLLM's OpenAI server takes it, such as `temperature=0` or `structured_outputs={"choice": [...]}`.
+                vLLM's OpenAI server takes it, such as `temperature=0` or `structured_outputs={"choice": [...]}`, made
+                of what JSON can hold.
 
         Null gives null, without a request. Order is kept. With on_error="raise" (the default) the first row without
         an answer fails the job, named by its number in its partition; "null" leaves null in its place; "struct" gives
@@ -119,7 +120,9 @@ class VLLMServerManager(ServerManager):
         Args:
             messages: name or column of array<struct<role, content>>; a text is one message of the user. Content is
                 text, or an array of parts such as struct<type, text, image_url: struct<url>>, where the null fields of
-                a part are left out. Messages in JSON are read first: by `from_json`, or by `parse_json` (Spark 4).
+                a part are left out. Null for a content, a part or what a part shows gives null, without a request, but
+                for an assistant's tool_calls. Messages in JSON are read first: by `from_json`, or by `parse_json`
+                (Spark 4).
             response_format: as in `generate`.
             options: as in `generate`; without max_tokens an answer ends where the model ends it, or the context does.
         """
@@ -152,32 +155,24 @@ class VLLMServerManager(ServerManager):
         launch = self._running()
         offered = self.models[self.model_name]
         known = offered["fields"]
-        said = {name: value for name, value in fields.items() if value is not None}
+        said = plain_fields(fields)
+        form = answer_format(response_format)
         check(said, known.get(kind.value), kind, device=offered["device"])
         return Question(
             launch,
             kind,
             self.model_name,
             said,
-            _schema(response_format),
+            form.schema,
             on_error,
             details,
             kind is not Kind.CHAT or (f"{kind.value}/batch" in known and not details),
             timeout_s,
             window,
             self.key,
+            form.kind,
         )
 
     def _launch(self, **fields: Any) -> Launch:
         self.key = secrets.token_urlsafe(32) if self._engine.require_key else None
         return self._engine.launch(self.key, **fields)
-
-
-def _schema(response_format: Any) -> Mapping[str, Any] | None:
-    """The schema of the answers; refused here rather than in a task."""
-    if response_format is None:
-        return None
-    schema = schema_of(response_format)
-    Checker(schema)
-    spark_type(schema)
-    return schema

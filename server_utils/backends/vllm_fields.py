@@ -11,6 +11,7 @@ from typing import Any
 
 from server_utils.errors import ConfigurationError
 from server_utils.questions import Kind
+from server_utils.strict_json import plain
 
 _ARGUMENTS = ("on_error", "details", "timeout_s", "window")  # of the column functions
 _OURS = {
@@ -33,6 +34,15 @@ _RENAMED = {
     "guided_regex": "structured_outputs={{'regex': {value}}}",
     "guided_grammar": "structured_outputs={{'grammar': {value}}}",
 }
+
+
+def plain_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a request in JSON's own types; what is None is not said.
+
+    Raises:
+        ConfigurationError: one holds what JSON cannot, such as a set or a column: it is the same for all rows.
+    """
+    return {name: plain(value, name) for name, value in fields.items() if value is not None}
 
 
 def check(fields: Mapping[str, Any], known: Sequence[str] | None, kind: Kind, *, device: str | None = None) -> None:

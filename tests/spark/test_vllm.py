@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import warnings
 from functools import partial
@@ -119,6 +120,30 @@ def test_answers_keep_to_a_schema_and_come_as_a_typed_column(spark, servers):
             assert "was cut off" in row.cut.error
 
 
+TYPED = (
+    "tiny tinyint, small smallint, whole int, big bigint, single float, price decimal(10,2), count decimal(5,0), "
+    "seen boolean, day date, at timestamp, wall timestamp_ntz, days array<date>, by_year map<int,string>"
+)
+
+
+def test_the_engine_takes_the_schema_of_every_spark_type_and_keeps_to_it(spark, servers):
+    """A grammar that it refused would be an HTTP error of every row; no grammar knows months, nor the keys of a map."""
+    kinds = {field.name: StructType([field]) for field in spark.createDataFrame([], TYPED).schema}
+    columns = [
+        servers.generate("prompt", response_format=kind, on_error="struct", max_tokens=60).alias(name)
+        for name, kind in kinds.items()
+    ]
+
+    frame = spark.range(4).selectExpr("concat('tell me of ', id) as prompt").select(*columns)
+
+    assert {name: frame.schema[name].dataType["value"].dataType for name in kinds} == kinds
+    rows = frame.collect()
+    for name, answer in ((name, row[name]) for row in rows for name in kinds):
+        expected = "was cut off|no date|not a 'date'|no time|the key"
+        assert answer.value or re.search(expected, answer.error), (name, answer)
+    assert any(row.tiny.value for row in rows)
+
+
 def test_what_a_request_cannot_hold_is_refused_before_any_job(servers):
     for options, words in [
         ({"max_token": 3}, "has no field 'max_token'; did you mean max_tokens"),
@@ -127,6 +152,9 @@ def test_what_a_request_cannot_hold_is_refused_before_any_job(servers):
         ({"stream": True}, "answers come whole"),
         ({"on_error": "ignore"}, 'on_error must be "raise", "null" or "struct"'),
         ({"response_format": {"type": "object"}}, "does not say what it holds"),
+        ({"response_format": {"type": "json_object"}}, "structured_outputs={'json_object': True}"),
+        ({"stop": {"a"}}, "stop is {'a'} (set), which JSON cannot hold"),
+        ({"temperature": float("nan")}, "temperature is nan"),
     ]:
         with pytest.raises(ConfigurationError) as caught:
             servers.generate("prompt", **options)
