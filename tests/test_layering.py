@@ -14,8 +14,8 @@ PACKAGE = ROOT / "server_utils"
 LAYERS = [
     (
         "backends.life backends.triton_patches backends.triton_program backends.vllm_parser backends.vllm_program "
-        "commands.output errors findings gguf_to_hf libpython logs pace ports process storage.hashes storage.locks "
-        "storage.progress storage.secrets storage.threads turns"
+        "commands.output errors findings gguf_to_hf libpython logs pace ports process spark_udf storage.hashes "
+        "storage.locks storage.progress storage.secrets storage.threads turns"
     ),
     (
         "catalogue events gpus java models nvidia openai_client options outputs platform progress questions "
@@ -48,7 +48,7 @@ ONE_ROOM = "demo"  # a program of its own: its files stand in one row, and impor
 # Only these may speak to Spark. The others run on a bare GPU machine, and beside servers that a driver never sees.
 SPARK = {
     *("backends.triton", "backends.vllm", "batches", "demo", "doctor", "llm_columns", "manager"),
-    *("outputs", "placement", "plans", "verdicts", "schemas", "sparks", "udf"),
+    *("outputs", "placement", "plans", "verdicts", "schemas", "spark_udf", "sparks", "udf"),
 }
 
 
