@@ -5,32 +5,33 @@ from __future__ import annotations
 import functools
 import importlib
 import json
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from server_utils import answer_types
+from server_utils import answer_types, spark_udf
 from server_utils.asking import answers
 from server_utils.lanes import lanes
 from server_utils.questions import Answer, Kind, Question
 
+_PIECE_ROWS = 128  # about as many as a task has in flight to begin with
 _DETAILS = "finish_reason string, prompt_tokens int, completion_tokens int"
 
 
 def text_column(question: Question, column: Any) -> Any:
     """The answers to a column of texts (for a chat: of conversations), as `question.on_error` and `details` say."""
     functions: Any = importlib.import_module("pyspark.sql.functions")  # its stubs differ from version to version
+    name = f"{_name(question)}({spark_udf.label(column)})"
     if question.kind is Kind.CHAT:
         # With its nulls: what is null asks nothing, what is not there may be left out (`questions.conversation`).
         column = functions.to_json(functions.struct(column.alias("m")), {"ignoreNullFields": "false"})
-    found = _function(question, functions)(column.cast("string"))
+    found = _function(question)(column.cast("string"))
     if question.schema is None:
-        return found
+        return spark_udf.once(found, name)
     # Spark reads the JSON: it makes any type, on every version; pandas functions before 4.1 do not.
     typed = answer_types.column(_typed(question), found)
-    return typed if _is_struct(question) else typed["value"]
+    return spark_udf.once(typed if _is_struct(question) else typed["value"], name)
 
 
 def _is_struct(question: Question) -> bool:
@@ -63,28 +64,34 @@ def _returns(question: Question) -> str:
     return f"struct<value: {value}{error}{details}>"
 
 
-def _function(question: Question, functions: Any) -> Any:
-    import pyspark
+def _name(question: Question) -> str:
+    return question.kind.name.lower()
 
-    with warnings.catch_warnings():
-        # Spark would rather read type hints, but a partial function has none.
-        warnings.filterwarnings("ignore", "(?i).*prefer.* type hints", UserWarning)
-        if tuple(int(part) for part in pyspark.__version__.split(".")[:2]) >= (4, 1):
-            kind = functions.ArrowUDFType.SCALAR_ITER
-            return functions.arrow_udf(functools.partial(_arrow, question), _returns(question), kind)
-        kind = functions.PandasUDFType.SCALAR_ITER
-        return functions.pandas_udf(functools.partial(_pandas, question), _returns(question), kind)
+
+def _function(question: Question) -> Any:
+    return spark_udf.column_function(
+        spark_udf.named(functools.partial(_arrow, question), _name(question)),
+        spark_udf.named(functools.partial(_pandas, question), _name(question)),
+        _returns(question),
+    )
 
 
 def _arrow(question: Question, batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
-    return answers(question, lanes(question), batches, arrow_column)
+    return answers(question, lanes(question), _pieces(batches), arrow_column)
 
 
 def _pandas(question: Question, batches: Iterator[Any]) -> Iterator[Any]:
     from server_utils import pandas_columns
 
     columns = (pa.array(batch, pa.string(), from_pandas=True) for batch in batches)
-    yield from map(pandas_columns.from_arrow, answers(question, lanes(question), columns, arrow_column))
+    yield from map(pandas_columns.from_arrow, answers(question, lanes(question), _pieces(columns), arrow_column))
+
+
+def _pieces(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
+    """The same rows in small batches: where Spark wants the first rows only (`show`), it takes the first batch."""
+    for batch in batches:
+        for start in range(0, max(len(batch), 1), _PIECE_ROWS):
+            yield batch[start : start + _PIECE_ROWS]
 
 
 def arrow_column(question: Question, found: Sequence[Answer]) -> pa.Array:

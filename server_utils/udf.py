@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import inspect
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from server_utils import spark_udf
 from server_utils.batches import answers
 from server_utils.errors import InferenceError
 from server_utils.links import Request
@@ -20,25 +19,20 @@ from server_utils.models import Tensor
 from server_utils.tensors import Array
 
 
-def column_function(request: Request) -> Any:
-    """The function of Spark columns for a request: Arrow in and out on Spark 4.1 and later, pandas before."""
-    import pyspark
-
-    functions: Any = importlib.import_module("pyspark.sql.functions")  # its stubs differ from version to version
-    with warnings.catch_warnings():
-        # Spark would rather read type hints, but a partial function has none.
-        warnings.filterwarnings("ignore", "(?i).*prefer.* type hints", UserWarning)
-        if tuple(int(part) for part in pyspark.__version__.split(".")[:2]) >= (4, 1):
-            kind = functions.ArrowUDFType.SCALAR_ITER
-            return functions.arrow_udf(functools.partial(_arrow, request), request.spark_type, kind)
-        kind = functions.PandasUDFType.SCALAR_ITER
-        asked = functions.pandas_udf(functools.partial(_pandas, request), request.spark_type, kind)
-    is_null = functions.isnull  # to pandas a null number is NaN: which rows are null travels beside
-    return lambda *columns: asked(*columns, *map(is_null, columns))
+def column_function(request: Request, name: str = "tensors") -> Any:
+    """The function of Spark columns for a request. name: what the answers are called, with the columns' names."""
+    asked = spark_udf.column_function(
+        spark_udf.named(functools.partial(_arrow, request), name),
+        spark_udf.named(functools.partial(_pandas, request), name),
+        request.spark_type,
+        nulls=True,
+    )
+    return lambda *columns: spark_udf.once(asked(*columns), f"{name}({', '.join(map(spark_udf.label, columns))})")
 
 
 def _arrow(request: Request, batches: Iterator[Any]) -> Iterator[pa.Array]:
-    return answers(request, (batch if isinstance(batch, tuple) else (batch,) for batch in batches))
+    columns = (batch if isinstance(batch, tuple) else (batch,) for batch in batches)
+    return answers(request, _first_apart(columns, request.pace().rows))
 
 
 def _pandas(request: Request, batches: Iterator[tuple[Any, ...]]) -> Iterator[Any]:
@@ -50,7 +44,17 @@ def _pandas(request: Request, batches: Iterator[tuple[Any, ...]]) -> Iterator[An
 
     inputs = request.model.inputs
     columns = (tuple(map(pandas_columns.to_arrow, batch, batch[len(inputs) :], inputs)) for batch in batches)
-    yield from map(pandas_columns.from_arrow, answers(request, columns))
+    yield from map(pandas_columns.from_arrow, answers(request, _first_apart(columns, request.pace().rows)))
+
+
+def _first_apart(batches: Iterable[Iterable[pa.Array]], rows: int) -> Iterator[Sequence[pa.Array]]:
+    """The same rows, the first of them in a batch of their own: Spark waits for no more where it wants few (`show`)."""
+    for number, batch in enumerate(map(tuple, batches)):
+        if number or len(batch[0]) <= rows:
+            yield batch
+        else:
+            yield [column[:rows] for column in batch]
+            yield [column[rows:] for column in batch]
 
 
 def predict_function(request: Request) -> Callable[..., Any]:

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "server_utils"
 LAYERS = [
     (
         "backends.life backends.triton_patches backends.triton_program backends.triton_task backends.vllm_parser "
-        "backends.vllm_program commands.output errors findings gguf_to_hf libpython logs pace ports process "
+        "backends.vllm_program commands.output errors findings gguf_to_hf libpython logs pace ports process spark_udf "
         "storage.hashes storage.locks storage.progress storage.secrets storage.threads templates turns user_modules"
     ),
     (

@@ -121,7 +121,7 @@ class TritonServerManager(ServerManager):
                 f"embed() wants a model from one text to one vector; {request.model.name!r} takes {taken} and gives "
                 f"{request.output}; use tensors()"
             )
-        return self._column([column], request)
+        return self._column([column], request, "embed")
 
     def make_predict_fn(self, *, output: str | None = None, **options: Any) -> Callable[[], Callable[..., Any]]:
         """The function that Spark's `predict_batch_udf` wants, for those who keep to it.
@@ -154,7 +154,7 @@ class TritonServerManager(ServerManager):
         launch, chosen = self._running(), choose(self.models, model)
         return Request(launch, chosen, chosen.output(output), on_error, timeout_s, window, batch_rows)
 
-    def _column(self, columns: Sequence[Any], request: Request) -> Any:
+    def _column(self, columns: Sequence[Any], request: Request, name: str = "tensors") -> Any:
         from pyspark.sql import functions
 
         inputs = request.model.inputs
@@ -164,7 +164,7 @@ class TritonServerManager(ServerManager):
                 f"model {request.model.name!r} takes {len(inputs)} columns ({wants}); got {len(columns)}"
             )
         named = [functions.col(column) if isinstance(column, str) else column for column in columns]
-        return column_function(request)(*named)
+        return column_function(request, name)(*named)
 
     def _launch(self, **fields: Any) -> Launch:
         files = (f"{{folder}}/{name}" for name in ("program.py", "function.pickle", "modules.zip", "announcement"))

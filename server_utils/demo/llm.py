@@ -136,7 +136,8 @@ def _people(spark: SparkSession, servers: VLLMServerManager) -> list[Person]:
     kind = StructType([StructField(name, each, nullable=False) for name, each in fields.items()])
     frame = spark.createDataFrame([*enumerate(text for text, _ in opinions.PEOPLE)], "number int, text string")
     person = servers.chat("text", response_format=kind, max_tokens=64, temperature=0, on_error="struct")
-    rows = frame.coalesce(1).withColumn("person", person).orderBy("number").select("text", "person.value.*").collect()
+    ordered = frame.coalesce(1).orderBy("number")  # before they are asked: a sort reads its input twice
+    rows = ordered.withColumn("person", person).select("text", "person.value.*").collect()
     found = [(row.name, row.age, row.city) for row in rows]
     return [
         Person(text, *values, right=values == facts)

@@ -10,12 +10,13 @@ import pytest
 from conftest import processes_of
 
 from server_utils.process import wait_until
+from spark import uses
 from spark.conftest import CLUSTER, run_as_user
 
 pytestmark = pytest.mark.skipif(pyspark.__version__ < "4", reason="barrier tasks over Connect need Spark 4")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def port(state_root):
     """That of a Spark Connect server with two executors."""
     server = run_as_user(f"from spark import connect_server; connect_server.main({CLUSTER!r})", stdin=subprocess.PIPE)
@@ -39,3 +40,13 @@ def test_servers_start_answer_restart_and_stop_over_connect(state_root, port, tm
     assert said["restarted"]["restarts"] == 1
     assert said["stopped"]["alive"] == []
     assert wait_until(lambda: not processes_of(state_root), 15)
+
+
+def test_rows_are_asked_once_over_connect_as_in_a_classic_session(port, tmp_path):
+    user = run_as_user(f"from spark import connect_uses; connect_uses.main({port}, {str(tmp_path)!r})")
+    printed, _ = user.communicate(timeout=400)
+    said = json.loads(printed.splitlines()[-1])
+
+    assert user.returncode == 0
+    assert said["found"] == {use.name: [use.asked, 0] for use in uses.COUNTED}
+    assert said["refused"] == [use.name for use in uses.REFUSED]

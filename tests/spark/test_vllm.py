@@ -144,6 +144,18 @@ def test_the_engine_takes_the_schema_of_every_spark_type_and_keeps_to_it(spark, 
     assert any(row.tiny.value for row in rows)
 
 
+def test_a_typed_answer_by_chance_is_asked_once_and_kept_by_what_it_is(spark, servers):
+    schema = {"type": "object", "properties": {"mood": {"enum": ["good", "bad"]}}, "required": ["mood"]}
+    typed = servers.generate("prompt", response_format=schema, on_error="struct", temperature=1.0)
+    before = sum(server.rows for server in servers.status())
+
+    kept = prompts(spark, 48, 2).where("prompt is not null and id != 7").withColumn("a", typed)
+    found = kept.where("a.error is null and a.value.mood = 'good'").select("id", "a.value.mood", "a.error").collect()
+
+    assert {(row.mood, row.error) for row in found} <= {("good", None)}
+    assert sum(server.rows for server in servers.status()) - before == 46
+
+
 def test_what_a_request_cannot_hold_is_refused_before_any_job(servers):
     for options, words in [
         ({"max_token": 3}, "has no field 'max_token'; did you mean max_tokens"),

@@ -64,6 +64,21 @@ def gated(ports, model_path):
     serve(ports, ("gated", infer, _ID, _ANSWER, {}))
 
 
+def chance(ports, model_path):
+    """Answer each row with a number from 0 to 99 by chance, and leave a byte per row in a file."""
+    from pytriton.decorators import batch
+
+    draw = np.random.default_rng()
+
+    @batch
+    def infer(row):
+        with (Path(model_path) / str(os.getpid())).open("ab") as file:
+            file.write(b"." * len(row))
+        return {"number": draw.integers(0, 100, row.shape)}
+
+    serve(ports, ("chance", infer, _ID, {"number": (np.int64, (1,))}, {}))
+
+
 def says_when_it_crashes(ports, model_path):
     (Path(model_path) / f"{os.getpid()}.crashed").write_text(str(time.time()))
     raise ValueError("the weights have the wrong shape")

@@ -1,0 +1,66 @@
+"""Functions of ours as functions of Spark columns, whose answers Spark asks for once per row. Driver.
+
+What Spark calls runs on executors: Arrow in and out on Spark 4.1 and later, pandas before. Nothing is converted here.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+Stream = Callable[[Iterator[Any]], Iterator[Any]]  # batches in, as many rows of answers out
+_LEAST_ARROW = (4, 1)
+
+
+def column_function(arrow: Stream, pandas: Stream, returns: str, *, nulls: bool = False) -> Callable[..., Any]:
+    """A function of columns that gives a column of type `returns`: `arrow` or `pandas`, as this Spark wants it.
+
+    nulls: `pandas` gets as many columns more, which say which rows are null: to pandas itself a null number is NaN.
+    """
+    functions, version = _functions(), _version()
+    with warnings.catch_warnings():
+        # Spark would rather read type hints, but a partial function has none.
+        warnings.filterwarnings("ignore", "(?i).*prefer.* type hints", UserWarning)
+        if version >= _LEAST_ARROW:
+            found: Callable[..., Any] = functions.arrow_udf(arrow, returns, functions.ArrowUDFType.SCALAR_ITER)
+            return found
+        asked = functions.pandas_udf(pandas, returns, functions.PandasUDFType.SCALAR_ITER)
+    return lambda *columns: asked(*columns, *map(functions.isnull, columns if nulls else ()))
+
+
+def named(function: functools.partial[Any], name: str) -> functools.partial[Any]:
+    """The same, under the name that Spark shows in plans."""
+    function.__name__ = name  # type: ignore[attr-defined]
+    return function
+
+
+def once(answer: Any, name: str) -> Any:
+    """The same column, under a name, which Spark evaluates where the user put it and nowhere else.
+
+    Spark copies the expression of a column into the filters and joins that use it, and then asks again there: rows are
+    kept by other answers than those they come with. It copies no expression that holds the number of a partition.
+    `asNondeterministic()` has that effect too, but over Spark Connect `select(y["value"], y["error"])` asks twice then
+    (Spark 4.3): there Spark merges equal functions only if they are deterministic.
+    """
+    functions = _functions()
+    return functions.when(functions.spark_partition_id() >= 0, answer).alias(name)
+
+
+def label(column: Any) -> str:
+    """What Spark calls a column, given by its name or as it is."""
+    text = str(column).removeprefix("Column<'").removesuffix("'>")
+    alias = text.rpartition(" AS ")[2]
+    return alias.strip("`") if alias.count("(") == alias.count(")") else text
+
+
+def _functions() -> Any:
+    return importlib.import_module("pyspark.sql.functions")  # its stubs differ from version to version
+
+
+def _version() -> tuple[int, ...]:
+    import pyspark
+
+    return tuple(int(part) for part in pyspark.__version__.split(".")[:2])
