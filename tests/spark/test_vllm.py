@@ -144,6 +144,14 @@ def test_the_engine_takes_the_schema_of_every_spark_type_and_keeps_to_it(spark, 
     assert any(row.tiny.value for row in rows)
 
 
+@pytest.mark.parametrize(("field", "value"), [("temperature", -1), ("temperature", "hot"), ("max_tokens", 0)])
+def test_a_value_that_the_engine_refuses_ends_the_job_and_leaves_no_column_of_nulls(spark, servers, field, value):
+    answer = servers.generate("prompt", on_error="null", **{field: value})
+
+    with pytest.raises(Exception, match=f"the server refuses {field}={value!r}: HTTP 400"):
+        prompts(spark, 2, 1).select(answer).collect()
+
+
 def test_what_a_request_cannot_hold_is_refused_before_any_job(servers):
     for options, words in [
         ({"max_token": 3}, "has no field 'max_token'; did you mean max_tokens"),
