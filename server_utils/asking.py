@@ -159,6 +159,8 @@ class Asker:
         try:
             found = self._replies(lane, request, alone=alone)
         except (RefusedError, TimedOutError, DiedError) as error:
+            if fault := verdicts.callers_fault(self._question, error):
+                raise fault from error
             if len(request) > 1 or (isinstance(error, DiedError) and not alone):
                 self._ask_parts(lane, request, error)
                 return

@@ -28,7 +28,14 @@ _CONNECTIONS = 128
 
 
 class RefusedError(InferenceError):
-    """The server read a request and refused it: it would be refused again."""
+    """The server read a request and refused it: it would be refused again.
+
+    field: the one that it names as the reason, where it names one.
+    """
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class TimedOutError(InferenceError):
@@ -126,7 +133,7 @@ class OpenAIClient:
     def _pause(self, answer: urllib3.BaseHTTPResponse) -> float:
         """Seconds until it may be asked again. Raises RefusedError when that is of no use."""
         if 400 <= answer.status < 500 and answer.status not in _PASSING:  # noqa: PLR2004
-            raise RefusedError(_words(answer))
+            raise RefusedError(_words(answer), _field(answer))
         try:
             return min(max(float(answer.headers.get("Retry-After", _PAUSE_S)), _PAUSE_S), _MOST_PAUSE_S)
         except ValueError:  # a date: servers on this host have no need of it
@@ -135,11 +142,22 @@ class OpenAIClient:
 
 def _words(answer: urllib3.BaseHTTPResponse) -> str:
     """What the server says is wrong."""
+    error = _error(answer)
+    message = error.get("message", error) if isinstance(error, dict) else error
+    return f"HTTP {answer.status}: {str(message)[:500]}"
+
+
+def _field(answer: urllib3.BaseHTTPResponse) -> str | None:
+    """The field of the request that is wrong: `param` in OpenAI's errors; a path, where vLLM has it from pydantic."""
+    error = _error(answer)
+    path = error.get("param") if isinstance(error, dict) else None
+    return path.removeprefix("body.").partition(".")[0] if isinstance(path, str) else None
+
+
+def _error(answer: urllib3.BaseHTTPResponse) -> Any:
     text = answer.data.decode(errors="replace")
     try:
         found = json.loads(text)
     except ValueError:
-        return f"HTTP {answer.status}: {text[:500]}"
-    error = found.get("error", found) if isinstance(found, dict) else found
-    message = error.get("message", error) if isinstance(error, dict) else error
-    return f"HTTP {answer.status}: {str(message)[:500]}"
+        return text
+    return found.get("error", found) if isinstance(found, dict) else found

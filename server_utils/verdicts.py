@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from json import JSONDecodeError
 
-from server_utils.errors import InferenceError
-from server_utils.openai_client import DiedError, TimedOutError
+from server_utils.errors import ConfigurationError, InferenceError
+from server_utils.openai_client import DiedError, RefusedError, TimedOutError
 from server_utils.questions import NOTHING, Answer, Question, with_error, with_value
 from server_utils.schemas import Checker
 from server_utils.strict_json import AnswerError
@@ -24,6 +24,14 @@ def of_error(error: InferenceError) -> Answer:
         return Answer(error=message, kind="died")
     long = any(words in message for words in _TOO_LONG)
     return Answer(error=message, kind="too_long" if long else "refused")
+
+
+def callers_fault(question: Question, error: InferenceError) -> ConfigurationError | None:
+    """What is wrong with all rows alike: the server blames a field that the caller has chosen, not a row's length."""
+    field = error.field if isinstance(error, RefusedError) else None
+    if field is None or field not in question.fields or of_error(error).kind == "too_long":
+        return None
+    return ConfigurationError(f"the server refuses {field}={question.fields[field]!r}: {error}")
 
 
 class Judge:

@@ -3,7 +3,7 @@
 Words in a prompt: `die` (the process ends), `refuse`, `long` (400 for the whole request), `fail` (500), `busy` (429
 with Retry-After, once), `broken` (the body ends half-way, once), `hold` (waits for /open), `say X` (answers X), `cut X`
 (X, cut by length), `half X` (X and half of a character of two parts).
-Any other prompt is answered in capitals.
+Any other prompt is answered in capitals. A request is refused for the field that it names as `blamed`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Requests(BaseHTTPRequestHandler):
             self.rows = len(texts)
             self.server.most_in_flight = max(self.server.most_in_flight, self.server.in_flight)
         try:
-            self.answer(texts)
+            self.answer(texts, body.get("blamed"))
         finally:
             self.leave()
 
@@ -67,10 +67,12 @@ class Requests(BaseHTTPRequestHandler):
     def key(self):
         return self.headers.get("Authorization", "")
 
-    def answer(self, texts):
+    def answer(self, texts, blamed):
         whole = " ".join(texts)
         if "die" in whole:
             os._exit(9)
+        elif blamed is not None:
+            self.send(400, {"error": {"message": f"{blamed} must be otherwise: {whole}", "param": blamed}})
         elif "refuse" in whole:
             self.send(400, {"error": {"message": "this content is not served"}})
         elif "long" in whole:

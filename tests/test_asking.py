@@ -373,6 +373,20 @@ def test_a_fault_of_our_own_ends_the_job_and_is_no_rows_error(place, server, fie
     assert not totals(place.folder).get("errors")
 
 
+@pytest.mark.parametrize("blamed", ["top_k", "body.top_k", "body.top_k.0.int"])
+def test_a_field_that_the_server_refuses_ends_the_job_and_is_no_rows_error(place, blamed):
+    fields = {"top_k": -7, "blamed": blamed}
+
+    with pytest.raises(ConfigurationError, match=r"the server refuses top_k=-7: HTTP 400: .* must be otherwise"):
+        ask(place, [["a", "b"]], fields=fields, on_error="null")
+    assert not totals(place.folder).get("errors")
+
+
+@pytest.mark.parametrize(("blamed", "text"), [("prompt", "a"), ("top_k", "too long for so many tokens")])
+def test_a_refusal_that_blames_the_row_is_the_rows_error(place, blamed, text):
+    assert ask(place, [[text] * 2], fields={"top_k": 7, "blamed": blamed}, on_error="null") == [[None, None]]
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [

@@ -91,6 +91,7 @@ def test_a_column_has_the_very_type_that_was_given_and_the_very_values(spark, se
     kind = struct(**{name: each[0] for name, each in EVERY.items()})
     whole = {name: each[1] for name, each in EVERY.items()}
 
+    before = sum(server.rows for server in servers.status())
     frame = asked(spark, servers, kind, [whole, dict.fromkeys(EVERY), None], on_error=on_error)
 
     given = frame.schema["answer"].dataType
@@ -99,6 +100,7 @@ def test_a_column_has_the_very_type_that_was_given_and_the_very_values(spark, se
     assert full.asDict() == {name: each[2] for name, each in EVERY.items()}
     assert set(empty.asDict().values()) == {None}
     assert null is None
+    assert sum(server.rows for server in servers.status()) == before + 2  # however often its parts are named
 
 
 def required(kind):

@@ -156,6 +156,14 @@ def test_a_typed_answer_by_chance_is_asked_once_and_kept_by_what_it_is(spark, se
     assert sum(server.rows for server in servers.status()) - before == 46
 
 
+@pytest.mark.parametrize(("field", "value"), [("temperature", -1), ("temperature", "hot"), ("max_tokens", 0)])
+def test_a_value_that_the_engine_refuses_ends_the_job_and_leaves_no_column_of_nulls(spark, servers, field, value):
+    answer = servers.generate("prompt", on_error="null", **{field: value})
+
+    with pytest.raises(Exception, match=f"the server refuses {field}={value!r}: HTTP 400"):
+        prompts(spark, 2, 1).select(answer).collect()
+
+
 def test_what_a_request_cannot_hold_is_refused_before_any_job(servers):
     for options, words in [
         ({"max_token": 3}, "has no field 'max_token'; did you mean max_tokens"),
