@@ -92,7 +92,10 @@ def _pandas(question: Question, batches: Iterator[Any]) -> Iterator[Any]:
 
 
 def _pieces(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
-    """The same rows in small batches: where Spark wants the first rows only (`show`), it takes the first batch."""
+    """The same rows in small batches, so that Spark has the first answers early: it may want no more (`show`).
+
+    It sees them once they fill its buffer of 64 KB (4.3): after some 900 rows of 200 letters instead of 10,000.
+    """
     for batch in batches:
         for start in range(0, max(len(batch), 1), _PIECE_ROWS):
             yield batch[start : start + _PIECE_ROWS]
