@@ -28,10 +28,10 @@ def text_column(question: Question, column: Any) -> Any:
         column = functions.to_json(functions.struct(column.alias("m")), {"ignoreNullFields": "true"})
     found = _function(question)(column.cast("string"))
     if question.schema is None:
-        return spark_udf.once(found, name)
+        return spark_udf.once(found).alias(name)
     # Spark reads the JSON: it makes any type, on every version; pandas functions before 4.1 do not.
     typed = functions.from_json(found, _typed(question))
-    return spark_udf.once(typed if _is_struct(question) else typed["value"], name)
+    return spark_udf.once(typed if _is_struct(question) else typed["value"]).alias(name)
 
 
 def _is_struct(question: Question) -> bool:

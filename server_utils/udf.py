@@ -27,7 +27,7 @@ def column_function(request: Request, name: str = "tensors") -> Any:
         request.spark_type,
         nulls=True,
     )
-    return lambda *columns: spark_udf.once(asked(*columns), f"{name}({', '.join(map(spark_udf.label, columns))})")
+    return lambda *columns: spark_udf.once(asked(*columns)).alias(f"{name}({', '.join(map(spark_udf.label, columns))})")
 
 
 def _arrow(request: Request, batches: Iterator[Any]) -> Iterator[pa.Array]:
