@@ -37,8 +37,8 @@ def named(function: functools.partial[Any], name: str) -> functools.partial[Any]
     return function
 
 
-def once(answer: Any, name: str) -> Any:
-    """The same column, under a name, which Spark evaluates where the user put it and nowhere else.
+def once(answer: Any) -> Any:
+    """The same column, which Spark evaluates where the user put it and nowhere else.
 
     Spark copies the expression of a column into the filters and joins that use it, and then asks again there: rows are
     kept by other answers than those they come with. It copies no expression that holds the number of a partition.
@@ -46,7 +46,7 @@ def once(answer: Any, name: str) -> Any:
     (Spark 4.3): there Spark merges equal functions only if they are deterministic.
     """
     functions = _functions()
-    return functions.when(functions.spark_partition_id() >= 0, answer).alias(name)
+    return functions.when(functions.spark_partition_id() >= 0, answer)
 
 
 def label(column: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -27,12 +27,11 @@ def column_function(request: Request, name: str = "tensors") -> Any:
         request.spark_type,
         nulls=True,
     )
-    return lambda *columns: spark_udf.once(asked(*columns), f"{name}({', '.join(map(spark_udf.label, columns))})")
+    return lambda *columns: spark_udf.once(asked(*columns)).alias(f"{name}({', '.join(map(spark_udf.label, columns))})")
 
 
 def _arrow(request: Request, batches: Iterator[Any]) -> Iterator[pa.Array]:
-    columns = (batch if isinstance(batch, tuple) else (batch,) for batch in batches)
-    return answers(request, _first_apart(columns, request.pace().rows))
+    return answers(request, (batch if isinstance(batch, tuple) else (batch,) for batch in batches))
 
 
 def _pandas(request: Request, batches: Iterator[tuple[Any, ...]]) -> Iterator[Any]:
@@ -44,17 +43,7 @@ def _pandas(request: Request, batches: Iterator[tuple[Any, ...]]) -> Iterator[An
 
     inputs = request.model.inputs
     columns = (tuple(map(pandas_columns.to_arrow, batch, batch[len(inputs) :], inputs)) for batch in batches)
-    yield from map(pandas_columns.from_arrow, answers(request, _first_apart(columns, request.pace().rows)))
-
-
-def _first_apart(batches: Iterable[Iterable[pa.Array]], rows: int) -> Iterator[Sequence[pa.Array]]:
-    """The same rows, the first of them in a batch of their own: Spark waits for no more where it wants few (`show`)."""
-    for number, batch in enumerate(map(tuple, batches)):
-        if number or len(batch[0]) <= rows:
-            yield batch
-        else:
-            yield [column[:rows] for column in batch]
-            yield [column[rows:] for column in batch]
+    yield from map(pandas_columns.from_arrow, answers(request, columns))
 
 
 def predict_function(request: Request) -> Callable[..., Any]:

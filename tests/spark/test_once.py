@@ -75,15 +75,3 @@ def test_predict_batch_udf_asks_once_too_where_it_is_marked_nondeterministic(spa
     plain = predict_batch_udf(servers.make_predict_fn(), return_type=LongType(), batch_size=50).asNondeterministic()
     use = uses.Use("a filter", lambda frame, _: frame.withColumn("y", plain("id")).where("y > 50"), holds=uses.over_50)
     assert uses.asked_and_broken(spark, ask, use, asked) == (use.asked, 0)
-
-
-def test_a_look_at_the_first_rows_waits_for_the_first_request_only(spark, manager, gate, capsys):
-    servers = manager("gated", str(gate.folder))
-    servers.start_servers(tiny_models.gated)
-    gate.close()
-    frame = spark.range(0, 20_000, 1, 1).withColumn("y", servers.tensors("id", batch_rows=40))  # row 50 is held
-    try:
-        frame.show(5)
-        assert capsys.readouterr().out.count("[") == 5
-    finally:
-        gate.open()
