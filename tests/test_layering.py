@@ -18,7 +18,7 @@ LAYERS = [
         "storage.progress storage.secrets storage.threads turns"
     ),
     (
-        "catalogue events gpus java models nvidia openai_client options outputs platform progress questions "
+        "catalogue events gpus java models nvidia openai_client options platform progress questions "
         "requirements schemas shipping storage.hub storage.manifest storage.store storage.urls tally tree"
     ),
     (
@@ -27,7 +27,7 @@ LAYERS = [
         "weights"
     ),
     (
-        "clusters environments fit layout node_spark pandas_columns plans regions roots showing storage.cache "
+        "clusters environments fit layout node_spark pandas_columns outputs plans regions roots showing storage.cache "
         "storage.databricks storage.sending windows"
     ),
     (
