@@ -26,11 +26,14 @@ def by_prefix(frame: Any, column: str, *, partitions: int | None = None) -> Any:
 
     Args:
         frame: with the text in `column`; null sorts first.
-        column: what is sorted by: the prompt itself, or a text that is alike for those that belong together.
+        column: what is sorted by: the prompt itself, or a text that is alike for those that belong together. The name
+            of a column, or else what Spark's `col()` reads: a field of a struct.
         partitions: tasks; by default two per slot.
+
+    Raises ConfigurationError where there is no such column.
     """
-    count = partitions or _tasks(frame)
-    return frame.repartitionByRange(count, column).sortWithinPartitions(column)
+    by = sparks.column_of(frame, column)
+    return frame.repartitionByRange(partitions or _tasks(frame), by).sortWithinPartitions(by)
 
 
 def _tasks(frame: Any) -> int:

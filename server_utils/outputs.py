@@ -1,35 +1,60 @@
-"""What a run writes to, and how it compares with the input. Driver; knows no servers."""
+"""What a run writes to, and how it compares with the input. Driver; knows no servers.
+
+Paths and names of columns are what they are: no pattern, no way into a struct.
+"""
 
 from __future__ import annotations
 
 import functools
 import operator
+import os
+import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from server_utils.errors import ConfigurationError, OutputError
+from server_utils.sparks import named
 
 # Spark's words for a path at which nothing was written yet; the second is a folder that holds no whole file.
+_FILES = ("parquet", "orc")  # whose readers take a path for a pattern
 _NOTHING = ("PATH_NOT_FOUND", "UNABLE_TO_INFER_SCHEMA", "DELTA_MISSING_DELTA_TABLE", "DELTA_PATH_DOES_NOT_EXIST")
 
+_HAS_BUCKET = r"(s3[an]?|gs|abfss?|wasbs?):/(?!/)"  # what pathlib leaves of s3://
 
-def part(keys: Sequence[str], parts: int) -> Any:
-    """A column with the number of a row's part, from 0: the same in every run."""
+
+def part(keys: Sequence[Any], parts: int) -> Any:
+    """A column with the number of a row's part, from 0: the same in every run. keys: columns."""
     from pyspark.sql import functions
 
     return functions.pmod(functions.xxhash64(*keys), functions.lit(parts))
 
 
+def literal(path: str | Path) -> str:
+    """A path as Spark and Hadoop take it, every character as it is. Raises ConfigurationError for what is none."""
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigurationError(f"the path must be a text or a pathlib.Path; it is {path!r}")
+    text = os.fspath(path)
+    if re.match(r"~(/|$)", text):
+        home = os.path.expanduser(text)  # noqa: PTH111 - says what it finds, whatever that is
+        raise ConfigurationError(f"to Spark {text!r} is a folder that is called ~; write {home!r}")
+    return re.sub(rf"^{_HAS_BUCKET}", r"\1://", text, flags=re.IGNORECASE) if isinstance(path, Path) else text
+
+
 class Output:
     """What is at the path."""
 
-    def __init__(self, planned: Any, path: str, kind: str, keys: Sequence[str]) -> None:
-        """planned: a frame with the columns that are to be written. Raises ConfigurationError if others are there."""
-        self.path, self.key_names, self._kind = path, tuple(keys), kind
-        self._spark, self._schema = planned.sparkSession, planned.schema
-        found = self._found()
+    def __init__(self, planned: Any, path: str | Path, kind: str, keys: Sequence[str]) -> None:
+        """planned: a frame with the columns that are to be written.
+
+        Raises ConfigurationError where other columns are there, and for names and paths that cannot be written.
+        """
+        self.path, self.key_names, self._kind = literal(path), tuple(keys), kind
+        self._spark, self._schema, self._has_written = planned.sparkSession, planned.schema, False
+        _check_names(self._schema, kind)
+        found = self._looked()
         if found is not None and (problems := _differences(self._schema, found.schema)):
             raise ConfigurationError(
                 f"what is at {path} has other columns: {'; '.join(problems)}. Write to another path, or ask as before"
@@ -39,7 +64,11 @@ class Output:
         """The keys at the path, as it is now."""
         found = self._found()
         if found is not None:
-            return found.select(*self.key_names)
+            return found.select(*map(named, self.key_names))
+        if self._has_written:
+            raise OutputError(
+                f"what was written to {self.path} cannot be found there. Was it removed? Otherwise give another path"
+            )
         from pyspark.sql.types import StructType
 
         return self._spark.createDataFrame([], StructType([self._schema[name] for name in self.key_names]))
@@ -54,13 +83,28 @@ class Output:
         writer = frame.write.mode("append").format(self._kind)
         writer = writer.option("mapreduce.fileoutputcommitter.algorithm.version", "1")
         writer.option("mapreduce.job.application.attempt.id", str(secrets.randbelow(2**31))).save(self.path)
+        self._has_written = True
+
+    def _looked(self) -> Any:
+        """What is there at first sight. Raises ConfigurationError for a path that Spark cannot use."""
+        try:
+            return self._found()
+        except Exception as error:  # Spark's errors have no common class, and over Connect there are others
+            reason = re.sub(r"^An error occurred while calling .*\n: ", "", str(error)).partition("\n")[0]
+            raise ConfigurationError(
+                f"Spark cannot use the path {self.path!r}: {reason}. Nothing was asked or written; give another path, "
+                "or put right what it names"
+            ) from error
 
     def _found(self) -> Any:
         """What is there, None where nothing is."""
         from pyspark.errors import AnalysisException
 
+        reader = self._spark.read.format(self._kind)
+        if self._kind in _FILES:
+            reader = reader.option("__globPaths__", "false")  # Spark's own word (3.5 to 4.3): [1] is no pattern
         try:
-            found = self._spark.read.format(self._kind).load(self.path)
+            found = reader.load(self.path)
             found.schema  # noqa: B018 - over Connect this is the first look at the path
         except AnalysisException as error:
             if any(word in str(error) for word in _NOTHING):
@@ -77,6 +121,23 @@ def _differences(planned: Any, found: Any) -> list[str]:
         for name in sorted(wanted.keys() | there.keys())
         if wanted.get(name) != there.get(name)
     ]
+
+
+def _check_names(schema: Any, kind: str) -> None:
+    """Refuse what ORC would write under another name, and without a word."""
+    bad = next((name for name in _names(schema) if not name or "`" in name), None) if kind == "orc" else None
+    if bad is not None:
+        raise ConfigurationError(f"ORC cannot keep a column by the name {bad!r}; rename it, or write Parquet")
+
+
+def _names(kind: Any) -> Iterator[str]:
+    """The names of all fields of a type, wherever in it."""
+    if hasattr(kind, "fields"):
+        yield from (field.name for field in kind.fields)
+    inner = [getattr(kind, name, None) for name in ("elementType", "keyType", "valueType")]
+    for each in [*(field.dataType for field in getattr(kind, "fields", ())), *inner]:
+        if each is not None:
+            yield from _names(each)
 
 
 @dataclass(frozen=True)
@@ -107,7 +168,7 @@ class Count:
     def of(cls, frame: Any, output: Output, parts: int) -> Count:
         """Count now."""
         found = _by_part(frame, output, parts).collect()
-        left = {row.sidecar_part: row.left for row in found if row.left}
+        left = {row.part: row.left for row in found if row.left}
         nulls, doubled, twice = (sum(row[name] for row in found) for name in ("nulls", "doubled", "twice"))
         example = next((row.example for row in found if row.example), None)
         return cls(sum(row.rows for row in found), left, nulls, doubled, twice, example)
@@ -144,16 +205,17 @@ def _by_part(frame: Any, output: Output, parts: int) -> Any:
     """A row per part with the sums that make a `Count`."""
     from pyspark.sql import functions as f
 
-    keys = output.key_names
-    ours, theirs = f.col("sidecar_ours"), f.col("sidecar_theirs")
-    there = output.keys().groupBy(*keys).agg(f.count("*").alias("sidecar_theirs"))
-    both = frame.select(*keys).groupBy(*keys).agg(f.count("*").alias("sidecar_ours")).join(there, list(keys), "left")
+    keys = [f"key_{number}" for number in range(len(output.key_names))]  # no name of theirs can meet one of ours
+    ours, theirs = f.col("ours"), f.col("theirs")
+    input_keys = frame.select(*(named(name).alias(key) for name, key in zip(output.key_names, keys, strict=True)))
+    there = output.keys().toDF(*keys).groupBy(*keys).agg(f.count("*").alias("theirs"))
+    both = input_keys.groupBy(*keys).agg(f.count("*").alias("ours")).join(there, keys, "left")
 
     def sum_where(condition: Any, of: Any = 1) -> Any:
         return f.sum(f.when(condition, of).otherwise(0))
 
     bad = (ours > 1) | (theirs > 1)
-    return both.groupBy(part(keys, parts).alias("sidecar_part")).agg(
+    return both.groupBy(part([f.col(key) for key in keys], parts).alias("part")).agg(
         f.sum(ours).alias("rows"),
         sum_where(theirs.isNull(), ours).alias("left"),
         sum_where(functools.reduce(operator.or_, (f.col(name).isNull() for name in keys)), ours).alias("nulls"),

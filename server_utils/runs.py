@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from server_utils import showing
+from server_utils import showing, sparks
 from server_utils.errors import ConfigurationError
 from server_utils.layout import evenly
 from server_utils.options import one_of
@@ -62,8 +62,9 @@ def run(
         frame: the rows. It is read once per part and thrice besides, and must hold the same rows with the same keys
             each time: write down first what is random, or expensive to compute.
         columns: what is added, by name.
-        path: any that Spark can write to. What is there already counts as done, errors included.
-        key: the column or columns that tell rows apart: never null, never twice.
+        path: any that Spark can write to, every character as it is. What is there already counts as done, errors
+            included.
+        key: the column or columns that tell rows apart, by their very names: never null, never twice.
         parts: jobs. A kill costs the part that was at work; between parts the servers have less to do for a moment.
         format: how it is written.
         arrange: what lays the rows of a part out over tasks; `functools.partial(by_prefix, column="prompt")` brings
@@ -74,18 +75,19 @@ def run(
         OutputError: in the end the rows at the path are not those of the input: something else wrote there too.
             Nothing locks a path: two runs at once on one path disturb each other, and this is how it shows.
     """
-    keys = [key] if isinstance(key, str) else list(key)
+    keys = [key] if isinstance(key, str) else list(dict.fromkeys(key))
     _check(frame, columns, keys, parts, format)
-    output = Output(frame.withColumns(dict(columns)), str(path), format, keys)
+    output = Output(frame.withColumns(dict(columns)), path, format, keys)
     before = Count.of(frame, output, parts)
     before.check(output)
     written = 0
     with showing.progress(servers, before.left, columns=len(columns)) as shown:
         for number, rows in sorted(before.left_by_part.items()):
             logger.info("part %d of %d: %d rows", number + 1, parts, rows)
-            left = frame.where(part(keys, parts) == number).join(output.keys(), keys, "left_anti")
+            mine = frame.where(part([*map(sparks.named, keys)], parts) == number)
+            left = mine.join(output.keys(), keys, "left_anti").select(*map(sparks.named, frame.columns))
             # The columns come last: of what is dropped above nothing may be asked.
-            output.append(arrange(left.select(*frame.columns)).withColumns(dict(columns)))
+            output.append(arrange(left).withColumns(dict(columns)))
             written += rows
             shown.written(written)
     if written:
@@ -106,5 +108,17 @@ def _check(frame: Any, columns: Mapping[str, Any], keys: Sequence[str], parts: i
     for name in keys:
         if name not in frame.columns:
             raise ConfigurationError(f"the input has no column {name!r} to be its key{one_of(name, frame.columns)}")
-    if taken := sorted({name.lower() for name in columns} & {name.lower() for name in frame.columns}):
+    _check_new(frame, columns)
+
+
+def _check_new(frame: Any, columns: Mapping[str, Any]) -> None:
+    """No two columns may have one name; Spark says whether `a` and `A` are one."""
+    fold = str if sparks.is_case_sensitive(frame.sparkSession) else str.lower
+    there = [fold(name) for name in frame.columns]
+    if twice := [name for name, folded in zip(frame.columns, there, strict=True) if there.count(folded) > 1]:
+        raise ConfigurationError(f"the input has several columns {twice[0]!r}; drop or rename one, such as with toDF()")
+    new = [fold(name) for name in columns]
+    if taken := [name for name in new if name in there]:
         raise ConfigurationError(f"the input has a column {taken[0]!r} already; give the new one another name")
+    if len(set(new)) < len(new):
+        raise ConfigurationError(f"to Spark two of the new columns have one name: {', '.join(columns)}; rename one")

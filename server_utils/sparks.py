@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from server_utils.errors import ConfigurationError
+from server_utils.options import one_of
 
 _GPU = "spark.executor.resource.gpu.amount"
+_REFERENCE = re.compile(r"(`([^`]|``)*`|[^`.]+)(\.(`([^`]|``)*`|[^`.]+))*")  # as col() reads it
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,57 @@ def gpus_per_executor(spark: Any) -> int:
 def on_this_host(spark: Any) -> bool:
     """Whether all executors run on the driver's host: its disk then tells everything."""
     return (conf(spark, "spark.master") or "").startswith("local")
+
+
+def named(name: str) -> Any:
+    """The column of this very name, whatever is in it: a dot leads into no struct."""
+    from pyspark.sql import functions
+
+    return functions.col(_quoted(name))
+
+
+def column(given: Any) -> Any:
+    """What a user means by a column: a text is read as Spark's `col()` does, with dots into structs and backticks.
+
+    Raises ConfigurationError for a text that names no single column.
+    """
+    if not isinstance(given, str):
+        return given
+    from pyspark.sql import functions
+
+    if not _REFERENCE.fullmatch(given) or given.split(".")[-1] == "*":
+        raise ConfigurationError(
+            f"{given!r} names no single column: dots lead into structs, backticks keep what they hold as it is; "
+            f"write {_quoted(given or 'my.column')}"
+        )
+    return functions.col(given)
+
+
+def column_of(frame: Any, given: Any) -> Any:
+    """The column of this very name where the frame has it; else as `column`.
+
+    Raises ConfigurationError where the frame has none.
+    """
+    from pyspark.errors import AnalysisException
+
+    if isinstance(given, str) and given in frame.columns:
+        return named(given)
+    found = column(given)
+    try:
+        frame.select(found).schema  # noqa: B018 - over Connect this is when it is looked for
+    except AnalysisException as error:
+        near = one_of(str(given), frame.columns)
+        raise ConfigurationError(f"the frame has no column {given!r}{near}") from error
+    return found
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
+
+
+def is_case_sensitive(spark: Any) -> bool:
+    """Whether two names of columns may differ in their case only."""
+    return str(spark.conf.get("spark.sql.caseSensitive")).lower() == "true"
 
 
 def slots(spark: Any) -> int:

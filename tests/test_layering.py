@@ -18,21 +18,21 @@ LAYERS = [
         "storage.hashes storage.locks storage.progress storage.secrets storage.threads templates turns user_modules"
     ),
     (
-        "backends.triton_call catalogue code_references events gpus java models nvidia openai_client options outputs "
-        "platform progress questions requirements schema_types sparks storage.hub storage.manifest storage.store "
-        "storage.urls strict_json tally tree"
+        "backends.triton_call catalogue code_references events gpus java models nvidia openai_client options platform "
+        "progress questions requirements schema_types storage.hub storage.manifest storage.store storage.urls "
+        "strict_json tally tree"
     ),
     (
-        "answer_types backends.vllm_fields base_python keeper layout module_archive node_steps plans records roots "
-        "screens spark_conf storage.fetching storage.files storage.gcs storage.room storage.s3 storage.scan "
-        "storage.workspace tensors weights"
+        "answer_types backends.vllm_fields base_python keeper module_archive node_steps records screens spark_conf "
+        "sparks storage.fetching storage.files storage.gcs storage.room storage.s3 storage.scan storage.workspace "
+        "tensors weights"
     ),
     (
-        "clusters environments fit node_spark pandas_columns placement regions schemas shipping showing storage.cache "
-        "storage.databricks storage.sending windows"
+        "clusters environments fit layout node_spark outputs pandas_columns plans regions roots schemas shipping "
+        "showing storage.cache storage.databricks storage.sending windows"
     ),
     (
-        "assets attempt backends.vllm_options clients commands.shapes definitions doctor_node node runs "
+        "assets attempt backends.vllm_options clients commands.shapes definitions doctor_node node placement runs "
         "storage.opening verdicts"
     ),
     "arrival backends.vllm_launch commands.clusters delivery doctor stopping storage.loading storage.saving",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from server_utils import environments
+from server_utils import environments, sparks
 from server_utils.backends.triton_call import Call, call_of
 from server_utils.errors import ConfigurationError
 from server_utils.links import OnError, Request
@@ -92,8 +92,9 @@ class TritonServerManager(ServerManager):
         """A column with a model's answers: `df.withColumn("score", servers.tensors("features"))`.
 
         Args:
-            columns: names or columns, one per input of the model, in its order: arrays, plain numbers, text, or binary
-                holding little-endian elements (the fastest). A row has the input's shape, flat in row-major order.
+            columns: columns, or names as Spark's `col()` reads them, one per input of the model, in its order: arrays,
+                plain numbers, text, or binary holding little-endian elements (the fastest). A row has the input's
+                shape, flat in row-major order.
             output: name of the output that becomes the column; may be left out where there is one.
             options: `model`, needed where the servers hold several; `on_error`, see below; `timeout_s`, seconds for a
                 request (default 300); `window`, requests in flight per task (default 2); `batch_rows`, rows per
@@ -155,16 +156,13 @@ class TritonServerManager(ServerManager):
         return Request(launch, chosen, chosen.output(output), on_error, timeout_s, window, batch_rows)
 
     def _column(self, columns: Sequence[Any], request: Request, name: str = "tensors") -> Any:
-        from pyspark.sql import functions
-
         inputs = request.model.inputs
         if len(columns) != len(inputs):
             wants = ", ".join(map(str, inputs))
             raise ConfigurationError(
                 f"model {request.model.name!r} takes {len(inputs)} columns ({wants}); got {len(columns)}"
             )
-        named = [functions.col(column) if isinstance(column, str) else column for column in columns]
-        return column_function(request, name)(*named)
+        return column_function(request, name)(*map(sparks.column, columns))
 
     def _launch(self, **fields: Any) -> Launch:
         files = (f"{{folder}}/{name}" for name in ("program.py", "function.pickle", "modules.zip", "announcement"))

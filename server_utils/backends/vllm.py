@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from server_utils import environments
+from server_utils import environments, sparks
 from server_utils.backends.vllm_fields import check, plain_fields
 from server_utils.backends.vllm_launch import PROGRAM, STALL_S, STOP_S, Engine, command_line
 from server_utils.errors import ConfigurationError
@@ -136,10 +136,8 @@ class VLLMServerManager(ServerManager):
         return self._column(Kind.EMBED, text, None, options)
 
     def _column(self, kind: Kind, column: Any, response_format: Any, options: Mapping[str, Any]) -> Any:
-        from pyspark.sql import functions
-
         question = self._question(kind, response_format, **options)
-        return text_column(question, functions.col(column) if isinstance(column, str) else column)
+        return text_column(question, sparks.column(column))
 
     def _question(
         self,

@@ -7,14 +7,17 @@ import itertools
 import json
 import shutil
 
+import pyarrow.orc as po
 import pyarrow.parquet as pq
 import pyspark
 import pytest
 from conftest import processes_of
+from pyspark.errors import AnalysisException
 from pyspark.sql import functions
 from real_vllm import model_folder
 
 from server_utils import ConfigurationError, OutputError, TritonServerManager, by_prefix
+from server_utils.outputs import Output
 from server_utils.process import wait_until
 from spark import tiny_models
 from spark.conftest import run_as_user
@@ -33,10 +36,10 @@ def servers(spark):
 def run(spark, servers, tmp_path):
     """run(frame): rows with numbers, and twice as much beside each."""
 
-    def call(frame=None, **options):
-        column = servers.tensors("id", model="picky", on_error="null")
+    def call(frame=None, *, path=None, new="twice", of="id", **options):
+        column = servers.tensors(of, model="picky", on_error="null")
         frame = spark.range(0, ROWS, 1, 4) if frame is None else frame
-        return servers.run(frame, {"twice": column}, tmp_path / "out", **{"key": "id", "parts": 2} | options)
+        return servers.run(frame, {new: column}, path or tmp_path / "out", **{"key": "id", "parts": 2} | options)
 
     return call
 
@@ -63,6 +66,142 @@ def test_every_row_is_written_once_with_its_answer_and_a_second_call_asks_nothin
     assert (second.rows, second.there, second.written) == (ROWS, ROWS, 0)
     assert written(tmp_path) == list(range(ROWS))
     assert asked(servers) == before
+
+
+PATHS = ["run[1]", "{a,b} st*r?", "back\\slash [", "a[b/c{d", "co:lon 50%20 #x", "k=1"]
+
+
+@pytest.mark.parametrize(("name", "kind"), [*((name, "parquet") for name in PATHS), ("run[1]", "orc")])
+def test_the_path_is_what_it_says(run, servers, tmp_path, name, kind):
+    """And no pattern: what it would fit is nothing to the run."""
+    spark = servers._spark
+    other = tmp_path / name.replace("[1]", "1").replace("{a,b}", "a").replace("*", "t").replace("?", "x")
+    if other != tmp_path / name:
+        spark.range(7).write.format(kind).save(str(other))
+    first = run(spark.range(9), path=tmp_path / name, format=kind, parts=1)
+    before = asked(servers)
+    second = run(spark.range(10), path=str(tmp_path / name), format=kind, parts=1)
+
+    assert (first.there, first.written, second.there, second.written) == (0, 9, 9, 1)
+    assert asked(servers) - before == 1
+    files = sorted((tmp_path / name).glob(f"*.{kind}"))
+    tables = [(pq.ParquetFile if kind == "parquet" else po.ORCFile)(file).read() for file in files]
+    assert sorted(number for table in tables for number in table.to_pydict()["id"]) == list(range(10))
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("", "Spark cannot use the path ''.*empty string.*Nothing was asked"),
+        ("co:lon", "Spark cannot use the path 'co:lon'.*Relative path in absolute URI"),
+        ("C:\\out", "Spark cannot use the path"),
+        ("nosuch://host/out", 'Spark cannot use the path.*No FileSystem for scheme "nosuch"'),
+        ("file://host/out", "Spark cannot use the path.*expected: file:///"),
+        ("~/out", r"a folder that is called ~; write '/.*/out'"),
+        (b"/out", "must be a text or a pathlib.Path; it is b'/out'"),
+    ],
+)
+def test_a_path_that_spark_cannot_use_is_refused_before_anything_is_asked(spark, servers, path, message):
+    before = asked(servers)
+    with pytest.raises(ConfigurationError, match=message):
+        servers.run(spark.range(3), {"twice": servers.tensors("id", model="picky")}, path, key="id")
+    assert asked(servers) == before
+
+
+def test_what_was_written_and_is_not_there_is_noticed_before_more_is_asked(spark, tmp_path):
+    output = Output(spark.range(3), tmp_path / "out", "parquet", ["id"])
+    assert output.keys().count() == 0
+    output.append(spark.range(3))
+    assert output.keys().count() == 3
+    shutil.rmtree(tmp_path / "out")
+    with pytest.raises(OutputError, match=r"what was written to .*/out cannot be found there"):
+        output.keys()
+
+
+ODD = ["meta.source", "meta", "a`b", "`x`", "", " ", "*", "ü é", "a,b;{c}(d)=\n\t", ".", "ours", "key_0", "part"]
+
+
+def odd(spark, names, rows):
+    """A frame with a column of each name, and a struct that is called as the first part of one."""
+    columns = [
+        functions.col("id").cast("int").alias(name)
+        if name != "meta"
+        else functions.struct(functions.lit("in").alias("source")).alias("meta")
+        for name in names
+    ]
+    return spark.range(rows).select("id", *columns)
+
+
+@pytest.mark.parametrize("key", ["id", "meta.source", "a`b", "ours", ["part", "key_0", "theirs.x"]])
+def test_names_of_columns_are_names(run, spark, tmp_path, key):
+    frame = odd(spark, [*ODD, "theirs.x", "theirs"], 20)
+
+    found = [run(frame.where("id < 5"), key=key, new="new.`c`").written, run(frame, key=key, new="new.`c`").written]
+
+    assert found == [5, 15]
+    rows = pq.read_table(tmp_path / "out").to_pylist()
+    assert list(rows[0]) == [*frame.columns, "new.`c`"]
+    assert sorted(row["id"] for row in rows) == list(range(20))
+    assert all(row["meta.source"] == row["a`b"] == row["id"] and row["meta"] == {"source": "in"} for row in rows)
+    assert all(row["new.`c`"] == (None if row["id"] % 10 == 3 else 2 * row["id"]) for row in rows)
+
+
+def test_orc_takes_names_with_dots_and_refuses_those_that_it_would_change(run, spark, tmp_path):
+    frame = odd(spark, ["meta.source", "meta"], 20)
+    assert [run(frame, key="meta.source", format="orc").written for _ in range(2)] == [20, 0]
+    inside = frame.withColumn("deep", functions.array(functions.struct(functions.lit(1).alias("a`b"))))
+    with pytest.raises(ConfigurationError, match="ORC cannot keep a column by the name 'a`b'; rename it"):
+        run(inside, format="orc", path=tmp_path / "other")
+
+
+def test_rows_are_sorted_by_a_name_before_a_field(spark):
+    frame = spark.range(20).selectExpr("id", "id `meta.source`", "struct(-id as source, id as `a.b`) meta", "-id `x y`")
+
+    def first(column):
+        return by_prefix(frame, column, partitions=1).first().id
+
+    assert (first("meta.source"), first("x y"), first("`meta`.`source`"), first("meta.`a.b`")) == (0, 19, 19, 0)
+    assert first(-functions.col("id")) == 19
+    for wrong in ("x y.z", "X", "*", "meta.*", "", "a`b", "meta.", "meta.none"):
+        with pytest.raises(ConfigurationError, match=r"has no column|names no single column"):
+            first(wrong)
+
+
+def test_a_text_for_a_column_is_read_as_spark_reads_it(spark, servers):
+    frame = spark.range(9).selectExpr(
+        "id `order.id`", "struct(id + 10 as id, id + 20 as `a.b`) order", "id + 30 `a``b`"
+    )
+
+    def asked_for(text):
+        column = servers.tensors(text, model="picky", on_error="null")
+        return min(row.y for row in frame.select(column.alias("y")).collect() if row.y is not None)
+
+    assert [asked_for(text) for text in ("`order.id`", "order.id", "order.`a.b`", "`a``b`")] == [0, 20, 40, 60]
+    for wrong in ("*", "order.*", "", "a`b", "order."):
+        with pytest.raises(ConfigurationError, match=r"names no single column.*; write `"):
+            servers.tensors(wrong, model="picky")
+    with pytest.raises(AnalysisException, match=r"`order`.`none`|`none`"):
+        frame.select(servers.tensors("order.none", model="picky"))
+
+
+def test_names_that_differ_in_their_case_are_one_or_two_as_spark_says(run, spark, servers, tmp_path):
+    twice = spark.range(5).withColumn("A", functions.lit(1)).withColumnRenamed("id", "a")
+    both = twice.join(spark.range(5).toDF("Id"), functions.col("a") == functions.col("Id"))
+    with pytest.raises(ConfigurationError, match="the input has several columns 'id'"):
+        run(spark.range(3).join(spark.range(3).toDF("x"), functions.col("id") == functions.col("x")).toDF("id", "id"))
+    spark.conf.set("spark.sql.caseSensitive", "true")
+    try:
+        cases = both.select("Id", "a", functions.lit(2).alias("A"), functions.col("Id").alias("id"))
+        assert run(cases, key="Id", new="Twice").written == 5
+        assert run(cases, key="Id", new="Twice").there == 5
+        assert pq.read_table(tmp_path / "out").column_names == ["Id", "a", "A", "id", "Twice"]
+        assert run(cases, key="id", new="ID", path=tmp_path / "other").written == 5
+    finally:
+        spark.conf.unset("spark.sql.caseSensitive")
+    with pytest.raises(ConfigurationError, match="the input has several columns 'Id'"):
+        run(cases)
+    with pytest.raises(ConfigurationError, match="two of the new columns have one name: new, New"):
+        servers.run(spark.range(3), dict.fromkeys(["new", "New"], functions.lit(1)), tmp_path / "third", key="id")
 
 
 def test_only_what_is_not_there_is_asked(run, spark, servers, tmp_path):
