@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from server_utils import gpus, records, sidecar, stopping, tally
+from server_utils import gpus, records, sidecar, stopping, tally, workers
 from server_utils.errors import SidecarError
 from server_utils.placement import Here
 from server_utils.process import Launch, ProcessId, Server, State, wait_until
@@ -24,6 +25,12 @@ class Outcome:
     owner: ProcessId
     servers: list[Server]
     failure: str
+
+
+def in_a_fitting_python(driver: workers.Driver, glance: Callable[[Here], Outcome], here: Here) -> Outcome:
+    """Glance, if this worker's Python can answer columns later. Raises PlacementError: no peer waits for this task."""
+    workers.refuse_another(driver)
+    return glance(here)
 
 
 def glance_here(launch: Launch, seconds: float, timeout_s: float, here: Here) -> Outcome:

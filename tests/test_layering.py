@@ -27,15 +27,15 @@ LAYERS = [
         "weights"
     ),
     (
-        "clusters environments fit layout node_spark pandas_columns plans regions roots showing storage.cache "
-        "storage.databricks storage.sending windows"
+        "clusters environments fit layout node_spark pandas_columns regions roots showing storage.cache "
+        "storage.databricks storage.sending windows workers"
     ),
     (
-        "assets attempt backends.vllm_options clients commands.shapes definitions doctor_node node placement runs "
+        "assets attempt backends.vllm_options clients commands.shapes definitions doctor_node node plans runs "
         "storage.opening"
     ),
-    "arrival backends.vllm_launch commands.clusters delivery doctor stopping storage.loading storage.saving",
-    "sidecar storage.checking storage.program supervisor wheelhouse",
+    "arrival backends.vllm_launch commands.clusters delivery placement stopping storage.loading storage.saving",
+    "doctor sidecar storage.checking storage.program supervisor wheelhouse",
     "commands.environments commands.models lanes links tasks",
     "asking batches starting",
     "manager",
@@ -48,7 +48,7 @@ ONE_ROOM = "demo"  # a program of its own: its files stand in one row, and impor
 # Only these may speak to Spark. The others run on a bare GPU machine, and beside servers that a driver never sees.
 SPARK = {
     *("backends.triton", "backends.vllm", "batches", "demo", "doctor", "llm_columns", "manager"),
-    *("outputs", "placement", "plans", "verdicts", "schemas", "sparks", "udf"),
+    *("outputs", "placement", "plans", "verdicts", "schemas", "sparks", "udf", "workers"),
 }
 
 
