@@ -57,7 +57,8 @@ def folders(application: str, name: str | None = None) -> list[Path]:
 
 def bury(application: str, name: str, launch_id: str) -> None:
     """Say on this host that a launch was stopped: a task that comes late must not start it again."""
-    (platform.state_root() / slug(application) / slug(name)).mkdir(mode=0o700, parents=True, exist_ok=True)
+    _private(platform.state_root())  # first: a folder that mkdir makes above another is open to others
+    _grave(application, name, launch_id).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     _grave(application, name, launch_id).touch(mode=0o600)
 
 
