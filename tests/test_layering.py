@@ -14,25 +14,25 @@ PACKAGE = ROOT / "server_utils"
 LAYERS = [
     (
         "backends.life backends.triton_patches backends.triton_program backends.vllm_parser backends.vllm_program "
-        "commands.output errors findings gguf_to_hf libpython logs pace ports process storage.hashes storage.locks "
-        "storage.progress storage.secrets storage.threads turns"
+        "commands.output errors findings gguf_to_hf libpython limits logs pace ports process storage.hashes "
+        "storage.locks storage.progress storage.secrets storage.threads turns"
     ),
     (
         "catalogue events gpus java models nvidia openai_client options outputs platform progress questions "
         "requirements schemas shipping storage.hub storage.manifest storage.store storage.urls tally tree"
     ),
     (
-        "backends.vllm_fields base_python keeper node_steps records screens spark_conf sparks storage.fetching "
+        "backends.vllm_fields base_python keeper node_steps scratch screens spark_conf sparks storage.fetching "
         "storage.files storage.gcs storage.room storage.s3 storage.scan storage.workspace tensors verdicts "
         "weights"
     ),
     (
-        "clusters environments fit layout node_spark pandas_columns regions roots showing storage.cache "
-        "storage.databricks storage.sending windows workers"
+        "clusters environments fit layout node_spark pandas_columns records regions roots showing storage.cache "
+        "storage.databricks storage.sending workers"
     ),
     (
         "assets attempt backends.vllm_options clients commands.shapes definitions doctor_node node plans runs "
-        "storage.opening"
+        "storage.opening windows"
     ),
     "arrival backends.vllm_launch commands.clusters delivery placement stopping storage.loading storage.saving",
     "doctor sidecar storage.checking storage.program supervisor wheelhouse",
