@@ -150,3 +150,9 @@ def can_mount():
         return subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode == 0
     except FileNotFoundError:
         return False
+
+
+def may_lift():
+    """Whether this process may raise a hard limit: root may, but not in most containers (CAP_SYS_RESOURCE)."""
+    code = "import resource as r; r.setrlimit(r.RLIMIT_AS, (2 << 30, 2 << 30)); r.setrlimit(r.RLIMIT_AS, (-1, -1))"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0

@@ -10,19 +10,12 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from fakes import NOBODY, as_nobody, can_mount, mounted_noexec
+from fakes import NOBODY, as_nobody, can_mount, may_lift, mounted_noexec
 
 from server_utils import ConfigurationError, environments, platform, records, scratch
 from server_utils.doctor_node import scratch_folder
 from server_utils.process import ProcessId
 from server_utils.sidecar import ensure
-
-
-def may_lift():
-    """Whether this process may raise a hard limit: root may, but not in most containers (CAP_SYS_RESOURCE)."""
-    code = "import resource as r; r.setrlimit(r.RLIMIT_AS, (2 << 30, 2 << 30)); r.setrlimit(r.RLIMIT_AS, (-1, -1))"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
-
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root, to be another user")
 needs_mount = pytest.mark.skipif(not can_mount(), reason="needs to be allowed to mount a disk")
