@@ -110,8 +110,10 @@ def fetch_llm() -> Path:
 
 def _fetch_all(*wanted: _Asset) -> Path:
     root = platform.home() / "assets"
-    root.mkdir(parents=True, exist_ok=True)
     for asset in wanted:
+        if asset.path.exists():
+            continue  # it may be in a folder of somebody else's, in which nothing can be locked
+        platform.writable(root, variable="SPARK_SIDECAR_HOME")
         with FileLock(asset.folder.with_name(f".{asset.folder.name}.lock")):
             if not asset.path.exists():
                 _fetch(asset)

@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from server_utils import environments, gpus, keeper, logs, records, templates
+from server_utils import environments, gpus, keeper, logs, records, scratch, templates
+from server_utils.errors import ConfigurationError
 from server_utils.process import Launch, ProcessId
 from server_utils.tree import descendants, end
 
@@ -41,14 +42,14 @@ class Attempt:
     def __init__(self, folder: Path, launch: Launch, ports: Mapping[str, int], model: str) -> None:
         """Start the process. model: the model's folder on this host, "" for none.
 
-        Raises EnvironmentMissingError when its environment cannot run it.
+        Raises EnvironmentMissingError when its environment cannot run it, ConfigurationError when no place can.
         """
         self.launch, self._folder, self._ports, self._model = launch, folder, ports, model
         self._announcement, self._log = folder / "announcement", folder / "server.log"
         self._announcement.unlink(missing_ok=True)
         interpreter = environments.find(launch.environment)
         library = environments.require_libpython(interpreter) if launch.needs_libpython else None
-        self._python = str(interpreter.python)
+        self._python, self._scratch = str(interpreter.python), self._made_scratch()
         with self._log.open("ab") as log:
             self._log_start, self.started = log.tell(), time.monotonic()
             self._child = subprocess.Popen(
@@ -95,7 +96,7 @@ class Attempt:
         self._child.poll()
         self.reap()
         free_shared_memory(self.process)
-        shutil.rmtree(records.scratch(self._folder), ignore_errors=True)
+        shutil.rmtree(self._scratch, ignore_errors=True)
         return by_itself
 
     def reap(self) -> None:
@@ -111,7 +112,7 @@ class Attempt:
             "python": self._python,
             "folder": self._folder,
             "model": self._model,
-            "scratch": records.scratch(self._folder),
+            "scratch": self._scratch,
         }
         values |= {f"port:{name}": port for name, port in self._ports.items()}
         if "{gpus}" in text:
@@ -120,15 +121,29 @@ class Attempt:
 
     def _environ(self, libpython: Path | None) -> dict[str, str]:
         """This process's environment without what belongs to Spark's Python, plus the launch's."""
-        scratch = records.scratch(self._folder)
-        scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         environ = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "PYSPARK_"))}
         supervisor = keeper.identity(ProcessId.of(os.getpid()))
-        environ |= {MARK: str(self._folder), keeper.MARK: supervisor, "TMPDIR": str(scratch), "PYTHONUNBUFFERED": "1"}
+        environ |= {
+            MARK: str(self._folder),
+            keeper.MARK: supervisor,
+            "TMPDIR": str(self._scratch),
+            "PYTHONUNBUFFERED": "1",
+        }
         if libpython:
             known = environ.get("LD_LIBRARY_PATH")
             environ["LD_LIBRARY_PATH"] = f"{libpython.parent}{':' + known if known else ''}"
         return environ | {key: self._fill(value) for key, value in self.launch.env.items()}
+
+    def _made_scratch(self) -> Path:
+        made = records.make_scratch(self._folder)
+        if self.launch.executes_scratch and (doubt := scratch.doubt(made)):
+            looked = ", ".join(map(str, scratch.roots()))
+            raise ConfigurationError(
+                f"cannot be started: {made} {doubt}, and the engine runs programs from there. No other place will do "
+                f"({looked}): set SPARK_SIDECAR_STATE to a folder from which programs can be run, with no white space "
+                "in its path, on every node"
+            )
+        return made
 
     def _announced_recently(self) -> bool:
         try:

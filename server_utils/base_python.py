@@ -101,9 +101,13 @@ def choose() -> Interpreter:
 def _report(python: Path) -> dict[str, Any]:
     # -I: neither the user's packages nor PYTHONPATH (Spark sets one) may change the answer.
     script = Path(__file__).with_name("libpython.py")
-    asked = subprocess.run([python, "-I", script], capture_output=True, text=True, check=False)
-    if asked.returncode:
-        msg = f"{python} does not run: {asked.stderr.strip()[-500:]}. Build the environment again with another Python."
+    try:
+        asked = subprocess.run([python, "-I", script], capture_output=True, text=True, check=False)
+        said = (asked.stderr.strip()[-500:] or f"ended with {asked.returncode}") if asked.returncode else ""
+    except OSError as error:  # another user's, for another machine, or on a disk that runs no programs
+        said = str(error)
+    if said:
+        msg = f"{python} does not run: {said}. Build the environment again with another Python."
         raise EnvironmentMissingError(msg)
     report: dict[str, Any] = json.loads(asked.stdout)
     return report

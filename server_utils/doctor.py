@@ -12,12 +12,11 @@ import os
 import socket
 import stat
 import sys
-from pathlib import Path
 from typing import Any
 
 from server_utils import java, sparks
 from server_utils.doctor_node import GPU_AMOUNT, check_node, compare_with_spark
-from server_utils.errors import EnvironmentMissingError
+from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.findings import Finding
 from server_utils.placement import Here, on_each_executor
 from server_utils.platform import state_root
@@ -37,7 +36,7 @@ def check() -> list[Finding]:
         _pyspark(),
         *[_package(name) for name in ("pyarrow", "pandas", "numpy")],
         *check_node(),
-        _state_folder(state_root()),
+        _state_folder(),
     ]
 
 
@@ -108,11 +107,14 @@ def _major_minor(version: str) -> tuple[int, int]:
     return int(major), int(minor)
 
 
-def _state_folder(folder: Path) -> Finding:
+def _state_folder() -> Finding:
     name = "state folder"
     elsewhere = "set SPARK_SIDECAR_STATE to another folder"
     try:
+        folder = state_root()
         status = folder.lstat()
+    except ConfigurationError as err:
+        return Finding(name, "error", str(err), "set SPARK_SIDECAR_STATE")
     except FileNotFoundError:
         return Finding(name, "ok", f"{folder} is not there yet, the first start makes it")
     except OSError as err:

@@ -10,10 +10,11 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
-from server_utils import environments, nvidia
-from server_utils.errors import EnvironmentMissingError
+from server_utils import environments, nvidia, scratch
+from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.findings import Finding
 from server_utils.nvidia import Gpu
 from server_utils.platform import home, state_root
@@ -51,8 +52,9 @@ def check_node(name: str = "triton", *, need_gpu: bool = False) -> list[Finding]
         sealed_environment(name),
         *_versions(name),
         shared_memory(),
-        disk("home", home(), need_gib=_HOME_GIB, variable="SPARK_SIDECAR_HOME"),
-        disk("state", state_root(), need_gib=_STATE_GIB, variable="SPARK_SIDECAR_STATE"),
+        _disk_of("home", home, need_gib=_HOME_GIB, variable="SPARK_SIDECAR_HOME"),
+        _disk_of("state", state_root, need_gib=_STATE_GIB, variable="SPARK_SIDECAR_STATE"),
+        scratch_folder(),
     ]
 
 
@@ -62,6 +64,8 @@ def sealed_environment(name: str) -> Finding:
     try:
         interpreter = environments.find(name)
         library = environments.require_libpython(interpreter)
+    except ConfigurationError as err:
+        return Finding(title, "error", str(err), "set SPARK_SIDECAR_HOME")
     except EnvironmentMissingError as err:
         return Finding(title, "error", str(err), build)
     found = f"Python {'.'.join(map(str, interpreter.version))} ({interpreter.python}), {library}"
@@ -133,8 +137,12 @@ def _compared(told: int, seen: int, *, where: str) -> Finding:
 
 def _versions(name: str) -> list[Finding]:
     """What is installed in the environment against its lock; nothing where there is none."""
-    python = environments.folder(name) / "bin" / "python"
-    if not python.exists():
+    try:
+        python = environments.folder(name) / "bin" / "python"
+        there = python.exists()
+    except ConfigurationError:  # told with the environment itself
+        return []
+    if not there:
         return []
     asked = subprocess.run([python, "-I", "-c", _LIST], capture_output=True, text=True, check=False)
     locked = pins(lock_file(name))
@@ -161,6 +169,28 @@ def shared_memory(folder: Path = Path("/dev/shm")) -> Finding:  # noqa: S108 - l
         return Finding("shared memory", "ok", found)
     fix = f"mount -o remount,size=1g {folder} (in a container: docker run --shm-size=1g)"
     return Finding("shared memory", "warning", f"{found}, Triton may need {_SHARED_MEMORY_MIB} MiB", fix)
+
+
+def scratch_folder() -> Finding:
+    """Whether programs can be run from where servers keep their temporary files, as Triton does."""
+    title, fix = "scratch folder", "set SPARK_SIDECAR_STATE to a folder that programs can be run from, without a space"
+    try:
+        first, chosen = scratch.roots()[0], scratch.choose()
+    except ConfigurationError as err:
+        return Finding(title, "error", str(err), "set SPARK_SIDECAR_STATE")
+    if doubt := scratch.doubt(chosen):
+        return Finding(title, "error", f"{chosen} {doubt}, and no other place serves: Triton cannot start", fix)
+    if chosen != first:
+        reason = scratch.doubt(first) or "has so long a path that sockets may not fit"
+        return Finding(title, "warning", f"{first} {reason}: servers use {chosen} instead", fix)
+    return Finding(title, "ok", str(chosen))
+
+
+def _disk_of(name: str, folder: Callable[[], Path], *, need_gib: int, variable: str) -> Finding:
+    try:
+        return disk(name, folder(), need_gib=need_gib, variable=variable)
+    except ConfigurationError as err:
+        return Finding(f"disk of {name}", "error", str(err), f"set {variable}")
 
 
 def disk(name: str, folder: Path, *, need_gib: int, variable: str) -> Finding:

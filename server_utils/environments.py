@@ -116,6 +116,7 @@ def build(
 
     Raises:
         EnvironmentMissingError: if no interpreter fits, uv is missing, or uv failed.
+        ConfigurationError: if this user cannot write to the folder of environments.
     """
     _make(folder(name), lock_file(name), python, wheels=wheels, compiling=compiling)
     return find(name)
@@ -134,7 +135,15 @@ def _make(
     wheels: Path | None = None,
     compiling: Compiling = Compiling.NOW,
 ) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
+    if not _is_current(target, lock, python):
+        _make_anew(target, lock, python, wheels, compiling)
+    if compiling is Compiling.LATER:
+        _compile_in_the_background(target)
+
+
+def _make_anew(target: Path, lock: Path, python: Path | None, wheels: Path | None, compiling: Compiling) -> None:
+    """Under a lock, for which the folder must be one to write to: what is current is left alone before that."""
+    platform.writable(target.parent, variable="SPARK_SIDECAR_HOME")
     with FileLock(target.with_name(f".{target.name}.lock")):
         if _is_current(target, lock, python):
             return
@@ -142,8 +151,6 @@ def _make(
         beside = target.with_name(f".{target.name}.building")
         _replace(target, _assemble(beside, lock, base, _sources(lock, wheels), compiling))
         logger.info("Built the environment %s in %s with %s.", target.name, target, base.python)
-    if compiling is Compiling.LATER:
-        _compile_in_the_background(target)
 
 
 def _is_current(target: Path, lock: Path, python: Path | None) -> bool:

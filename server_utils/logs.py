@@ -10,6 +10,7 @@ _KEEP_BYTES = 1 << 20
 _LOOK_BYTES = 100_000
 _ABOVE = "root cause above"  # the last words of a vLLM whose engine did not start
 _ERROR = re.compile(r"\b\w*(Error|Exception): ")
+_AT_EXIT = ("Exception ignored in atexit callback", "Error in atexit._run_exitfuncs")
 _LINE = 600  # characters that are quoted of one line
 
 
@@ -23,11 +24,24 @@ def tail(path: Path, *, lines: int = 20, since: int = 0) -> str:
             text = file.read().decode(errors="replace")
     except FileNotFoundError:
         return ""
-    found = text.strip().splitlines()
+    found = _without_afterwords(text.strip().splitlines())
     last = found[-lines:]
     if any(_ABOVE in line for line in last):
         last = [line for line in found[:-lines] if _ERROR.search(line)][-1:] + last
     return "\n".join(map(_shortened, last))
+
+
+def _without_afterwords(lines: list[str]) -> list[str]:
+    """Without the failures of atexit functions: a process that could not start has little for them to tidy up."""
+    for at, line in enumerate(lines):
+        if at and line.startswith(_AT_EXIT) and not any(map(_begins_anew, lines[at - 1 :], lines[at:])):
+            return lines[:at]
+    return lines
+
+
+def _begins_anew(before: str, line: str) -> bool:
+    """Whether a line begins a traceback that is not an atexit function's, nor chained to another."""
+    return line.startswith("Traceback (most") and bool(before) and not before.startswith(_AT_EXIT)
 
 
 def _shortened(line: str) -> str:

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from server_utils import plans, sparks
+from server_utils import plans, sparks, workers
 from server_utils.errors import PlacementError, SidecarError
 from server_utils.process import ProcessId
 from server_utils.tree import ancestor
@@ -105,10 +105,10 @@ def on_each_executor(
         try:
             rows = sparks.run(spark, outcome, plan)
         except Exception as error:  # Spark names no common class for what it raises
-            raise PlacementError(_why_not(error, timeout_s, late=cancelled.is_set())) from error
+            raise PlacementError(_why_not(spark, error, timeout_s, late=cancelled.is_set())) from error
     failures = [value for worked, value in rows if not worked]
     if failures:
-        raise PlacementError(f"{len(failures)} of {len(rows)} tasks failed; the first said:\n{failures[0]}")
+        raise PlacementError(f"{failures[0]}\n({len(failures)} of {len(rows)} tasks failed; this was the first)")
     return [value for _, value in rows]
 
 
@@ -116,6 +116,8 @@ def _outcome(task: Callable[[Here], Any], barrier: bool) -> bytes:  # noqa: FBT0
     """Run the task where it landed; on the executor."""
     try:
         return pickle.dumps((True, task(here(_all_gather if barrier else None))))
+    except SidecarError as error:
+        return pickle.dumps((False, str(error)))
     except Exception:  # noqa: BLE001 - a barrier task never raises, see above
         return pickle.dumps((False, traceback.format_exc()))
 
@@ -151,13 +153,10 @@ def _cancelled(spark: Any, seconds: float) -> Iterator[threading.Event]:
         sparks.remove_tag(spark, tag)
 
 
-def _why_not(error: Exception, timeout_s: float, *, late: bool) -> str:
+def _why_not(spark: Any, error: Exception, timeout_s: float, *, late: bool) -> str:
     if late:
         return (
             f"Spark had no free slot on every executor within {timeout_s:.0f} s. Another job probably holds them: wait "
             "for it, or give the application more cores"
         )
-    if isinstance(error, SidecarError):
-        return str(error)
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return "Spark could not run a task on every executor: " + "\n".join(lines[:8])
+    return str(error) if isinstance(error, SidecarError) else workers.why_not(spark, error)

@@ -8,6 +8,7 @@ import re
 import time
 from typing import Any
 
+from server_utils import workers
 from server_utils.errors import PlacementError
 from server_utils.sparks import Plan, conf, gpus_per_executor, is_connect, run, slots
 
@@ -88,7 +89,10 @@ def _count(spark: Any) -> tuple[int, int]:
 def _count_by_job(spark: Any) -> tuple[int, int]:
     """Executors and slots over Connect, which has no scheduler to ask: a job with a task per default slot tells."""
     found = slots(spark)
-    rows = run(spark, _who, Plan("", found, barrier=False, profile=None, why=""))
+    try:
+        rows = run(spark, _who, Plan("", found, barrier=False, profile=None, why=""))
+    except Exception as error:  # Spark names no common class for what it raises
+        raise PlacementError(workers.why_not(spark, error)) from error
     return len(set(rows)), found
 
 

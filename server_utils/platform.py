@@ -10,6 +10,10 @@ from pathlib import Path
 
 from server_utils.errors import ConfigurationError
 
+# Their folders are private: who owns them is checked where they are made.
+_TEMPORARY = Path("/tmp")  # noqa: S108
+_DISKS = (Path("/local_disk0"), Path("/mnt/1"), Path("/var/tmp"))  # noqa: S108
+
 
 class Platform(Enum):
     """The platforms the kit knows."""
@@ -32,12 +36,31 @@ def home() -> Path:
     """The folder of what outlives a job (sealed environments, fetched models and data).
 
     `SPARK_SIDECAR_HOME` wins; clusters use /opt/spark-sidecar, which their init scripts fill; a laptop follows XDG.
+
+    Raises ConfigurationError for a user without a home folder, and where the folder is there but closed to this user.
     """
+    found = _home()
+    try:
+        closed = os.path.lexists(found) and not os.access(found, os.R_OK | os.X_OK)
+        found.stat()
+    except PermissionError:  # of a folder above it
+        closed = True
+    except OSError:
+        return found  # not there yet, or it never can be: told by whoever needs it
+    if closed:
+        raise ConfigurationError(
+            f"user {os.getuid()} may not look into {found}: let others read it (chmod -R o+rX {found}, and o+x for the "
+            "folders above), or set SPARK_SIDECAR_HOME to another folder, wherever drivers and workers run"
+        )
+    return found
+
+
+def _home() -> Path:
     if chosen := os.environ.get("SPARK_SIDECAR_HOME"):
         return Path(chosen)
     if current() is not Platform.LOCAL:
         return Path("/opt/spark-sidecar")
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "spark-sidecar"
+    return _below_home("XDG_DATA_HOME", ".local/share", variable="SPARK_SIDECAR_HOME") / "spark-sidecar"
 
 
 def cache_root() -> Path:
@@ -48,10 +71,40 @@ def cache_root() -> Path:
     if chosen := os.environ.get("SPARK_SIDECAR_CACHE"):
         return Path(chosen)
     if current() is Platform.LOCAL:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spark-sidecar" / "models"
-    disks = (Path("/local_disk0"), Path("/mnt/1"), Path("/var/tmp"))  # noqa: S108 - private folder, as in state_root
-    disk = next(disk for disk in disks if os.access(disk, os.W_OK) or disk == disks[-1])
+        return _below_home("XDG_CACHE_HOME", ".cache", variable="SPARK_SIDECAR_CACHE") / "spark-sidecar" / "models"
+    disk = next(disk for disk in _DISKS if os.access(disk, os.W_OK) or disk == _DISKS[-1])
     return disk / f"spark-sidecar-models-{os.getuid()}"
+
+
+def _below_home(xdg: str, folder: str, *, variable: str) -> Path:
+    """A folder of a laptop's user. Raises ConfigurationError, with what to set, for a user who has no home folder."""
+    if chosen := os.environ.get(xdg):
+        return Path(chosen)
+    try:
+        return Path.home() / folder
+    except RuntimeError as error:
+        raise ConfigurationError(
+            f"user {os.getuid()} has no home folder: HOME is not set, and the system does not know the user. Set "
+            f"{variable} to a folder that this user may write to, wherever drivers and workers run"
+        ) from error
+
+
+def writable(folder: Path, *, variable: str) -> Path:
+    """A folder that this user may write to, made if need be.
+
+    variable: what moves it. Raises ConfigurationError where it cannot be made or belongs to somebody else.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        reason = "" if os.access(folder, os.W_OK | os.X_OK) else "it is read-only, or another user's"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise ConfigurationError(
+            f"user {os.getuid()} cannot write to {folder} ({reason}): do this as a user who can, or set {variable} to "
+            "another folder, wherever drivers and workers run"
+        )
+    return folder
 
 
 def cache_limit() -> int | None:
@@ -69,4 +122,21 @@ def state_root() -> Path:
     """
     if chosen := os.environ.get("SPARK_SIDECAR_STATE"):
         return Path(chosen)
-    return Path(tempfile.gettempdir() if current() is Platform.LOCAL else "/tmp") / f"spark-sidecar-{os.getuid()}"  # noqa: S108 - private folder, ownership is checked where it is made
+    return temporary_roots()[0]
+
+
+def temporary_roots() -> list[Path]:
+    """Where this user's private folder for temporary files may be, best first; not all of them need be there.
+
+    Raises ConfigurationError where no folder for temporary files can be written.
+    """
+    disks = [_TEMPORARY, *reversed(_DISKS)]
+    if current() is Platform.LOCAL:
+        try:
+            disks = [Path(tempfile.gettempdir()), *disks]
+        except FileNotFoundError as error:
+            raise ConfigurationError(
+                f"no folder for temporary files can be written ({error}): set SPARK_SIDECAR_STATE to a folder of this "
+                "user's, on every node"
+            ) from error
+    return [disk / f"spark-sidecar-{os.getuid()}" for disk in dict.fromkeys(disks)]

@@ -113,6 +113,7 @@ class Launch:
         announces: whether the program writes `{folder}/announcement`, JSON with its `models`, once it serves, and
             touches it once a second from then on.
         needs_libpython: whether the program links libpython, which is then resolved before the start.
+        executes_scratch: whether the program runs files in `{scratch}`, which must then be where that is allowed.
         start_timeout_s: seconds until healthy, fetching and loading the model included.
         hang_timeout_s: seconds without a healthy answer after which a running server is replaced.
         stop_grace_s: seconds between the request to stop and SIGKILL.
@@ -133,6 +134,7 @@ class Launch:
     files: Mapping[str, bytes] = field(default_factory=dict)
     announces: bool = False
     needs_libpython: bool = False
+    executes_scratch: bool = False
     start_timeout_s: float = 600.0
     hang_timeout_s: float = 30.0
     stop_grace_s: float = 3.0

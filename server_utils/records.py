@@ -18,11 +18,11 @@ import stat
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from server_utils import platform
+from server_utils import scratch as places
 from server_utils.errors import ConfigurationError
 from server_utils.process import Launch, ProcessId, Server, State
 
@@ -57,7 +57,8 @@ def folders(application: str, name: str | None = None) -> list[Path]:
 
 def bury(application: str, name: str, launch_id: str) -> None:
     """Say on this host that a launch was stopped: a task that comes late must not start it again."""
-    (platform.state_root() / slug(application) / slug(name)).mkdir(mode=0o700, parents=True, exist_ok=True)
+    _private(platform.state_root())  # first: a folder that mkdir makes above another is open to others
+    _grave(application, name, launch_id).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     _grave(application, name, launch_id).touch(mode=0o600)
 
 
@@ -77,9 +78,17 @@ def hold() -> int:
     return descriptor
 
 
-def scratch(server: Path) -> Path:
+def scratch(server: Path, root: Path | None = None) -> Path:
     """Where a server keeps temporary files. Near the root: socket paths may have 107 bytes at most."""
-    return platform.state_root() / _SCRATCH / hashlib.sha256(str(server).encode()).hexdigest()[:10]
+    return (root or places.choose()) / _SCRATCH / hashlib.sha256(str(server).encode()).hexdigest()[:10]
+
+
+def make_scratch(server: Path) -> Path:
+    """Make it. Raises ConfigurationError where another user's folder is in its place."""
+    path = scratch(server)
+    _private(path.parents[1])
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
 
 
 def ports() -> Path:
@@ -89,8 +98,15 @@ def ports() -> Path:
 
 def _private(root: Path) -> None:
     """Make the state root, or refuse one that somebody else made: it is in a folder everybody may write to."""
-    with suppress(FileExistsError):  # a file, or a link that leads nowhere: refused below like any other
+    try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError:  # a file, or a link that leads nowhere: refused below like any other
+        pass
+    except OSError as error:
+        raise ConfigurationError(
+            f"{root} cannot be made ({error.strerror}): set SPARK_SIDECAR_STATE to a folder that this user may "
+            "write to, on every node"
+        ) from error
     found = root.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise ConfigurationError(
@@ -150,7 +166,8 @@ def forget_old(application: str, *, keep_s: float = 7 * _DAY_S) -> None:
     for top in root.iterdir() if root.exists() else ():
         if top.is_dir() and top.name not in (slug(application), _SCRATCH, _PORTS) and not _in_use(top, keep_s):
             for server in top.glob("*/*-*"):
-                shutil.rmtree(scratch(server), ignore_errors=True)
+                for place in places.roots():
+                    shutil.rmtree(scratch(server, place), ignore_errors=True)
             shutil.rmtree(top, ignore_errors=True)
 
 

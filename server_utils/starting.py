@@ -11,7 +11,7 @@ import functools
 import time
 from typing import Any
 
-from server_utils import plans, tasks
+from server_utils import plans, tasks, workers
 from server_utils.placement import on_each_executor
 from server_utils.process import Launch
 from server_utils.tasks import Outcome
@@ -26,14 +26,15 @@ def start(spark: Any, launch: Launch) -> list[Outcome]:
     Raises PlacementError when Spark has no room for a task on every executor in time.
     """
     deadline = time.monotonic() + launch.start_timeout_s + _ROUND_S
-    plan = plans.plan(spark, deadline=deadline)
+    plan, driver = plans.plan(spark, deadline=deadline), workers.driver(spark)
 
     def everywhere(task: Any) -> list[Outcome]:
         return on_each_executor(spark, task, timeout_s=deadline - time.monotonic(), plan=plan)
 
     for _ in range(GLANCES):
         left_s = deadline - time.monotonic() - _ROUND_S
-        outcomes = everywhere(functools.partial(tasks.glance_here, launch, _GLANCE_S, left_s))
+        glance = functools.partial(tasks.glance_here, launch, _GLANCE_S, left_s)
+        outcomes = everywhere(functools.partial(tasks.in_a_fitting_python, driver, glance))
         if any(outcome.failure for outcome in outcomes):
             return _told_by_all(outcomes, everywhere(functools.partial(tasks.end_here, launch)))
         if all(len(outcome.servers) == launch.replicas for outcome in outcomes):

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from server_utils import arrival, keeper, logs, records
+from server_utils import arrival, keeper, limits, logs, records
 from server_utils.attempt import Attempt
 from server_utils.errors import SidecarError
 from server_utils.events import End, Events
@@ -59,12 +59,12 @@ class Supervisor:
         try:
             model = arrival.fetch(self.launch.model, self.folder, self.events, self.launch.start_timeout_s)
         except arrival.NotArrivedError as error:
-            return self._record(state=error.state, reason=str(error), log_tail=error.log_tail)
+            return self._record(state=error.state, reason=f"{error}{limits.hint()}", log_tail=error.log_tail)
         while True:
             try:
                 attempt = Attempt(self.folder, self.launch, self.lease.ports, model)
             except (SidecarError, OSError) as error:
-                return self._record(state=State.FAILED, reason=str(error))
+                return self._record(state=State.FAILED, reason=f"{error}{limits.hint()}")
             self._record(process=attempt.process, ports=self.lease.ports, started_at=time.time())
             watched = self.events.watch_server(attempt.process.pid)
             how = self._follow(attempt)
@@ -146,7 +146,7 @@ class Supervisor:
         self.lease = Lease(records.ports(), self.launch.ports)
 
     def _failed(self, reason: str, log_tail: str) -> bool:
-        self._record(state=State.FAILED, reason=reason, log_tail=log_tail, process=None)
+        self._record(state=State.FAILED, reason=f"{reason}{limits.hint()}", log_tail=log_tail, process=None)
         return False
 
     def _reason(self, how: End, status: int | None) -> str:
@@ -172,6 +172,7 @@ def main() -> None:
 
     It brings the launch's `env`: in no file, no command line, and no environment but the program's.
     """
+    limits.lift()
     env = json.loads(sys.stdin.read() or "{}")  # nothing where `ensure` was killed half-way: there is no record then
     records.hold()
     keeper.watch_over(ProcessId.of(os.getpid()))

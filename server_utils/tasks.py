@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from server_utils import gpus, records, sidecar, stopping, tally
-from server_utils.errors import SidecarError
+from server_utils import gpus, records, sidecar, stopping, tally, workers
+from server_utils.errors import ConfigurationError, SidecarError
 from server_utils.placement import Here
 from server_utils.process import Launch, ProcessId, Server, State, wait_until
 
@@ -26,6 +29,12 @@ class Outcome:
     failure: str
 
 
+def in_a_fitting_python(driver: workers.Driver, glance: Callable[[Here], Outcome], here: Here) -> Outcome:
+    """Glance, if this worker's Python can answer columns later. Raises PlacementError: no peer waits for this task."""
+    workers.refuse_another(driver)
+    return glance(here)
+
+
 def glance_here(launch: Launch, seconds: float, timeout_s: float, here: Here) -> Outcome:
     """Start this executor's servers if that is not done yet, and watch them for a moment: nobody waits for peers.
 
@@ -40,7 +49,11 @@ def glance_here(launch: Launch, seconds: float, timeout_s: float, here: Here) ->
 
 def end_here(launch: Launch, here: Here) -> Outcome:
     """End this executor's servers because a peer's failed. Returns why one of these failed as well, if so."""
-    return _ended(launch, _folders(launch, here), "", here)
+    try:
+        folders = _folders(launch, here)
+    except (SidecarError, OSError):  # told by the task that was to start one
+        return Outcome(here.owner, [], "")
+    return _ended(launch, folders, "", here)
 
 
 def start_here(launch: Launch, timeout_s: float, here: Here) -> Outcome:
@@ -73,17 +86,31 @@ def _folders(launch: Launch, here: Here) -> list[Path]:
 
 def _begin(launch: Launch, here: Here) -> tuple[list[Path], str]:
     """The servers' folders, and why one of them cannot be started."""
-    records.forget_old(launch.application)
-    folders = _folders(launch, here)
+    folders = list[Path]()
     try:
+        records.forget_old(launch.application)
+        folders = _folders(launch, here)
         for replica in range(launch.replicas):
             environ = gpus.environment(here.gpus, launch, replica) | dict(here.environ)
             sidecar.begin(
                 launch, here.owner, timeout_s=launch.start_timeout_s, replica=replica, replace=True, environ=environ
             )
     except SidecarError as error:
-        return folders, str(error)
+        return folders, _at(launch, here, str(error))
+    except OSError as error:  # the disk is full, or somebody changed it under us
+        place = f"{error}: make room on its disk, or set SPARK_SIDECAR_STATE to a folder on another, on every node"
+        return folders, _at(launch, here, place)
     return folders, ""
+
+
+def _at(launch: Launch, here: Here, failure: str) -> str:
+    """A failure with the name of its server, unless it says that itself."""
+    host = socket.gethostname()
+    return (
+        failure
+        if launch.name in failure and host in failure
+        else (f"server {launch.name!r} on {host} (executor {here.owner.pid}) cannot be started: {failure}")
+    )
 
 
 def _watch(launch: Launch, folders: list[Path], seconds: float, deadline: float) -> tuple[list[Server], str]:
@@ -135,6 +162,7 @@ def _as_it_is(folder: Path, server: Server) -> Server:
 def stop_here(application: str, name: str, launch_id: str | None, _here: Here | None) -> None:
     """Stop all servers of a name on this host, whichever executor they belong to, and this launch for good."""
     if launch_id:
-        records.bury(application, name, launch_id)
+        with suppress(ConfigurationError):  # where the records cannot be, nothing can be started either
+            records.bury(application, name, launch_id)
     for folder in records.folders(application, name):
         stopping.stop(folder)

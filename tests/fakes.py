@@ -117,3 +117,42 @@ def known_to(server):
     connection.request("GET", "/v2/systemsharedmemory/status", headers={"triton-access-token": token})
     with contextlib.closing(connection):
         return {region["name"] for region in json.load(connection.getresponse())}
+
+
+NOBODY = 54321  # a number that no user of the system has
+
+
+def as_nobody(code, *arguments, **variables):
+    """What a Python of a user who is in no database, and has no HOME, prints, errors included."""
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])} | variables
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env=environ, cwd="/", user=NOBODY, group=NOBODY, extra_groups=[], text=True, capture_output=True, check=False,
+        timeout=120,
+    )  # fmt: skip
+    return done.stdout + done.stderr
+
+
+def mounted_noexec(folder, code, *arguments, **variables):
+    """What a Python prints, errors included, for which a folder is a disk of its own that runs no programs."""
+    mount = 'mount -t tmpfs -o noexec,mode=1777 tmpfs "$1" && shift && exec "$@"'
+    environ = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])} | variables
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", mount, "sh", folder, sys.executable, "-c", code, *map(str, arguments)],
+        env=environ, text=True, capture_output=True, check=False, timeout=400,
+    )  # fmt: skip
+    return done.stdout + done.stderr
+
+
+def can_mount():
+    """Whether this process may mount disks, as root may, but not in most containers."""
+    try:
+        return subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+def may_lift():
+    """Whether this process may raise a hard limit: root may, but not in most containers (CAP_SYS_RESOURCE)."""
+    code = "import resource as r; r.setrlimit(r.RLIMIT_AS, (2 << 30, 2 << 30)); r.setrlimit(r.RLIMIT_AS, (-1, -1))"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0

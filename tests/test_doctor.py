@@ -29,6 +29,7 @@ NAMES = [
     "shared memory",
     "disk of home",
     "disk of state",
+    "scratch folder",
     "state folder",
 ]
 

@@ -14,8 +14,9 @@ PACKAGE = ROOT / "server_utils"
 LAYERS = [
     (
         "backends.life backends.triton_patches backends.triton_program backends.triton_task backends.vllm_parser "
-        "backends.vllm_program commands.output errors findings gguf_to_hf libpython logs pace ports process spark_udf "
-        "storage.hashes storage.locks storage.progress storage.secrets storage.threads templates turns user_modules"
+        "backends.vllm_program commands.output errors findings gguf_to_hf libpython limits logs pace ports process "
+        "spark_udf storage.hashes storage.locks storage.progress storage.secrets storage.threads templates turns "
+        "user_modules"
     ),
     (
         "backends.triton_call catalogue code_references events gpus java models nvidia openai_client options platform "
@@ -23,20 +24,20 @@ LAYERS = [
         "strict_json tally tree"
     ),
     (
-        "answer_types backends.vllm_fields base_python keeper module_archive node_steps records screens spark_conf "
+        "answer_types backends.vllm_fields base_python keeper module_archive node_steps scratch screens spark_conf "
         "sparks storage.fetching storage.files storage.gcs storage.room storage.s3 storage.scan storage.workspace "
         "tensors weights"
     ),
     (
-        "clusters environments fit layout node_spark outputs pandas_columns plans regions roots schemas shipping "
-        "showing storage.cache storage.databricks storage.sending windows"
+        "clusters environments fit layout node_spark outputs pandas_columns records regions roots schemas shipping "
+        "showing storage.cache storage.databricks storage.sending workers"
     ),
     (
-        "assets attempt backends.vllm_options clients commands.shapes definitions doctor_node node placement runs "
-        "storage.opening verdicts"
+        "assets attempt backends.vllm_options clients commands.shapes definitions doctor_node node plans runs "
+        "storage.opening verdicts windows"
     ),
-    "arrival backends.vllm_launch commands.clusters delivery doctor stopping storage.loading storage.saving",
-    "sidecar storage.checking storage.program supervisor wheelhouse",
+    "arrival backends.vllm_launch commands.clusters delivery placement stopping storage.loading storage.saving",
+    "doctor sidecar storage.checking storage.program supervisor wheelhouse",
     "commands.environments commands.models lanes links tasks",
     "asking batches starting",
     "llm_columns manager udf",

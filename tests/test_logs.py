@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from server_utils import logs
 
 
@@ -109,3 +111,25 @@ def test_the_reason_of_a_command_is_the_lines_that_say_why():
 def test_a_command_that_gives_no_reason_is_quoted_by_its_last_line():
     assert logs.reason("Resolving\nNo space left on device\n\n") == "No space left on device"
     assert logs.reason("\n") == ""
+
+
+TRACEBACK = "Traceback (most recent call last):\n  File 'program.py', line 3\nValueError: no weights\n"
+AFTER = "Exception ignored in atexit callback: <function stop>\nTraceback (most recent call last):\n  File 'x'\n"
+CHAIN = "KeyError: 1\n\nDuring handling of the above exception, another exception occurred:\n\n" + (
+    "Traceback (most recent call last):\n" + "  File 'gevent'\n" * 40 + "RuntimeError: can't register atexit\n"
+)
+
+
+@pytest.mark.parametrize("after", [AFTER + "RuntimeError: too late\n", AFTER + CHAIN])
+def test_what_ended_a_process_is_quoted_not_what_fails_while_it_ends(tmp_path, after):
+    log = tmp_path / "log"
+    log.write_text(f"starting\n{TRACEBACK}{after}")
+
+    assert logs.tail(log) == f"starting\n{TRACEBACK}".strip()
+
+
+def test_what_comes_after_the_end_of_another_process_is_quoted(tmp_path):
+    log = tmp_path / "log"
+    log.write_text(f"{AFTER}KeyError: of a process below\n{TRACEBACK}")
+
+    assert logs.tail(log).endswith("ValueError: no weights")

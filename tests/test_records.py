@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import stat
 import subprocess
 import time
@@ -212,3 +213,12 @@ def test_two_writers_at_once_leave_a_whole_record(folder):
     writers = [run_python(WRITE_MANY, str(folder), stderr=subprocess.PIPE) for _ in range(2)]
     errors = [writer.communicate()[1] for writer in writers]
     assert errors == ["", ""]
+
+
+def test_a_launch_that_is_stopped_before_any_start_leaves_a_private_root(state_root):
+    shutil.rmtree(state_root)
+
+    records.bury("application", "name", "1")
+
+    assert stat.S_IMODE(state_root.stat().st_mode) == 0o700
+    assert records.folder("application", "name", OWNER).is_dir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 
 import pytest
@@ -142,3 +143,54 @@ def test_without_an_engine_on_this_machine_options_go_through_unchecked(monkeypa
 
     assert vllm_options.known("vllm") is None
     assert arguments({"anything": 1, "off": False}, None) == ["--anything", "1", "--no-off"]
+
+
+OPTIONS = '[{"names": ["--max-model-len"], "flag": false, "many": false, "choices": []}]'
+STAND_IN = """#!/bin/sh
+case "$2" in
+  */vllm_parser.py) echo x >> {asked}; echo '{options}' ;;
+  *) exec {python} "$@" ;;
+esac
+"""
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """One whose vLLM counts how often it is asked."""
+    python = tmp_path / "home" / "envs" / "vllm" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(STAND_IN.format(options=OPTIONS, asked=tmp_path / "asked", python=sys.executable))
+    python.chmod(0o755)
+    monkeypatch.setenv("SPARK_SIDECAR_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_the_options_of_an_engine_are_asked_for_once_and_kept(home, tmp_path):
+    for _ in range(2):
+        vllm_options._described.cache_clear()  # as another process
+        assert set(vllm_options.known("vllm")) == {"--max-model-len"}
+
+    assert (tmp_path / "asked").read_text() == "x\n"
+    assert [file.suffix for file in (home / "cache").iterdir()] == [".json"]
+
+
+def test_options_are_checked_in_a_home_that_cannot_be_written_too_and_asked_for_once(home, tmp_path):
+    (home / "cache").write_text("no folder")
+
+    for _ in range(2):
+        known = vllm_options.known("vllm")
+        with pytest.raises(ConfigurationError, match="did you mean max_model_len"):
+            arguments({"max_model_length": 1}, known)
+
+    assert (tmp_path / "asked").read_text() == "x\n"
+
+
+@pytest.mark.parametrize("content", ["", "[{", "{}", "[1]", '[{"names": 1}]'])
+def test_a_file_of_options_that_was_cut_short_is_made_anew(home, content):
+    vllm_options.known("vllm")
+    (kept,) = (home / "cache").iterdir()
+    kept.write_text(content)
+    vllm_options._described.cache_clear()
+
+    assert set(vllm_options.known("vllm")) == {"--max-model-len"}
+    assert kept.read_text().startswith("[{")

@@ -173,6 +173,7 @@ class TritonServerManager(ServerManager):
             env={"PYTRITON_HOME": "{scratch}"},
             announces=True,
             needs_libpython=True,
+            executes_scratch=True,
             **fields,
         )
 

@@ -183,12 +183,25 @@ def end_with_triton(stopping: threading.Event) -> None:
 
 
 def fail_at_once() -> None:
-    """End this process when the user's `with Triton(...)` block raises: Triton's own way out takes seconds."""
+    """End this process when the user's `with Triton(...)` block raises, or cannot be entered.
+
+    Triton's own way out takes seconds, and ends with errors of its own that stand below the first.
+    """
+
+    def fail(*error: Any) -> None:
+        traceback.print_exception(*error)
+        sys.stderr.flush()
+        os._exit(1)
+
+    @_around("__enter__")
+    def _(enter: Any, self: Any) -> Any:
+        try:
+            return enter(self)
+        except Exception:  # noqa: BLE001 - whatever it is, it is the reason
+            fail(*sys.exc_info())
 
     @_around("__exit__")
     def _(leave: Any, self: Any, kind: Any, *args: Any) -> None:
         if kind is not None and issubclass(kind, Exception):
-            traceback.print_exception(kind, *args)
-            sys.stderr.flush()
-            os._exit(1)
+            fail(kind, *args)
         leave(self, kind, *args)

@@ -6,12 +6,15 @@ The engine renames and drops options from release to release, so none is listed 
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 import json
 import logging
+import os
 import subprocess
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,19 +77,10 @@ def known(environment: str) -> Known | None:
     """
     try:
         python = environments.find(environment).python
-    except EnvironmentMissingError as error:
+    except (ConfigurationError, EnvironmentMissingError) as error:
         logger.warning("vLLM's options are checked when the servers start, not before: %s", error)
         return None
-    cache = _cache(python)
-    if not cache.exists():
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        beside = cache.with_suffix(".new")
-        beside.write_text(_ask(python, environment))
-        beside.replace(cache)
-    options = [
-        Option(tuple(each["names"]), each["flag"], each["many"], tuple(each["choices"]))
-        for each in json.loads(cache.read_text())
-    ]
+    options = _described(python, environment, _cache(python))
     return {name: option for option in options for name in option.names}
 
 
@@ -95,6 +89,39 @@ def _cache(python: Path) -> Path:
     built = python.parents[1].stat()
     identity = hashlib.sha256(f"{python} {built.st_ino} {built.st_mtime_ns}".encode()).hexdigest()[:16]
     return platform.home() / "cache" / f"vllm-options-{identity}.json"
+
+
+@functools.lru_cache(maxsize=8)
+def _described(python: Path, environment: str, cache: Path) -> tuple[Option, ...]:
+    """The engine's options: from the file, else from its parser, which takes seconds.
+
+    The home may be another user's, or read-only: this process remembers them as well.
+    """
+    try:
+        return _read(cache.read_text())
+    except (OSError, ValueError, KeyError, TypeError):  # not there, not to be read, or cut short by a full disk
+        said = _ask(python, environment)
+    _keep(cache, said)
+    return _read(said)
+
+
+def _read(said: str) -> tuple[Option, ...]:
+    options = [Option(tuple(e["names"]), e["flag"], e["many"], tuple(e["choices"])) for e in json.loads(said)]
+    if not options:
+        raise ValueError("an engine without options is none")
+    return tuple(options)
+
+
+def _keep(cache: Path, said: str) -> None:
+    beside = cache.with_name(f".{cache.name}.{os.getpid()}")
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_text(said)
+        beside.replace(cache)
+    except OSError as error:
+        logger.info("vLLM's options are not kept for the next process: %s", error)
+        with suppress(OSError):
+            beside.unlink()
 
 
 def _ask(python: Path, environment: str) -> str:

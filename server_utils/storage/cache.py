@@ -15,7 +15,7 @@ import shutil
 import stat
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from server_utils import platform
@@ -103,8 +103,9 @@ def _is_whole(digest: str) -> bool:
 def _root() -> Path:
     """The cache's folder; it may be where everybody may write, so one of somebody else is refused."""
     root = platform.cache_root()
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (root / "locks").mkdir(exist_ok=True)
+    with suppress(OSError):  # told below
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    platform.writable(root / "locks", variable="SPARK_SIDECAR_CACHE")
     found = root.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise ConfigurationError(

@@ -84,6 +84,15 @@ def says_when_it_crashes(ports, model_path):
     raise ValueError("the weights have the wrong shape")
 
 
+def without_a_server(ports):
+    """As `whoami`, but the program that pytriton is to run is not there."""
+    from pytriton import triton
+
+    prepare = triton.Triton._prepare_triton_inference_server
+    triton.Triton._prepare_triton_inference_server = lambda self: prepare(self) / "nowhere"
+    whoami(ports)
+
+
 def open_to_the_network(ports):
     """As `whoami`, with a TritonConfig that asks for every interface."""
     from pytriton.decorators import batch

@@ -1,0 +1,80 @@
+"""Surroundings in which servers start all the same, or say why not: state folders, limits on memory."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import pytest
+from fakes import can_mount, may_lift, mounted_noexec
+
+from server_utils import ServerStartError, TritonServerManager
+from spark import tiny_models
+from spark.conftest import CLUSTER, answers, rows, run_as_user
+
+# A driver of its own: executors and driver must have the same state folder, and see the same disks.
+USER = """
+import sys
+from pyspark.sql import SparkSession
+from server_utils import TritonServerManager
+from spark import tiny_models
+builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
+spark = builder.config("spark.driver.host", "127.0.0.1").config("spark.log.level", "OFF").getOrCreate()
+with TritonServerManager("elsewhere", spark=spark) as servers:
+    servers.start_servers(tiny_models.whoami, timeout_s=120)
+    found = spark.range(100).select("id", servers.tensors("id").alias("answer")).collect()
+    print("right", all(row.answer[0] == 2 * row.id for row in found), len(found))
+print("stopped", [server.state.value for server in servers.status()])
+spark.stop()
+"""
+
+
+@pytest.mark.skipif(not can_mount(), reason="needs to be allowed to mount a disk")
+def test_triton_starts_with_a_state_folder_that_is_mounted_noexec(state_root):
+    folder = state_root / "noexec"
+    folder.mkdir()
+
+    said = mounted_noexec(folder, USER, SPARK_SIDECAR_STATE=str(folder / "state"))
+
+    assert "right True 100\nstopped ['stopped']" in said
+
+
+def test_triton_starts_with_a_state_folder_that_has_a_space_in_its_path(state_root, monkeypatch):
+    monkeypatch.setenv("SPARK_SIDECAR_STATE", str(state_root / "my state"))
+    said, _ = run_as_user(USER).communicate(timeout=300)
+
+    assert "right True 100\nstopped ['stopped']" in said
+
+
+def test_a_triton_that_cannot_be_entered_is_told_by_its_first_cause(manager):
+    with pytest.raises(ServerStartError) as caught:
+        manager("cannot be entered").start_servers(tiny_models.without_a_server, timeout_s=120)
+
+    message = str(caught.value)
+    assert message.count("\nsh.CommandNotFound: ") == 2, message
+    assert "atexit" not in message
+
+
+@pytest.fixture
+def limited(sessions):
+    return sessions.get(CLUSTER, {"spark.executor.pyspark.memory": "1g"})
+
+
+def test_servers_start_in_spite_of_a_limit_on_pythons_memory_or_name_it(limited):
+    servers = TritonServerManager(f"limited {uuid.uuid4().hex}", spark=limited)
+    try:
+        servers.start_servers(tiny_models.whoami, timeout_s=120)
+    except ServerStartError as error:
+        assert not may_lift()
+        assert (
+            str(error).count("1.0 GiB of address space, by spark.executor.pyspark.memory, which servers inherit") == 2
+        )
+    else:
+        assert all("unlimited" in _limit(server.process.pid) for server in servers.status())
+        assert answers(rows(limited, servers.tensors("id"), count=20))
+        servers.stop_servers()
+
+
+def _limit(pid):
+    lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    return next(line for line in lines if line.startswith("Max address space"))
