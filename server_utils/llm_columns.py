@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import json
 import warnings
@@ -11,7 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from server_utils import utf8
 from server_utils.asking import answers
+from server_utils.column_names import bound, title
 from server_utils.lanes import lanes
 from server_utils.questions import Answer, Kind, Question
 
@@ -21,15 +22,20 @@ _DETAILS = "finish_reason string, prompt_tokens int, completion_tokens int"
 def text_column(question: Question, column: Any) -> Any:
     """The answers to a column of texts (for a chat: of conversations), as `question.on_error` and `details` say."""
     functions: Any = importlib.import_module("pyspark.sql.functions")  # its stubs differ from version to version
-    if question.kind is Kind.CHAT:
-        # A part of a message has the fields of its own kind only, while all elements of an array have the same.
-        column = functions.to_json(functions.struct(column.alias("m")), {"ignoreNullFields": "true"})
-    found = _function(question, functions)(column.cast("string"))
+    name = title(_name(question), [column])
+    # Bytes, as pandas cannot have a text that is not UTF-8: it is looked at where it is asked.
+    chat = question.kind is Kind.CHAT
+    asked = utf8.json_bytes(column, functions) if chat else column.cast("string").cast("binary")
+    found = _function(question, functions)(asked)
     if question.schema is None:
-        return found
+        return found.alias(name)
     # Spark reads the JSON: it makes any type, on every version; pandas functions before 4.1 do not.
     typed = functions.from_json(found, _typed(question))
-    return typed if _is_struct(question) else typed["value"]
+    return (typed if _is_struct(question) else typed["value"]).alias(name)
+
+
+def _name(question: Question) -> str:
+    return question.kind.name.lower()
 
 
 def _is_struct(question: Question) -> bool:
@@ -74,9 +80,9 @@ def _function(question: Question, functions: Any) -> Any:
         warnings.filterwarnings("ignore", "(?i).*prefer.* type hints", UserWarning)
         if tuple(int(part) for part in pyspark.__version__.split(".")[:2]) >= (4, 1):
             kind = functions.ArrowUDFType.SCALAR_ITER
-            return functions.arrow_udf(functools.partial(_arrow, question), _returns(question), kind)
+            return functions.arrow_udf(bound(_name(question), _arrow, question), _returns(question), kind)
         kind = functions.PandasUDFType.SCALAR_ITER
-        return functions.pandas_udf(functools.partial(_pandas, question), _returns(question), kind)
+        return functions.pandas_udf(bound(_name(question), _pandas, question), _returns(question), kind)
 
 
 def _arrow(question: Question, batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
@@ -86,7 +92,7 @@ def _arrow(question: Question, batches: Iterator[pa.Array]) -> Iterator[pa.Array
 def _pandas(question: Question, batches: Iterator[Any]) -> Iterator[Any]:
     from server_utils import pandas_columns
 
-    columns = (pa.array(batch, pa.string(), from_pandas=True) for batch in batches)
+    columns = (pa.array(batch, pa.binary(), from_pandas=True) for batch in batches)
     yield from map(pandas_columns.from_arrow, answers(question, lanes(question), columns, arrow_column))
 
 

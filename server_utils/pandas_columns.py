@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from server_utils import utf8
 from server_utils.errors import ConfigurationError
 from server_utils.models import Tensor
 from server_utils.tensors import Array
@@ -15,12 +16,40 @@ from server_utils.tensors import Array
 _EXACT = 2**53  # from here on floats of 64 bits skip whole numbers
 
 
-def to_arrow(values: pd.Series, null: pd.Series, tensor: Tensor) -> pa.Array:
-    """A column as Spark hands it out. null: booleans; pandas itself does not tell a null number from NaN."""
-    plain, mask = values.to_numpy(), null.to_numpy().astype(bool)
+NULL, INVALID = 1, 2  # states of a value
+
+
+def to_arrow(values: pd.Series, states: pd.Series, tensor: Tensor) -> pa.Array:
+    """A column as Spark hands it out.
+
+    states: of each value NULL, which pandas itself does not tell from NaN; INVALID, whose text is not UTF-8, and null
+        therefore, as pandas cannot have it; anything else for a value.
+    """
+    plain, found = values.to_numpy(), states.to_numpy()
+    mask, invalid = found == NULL, found == INVALID
+    if invalid.any():
+        return _with_invalid(plain, invalid)
     if mask.any() and plain.dtype.kind == "f" and tensor.dtype.kind in "iu":
         plain = _whole(np.where(mask, 0, plain))
     return pa.array(plain, mask=mask)
+
+
+def _with_invalid(texts: Array, invalid: Array) -> pa.Array:
+    """Texts, or arrays of texts, some of them as wrong as they were in Spark."""
+    lists = any(isinstance(each, np.ndarray) for each in texts)
+    if not lists:
+        raw = [utf8.INVALID if wrong else _encoded(text) for text, wrong in zip(texts, invalid, strict=True)]
+        return pa.array(raw, pa.binary()).view(pa.string())
+    rows = [
+        [utf8.INVALID] if wrong else None if row is None else [*map(_encoded, row)]
+        for row, wrong in zip(texts, invalid, strict=True)
+    ]
+    found = pa.array(rows, pa.list_(pa.binary()))
+    return pa.ListArray.from_arrays(found.offsets, found.flatten().view(pa.string()), mask=found.is_null())
+
+
+def _encoded(text: str | None) -> bytes | None:
+    return None if text is None else text.encode()
 
 
 def _whole(values: Array) -> Array:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from server_utils import utf8
 from server_utils.errors import ConfigurationError
 from server_utils.process import Launch
 
@@ -129,6 +130,7 @@ def _vector(encoded: str) -> np.ndarray[Any, Any]:
 
 def _text(question: Question, entry: Mapping[str, Any], usage: Mapping[str, Any] | None) -> Answer:
     text = entry["message"]["content"] or "" if question.kind is Kind.CHAT else entry["text"]
+    utf8.check(text)
     tokens_in = usage["prompt_tokens"] if usage else len(entry.get("prompt_token_ids") or ()) or None
     tokens_out = usage["completion_tokens"] if usage else len(entry.get("token_ids") or ()) or None
     return Answer(text, None, None, entry["finish_reason"], tokens_in, tokens_out)

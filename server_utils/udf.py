@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import inspect
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from server_utils import utf8
 from server_utils.batches import answers
+from server_utils.column_names import bound
 from server_utils.errors import InferenceError
 from server_utils.links import Request
 from server_utils.models import Tensor
 from server_utils.tensors import Array
 
 
-def column_function(request: Request) -> Any:
-    """The function of Spark columns for a request: Arrow in and out on Spark 4.1 and later, pandas before."""
+def column_function(request: Request, name: str) -> Any:
+    """The function of Spark columns for a request: Arrow in and out on Spark 4.1 and later, pandas before.
+
+    name: what plans call it.
+    """
     import pyspark
 
     functions: Any = importlib.import_module("pyspark.sql.functions")  # its stubs differ from version to version
@@ -30,11 +34,21 @@ def column_function(request: Request) -> Any:
         warnings.filterwarnings("ignore", "(?i).*prefer.* type hints", UserWarning)
         if tuple(int(part) for part in pyspark.__version__.split(".")[:2]) >= (4, 1):
             kind = functions.ArrowUDFType.SCALAR_ITER
-            return functions.arrow_udf(functools.partial(_arrow, request), request.spark_type, kind)
+            return functions.arrow_udf(bound(name, _arrow, request), request.spark_type, kind)
         kind = functions.PandasUDFType.SCALAR_ITER
-        asked = functions.pandas_udf(functools.partial(_pandas, request), request.spark_type, kind)
-    is_null = functions.isnull  # to pandas a null number is NaN: which rows are null travels beside
-    return lambda *columns: asked(*columns, *map(is_null, columns))
+        asked = functions.pandas_udf(bound(name, _pandas, request), request.spark_type, kind)
+    return lambda *columns: asked(*_for_pandas(columns, functions))
+
+
+def _for_pandas(columns: Sequence[Any], functions: Any) -> list[Any]:
+    """The columns, and as many that say which values are null, NaN to pandas, or no UTF-8, where pandas would raise."""
+    from server_utils.pandas_columns import INVALID, NULL
+
+    states = []
+    for column in columns:
+        state = functions.when(functions.isnull(column), NULL).when(utf8.is_wrong(column, functions), INVALID)
+        states.append(state.otherwise(0))
+    return [functions.when(state != INVALID, each) for each, state in zip(columns, states, strict=True)] + states
 
 
 def _arrow(request: Request, batches: Iterator[Any]) -> Iterator[pa.Array]:
@@ -42,7 +56,7 @@ def _arrow(request: Request, batches: Iterator[Any]) -> Iterator[pa.Array]:
 
 
 def _pandas(request: Request, batches: Iterator[tuple[Any, ...]]) -> Iterator[Any]:
-    """As `_arrow`, for columns followed by as many that say which rows are null.
+    """As `_arrow`, for columns followed by as many that say what their values are, see `pandas_columns.to_arrow`.
 
     A null inside an array of numbers arrives as NaN, and cannot be told from one.
     """
@@ -94,8 +108,8 @@ def _as_array(found: pa.Array) -> Array:
 
 def _as_column(batch: Array, tensor: Tensor) -> pa.Array:
     """A batch as Spark hands it out, one row per entry of the first axis; its numbers as they are."""
-    if tensor.kind == "bytes":
-        return pa.array(batch.reshape(-1), pa.string(), from_pandas=True)
     flat = np.ascontiguousarray(batch).reshape(len(batch), -1)
-    values = pa.array(flat.reshape(-1))
+    values = pa.array(flat.reshape(-1), from_pandas=tensor.kind == "bytes")
+    if tensor.kind == "bytes" and flat.shape[1] == 1:
+        return values
     return pa.FixedSizeListArray.from_arrays(values, flat.shape[1]).cast(pa.list_(values.type))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from server_utils import utf8
 from server_utils.errors import InferenceError
 from server_utils.openai_client import DiedError, TimedOutError
 from server_utils.questions import NOTHING, Answer, Question, with_error, with_value
@@ -51,7 +52,9 @@ class Judge:
 
 def _checked(answer: Answer, checker: Checker) -> Answer:
     try:
-        return with_value(answer, checker.read(answer.value))
+        found = checker.read(answer.value)
+        utf8.check(found)
+        return with_value(answer, found)
     except ValueError as error:
         cut = answer.finish_reason == "length"
         problem = "was cut off; allow more with max_tokens=" if cut else f"does not keep to the schema: {error}"

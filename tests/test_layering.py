@@ -14,8 +14,8 @@ PACKAGE = ROOT / "server_utils"
 LAYERS = [
     (
         "backends.life backends.triton_patches backends.triton_program backends.vllm_parser backends.vllm_program "
-        "commands.output errors findings gguf_to_hf libpython logs pace ports process storage.hashes storage.locks "
-        "storage.progress storage.secrets storage.threads turns"
+        "column_names commands.output errors findings gguf_to_hf libpython logs pace ports process storage.hashes "
+        "storage.locks storage.progress storage.secrets storage.threads turns utf8"
     ),
     (
         "catalogue events gpus java models nvidia openai_client options outputs platform progress questions "

@@ -6,9 +6,10 @@ import functools
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from server_utils import environments
+from server_utils.column_names import title
 from server_utils.errors import ConfigurationError
 from server_utils.links import OnError, Request
 from server_utils.manager import ServerManager
@@ -106,7 +107,7 @@ class TritonServerManager(ServerManager):
         With on_error="raise" (the default) the first refused row fails the job, named by its number in its
         partition; "null" leaves null in its place; "struct" gives struct<value, error> for every row.
         """
-        return self._column(columns, self._request(output, **options))
+        return self._column("tensors", columns, self._request(output, **options))
 
     def embed(self, column: Any, *, output: str | None = None, **options: Any) -> Any:
         """A column with the vectors of a text column: `df.withColumn("vector", servers.embed("text"))`.
@@ -121,7 +122,7 @@ class TritonServerManager(ServerManager):
                 f"embed() wants a model from one text to one vector; {request.model.name!r} takes {taken} and gives "
                 f"{request.output}; use tensors()"
             )
-        return self._column([column], request)
+        return self._column("embed", [column], request)
 
     def make_predict_fn(self, *, output: str | None = None, **options: Any) -> Callable[[], Callable[..., Any]]:
         """The function that Spark's `predict_batch_udf` wants, for those who keep to it.
@@ -150,11 +151,13 @@ class TritonServerManager(ServerManager):
         timeout_s: float = 300.0,
         window: int = 2,
         batch_rows: int | None = None,
+        as_type: Literal["string", "binary"] | None = None,
     ) -> Request:
         launch, chosen = self._running(), choose(self.models, model)
-        return Request(launch, chosen, chosen.output(output), on_error, timeout_s, window, batch_rows)
+        answer = chosen.output(output).as_type(as_type)
+        return Request(launch, chosen, answer, on_error, timeout_s, window, batch_rows)
 
-    def _column(self, columns: Sequence[Any], request: Request) -> Any:
+    def _column(self, name: str, columns: Sequence[Any], request: Request) -> Any:
         from pyspark.sql import functions
 
         inputs = request.model.inputs
@@ -164,7 +167,7 @@ class TritonServerManager(ServerManager):
                 f"model {request.model.name!r} takes {len(inputs)} columns ({wants}); got {len(columns)}"
             )
         named = [functions.col(column) if isinstance(column, str) else column for column in columns]
-        return column_function(request)(*named)
+        return column_function(request, name)(*named).alias(title(name, named))
 
     def _arguments(self, function: Callable[..., None]) -> dict[str, Any]:
         """What the function is called with besides the ports; refused here rather than on ten hosts."""
