@@ -27,29 +27,36 @@ def to_arrow(values: pd.Series, states: pd.Series, tensor: Tensor) -> pa.Array:
     """
     plain, found = values.to_numpy(), states.to_numpy()
     mask, invalid = found == NULL, found == INVALID
+    if plain.ndim > 1:
+        raise ConfigurationError(
+            f"a column of structs cannot be sent as {tensor}; use an array, a number, text or binary"
+        )
     if invalid.any():
-        return _with_invalid(plain, invalid)
+        return _with_invalid(pa.array(plain, mask=mask | invalid), invalid)
     if mask.any() and plain.dtype.kind == "f" and tensor.dtype.kind in "iu":
         plain = _whole(np.where(mask, 0, plain))
     return pa.array(plain, mask=mask)
 
 
-def _with_invalid(texts: Array, invalid: Array) -> pa.Array:
-    """Texts, or arrays of texts, some of them as wrong as they were in Spark."""
-    lists = any(isinstance(each, np.ndarray) for each in texts)
-    if not lists:
-        raw = [utf8.INVALID if wrong else _encoded(text) for text, wrong in zip(texts, invalid, strict=True)]
-        return pa.array(raw, pa.binary()).view(pa.string())
-    rows = [
-        [utf8.INVALID] if wrong else None if row is None else [*map(_encoded, row)]
-        for row, wrong in zip(texts, invalid, strict=True)
-    ]
-    found = pa.array(rows, pa.list_(pa.binary()))
-    return pa.ListArray.from_arrays(found.offsets, found.flatten().view(pa.string()), mask=found.is_null())
+def _with_invalid(values: pa.Array, invalid: Array) -> pa.Array:
+    """Texts, or arrays of texts, with those that are not UTF-8 as wrong as they were in Spark."""
+    kind = values.type
+    if pa.types.is_list(kind) and pa.types.is_string(kind.value_type):
+        found = pa.array(_bytes(values.to_pylist(), invalid, [utf8.INVALID]), pa.list_(pa.binary()))
+        return pa.ListArray.from_arrays(found.offsets, found.flatten().view(pa.string()), mask=found.is_null())
+    if pa.types.is_string(kind) or pa.types.is_null(kind):
+        return pa.array(_bytes(values.to_pylist(), invalid, utf8.INVALID), pa.binary()).view(pa.string())
+    return values  # refused for its type
 
 
-def _encoded(text: str | None) -> bytes | None:
-    return None if text is None else text.encode()
+def _bytes(values: list[Any], invalid: Array, instead: Any) -> list[Any]:
+    return [instead if wrong else _encoded(each) for each, wrong in zip(values, invalid, strict=True)]
+
+
+def _encoded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_encoded(each) for each in value]
+    return None if value is None else value.encode()
 
 
 def _whole(values: Array) -> Array:

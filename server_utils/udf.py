@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from server_utils import utf8
 from server_utils.batches import answers
-from server_utils.column_names import bound
+from server_utils.column_names import bound, title
 from server_utils.errors import InferenceError
 from server_utils.links import Request
 from server_utils.models import Tensor
@@ -37,7 +37,7 @@ def column_function(request: Request, name: str) -> Any:
             return functions.arrow_udf(bound(name, _arrow, request), request.spark_type, kind)
         kind = functions.PandasUDFType.SCALAR_ITER
         asked = functions.pandas_udf(bound(name, _pandas, request), request.spark_type, kind)
-    return lambda *columns: asked(*_for_pandas(columns, functions))
+    return lambda *columns: asked(*_for_pandas(columns, functions)).alias(title(name, columns))
 
 
 def _for_pandas(columns: Sequence[Any], functions: Any) -> list[Any]:

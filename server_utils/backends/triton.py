@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from server_utils import environments
-from server_utils.column_names import title
 from server_utils.errors import ConfigurationError
 from server_utils.links import OnError, Request
 from server_utils.manager import ServerManager
@@ -99,7 +98,8 @@ class TritonServerManager(ServerManager):
             options: `model`, needed where the servers hold several; `on_error`, see below; `timeout_s`, seconds for a
                 request (default 300); `window`, requests in flight per task (default 2); `batch_rows`, rows per
                 request at most (default: 1,024 to begin with, twice as many as long as answers take less than a tenth
-                of a second, half as many after more than a second); the model's max_batch_size and 16 MB hold as well.
+                of a second, half as many after more than a second); the model's max_batch_size and 16 MB hold as well;
+                `as_type="binary"`, a column of the very bytes that the model answers, which are text (UTF-8) otherwise.
 
         Null in any input gives null, without a request. Order is kept. An output of one element per row becomes a
         plain column, any other a flat array.
@@ -127,7 +127,8 @@ class TritonServerManager(ServerManager):
     def make_predict_fn(self, *, output: str | None = None, **options: Any) -> Callable[[], Callable[..., Any]]:
         """The function that Spark's `predict_batch_udf` wants, for those who keep to it.
 
-        Options as in `tensors`, but for on_error: it can only "raise". A null answer among vectors fails the job too.
+        Options as in `tensors`, but on_error can only be "raise", and as_type "string". A null answer among vectors
+        fails the job too.
 
         Example:
             ::
@@ -140,6 +141,8 @@ class TritonServerManager(ServerManager):
             raise ConfigurationError(
                 f"predict_batch_udf has no place for errors: leave out on_error={request.on_error!r}, or use tensors()"
             )
+        if request.output.binary:
+            raise ConfigurationError("predict_batch_udf has no binary columns: leave out as_type, or use tensors()")
         return functools.partial(predict_function, request)
 
     def _request(
@@ -167,7 +170,7 @@ class TritonServerManager(ServerManager):
                 f"model {request.model.name!r} takes {len(inputs)} columns ({wants}); got {len(columns)}"
             )
         named = [functions.col(column) if isinstance(column, str) else column for column in columns]
-        return column_function(request, name)(*named).alias(title(name, named))
+        return column_function(request, name)(*named)
 
     def _arguments(self, function: Callable[..., None]) -> dict[str, Any]:
         """What the function is called with besides the ports; refused here rather than on ten hosts."""

@@ -27,9 +27,12 @@ def servers(spark):
 
 
 def numbers(name, column="x"):
-    """The inputs of the model of numbers, with a column for the one of this name."""
-    zeros = {each: functions.lit(0) for each in NUMBERS} | {"flag": functions.lit(0).cast("boolean")}
-    return (zeros | {name: column}).values()
+    """The inputs of the model of numbers, with a column for the one of this name.
+
+    No two are alike: predict_batch_udf takes columns that are for one of several.
+    """
+    others = {each: functions.lit(number) for number, each in enumerate(NUMBERS)}
+    return (others | {"flag": functions.lit(1).cast("boolean"), name: column}).values()
 
 
 def answers(frame, column):
@@ -161,6 +164,7 @@ def test_an_option_or_an_input_that_cannot_work_is_refused_when_the_column_is_ma
         (lambda: servers.tensors("x", model="text", as_type="float"), 'as_type must be "string" or "binary"'),
         (lambda: servers.tensors("x", model="grid"), r"'x' of shape \(-1, -1, 3\) .*has 2 free dimensions"),
         (lambda: servers.make_predict_fn(model="grid"), "with one -1 at most"),
+        (lambda: servers.make_predict_fn(model="text", as_type="binary"), "has no binary columns"),
     ):
         with pytest.raises(ConfigurationError, match=says):
             make()
