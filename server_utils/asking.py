@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from server_utils import questions, verdicts
+from server_utils import questions, utf8, verdicts
 from server_utils.errors import InferenceError
 from server_utils.lanes import Lane
 from server_utils.openai_client import DiedError, RefusedError, TimedOutError
@@ -106,10 +106,12 @@ class Asker:
 
     def rows(self, batch: Batch, texts: pa.Array) -> Iterator[Row]:
         """The rows that are asked; the others are answered here and now."""
-        for number, text in enumerate(texts.to_pylist()):
-            prompt, problem = text, None
-            if self._question.kind is Kind.CHAT and text is not None:
-                prompt, problem = questions.conversation(text)
+        for number, raw in enumerate(texts.cast(pa.binary()).to_pylist()):
+            prompt, problem = None if raw is None else utf8.read(raw), None
+            if raw is not None and prompt is None:
+                problem = utf8.PROBLEM
+            elif self._question.kind is Kind.CHAT and prompt is not None:
+                prompt, problem = questions.conversation(prompt)
             if problem:
                 batch.answers[number] = self._judge.refused(problem, batch.first + number)
             elif prompt is not None:

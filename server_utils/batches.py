@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from server_utils.errors import InferenceError
 from server_utils.links import Link, Request, link
-from server_utils.tensors import Array, Rows, to_arrow
+from server_utils.tensors import Array, Rows, to_arrow, wrong_answers
 
 _REQUEST_BYTES = 16 << 20  # a request of long texts is cut before it holds this much
 
@@ -58,7 +58,11 @@ class Batch:
         """Send the rows that can be sent. first: the number of the first row in its partition."""
         self._request, self._first, self._size = request, first, len(columns[0])
         self._link = kept
-        self._inputs = [Rows(column, tensor) for column, tensor in zip(columns, request.model.inputs, strict=True)]
+        model = request.model
+        self._inputs = [
+            Rows(column, tensor, empty=model.takes_empty(tensor))
+            for column, tensor in zip(columns, model.inputs, strict=True)
+        ]
         self._errors: dict[int, str] = {}
         send = np.ones(self._size, dtype=bool)
         for rows in self._inputs:
@@ -111,15 +115,27 @@ class Batch:
             half = len(numbers) // 2
             return self._ask(numbers[:half]) + self._ask(numbers[half:])
         self._link.pace.answered(len(numbers), time.monotonic() - began)
-        self._link.tally.add(len(numbers), [])
-        return [(numbers, found[self._request.model.outputs.index(self._request.output)])]
+        names = [tensor.name for tensor in self._request.model.outputs]
+        return [self._answered(numbers, found[names.index(self._request.output.name)])]
+
+    def _answered(self, numbers: Array, answers: Array) -> tuple[Array, Array]:
+        """Those rows and answers that can go into the column; the others are refused."""
+        wrong = wrong_answers(answers, self._request.output)
+        for number, problem in wrong.items():
+            self._refuse(int(numbers[number]), problem)
+        self._link.tally.add(len(numbers) - len(wrong), [])
+        if not wrong:
+            return numbers, answers
+        fine = np.setdiff1d(np.arange(len(numbers)), list(wrong))
+        return numbers[fine], answers[fine]
 
     def _refuse(self, number: int, problem: str) -> None:
         if self._request.on_error == "raise":
+            # The message holds the engine's words: a chain of errors would show a library's traceback above it.
             raise InferenceError(
                 f'row {self._first + number} of {_partition()} {problem}. With on_error="null" or "struct" the other '
                 "rows go on"
-            )
+            ) from None
         self._link.tally.add(1, ["refused"])
         self._errors[number] = problem
 

@@ -21,6 +21,7 @@ from server_utils.regions import Carrier
 from server_utils.tensors import Array
 
 _PAUSE_S = 0.05
+_PLACE = re.compile(r'^  File "(.*)", line (\d+), in (.*)$', re.MULTILINE)
 _BACKEND_DIED = re.compile(r"Stub process '.*' is not healthy")  # Triton to every request from then on
 
 
@@ -58,7 +59,7 @@ class TritonClient:
             except InferenceServerException as error:
                 if not self._is_gone(server, error):
                     if turn is turns.alone or not self._may_be_merged(inputs):
-                        raise InferenceError(error.message()) from error
+                        raise InferenceError(reason(error.message())) from error
                     turn = turns.alone
                     continue
                 problem: Exception = error
@@ -95,10 +96,15 @@ class TritonClient:
         connection, carrier = self._connected(server)
         answer = connection.infer(self.model.name, self._encoded(inputs, carrier), outputs=outputs)
         arrays = [answer.as_numpy(tensor.name) for tensor in self.model.outputs]
+        for tensor, array in zip(self.model.outputs, arrays, strict=True):
+            if array is None:
+                raise InferenceError(f"the model answered without output {tensor}")
         answers = arrays if self.model.max_batch_size else [array[None] for array in arrays]
         for tensor, array in zip(self.model.outputs, answers, strict=True):
             if len(array) != len(inputs[0]):
                 raise InferenceError(f"output {tensor} came back with {len(array)} rows for {len(inputs[0])}")
+            if not tensor.has(array.shape[1:]):
+                raise InferenceError(f"output {tensor} came back with rows of shape {array.shape[1:]}")
         return answers
 
     def _encoded(self, inputs: Sequence[Array], carrier: Carrier) -> list[http.InferInput]:
@@ -123,6 +129,19 @@ class TritonClient:
             )
             kept.carrier, kept.identity = Carrier(server, kept.client), identity
         return kept.client, kept.carrier
+
+
+def reason(message: str) -> str:
+    """What Triton says of a request it refused, in one line: of a traceback in it the error, and where it came from.
+
+    The whole is in the server's log.
+    """
+    _, header, trace = message.rpartition("Traceback (most recent call last):")
+    if header:
+        places = _PLACE.findall(trace)
+        message = re.split(r"\n(?=\S)", trace.split("\n\nAt:\n")[0], maxsplit=1)[-1]
+        message += f" ({Path(places[-1][0]).name}, line {places[-1][1]}, in {places[-1][2]})" if places else ""
+    return " ".join(message.split())
 
 
 class _Kept(threading.local):

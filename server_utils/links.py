@@ -49,6 +49,8 @@ class Request:
             value = getattr(self, name)
             if not (value is None and name == "batch_rows") and not value > 0:
                 raise ConfigurationError(f"{name} must be more than 0; it is {value!r}")
+        for tensor in self.model.inputs:
+            tensor.check_rows()
 
     @property
     def spark_type(self) -> str:

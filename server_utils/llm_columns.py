@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from server_utils import answer_types, spark_udf
+from server_utils import answer_types, spark_udf, utf8
 from server_utils.asking import answers
 from server_utils.lanes import lanes
 from server_utils.questions import Answer, Kind, Question
@@ -23,10 +23,9 @@ def text_column(question: Question, column: Any) -> Any:
     """The answers to a column of texts (for a chat: of conversations), as `question.on_error` and `details` say."""
     functions: Any = importlib.import_module("pyspark.sql.functions")  # its stubs differ from version to version
     name = f"{_name(question)}({spark_udf.label(column)})"
-    if question.kind is Kind.CHAT:
-        # With its nulls: what is null asks nothing, what is not there may be left out (`questions.conversation`).
-        column = functions.to_json(functions.struct(column.alias("m")), {"ignoreNullFields": "false"})
-    found = _function(question)(column.cast("string"))
+    # Bytes, as pandas cannot have a text that is not UTF-8: it is looked at where it is asked.
+    chat = question.kind is Kind.CHAT
+    found = _function(question)(utf8.json_bytes(column, functions) if chat else column.cast("string").cast("binary"))
     if question.schema is None:
         return spark_udf.once(found).alias(name)
     # Spark reads the JSON: it makes any type, on every version; pandas functions before 4.1 do not.
@@ -83,7 +82,7 @@ def _arrow(question: Question, batches: Iterator[pa.Array]) -> Iterator[pa.Array
 def _pandas(question: Question, batches: Iterator[Any]) -> Iterator[Any]:
     from server_utils import pandas_columns
 
-    columns = (pa.array(batch, pa.string(), from_pandas=True) for batch in batches)
+    columns = (pa.array(batch, pa.binary(), from_pandas=True) for batch in batches)
     yield from map(pandas_columns.from_arrow, answers(question, lanes(question), _pieces(columns), arrow_column))
 
 

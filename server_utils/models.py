@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,21 +23,28 @@ _DTYPES = {
 _ARROW = {
     "bool": pa.bool_(), "int8": pa.int8(), "int16": pa.int16(), "int32": pa.int32(), "int64": pa.int64(),
     "uint8": pa.int16(), "uint16": pa.int32(), "uint32": pa.int64(), "uint64": pa.int64(),
-    "float16": pa.float32(), "float32": pa.float32(), "float64": pa.float64(), "bytes": pa.string(),
+    "float16": pa.float32(), "float32": pa.float32(), "float64": pa.float64(),
 }  # fmt: skip
 _SPARK = {
     "bool": "boolean", "int8": "tinyint", "int16": "smallint", "int32": "int", "int64": "bigint",
-    "float": "float", "double": "double", "string": "string",
+    "float": "float", "double": "double", "string": "string", "binary": "binary",
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """One input or output of a model. shape: of one row; -1 where any size will do. dtype: object for BYTES."""
+    """One input or output of a model.
+
+    Attributes:
+        dtype: object for BYTES.
+        shape: of one row; -1 where any size will do.
+        binary: of BYTES, whether their column is binary instead of text.
+    """
 
     name: str
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
+    binary: bool = False
 
     def __str__(self) -> str:
         return f"{self.name!r} of shape {self.shape} and type {self.kind}"
@@ -61,7 +68,37 @@ class Tensor:
         """Whether a row of so many elements can have the shape."""
         if self.width is not None:
             return width == self.width
-        return width % math.prod(size for size in self.shape if size != -1) == 0
+        known = math.prod(size for size in self.shape if size != -1)
+        return width % known == 0 if known else width == 0
+
+    def has(self, shape: Sequence[int]) -> bool:
+        """Whether a row of this shape is one of this tensor's; one with axes more or less counts by its elements."""
+        if len(shape) != len(self.shape):
+            return self.fits(math.prod(shape))
+        return all(wanted in (-1, size) for wanted, size in zip(self.shape, shape, strict=True))
+
+    def as_type(self, kind: str | None) -> Tensor:
+        """With a column of text or of binary, as a user said; None is text. Raises ConfigurationError."""
+        if kind is None:
+            return self
+        if kind not in ("string", "binary"):
+            raise ConfigurationError(f'as_type must be "string" or "binary"; it is {kind!r}')
+        if self.kind != "bytes":
+            raise ConfigurationError(
+                f"as_type is for outputs of bytes; output {self} is a column of {spark_type(self)}"
+            )
+        return replace(self, binary=kind == "binary")
+
+    def check_rows(self) -> None:
+        """Refuse an input whose shape cannot be told from a flat row. Raises ConfigurationError."""
+        if 0 in self.shape:
+            raise ConfigurationError(f"input {self} has no elements; bind the model without it")
+        if self.shape.count(-1) > 1:
+            raise ConfigurationError(
+                f"input {self} has {self.shape.count(-1)} free dimensions, and nothing in a flat row says how large "
+                "each is; bind the model with one -1 at most, such as shape (-1,) and an input for the sizes, and "
+                "reshape the row in the model"
+            )
 
 
 @dataclass(frozen=True)
@@ -79,39 +116,52 @@ class Model:
         inputs, outputs = (tuple(_tensor(spec) for spec in config[side]) for side in ("input", "output"))
         return cls(config["name"], inputs, outputs, int(config["max_batch_size"]))
 
+    def takes_empty(self, tensor: Tensor) -> bool:
+        """Whether rows of no elements can be sent: PyTriton 0.7 cannot lay down texts of none, or batches."""
+        return self.max_batch_size == 0 and tensor.kind != "bytes"
+
     def output(self, name: str | None) -> Tensor:
         """The named output, or the only one. Raises ConfigurationError naming what there is."""
-        return _one(self.outputs, name, f"output of model {self.name!r}", "output")
-
-
-_Named = TypeVar("_Named", Model, Tensor)
+        by_name = {each.name: each for each in self.outputs}
+        return by_name[_one(list(by_name), name, f"output of model {self.name!r}", "output")]
 
 
 def choose(models: Mapping[str, Any], name: str | None) -> Model:
     """The named model of those a server announced, or the only one."""
-    return _one([Model.of(config) for config in models.values()], name, "model of these servers", "model")
+    configs = {config["name"]: config for config in models.values()}
+    return Model.of(configs[_one(list(configs), name, "model of these servers", "model")])
 
 
-def _one(found: Sequence[_Named], name: str | None, what: str, argument: str) -> _Named:
-    by_name = {each.name: each for each in found}
-    if name is None and len(by_name) == 1:
-        return next(iter(by_name.values()))
-    if name not in by_name:
+def _one(names: Sequence[str], name: str | None, what: str, argument: str) -> str:
+    if name is None and len(names) == 1:
+        return names[0]
+    if name is None or name not in names:
         wrong = "is needed, as there are several" if name is None else f"{name!r} is no {what}"
-        raise ConfigurationError(f"{argument}= {wrong}; there are {', '.join(map(repr, by_name)) or 'none'}")
-    return by_name[name]
+        raise ConfigurationError(f"{argument}= {wrong}; there are {', '.join(map(repr, names)) or 'none'}")
+    return name
 
 
 def _tensor(spec: Mapping[str, Any]) -> Tensor:
+    if spec["data_type"] not in _DTYPES:
+        raise ConfigurationError(
+            f"{spec['name']!r} has the type {spec['data_type']}, which numpy has not; bind the model with another, "
+            "such as float32"
+        )
     return Tensor(spec["name"], np.dtype(_DTYPES[spec["data_type"]]), tuple(int(size) for size in spec["dims"]))
 
 
 def arrow_type(tensor: Tensor) -> pa.DataType:
-    """The type of one element."""
+    """The type of one element in a column of answers."""
+    if tensor.kind == "bytes":
+        return pa.binary() if tensor.binary else pa.string()
     return _ARROW[tensor.kind]
 
 
 def spark_type(tensor: Tensor) -> str:
     """The column type of a tensor, as Spark's DDL names it."""
-    element = _SPARK[str(arrow_type(tensor))]
-    return element if tensor.plain else f"array<{element}>"
+    return spark_element(tensor) if tensor.plain else f"array<{spark_element(tensor)}>"
+
+
+def spark_element(tensor: Tensor) -> str:
+    """The type of one element, likewise."""
+    return _SPARK[str(arrow_type(tensor))]

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from server_utils import utf8
 from server_utils.errors import ConfigurationError
 from server_utils.models import Tensor
 from server_utils.tensors import Array
@@ -15,12 +16,47 @@ from server_utils.tensors import Array
 _EXACT = 2**53  # from here on floats of 64 bits skip whole numbers
 
 
-def to_arrow(values: pd.Series, null: pd.Series, tensor: Tensor) -> pa.Array:
-    """A column as Spark hands it out. null: booleans; pandas itself does not tell a null number from NaN."""
-    plain, mask = values.to_numpy(), null.to_numpy().astype(bool)
+NULL, INVALID = 1, 2  # states of a value
+
+
+def to_arrow(values: pd.Series, states: pd.Series, tensor: Tensor) -> pa.Array:
+    """A column as Spark hands it out.
+
+    states: of each value NULL, which pandas itself does not tell from NaN; INVALID, whose text is not UTF-8, and null
+        therefore, as pandas cannot have it; anything else for a value.
+    """
+    plain, found = values.to_numpy(), states.to_numpy()
+    mask, invalid = found == NULL, found == INVALID
+    if plain.ndim > 1:
+        raise ConfigurationError(
+            f"a column of structs cannot be sent as {tensor}; use an array, a number, text or binary"
+        )
+    if invalid.any():
+        return _with_invalid(pa.array(plain, mask=mask | invalid), invalid)
     if mask.any() and plain.dtype.kind == "f" and tensor.dtype.kind in "iu":
         plain = _whole(np.where(mask, 0, plain))
     return pa.array(plain, mask=mask)
+
+
+def _with_invalid(values: pa.Array, invalid: Array) -> pa.Array:
+    """Texts, or arrays of texts, with those that are not UTF-8 as wrong as they were in Spark."""
+    kind = values.type
+    if pa.types.is_list(kind) and pa.types.is_string(kind.value_type):
+        found = pa.array(_bytes(values.to_pylist(), invalid, [utf8.INVALID]), pa.list_(pa.binary()))
+        return pa.ListArray.from_arrays(found.offsets, found.flatten().view(pa.string()), mask=found.is_null())
+    if pa.types.is_string(kind) or pa.types.is_null(kind):
+        return pa.array(_bytes(values.to_pylist(), invalid, utf8.INVALID), pa.binary()).view(pa.string())
+    return values  # refused for its type
+
+
+def _bytes(values: list[Any], invalid: Array, instead: Any) -> list[Any]:
+    return [instead if wrong else _encoded(each) for each, wrong in zip(values, invalid, strict=True)]
+
+
+def _encoded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_encoded(each) for each in value]
+    return None if value is None else value.encode()
 
 
 def _whole(values: Array) -> Array:

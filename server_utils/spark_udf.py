@@ -8,17 +8,20 @@ from __future__ import annotations
 import functools
 import importlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 Stream = Callable[[Iterator[Any]], Iterator[Any]]  # batches in, as many rows of answers out
+Prepare = Callable[[Sequence[Any], Any], Sequence[Any]]
 _LEAST_ARROW = (4, 1)
 
 
-def column_function(arrow: Stream, pandas: Stream, returns: str, *, nulls: bool = False) -> Callable[..., Any]:
+def column_function(
+    arrow: Stream, pandas: Stream, returns: str, *, for_pandas: Prepare | None = None
+) -> Callable[..., Any]:
     """A function of columns that gives a column of type `returns`: `arrow` or `pandas`, as this Spark wants it.
 
-    nulls: `pandas` gets as many columns more, which say which rows are null: to pandas itself a null number is NaN.
+    for_pandas: makes the columns that `pandas` gets of those that are given; it is handed `pyspark.sql.functions` too.
     """
     functions, version = _functions(), _version()
     with warnings.catch_warnings():
@@ -28,7 +31,7 @@ def column_function(arrow: Stream, pandas: Stream, returns: str, *, nulls: bool 
             found: Callable[..., Any] = functions.arrow_udf(arrow, returns, functions.ArrowUDFType.SCALAR_ITER)
             return found
         asked = functions.pandas_udf(pandas, returns, functions.PandasUDFType.SCALAR_ITER)
-    return lambda *columns: asked(*columns, *map(functions.isnull, columns if nulls else ()))
+    return lambda *columns: asked(*(for_pandas(columns, functions) if for_pandas else columns))
 
 
 def named(function: functools.partial[Any], name: str) -> functools.partial[Any]:

@@ -10,11 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from server_utils import utf8
 from server_utils.errors import ConfigurationError, InferenceError
-from server_utils.models import Tensor, arrow_type
+from server_utils.models import Tensor, arrow_type, spark_element
 
 Array = np.ndarray[Any, Any]
 _TEXT_BYTES = 64
+_OUTSIDE = "has a number that is too large or too small"
+_NONE = np.empty(0, np.int64)
 
 
 class Rows:
@@ -27,19 +30,27 @@ class Rows:
         errors: what is wrong with a row, by its number in the column.
     """
 
-    def __init__(self, column: pa.Array, tensor: Tensor) -> None:
-        """View a column of lists, binaries, strings or plain numbers. Raises ConfigurationError for other types."""
+    def __init__(self, column: pa.Array, tensor: Tensor, *, empty: bool = True) -> None:
+        """View a column of lists, binaries, strings or plain numbers. Raises ConfigurationError for other types.
+
+        empty: whether a row may have no elements where the shape allows it.
+        """
         self._tensor = tensor
         self.null: Array = column.is_null().to_numpy(zero_copy_only=False)
-        self._values, self.widths, self.errors = _flat(column, tensor)
+        flat, self.widths, self.errors = _flat(column, tensor)
+        self._values, outside = _elements(flat, tensor)
         self.sizes = self.widths * (tensor.dtype.itemsize if tensor.dtype != np.object_ else _TEXT_BYTES)
         if tensor.dtype == np.object_ and not pa.types.is_nested(column.type):
             self.sizes = pc.fill_null(pc.binary_length(column), 0).to_numpy(zero_copy_only=False)
         self._starts = np.cumsum(self.widths) - self.widths
+        problem = utf8.PROBLEM if tensor.dtype == np.object_ else f"{_OUTSIDE}, the model wants {tensor}"
+        for row in np.unique(np.searchsorted(np.cumsum(self.widths), outside, side="right")):
+            self.errors.setdefault(int(row), problem)
         for row in np.flatnonzero(~self.null & ~self._fitting()):
             self.errors.setdefault(int(row), f"has {self.widths[row]} elements, the model wants {tensor}")
-        for row in self._outside():
-            self.errors.setdefault(int(row), f"has a number that is too large or too small, the model wants {tensor}")
+        if not empty:
+            for row in np.flatnonzero(~self.null & (self.widths == 0)):
+                self.errors.setdefault(int(row), f"is an empty array, which Triton refuses, the model wants {tensor}")
 
     def take(self, rows: Array) -> Array:
         """The given rows, which agree in width, as one array of shape (len(rows), *shape); a view where they adjoin."""
@@ -54,30 +65,21 @@ class Rows:
         sizes, inverse = np.unique(self.widths, return_inverse=True)
         return np.array([self._tensor.fits(int(size)) for size in sizes], dtype=bool)[inverse]
 
-    def _outside(self) -> Array:
-        """Rows with a whole number that the input's type of whole numbers cannot hold."""
-        given, wanted = self._values.dtype, self._tensor.dtype
-        if given.kind not in "iu" or wanted.kind not in "iu" or np.can_cast(given, wanted):
-            return np.empty(0, np.int64)
-        bounds = np.iinfo(wanted)
-        found = np.flatnonzero((self._values < bounds.min) | (self._values > bounds.max))
-        return np.unique(np.searchsorted(np.cumsum(self.widths), found, side="right"))
 
-
-def _flat(column: pa.Array, tensor: Tensor) -> tuple[Array, Array, dict[int, str]]:
-    """All elements in one array, elements per row, and rows that cannot be sent."""
+def _flat(column: pa.Array, tensor: Tensor) -> tuple[Any, Array, dict[int, str]]:
+    """All elements in one Arrow or numpy array, elements per row, and rows that cannot be sent."""
     kind = column.type
     if pa.types.is_null(kind):  # what pandas makes of a batch of nothing but nulls
         return np.empty(0, tensor.dtype), np.zeros(len(column), dtype=np.int64), {}
-    text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return _from_lists(column, tensor)
-    if binary and tensor.dtype != np.object_:
+    if _is_binary(kind) and tensor.dtype != np.object_:
         return _from_binary(column, tensor)
-    if text or binary or pa.types.is_primitive(kind):
-        return _elements(column.drop_null(), tensor), (~_nulls(column)).astype(np.int64), {}
-    raise ConfigurationError(f"a column of {kind} cannot be sent as {tensor}; use an array, a number, text or binary")
+    if pa.types.is_nested(kind):
+        raise ConfigurationError(
+            f"a column of {kind} cannot be sent as {tensor}; use an array, a number, text or binary"
+        )
+    return column.drop_null(), (~_nulls(column)).astype(np.int64), {}
 
 
 def _nulls(column: pa.Array) -> Array:
@@ -85,15 +87,16 @@ def _nulls(column: pa.Array) -> Array:
     return found
 
 
-def _from_lists(column: pa.Array, tensor: Tensor) -> tuple[Array, Array, dict[int, str]]:
+def _from_lists(column: pa.Array, tensor: Tensor) -> tuple[pa.Array, Array, dict[int, str]]:
     flat = column.flatten()  # leaves out what null rows may hide
     widths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False).astype(np.int64)
     errors = {}
     if flat.null_count:
         rows = np.repeat(np.arange(len(column)), widths)[_nulls(flat)]
         errors = {int(row): f"has a null inside, the model wants {tensor}" for row in np.unique(rows)}
-        flat = pc.fill_null(flat, "" if tensor.dtype == np.object_ else 0)
-    return _elements(flat, tensor), widths, errors
+        flat = flat.drop_null()
+        widths = widths - np.bincount(rows, minlength=len(column))
+    return flat, widths, errors
 
 
 def _from_binary(column: pa.Array, tensor: Tensor) -> tuple[Array, Array, dict[int, str]]:
@@ -116,20 +119,66 @@ def _bytes(column: pa.Array) -> Array:
     return np.frombuffer(values, np.uint8)[ends[0] : ends[-1]]
 
 
-def _elements(flat: pa.Array, tensor: Tensor) -> Array:
-    """The elements as numpy sees them; numbers only of the input's kind, or whole ones where it takes fractions."""
-    values: Array = flat.to_numpy(zero_copy_only=False)
-    if not _of_a_kind(values.dtype, tensor.dtype):
+def _elements(flat: Any, tensor: Tensor) -> tuple[Array, Array]:
+    """The elements as numpy sees them, and which of them the model's type cannot hold, by number."""
+    if isinstance(flat, np.ndarray):
+        return flat, _NONE
+    if pa.types.is_null(flat.type):
+        return np.zeros(len(flat), tensor.dtype), _NONE
+    if not _of_a_kind(flat.type, tensor.dtype):
         hint = "flatten() it" if pa.types.is_nested(flat.type) else "cast it"
         raise ConfigurationError(f"a column of {flat.type} cannot be sent as {tensor}; {hint} in Spark first")
-    return values
+    if tensor.dtype != np.object_:
+        return _fitted(flat.to_numpy(zero_copy_only=False), tensor.dtype)
+    if _is_binary(flat.type):
+        return flat.to_numpy(zero_copy_only=False), _NONE
+    return flat.cast(utf8.binary_type(flat.type)).to_numpy(zero_copy_only=False), utf8.wrong_elements(flat)
 
 
-def _of_a_kind(given: np.dtype[Any], wanted: np.dtype[Any]) -> bool:
-    """Texts for texts, and numbers for numbers. Spark has no unsigned ones: each is looked at, see `Rows`."""
-    if np.object_ in (given, wanted):
-        return given == wanted
-    return (given.kind in "iu" and wanted.kind == "u") or np.can_cast(given, wanted, "same_kind")
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _of_a_kind(given: pa.DataType, wanted: np.dtype[Any]) -> bool:
+    """Text or bytes for bytes, and numbers for numbers: whole ones where the model takes fractions, not vice versa."""
+    if wanted == np.object_:
+        return bool(pa.types.is_string(given) or pa.types.is_large_string(given)) or _is_binary(given)
+    if not (pa.types.is_integer(given) or pa.types.is_floating(given) or pa.types.is_boolean(given)):
+        return False
+    kind = np.dtype(given.to_pandas_dtype())
+    # Spark has no unsigned ones: each is looked at.
+    return (kind.kind in "iu" and wanted.kind == "u") or np.can_cast(kind, wanted, "same_kind")
+
+
+def _fitted(values: Array, wanted: np.dtype[Any]) -> tuple[Array, Array]:
+    """Numbers that can be turned into another type, and which of them do not fit into it, by number.
+
+    For a type of fractions, all are rounded to the nearest; infinity and NaN stay what they are.
+    """
+    if np.can_cast(values.dtype, wanted):
+        return values, _NONE
+    if wanted.kind in "iu":
+        bounds = np.iinfo(wanted)
+        return values, np.flatnonzero((values < bounds.min) | (values > bounds.max))
+    with np.errstate(over="ignore"):
+        rounded = values.astype(wanted)
+    infinite = np.flatnonzero(np.isinf(rounded))
+    return rounded, infinite[np.isfinite(values[infinite])]
+
+
+def wrong_answers(answers: Array, tensor: Tensor) -> dict[int, str]:
+    """What is wrong with rows of answers, of shape (n, *shape), that a column of `arrow_type` cannot hold."""
+    flat, kind = answers.reshape(-1), arrow_type(tensor)
+    if pa.types.is_string(kind):
+        outside = utf8.wrong_elements(pa.array(flat, pa.binary()).view(kind))
+        problem = f'was answered with bytes that are not UTF-8 in {tensor}; as_type="binary" gives them as they are'
+    elif pa.types.is_binary(kind):
+        return {}
+    else:
+        outside = _fitted(flat, np.dtype(kind.to_pandas_dtype()))[1]
+        problem = f"was answered with a number in {tensor} that Spark's {spark_element(tensor)} cannot hold"
+    width = max(1, math.prod(answers.shape[1:]))
+    return {int(row): problem for row in np.unique(outside // width)}
 
 
 def to_arrow(parts: Sequence[tuple[Array, Array]], rows: int, tensor: Tensor) -> pa.Array:

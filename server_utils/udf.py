@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from server_utils import spark_udf
+from server_utils import spark_udf, utf8
 from server_utils.batches import answers
 from server_utils.errors import InferenceError
 from server_utils.links import Request
@@ -25,9 +25,20 @@ def column_function(request: Request, name: str = "tensors") -> Any:
         spark_udf.named(functools.partial(_arrow, request), name),
         spark_udf.named(functools.partial(_pandas, request), name),
         request.spark_type,
-        nulls=True,
+        for_pandas=_for_pandas,
     )
     return lambda *columns: spark_udf.once(asked(*columns)).alias(f"{name}({', '.join(map(spark_udf.label, columns))})")
+
+
+def _for_pandas(columns: Sequence[Any], functions: Any) -> list[Any]:
+    """The columns, and as many that say which values are null, NaN to pandas, or no UTF-8, where pandas would raise."""
+    from server_utils.pandas_columns import INVALID, NULL
+
+    states = []
+    for column in columns:
+        state = functions.when(functions.isnull(column), NULL).when(utf8.is_wrong(column, functions), INVALID)
+        states.append(state.otherwise(0))
+    return [functions.when(state != INVALID, each) for each, state in zip(columns, states, strict=True)] + states
 
 
 def _arrow(request: Request, batches: Iterator[Any]) -> Iterator[pa.Array]:
@@ -35,7 +46,7 @@ def _arrow(request: Request, batches: Iterator[Any]) -> Iterator[pa.Array]:
 
 
 def _pandas(request: Request, batches: Iterator[tuple[Any, ...]]) -> Iterator[Any]:
-    """As `_arrow`, for columns followed by as many that say which rows are null.
+    """As `_arrow`, for columns followed by as many that say what their values are, see `pandas_columns.to_arrow`.
 
     A null inside an array of numbers arrives as NaN, and cannot be told from one.
     """
@@ -87,8 +98,8 @@ def _as_array(found: pa.Array) -> Array:
 
 def _as_column(batch: Array, tensor: Tensor) -> pa.Array:
     """A batch as Spark hands it out, one row per entry of the first axis; its numbers as they are."""
-    if tensor.kind == "bytes":
-        return pa.array(batch.reshape(-1), pa.string(), from_pandas=True)
     flat = np.ascontiguousarray(batch).reshape(len(batch), -1)
-    values = pa.array(flat.reshape(-1))
+    values = pa.array(flat.reshape(-1), from_pandas=tensor.kind == "bytes")
+    if tensor.kind == "bytes" and flat.shape[1] == 1:
+        return values
     return pa.FixedSizeListArray.from_arrays(values, flat.shape[1]).cast(pa.list_(values.type))

@@ -21,6 +21,7 @@ from server_utils.process import Launch, ProcessId
 from server_utils.process import Server as Record
 from server_utils.questions import Kind, Question
 from server_utils.tally import Tally, totals
+from server_utils.utf8 import PROBLEM
 from server_utils.windows import Window
 
 ME = ProcessId.of(1)
@@ -307,6 +308,22 @@ def test_messages_that_are_none_are_the_rows_own_error(place, server, messages):
     assert not server.seen
 
 
+@pytest.mark.parametrize("kind", Kind)
+def test_a_text_that_is_not_utf8_is_the_error_of_its_row_and_is_not_sent(place, server, kind):
+    texts = [b"fine", b"caf\xe9", None, b"", b"\0"]
+    if kind is Kind.CHAT:
+        texts = [b'{"m": "fine"}', b"\xff", None, b'{"m": ""}', b'{"m": "\\u0000"}']
+    asked = question(kind=kind, on_error="struct")
+    lanes = [Lane(OpenAIClient(place, timeout_s=20.0), Window(place.folder).at_most(None), Tally(place.folder))]
+
+    (column,) = answers(asked, lanes, iter([pa.array(texts, pa.binary())]), arrow_column)
+
+    found = column.to_pylist()
+    assert [row["error"] for row in found] == [None, PROBLEM, None, None, None]
+    assert [row["value"] is None for row in found] == [False, True, True, False, False]
+    assert sum(rows_of(server)) == 3
+
+
 def test_vectors_come_as_float32_and_a_refused_text_has_none(place):
     (found,) = ask(place, [["abc", None, "refuse", "de"]], kind=Kind.EMBED, on_error="null")
 
@@ -402,6 +419,17 @@ def test_a_refusal_that_blames_the_row_is_the_rows_error(place, blamed, text):
 def test_what_is_no_number_of_seconds_or_rows_is_refused_at_once(fields, words):
     with pytest.raises(ConfigurationError, match=words):
         question(**fields)
+
+
+def test_an_answer_with_half_a_character_is_an_error_of_its_row(place):
+    schema = {"type": "object", "properties": {"s": {"type": "string"}}}
+
+    (found,) = ask(place, [['say {"s": "\\ud800"}', 'say {"s": "\\ud83d\\ude00"}']], schema=schema, on_error="struct")
+
+    broken, fine = map(json.loads, found)
+    assert broken["value"] is None
+    assert "holds half of a character" in broken["error"]
+    assert fine["value"] == {"s": "\U0001f600"}
 
 
 def test_the_schema_is_sent_where_the_engine_enforces_it(place, server):

@@ -40,9 +40,9 @@ def ask(monkeypatch, tmp_path):
     """ask(client, batches, **options): the answers of a model from one float to one float."""
     pools = []
 
-    def run(client, columns, *, on_error="raise", window=2, batch_rows=4, max_batch_size=1000):
+    def run(client, columns, *, on_error="raise", window=2, batch_rows=4, max_batch_size=1000, answer=FLOATS):
         spec = Tensor("x", FLOATS, (1,))
-        model = Model("double", (spec,), (Tensor("y", FLOATS, (1,)),), max_batch_size)
+        model = Model("double", (spec,), (Tensor("y", answer, (1,)),), max_batch_size)
         launch = Launch("app", "double", "id", "none", (), ("http",), "/")
         request = Request(launch, model, model.outputs[0], on_error, 5.0, window, batch_rows)
         pools.append(futures.ThreadPoolExecutor(window))
@@ -163,6 +163,31 @@ def test_with_struct_every_row_says_what_happened(ask):
 def test_options_that_cannot_work_are_refused_at_once(ask, options, says):
     with pytest.raises((ConfigurationError, ValueError), match=says):
         ask(DoublingClient(), [[1]], **options)
+
+
+class LoudClient:
+    """Answers with bytes, of a row of 2 with such as are no text."""
+
+    def infer(self, inputs):
+        return [np.array([[b"\xff" if row[0] == 2 else b"fine"] for row in inputs[0]], dtype=object)]
+
+
+def test_an_answer_that_the_column_cannot_hold_is_refused_by_its_row_and_counted_once(ask, tmp_path):
+    found = ask(LoudClient(), [[1, 2, None, 3]], on_error="struct", answer=np.dtype(object))
+
+    rows = next(found).to_pylist()
+    assert [row["value"] for row in rows] == ["fine", None, None, "fine"]
+    assert 'as_type="binary"' in rows[1]["error"]
+    assert list(found) == []
+    assert totals(tmp_path) == {"rows": 3, "errors": {"refused": 1}}
+
+
+def test_a_refused_row_fails_the_job_without_the_chain_of_errors_behind_it(ask):
+    with pytest.raises(InferenceError) as raised:
+        list(ask(DoublingClient(poison=[2]), [[1, 2]]))
+
+    assert raised.value.__cause__ is None
+    assert raised.value.__suppress_context__
 
 
 def test_answered_rows_are_counted_and_so_are_refused_ones(ask, tmp_path):

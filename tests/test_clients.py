@@ -17,7 +17,7 @@ import pytest
 from server_utils import sidecar, stopping
 from server_utils.backends.triton import TritonServerManager, files_for
 from server_utils.backends.triton_call import Call
-from server_utils.clients import TritonClient
+from server_utils.clients import TritonClient, reason
 from server_utils.errors import InferenceError, ServerStartError, ServerUnavailableError
 from server_utils.models import choose
 from server_utils.process import ProcessId, State, wait_until
@@ -222,3 +222,38 @@ def test_a_function_that_serves_at_a_port_of_its_own_is_told_so_at_once():
         served(serves_elsewhere, port=port),
     ):
         pass
+
+
+TRACEBACK = """Failed to process the request(s) for model 'm_0_0', message: TritonModelException: Model execute error: \
+Traceback (most recent call last):
+  File "/tmp/folder/1/model.py", line 492, in execute
+    raise triton_responses_or_error
+c_python_backend_utils.TritonModelException: Traceback (most recent call last):
+  File "/envs/triton/proxy/inference.py", line 393, in _handle_requests
+    async for responses in self._model_callable(requests):
+  File "/home/me/reviews.py", line 30, in infer
+    raise ValueError(words)
+    ^^^^^^^^^^^^^^^^^^^^^^^
+ValueError: first
+second
+
+  third
+
+
+At:
+  /tmp/folder/1/model.py(501): execute
+"""
+
+
+@pytest.mark.parametrize(
+    ("message", "says"),
+    [
+        (TRACEBACK, "ValueError: first second third (reviews.py, line 30, in infer)"),
+        ("[request id: x] unexpected shape for input 'x'", "[request id: x] unexpected shape for input 'x'"),
+        ("two\n  lines", "two lines"),
+        ('Traceback (most recent call last):\n  File "a.py", line 1, in f\nKeyError', "KeyError (a.py, line 1, in f)"),
+        ("", ""),
+    ],
+)
+def test_what_triton_says_of_a_request_is_told_in_one_line(message, says):
+    assert reason(message) == says

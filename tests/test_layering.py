@@ -16,7 +16,7 @@ LAYERS = [
         "backends.life backends.triton_patches backends.triton_program backends.triton_task backends.vllm_parser "
         "backends.vllm_program commands.output errors findings gguf_to_hf libpython limits logs pace ports process "
         "spark_udf storage.hashes storage.locks storage.progress storage.secrets storage.threads templates turns "
-        "user_modules"
+        "user_modules utf8"
     ),
     (
         "backends.triton_call catalogue code_references events gpus java models nvidia openai_client options platform "
@@ -51,6 +51,7 @@ ONE_ROOM = "demo"  # a program of its own: its files stand in one row, and impor
 SPARK = {
     *("backends.triton", "backends.vllm", "batches", "demo", "doctor", "llm_columns", "manager"),
     *("outputs", "placement", "plans", "verdicts", "schemas", "sparks", "udf"),
+    *("answer_types", "schema_types", "spark_udf", "workers"),
 }
 
 

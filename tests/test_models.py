@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from server_utils.errors import ConfigurationError
-from server_utils.models import Model, choose, spark_type
+from server_utils.models import Model, Tensor, choose, spark_type
 
 
 def config(name="m", *, dims=(3,), kind="TYPE_FP32", outputs=("y",), batch=8):
@@ -59,3 +60,37 @@ def test_a_shape_with_one_open_size_takes_whole_multiples_only():
     assert tensor.fits(8)
     assert not tensor.fits(9)
     assert tensor.width is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "says"),
+    [
+        ((-1, -1, 3), "2 free dimensions"),
+        ((-1, 2, -1), "one -1 at most"),
+        ((0,), "no elements"),
+        ((-1, 0), "no elements"),
+    ],
+)
+def test_an_input_whose_shape_a_flat_row_cannot_tell_is_refused(shape, says):
+    with pytest.raises(ConfigurationError, match=says):
+        Tensor("x", np.dtype(np.float32), shape).check_rows()
+
+
+def test_answers_have_the_shape_of_their_output_where_it_is_fixed():
+    spec = Tensor("y", np.dtype(np.float32), (-1, 3))
+    assert [spec.has(shape) for shape in [(2, 3), (0, 3), (3, 2), (6,), (7,)]] == [True, True, False, True, False]
+
+
+def test_a_type_that_numpy_has_not_is_refused_only_where_that_model_is_asked():
+    models = {"m": config(), "brain": config("brain", kind="TYPE_BF16")}
+    assert choose(models, "m").name == "m"
+    with pytest.raises(ConfigurationError, match="'x' has the type TYPE_BF16, which numpy has not"):
+        choose(models, "brain")
+
+
+def test_bytes_are_a_column_of_text_or_as_one_says_of_binary():
+    model = Model.of(config(kind="TYPE_STRING", dims=(1,), outputs=("y", "z")))
+    assert spark_type(model.output("y")) == spark_type(model.output("y").as_type("string")) == "string"
+    assert spark_type(model.output("y").as_type("binary")) == "binary"
+    with pytest.raises(ConfigurationError, match=r"as_type is for outputs of bytes; .* is a column of array<float>"):
+        Model.of(config()).output("y").as_type("binary")

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import datetime as dt
+import decimal
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from server_utils.errors import ConfigurationError, InferenceError
 from server_utils.models import Tensor
-from server_utils.tensors import Rows, to_arrow
+from server_utils.tensors import Rows, to_arrow, wrong_answers
+from server_utils.utf8 import PROBLEM
 
 
 def tensor(shape=(3,), dtype=np.float32):
@@ -125,6 +129,63 @@ def test_a_whole_number_that_the_models_type_cannot_hold_is_an_error_of_its_row(
 
 
 @pytest.mark.parametrize(
+    ("kind", "numbers", "wrong"),
+    [
+        (np.float16, pa.array([[1.0, 65504], [65520, 0], None, [float("inf"), float("nan")], [0, -1e300]]), [1, 4]),
+        (np.float16, pa.array([[65519, 1], [65520, 1], [-100_000, 2]]), [1, 2]),
+        (np.float16, pa.array([[1.0, 2], [1e30, 0]], pa.list_(pa.float32())), [1]),
+        (np.float32, pa.array([[1e38, 1e-60], [1e39, 0], [-float("inf"), 0]]), [1]),
+        (np.float64, pa.array([[1e300, 2.5]]), []),
+    ],
+)
+def test_a_finite_number_that_becomes_infinite_in_the_models_type_is_an_error_of_its_row(kind, numbers, wrong):
+    rows = Rows(numbers, tensor((2,), kind))
+    assert list(rows.errors) == wrong
+    for row, given in enumerate(numbers.to_pylist()):
+        if given and row not in wrong:
+            np.testing.assert_array_equal(rows.take(np.array([row]))[0], np.array(given, kind))
+
+
+def test_numbers_that_the_model_takes_as_they_are_are_not_copied_to_be_looked_at():
+    column = pa.array([[1.0, 2, 3]], pa.list_(pa.float64()))
+    assert np.shares_memory(taken(column, tensor((3,), np.float64)), column.flatten().to_numpy())
+
+
+def not_utf8(*rows):
+    """Texts, some of them not UTF-8, as Spark hands them out."""
+    return pa.array(rows, pa.binary()).view(pa.string())
+
+
+def test_a_text_that_is_not_utf8_is_an_error_of_its_row_and_the_others_are_sent_as_they_are():
+    column = not_utf8(b"a", b"caf\xe9", None, b"\0", "é".encode(), b"\xed\xa0\x80", b"")
+    rows = Rows(column, tensor((1,), np.object_))
+    assert rows.errors == {1: PROBLEM, 5: PROBLEM}
+    assert rows.take(np.array([0, 3, 4, 6]))[:, 0].tolist() == [b"a", b"\0", "é".encode(), b""]
+
+
+def test_texts_in_arrays_that_are_not_utf8_are_errors_of_their_rows():
+    texts = not_utf8(b"a", b"\xff", b"b", b"c", b"\xfe", b"\xfd")
+    rows = Rows(pa.ListArray.from_arrays(pa.array([0, 2, 4, 6], pa.int32()), texts), tensor((2,), np.object_))
+    assert rows.errors == {0: PROBLEM, 2: PROBLEM}
+    assert rows.take(np.array([1])).tolist() == [[b"b", b"c"]]
+
+
+def test_bytes_need_not_be_text():
+    assert taken(pa.array([b"\xff\0"]), tensor((1,), np.object_)).tolist() == [[b"\xff\0"]]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.object_])
+def test_an_empty_row_is_an_error_where_the_model_cannot_have_one(kind):
+    column = pa.array([[], None, ["a"] if kind is np.object_ else [1.5]])
+    assert list(Rows(column, tensor((-1,), kind), empty=False).errors) == [0]
+    assert not Rows(column, tensor((-1,), kind)).errors
+
+
+def test_arrays_of_nothing_but_nulls_need_no_type():
+    assert list(Rows(pa.array([[None], [], None]), tensor((-1,))).errors) == [0]
+
+
+@pytest.mark.parametrize(
     ("column", "spec", "says"),
     [
         (pa.array([[1.5]], pa.list_(pa.float64())), tensor((1,), np.int64), "cast it"),
@@ -133,6 +194,13 @@ def test_a_whole_number_that_the_models_type_cannot_hold_is_an_error_of_its_row(
         (pa.array([1.5]), tensor((1,), np.object_), "cast it"),
         (pa.array([[[1.0]]], pa.list_(pa.list_(pa.float32()))), tensor((1,)), "flatten"),
         (pa.array([{"a": 1}]), tensor((1,)), "use an array"),
+        (pa.array([decimal.Decimal("1.5")]), tensor((1,)), "cast it"),
+        (pa.array([[decimal.Decimal("1.5")]]), tensor((1,), np.object_), "cast it"),
+        (pa.array([dt.date(2024, 1, 1)]), tensor((1,), np.int64), "cast it"),
+        (pa.array([dt.timedelta(1)]), tensor((1,), np.int64), "cast it"),
+        (pa.array([True]), tensor((1,), np.object_), "cast it"),
+        (pa.array([1]), tensor((1,), np.bool_), "cast it"),
+        (pa.array([[["a"]]]), tensor((1,), np.object_), "flatten"),
     ],
 )
 def test_a_column_that_cannot_be_sent_is_refused_with_what_to_do(column, spec, says):
@@ -176,3 +244,25 @@ def test_answers_of_different_widths_keep_their_rows():
 def test_texts_come_back_as_text():
     answers = np.array([["é".encode()], [b""]], dtype=object)
     assert to_arrow([(np.array([0, 1]), answers)], 2, tensor((1,), np.object_)).to_pylist() == ["é", ""]
+
+
+def test_answers_that_are_no_text_are_told_by_row_and_may_be_had_as_they_are():
+    answers = np.array([[b"a", b"b"], [b"a", b"\xff"], ["é".encode(), b"\0"]], dtype=object)
+    spec = tensor((2,), np.object_)
+    assert list(wrong_answers(answers, spec)) == [1]
+    assert 'as_type="binary"' in wrong_answers(answers, spec)[1]
+    assert not wrong_answers(answers, spec.as_type("binary"))
+    found = to_arrow([(np.array([0, 1, 2]), answers)], 3, spec.as_type("binary"))
+    assert found.type == pa.list_(pa.binary())
+    assert found.to_pylist() == answers.tolist()
+
+
+@pytest.mark.parametrize("kind", [np.bool_, np.int8, np.uint8, np.uint32, np.float16, np.float64])
+def test_answers_of_types_that_spark_has_room_for_are_never_wrong(kind):
+    assert not wrong_answers(np.array([[0], [1]], kind), tensor((1,), kind))
+
+
+def test_answers_that_spark_has_no_room_for_are_told_by_row():
+    answers = np.array([[1, 2**63], [2**63 - 1, 3]], np.uint64)
+    assert list(wrong_answers(answers, tensor((2,), np.uint64))) == [0]
+    assert not wrong_answers(np.empty((2, 0), np.uint64), tensor((-1,), np.uint64))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from server_utils import environments, sparks
 from server_utils.backends.triton_call import Call, call_of
@@ -99,7 +99,8 @@ class TritonServerManager(ServerManager):
             options: `model`, needed where the servers hold several; `on_error`, see below; `timeout_s`, seconds for a
                 request (default 300); `window`, requests in flight per task (default 2); `batch_rows`, rows per
                 request at most (default: 1,024 to begin with, twice as many as long as answers take less than a tenth
-                of a second, half as many after more than a second); the model's max_batch_size and 16 MB hold as well.
+                of a second, half as many after more than a second); the model's max_batch_size and 16 MB hold as well;
+                `as_type="binary"`, a column of the very bytes that the model answers, which are text (UTF-8) otherwise.
 
         Null in any input gives null, without a request. Order is kept. An output of one element per row becomes a
         plain column, any other a flat array.
@@ -107,7 +108,7 @@ class TritonServerManager(ServerManager):
         With on_error="raise" (the default) the first refused row fails the job, named by its number in its
         partition; "null" leaves null in its place; "struct" gives struct<value, error> for every row.
         """
-        return self._column(columns, self._request(output, **options))
+        return self._column("tensors", columns, self._request(output, **options))
 
     def embed(self, column: Any, *, output: str | None = None, **options: Any) -> Any:
         """A column with the vectors of a text column: `df.withColumn("vector", servers.embed("text"))`.
@@ -122,12 +123,13 @@ class TritonServerManager(ServerManager):
                 f"embed() wants a model from one text to one vector; {request.model.name!r} takes {taken} and gives "
                 f"{request.output}; use tensors()"
             )
-        return self._column([column], request, "embed")
+        return self._column("embed", [column], request)
 
     def make_predict_fn(self, *, output: str | None = None, **options: Any) -> Callable[[], Callable[..., Any]]:
         """The function that Spark's `predict_batch_udf` wants, for those who keep to it.
 
-        Options as in `tensors`, but for on_error: it can only "raise". A null answer among vectors fails the job too.
+        Options as in `tensors`, but on_error can only be "raise", and as_type "string". A null answer among vectors
+        fails the job too.
 
         Example:
             ::
@@ -140,6 +142,8 @@ class TritonServerManager(ServerManager):
             raise ConfigurationError(
                 f"predict_batch_udf has no place for errors: leave out on_error={request.on_error!r}, or use tensors()"
             )
+        if request.output.binary:
+            raise ConfigurationError("predict_batch_udf has no binary columns: leave out as_type, or use tensors()")
         return functools.partial(predict_function, request)
 
     def _request(
@@ -151,11 +155,13 @@ class TritonServerManager(ServerManager):
         timeout_s: float = 300.0,
         window: int = 2,
         batch_rows: int | None = None,
+        as_type: Literal["string", "binary"] | None = None,
     ) -> Request:
         launch, chosen = self._running(), choose(self.models, model)
-        return Request(launch, chosen, chosen.output(output), on_error, timeout_s, window, batch_rows)
+        answer = chosen.output(output).as_type(as_type)
+        return Request(launch, chosen, answer, on_error, timeout_s, window, batch_rows)
 
-    def _column(self, columns: Sequence[Any], request: Request, name: str = "tensors") -> Any:
+    def _column(self, name: str, columns: Sequence[Any], request: Request) -> Any:
         inputs = request.model.inputs
         if len(columns) != len(inputs):
             wants = ", ".join(map(str, inputs))

@@ -251,6 +251,14 @@ def test_predict_batch_udf_gives_null_for_a_null_text_where_an_answer_is_one_val
     assert by_id(frame.withColumn("y", udf("text"))) == {0: 2, 1: None}
 
 
+def test_predict_batch_udf_hands_on_bytes_that_are_no_text(spark, servers):
+    make = servers.make_predict_fn(model="text", output="length")
+    udf = predict_batch_udf(make, return_type=LongType(), batch_size=9)
+    frame = spark.createDataFrame([(0, b"\xff\0\xfe"), (1, b"a")], "id bigint, x binary")
+
+    assert by_id(frame.withColumn("y", udf("x"))) == {0: 3, 1: 1}
+
+
 def test_predict_batch_udf_refuses_a_null_text_where_an_answer_is_a_vector_and_names_its_row(spark, servers):
     make = servers.make_predict_fn(model="text", output="letters")
     udf = predict_batch_udf(make, return_type=ArrayType(FloatType()), batch_size=9)

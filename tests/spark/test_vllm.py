@@ -15,6 +15,7 @@ from pyspark.sql.types import LongType, StringType, StructField, StructType
 
 from server_utils import ConfigurationError, VLLMServerManager
 from server_utils.process import wait_until
+from server_utils.utf8 import PROBLEM
 from spark.conftest import as_in_a_notebook, in_background, kill, part, wait_for_states
 
 LONG = {"max_tokens": 100, "ignore_eos": True}
@@ -162,6 +163,51 @@ def test_a_value_that_the_engine_refuses_ends_the_job_and_leaves_no_column_of_nu
 
     with pytest.raises(Exception, match=f"the server refuses {field}={value!r}: HTTP 400"):
         prompts(spark, 2, 1).select(answer).collect()
+
+
+def test_a_text_that_is_not_utf8_is_the_error_of_its_row_wherever_it_stands(spark, servers):
+    texts = spark.range(0, 5, 1, 1).selectExpr(
+        "id",
+        "case id when 1 then cast(X'636166e9' as string) when 2 then null else concat('naïve \\0 � ', id) end as text",
+        "X'61' as fine",
+    )
+    frame = texts.selectExpr(
+        "*",
+        "cast(text as binary) as raw",
+        "if(text is null, null, array(struct('user' as role, text as content))) as talk",
+        "if(text is null, null, array(struct('user' as role, array(struct('text' as type, text as text)) as content))) "
+        "as parts",
+    )
+    asked = {"max_tokens": 2, "on_error": "struct"}
+    columns = [servers.generate(name, **asked) for name in ("text", "raw")]
+    columns += [servers.chat(name, **asked) for name in ("text", "raw", "talk", "parts")]
+
+    for column in columns:
+        found = [row[0] for row in frame.select(column).collect()]
+        assert [each.error for each in found] == [None, PROBLEM, None, None, None]
+        assert [each.value is None for each in found] == [False, True, True, False, False]
+    with pytest.raises(Exception, match=f"row 1 of partition 0: {PROBLEM[:30]}"):
+        frame.select(servers.chat("talk", max_tokens=2)).collect()
+    binary = "array(struct('user' as role, 'hi' as content, X'ff00' as data))"
+    assert frame.select(servers.chat(functions.expr(binary), **asked)).first()[0].error is None
+
+
+def test_a_column_is_called_by_the_function_and_what_it_is_made_of(spark, servers, capsys):
+    typed = {"response_format": StructType([StructField("n", LongType())])}
+    frame = prompts(spark, 1).select(
+        servers.generate("prompt"),
+        servers.generate(functions.upper("prompt"), details=True),
+        servers.chat("prompt", **typed),
+        servers.generate("prompt", on_error="struct", **typed),
+    )
+    frame.explain()
+
+    names = ["generate(prompt)", "generate(upper(prompt))", "chat(prompt)", "generate(prompt)"]
+    assert frame.columns == names
+    plan = capsys.readouterr().out
+    assert "generate(" in plan
+    assert "chat(" in plan
+    assert "partial" not in plan
 
 
 def test_what_a_request_cannot_hold_is_refused_before_any_job(servers):

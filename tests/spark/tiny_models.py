@@ -152,6 +152,46 @@ def many(ports):
     )
 
 
+def kinds(ports):
+    """Models that hand back what they are given, of every type of numbers and of bytes, and ill-behaved ones."""
+    from pytriton.decorators import batch
+
+    @batch
+    def numbers(large, **others):
+        return others | {"large": large + 1}
+
+    @batch
+    def same(text):
+        return {"same": text}
+
+    @batch
+    def total(x):
+        return {"total": x.reshape(len(x), -1).sum(axis=1, keepdims=True)}
+
+    @batch
+    def three(row):
+        return {"one": np.tile(row, (1, 3))}
+
+    @batch
+    def wordy(row):
+        raise ValueError(f"no row of {len(row)}\nwill do:\n\n  none")
+
+    one, some, row, answer = (1,), (-1,), {"row": (np.int64, (1,))}, {"one": (np.int64, (1,))}
+    types = {"half": np.float16, "single": np.float32, "byte": np.uint8, "large": np.uint64, "tiny": np.int8}
+    every = {name: (kind, one) for name, kind in types.items()} | {"flag": (np.bool_, one)}
+    floats, total_of = {"x": (np.float32, some)}, {"total": (np.float32, one)}
+    serve(
+        ports,
+        ("numbers", numbers, every, every, {}),
+        ("text", same, {"text": (bytes, one)}, {"same": (bytes, one)}, {}),
+        ("texts", same, {"text": (bytes, some)}, {"same": (bytes, some)}, {}),
+        ("total", total, floats, total_of, {}),
+        ("grid", total, {"x": (np.float32, (-1, -1, 3))}, total_of, {}),
+        ("three", three, row, answer, {}),
+        ("wordy", wordy, row, answer, {}),
+    )
+
+
 def _together():
     """Wait for the server of the other executor: what fails later is ended wordless."""
     folder = Path.cwd()
