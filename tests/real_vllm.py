@@ -31,13 +31,17 @@ START_S = 300
 
 
 def model_folder(maker="tiny_llm"):
-    """The tiny model of a maker, made once per user and version of it. Skips where there is no vLLM."""
+    """The tiny model of a maker, made once per user and version of it. Skips where there is no vLLM.
+
+    Its folder has a name that vLLM, which looks for weights by a pattern, would take for one.
+    """
     program = Path(__file__).with_name(f"{maker}.py")
     try:
         python = environments.find("vllm").python
     except EnvironmentMissingError as missing:
         pytest.skip(str(missing))
-    folder = Path(tempfile.gettempdir()) / f"{maker.replace('_', '-')}-{os.getuid()}-{program.stat().st_mtime_ns}"
+    name = f"{maker.replace('_', '-')}[1] 50%20-{os.getuid()}-{program.stat().st_mtime_ns}"
+    folder = Path(tempfile.gettempdir()) / name
     with FileLock(f"{folder}.lock"):  # both passes of the tests want it at the same time
         if not folder.exists():
             beside = folder.with_name(f"{folder.name}-new")

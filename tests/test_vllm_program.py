@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -87,3 +88,14 @@ def test_an_engine_that_ends_by_itself_has_failed_whatever_it_says(run, status, 
 
 def test_an_engine_that_was_told_to_end_and_did_has_not_failed(run):
     assert run(_MAIN, api_server=_TELLS) == ["0"]
+
+
+def test_a_model_whose_path_looks_like_a_pattern_is_reached_by_a_link(tmp_path, run):
+    (tmp_path / "run[1]").mkdir()
+    (tmp_path / "run[1]" / "config.json").write_text("{}")
+    odd, *others = [["--model", str(tmp_path / "run[1]"), "--x"], ["--model", str(tmp_path)], ["--model", "org/[x]"]]
+    code = f"import json, program; print(json.dumps([program.without_patterns(each) for each in {[odd, *others]!r}]))"
+    (_, place, rest), *untouched = json.loads(" ".join(run(code)))
+    assert (rest, untouched) == ("--x", others)
+    assert "[" not in place
+    assert (Path(place) / "config.json").read_text() == "{}"

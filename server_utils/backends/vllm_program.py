@@ -10,6 +10,7 @@ what the engine says of itself in `metrics.json` beside the announcement.
 
 from __future__ import annotations
 
+import glob
 import importlib
 import importlib.metadata
 import importlib.util
@@ -76,6 +77,17 @@ def environment() -> dict[str, str]:
     """This process's, with our plugin among those that were chosen, and what the CPU build wants unless said."""
     chosen = {"VLLM_PLUGINS": f"{os.environ['VLLM_PLUGINS']},{_PLUGIN}"} if "VLLM_PLUGINS" in os.environ else {}
     return (_CPU_ENVIRONMENT if _is_cpu_build() else {}) | dict(os.environ) | chosen
+
+
+def without_patterns(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with a link in place of a model whose path the engine would take for a pattern (to 0.32)."""
+    words = list(arguments)
+    place = words.index("--model") + 1 if "--model" in words else 0
+    if place and glob.escape(words[place]) != words[place] and Path(words[place]).is_dir():
+        link = Path(tempfile.mkdtemp()) / "model"
+        link.symlink_to(words[place])
+        words[place] = str(link)
+    return words
 
 
 def offer_plugin(folder: Path) -> None:
@@ -168,7 +180,7 @@ class Watch:
 def main(announcement: str, port: str, stall_s: str, *arguments: str) -> None:
     """Run the engine until it ends or this process is told to."""
     offer_plugin(Path.cwd())
-    engine = subprocess.Popen(command(arguments), env=environment())
+    engine = subprocess.Popen(command(without_patterns(arguments)), env=environment())
     told: list[int] = []
 
     def stop(number: int, _: Any) -> None:

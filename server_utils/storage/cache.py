@@ -64,7 +64,7 @@ def hold_of(path: Path) -> bool:
 
 def alone_with(url: str) -> AbstractContextManager[Path]:
     """The only one of this host that asks for a URL. Gives the lock's own file, to leave a note in."""
-    return alone(lock_file(_root(), f"url-{hashlib.sha256(url.encode()).hexdigest()[:32]}"))
+    return alone(lock_file(_root(), f"url-{hashlib.sha256(os.fsencode(url)).hexdigest()[:32]}"))
 
 
 def _fetch(manifest: Manifest, fill: Callable[[Path], None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -42,3 +43,18 @@ def test_a_model_that_is_not_there_is_one_error_of_the_start_that_names_the_host
     ) as caught:
         servers.start_servers(tiny_models.shifted)
     assert socket.gethostname() in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["~", "URL", "pathlib", "URL of a saved one"])
+def test_a_folder_is_found_by_whatever_names_it(spark, tmp_path, monkeypatch, kind):
+    """Characters that mean something in a URL or a pattern mean themselves."""
+    folder = tmp_path / "tiny [1] 50%20"
+    folder.mkdir()
+    (folder / "shift").write_text("1000")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    named = {"~": f"~/{folder.name}", "URL": folder.as_uri(), "pathlib": folder}
+    given = named[kind] if kind in named else Path(save_model(folder, tmp_path / "saved [1] 50%20")).as_uri()
+    with TritonServerManager("tiny", given, spark=spark) as servers:
+        servers.start_servers(tiny_models.shifted)
+        rows = spark.range(10).select("id", servers.tensors("id").alias("shifted")).collect()
+    assert all(row.shifted == row.id + 1000 for row in rows)
