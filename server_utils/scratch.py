@@ -22,7 +22,8 @@ def roots() -> list[Path]:
     """The places that may serve, best first; those of other settings too."""
     found = [platform.state_root(), *platform.temporary_roots()]
     with suppress(ConfigurationError):  # nobody has said where: then it is not there
-        found.append(platform.cache_root() / "scratch")
+        cache = platform.cache_root()
+        found.append(cache.with_name(f"{cache.name}-scratch"))
     return list(dict.fromkeys(found))
 
 
@@ -50,7 +51,14 @@ def _flags(root: Path) -> int:
 
 def _there(root: Path) -> Path:
     """The folder, or the nearest above it that is there."""
-    return next(each for each in (root, *root.absolute().parents) if os.path.lexists(each))
+    return next(each for each in (root, *root.absolute().parents) if _exists(each))
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:  # of a folder above it
+        return False
 
 
 def _is_usable(root: Path) -> bool:
