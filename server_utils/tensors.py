@@ -40,7 +40,7 @@ class Rows:
         flat, self.widths, self.errors = _flat(column, tensor)
         self._values, outside = _elements(flat, tensor)
         self.sizes = self.widths * (tensor.dtype.itemsize if tensor.dtype != np.object_ else _TEXT_BYTES)
-        if tensor.dtype == np.object_ and not pa.types.is_nested(column.type):
+        if tensor.dtype == np.object_ and not (pa.types.is_nested(column.type) or pa.types.is_null(column.type)):
             self.sizes = pc.fill_null(pc.binary_length(column), 0).to_numpy(zero_copy_only=False)
         self._starts = np.cumsum(self.widths) - self.widths
         problem = utf8.PROBLEM if tensor.dtype == np.object_ else f"{_OUTSIDE}, the model wants {tensor}"

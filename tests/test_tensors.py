@@ -109,6 +109,7 @@ def test_plain_numbers_are_one_element_a_row_and_are_widened():
 
 def test_a_column_of_nothing_but_nulls_needs_no_type():
     assert Rows(pa.nulls(3), tensor()).null.all()
+    assert Rows(pa.nulls(3), tensor((1,), np.object_)).null.all()
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from concurrent import futures
 from pathlib import Path
 
 from pyspark.sql import SparkSession
+from pyspark.sql.functions import column
 
 from server_utils import ServerStartError, TritonServerManager
 from server_utils.process import wait_until
@@ -61,6 +62,7 @@ def main(port, gate):
         say(step="killed half-way", **kill_half_way(spark, servers, Path(gate)))
         say(step="infer", **infer(spark, servers))
         say(step="run", **runs(spark, servers))
+        say(step="names", columns=spark.range(1).select(servers.tensors("id"), servers.tensors(column("id"))).columns)
         assert wait_until(lambda: sum(server.restarts for server in servers.status()) == 1, 60)
         say(step="restarted", restarts=sum(server.restarts for server in servers.status()))
     say(step="stopped", alive=[server.state.value for server in servers.status() if server.supervisor.alive()])

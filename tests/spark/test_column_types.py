@@ -37,7 +37,7 @@ def numbers(name, column="x"):
 
 def answers(frame, column):
     """The answers in the order of the rows."""
-    return [row.y for row in frame.select("id", column.alias("y")).orderBy("id").collect()]
+    return [row.y for row in sorted(frame.select("id", column.alias("y")).collect(), key=lambda row: row.id)]
 
 
 @pytest.mark.parametrize(

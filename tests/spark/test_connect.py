@@ -37,6 +37,7 @@ def test_servers_start_answer_restart_and_stop_over_connect(state_root, port, tm
     assert said["infer"] == {"step": "infer", "right": True, "servers": 2}
     assert said["killed half-way"]["right"]
     assert said["run"] == {"step": "run", "written": [100, 0], "rows": 100}
+    assert said["names"]["columns"] == ["tensors(id)"] * 2
     assert said["restarted"]["restarts"] == 1
     assert said["stopped"]["alive"] == []
     assert wait_until(lambda: not processes_of(state_root), 15)
