@@ -325,6 +325,8 @@ def _sure(kind: Any, read: Any, functions: Any, *, nullable: bool) -> Any:
 
 
 def _any_value(kind: Any, functions: Any) -> Any:
+    if isinstance(kind, str) and kind in _CASTS:
+        return functions.expr(f"{'timestamp_ltz' if kind == 'timestamp' else kind}'1970-01-01'")
     if isinstance(kind, str):
         return functions.lit(_any_leaf(kind)).cast(spark("string" if varchar_of(kind) else kind))
     if kind["type"] == "array":
@@ -338,8 +340,6 @@ def _any_leaf(kind: str) -> Any:
     """Literals whose cast, if there is one, cannot fail: Spark takes the others for null."""
     if size := decimal_of(kind):
         return Decimal((0, (9,) * size[0], -size[1]))
-    if kind in _CASTS:
-        return dt.date(1970, 1, 1)
     if is_text(kind) or varchar_of(kind):
         return ""
     return False if kind == "boolean" else 0

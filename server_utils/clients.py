@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import time
@@ -21,6 +22,7 @@ from server_utils.regions import Carrier
 from server_utils.tensors import Array
 
 _PAUSE_S = 0.05
+logger = logging.getLogger(__name__)
 _PLACE = re.compile(r'^  File "(.*)", line (\d+), in (.*)$', re.MULTILINE)
 _BACKEND_DIED = re.compile(r"Stub process '.*' is not healthy")  # Triton to every request from then on
 
@@ -134,8 +136,9 @@ class TritonClient:
 def reason(message: str) -> str:
     """What Triton says of a request it refused, in one line: of a traceback in it the error, and where it came from.
 
-    The whole is in the server's log.
+    The whole is for the log.
     """
+    logger.info("refused: %s", message)
     _, header, trace = message.rpartition("Traceback (most recent call last):")
     if header:
         places = _PLACE.findall(trace)

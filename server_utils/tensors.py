@@ -160,6 +160,8 @@ def _fitted(values: Array, wanted: np.dtype[Any]) -> tuple[Array, Array]:
     if wanted.kind in "iu":
         bounds = np.iinfo(wanted)
         return values, np.flatnonzero((values < bounds.min) | (values > bounds.max))
+    if values.dtype.kind in "iu" and wanted.itemsize > 2:  # noqa: PLR2004 - all of 64 bits fit into any float but float16
+        return values, _NONE
     with np.errstate(over="ignore"):
         rounded = values.astype(wanted)
     infinite = np.flatnonzero(np.isinf(rounded))
