@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from server_utils import environments, platform
+from server_utils import environments
 from server_utils.errors import EnvironmentMissingError
+from server_utils.host import platform
 from server_utils.requirements import FOLDER
 
 if TYPE_CHECKING:

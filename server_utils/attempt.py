@@ -17,10 +17,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from server_utils import environments, gpus, keeper, logs, records, scratch, templates
+from server_utils import environments, gpus, keeper, records, templates
 from server_utils.errors import ConfigurationError
+from server_utils.host import logs, scratch
+from server_utils.host.process_tree import descendants, end
 from server_utils.process import Launch, ProcessId
-from server_utils.tree import descendants, end
 
 MARK = "SPARK_SIDECAR_SERVER"  # in the environment of every process of a server: how orphans are found
 _PROBE_TIMEOUT_S = 1.0

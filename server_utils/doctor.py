@@ -18,8 +18,8 @@ from server_utils import java, sparks
 from server_utils.doctor_node import GPU_AMOUNT, check_node, compare_with_spark
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.findings import Finding
+from server_utils.host.platform import state_root
 from server_utils.placement import Here, on_each_executor
-from server_utils.platform import state_root
 
 _LOOK_S = 120.0
 _OLDEST_PYTHON = (3, 11)

@@ -13,11 +13,13 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from server_utils import environments, nvidia, scratch
+from server_utils import environments
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.findings import Finding
-from server_utils.nvidia import Gpu
-from server_utils.platform import home, state_root
+from server_utils.host import gpus as host_gpus
+from server_utils.host import scratch
+from server_utils.host.gpus import Gpu
+from server_utils.host.platform import home, state_root
 from server_utils.requirements import cuda_of, lock_file, pins
 
 _GIB = 2**30
@@ -76,7 +78,7 @@ def sealed_environment(name: str) -> Finding:
 
 def _gpus(*, need_gpu: bool) -> tuple[list[Gpu], Finding]:
     try:
-        found = nvidia.gpus()
+        found = host_gpus.gpus()
     except EnvironmentMissingError as err:
         return [], Finding("GPU", "error" if need_gpu else "warning", str(err), _GPU_FIX)
     if found:
@@ -93,9 +95,9 @@ def _driver(gpus: list[Gpu], name: str) -> list[Finding]:
     cuda = cuda_of(lock)
     if not gpus or cuda is None:
         return []
-    needed, driver = nvidia.OLDEST_DRIVER[cuda[0]], gpus[0].driver
+    needed, driver = host_gpus.OLDEST_DRIVER[cuda[0]], gpus[0].driver
     found = f"{driver}; {lock.name} is built for CUDA {cuda[0]}.{cuda[1]}, which needs {needed} or newer"
-    if not nvidia.is_older(driver, needed):
+    if not host_gpus.is_older(driver, needed):
         return [Finding("GPU driver", "ok", found)]
     fix = f"take a runtime or image with driver {needed} or newer: no package can replace a driver"
     return [Finding("GPU driver", "error", found, fix)]

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from server_utils import base_python, platform
+from server_utils import base_python
 from server_utils.base_python import Interpreter, require_libpython
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
+from server_utils.host import platform
 from server_utils.requirements import lock_file, uv, uv_sources
 
 if TYPE_CHECKING:

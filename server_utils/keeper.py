@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import select
 
+from server_utils.host.process_tree import end, lost
 from server_utils.process import ProcessId
-from server_utils.tree import end, lost
 
 MARK = "SPARK_SIDECAR_SUPERVISOR"  # in the environment of every process below a supervisor, with its identity
 

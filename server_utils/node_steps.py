@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from server_utils import logs, nvidia
 from server_utils.errors import EnvironmentMissingError, SidecarError
 from server_utils.findings import Finding
+from server_utils.host import gpus, logs
 from server_utils.requirements import FOLDER
 
 
@@ -86,7 +86,7 @@ def gpu(node: Node) -> None:
     if node.is_master or shutil.which("nvidia-smi") is None:
         return
     try:
-        nvidia.gpus()
+        gpus.gpus()
     except EnvironmentMissingError as err:
         raise StepError(f"the image has a GPU driver, but no GPU answers: {err}; take a node type with a GPU") from err
 

@@ -22,8 +22,8 @@ from typing import Any
 
 from server_utils import plans, sparks, workers
 from server_utils.errors import PlacementError, SidecarError
+from server_utils.host.process_tree import ancestor
 from server_utils.process import ProcessId
-from server_utils.tree import ancestor
 
 logger = logging.getLogger(__name__)
 

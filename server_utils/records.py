@@ -21,9 +21,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from server_utils import platform
-from server_utils import scratch as places
 from server_utils.errors import ConfigurationError
+from server_utils.host import platform
+from server_utils.host import scratch as places
 from server_utils.process import Launch, ProcessId, Server, State
 
 _DAY_S = 86_400

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import sys
 
-from server_utils import platform
 from server_utils.errors import ConfigurationError
-from server_utils.platform import Platform
+from server_utils.host import platform
+from server_utils.host.platform import Platform
 from server_utils.storage.urls import expanded, join, join_model, whole
 
 _EXAMPLES = {Platform.DATABRICKS: "/Volumes/main/default/{0}", Platform.DATAPROC: "gs://my-bucket/{0}"}

@@ -20,8 +20,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from server_utils import logs, records
+from server_utils import records
 from server_utils.errors import ServerStartError, ServerUnavailableError
+from server_utils.host import logs
 from server_utils.process import Launch, ProcessId, Server, State
 from server_utils.stopping import halt
 

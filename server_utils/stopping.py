@@ -11,8 +11,8 @@ from filelock import FileLock, Timeout
 from server_utils import records
 from server_utils.attempt import MARK, free_shared_memory
 from server_utils.errors import ServerStopError
+from server_utils.host.process_tree import called, end, lost
 from server_utils.process import Server, State, wait_until
-from server_utils.tree import called, end, lost
 
 _LADDER_S = 9.0  # a supervisor's own ladder takes five seconds after the grace, a health check two; then we insist
 _LOCK_S = 60.0

@@ -17,13 +17,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from server_utils import arrival, keeper, limits, logs, records
+from server_utils import arrival, keeper, records
 from server_utils.attempt import Attempt
 from server_utils.errors import SidecarError
 from server_utils.events import End, Events
+from server_utils.host import limits, logs
+from server_utils.host.process_tree import descendants, end
 from server_utils.ports import Lease
 from server_utils.process import ProcessId, State
-from server_utils.tree import descendants, end
 
 _STARTING_PAUSE_S, _READY_PAUSE_S = 0.03, 1.0
 _REFUSED = 3  # health checks in a row that nobody listened to: the server is gone though its leader lives

@@ -15,9 +15,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from server_utils import environments, platform, records
+from server_utils import environments, records
 from server_utils.delivery import deliver
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
+from server_utils.host import platform
 from server_utils.requirements import FOLDER, engine_lock, pins, uv, uv_sources
 from server_utils.storage import opening, urls
 

@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
-from server_utils import nvidia
 from server_utils.doctor_node import check_node, compare_with_spark
 from server_utils.errors import EnvironmentMissingError
 from server_utils.findings import Finding
+from server_utils.host import gpus
 from server_utils.requirements import find_uv, lock_file
 
 A10 = "0, NVIDIA A10G, 23028, {driver}, 8.6"
@@ -42,13 +42,13 @@ def finding(title, **options):
 
 def test_a_gpu_says_all_that_is_asked_of_it(driver):
     driver(A10.format(driver="535.104.05"))
-    assert nvidia.gpus() == [nvidia.Gpu(0, "NVIDIA A10G", 23028, "535.104.05", (8, 6))]
+    assert gpus.gpus() == [gpus.Gpu(0, "NVIDIA A10G", 23028, "535.104.05", (8, 6))]
 
 
 def test_a_driver_that_fails_raises_its_own_words(driver):
     driver("Failed to initialize NVML: Driver/library version mismatch", status=18)
     with pytest.raises(EnvironmentMissingError, match="ended 18 and said: Failed to initialize NVML"):
-        nvidia.gpus()
+        gpus.gpus()
 
 
 @pytest.mark.parametrize(
@@ -56,9 +56,9 @@ def test_a_driver_that_fails_raises_its_own_words(driver):
     [("525.60.13", "525.105.17"), ("470.82.01", "525.60.13"), ("580.65.05", "580.65.06"), ("99.1", "525.60.13")],
 )
 def test_versions_of_drivers_are_compared_as_numbers(older, newer):
-    assert nvidia.is_older(older, newer)
-    assert not nvidia.is_older(newer, older)
-    assert not nvidia.is_older(newer, newer)
+    assert gpus.is_older(older, newer)
+    assert not gpus.is_older(newer, older)
+    assert not gpus.is_older(newer, newer)
 
 
 @pytest.mark.parametrize("name", ["triton", "torch", "tf"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server_utils import logs
+from server_utils.host import logs
 
 
 def write(path, lines, *, start=0):

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from fakes import NOBODY, as_nobody, can_mount, may_lift, mounted_noexec
 
-from server_utils import ConfigurationError, environments, platform, records, scratch
+from server_utils import ConfigurationError, environments, records
 from server_utils.doctor_node import scratch_folder
+from server_utils.host import platform, scratch
 from server_utils.process import ProcessId
 from server_utils.sidecar import ensure
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from fakes import kill, run_python
 
+from server_utils.host.process_tree import ancestor, descendants, end, lost, marked
 from server_utils.process import ProcessId, Server, State, wait_until
-from server_utils.tree import ancestor, descendants, end, lost, marked
 
 # Prints a line once it no longer listens to SIGTERM.
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); signal.pause()"
@@ -137,7 +137,7 @@ def test_a_process_without_a_mark_is_found_in_the_session_of_one_that_has_it():
 
 
 def test_the_nearest_ancestor_of_a_name_is_found():
-    code = "from server_utils.tree import ancestor; print(ancestor('{}'))"
+    code = "from server_utils.host.process_tree import ancestor; print(ancestor('{}'))"
     name = subprocess.run(["ps", "-o", "comm=", "-p", str(os.getpid())], capture_output=True, text=True, check=True)
     child = run_python(code.format(name.stdout.strip()), stdout=subprocess.PIPE)
     assert child.communicate()[0].strip() == str(ProcessId.of(os.getpid()))

@@ -17,8 +17,8 @@ from fakes import ask, command_of, contents, folder_of, kill, processes_of, run_
 from server_utils import records, sidecar, stopping
 from server_utils.attempt import MARK
 from server_utils.errors import ServerStartError, ServerUnavailableError
+from server_utils.host.process_tree import marked
 from server_utils.process import ProcessId, State
-from server_utils.tree import marked
 
 _WITHIN_S = 30
 

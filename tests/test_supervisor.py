@@ -16,8 +16,8 @@ from fakes import FAKE_SERVER, ask, folder_of, kill, processes_of, run_python, w
 from server_utils import records, sidecar, stopping
 from server_utils.attempt import MARK
 from server_utils.errors import ServerStartError
+from server_utils.host.process_tree import descendants, marked
 from server_utils.process import ProcessId, State, wait_until
-from server_utils.tree import descendants, marked
 
 _WITHIN_S = 30
 

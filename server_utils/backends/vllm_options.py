@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from server_utils import environments, platform
+from server_utils import environments
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
+from server_utils.host import platform
 
 logger = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ def env_build(
 @env.command("list")
 def env_list() -> None:
     """List the sealed environments of this machine."""
-    from server_utils.platform import home
+    from server_utils.host.platform import home
 
     for python in sorted(home().glob("envs/[!.]*/bin/python")):
         typer.echo(python.parents[1])

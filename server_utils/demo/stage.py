@@ -6,8 +6,8 @@ import functools
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from server_utils import platform
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
+from server_utils.host import platform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,11 +18,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
-from server_utils import platform
 from server_utils.errors import ConfigurationError, ModelCorruptError, StorageError
+from server_utils.host import platform
+from server_utils.host.files import alone, shared
 from server_utils.storage import manifest as manifests
 from server_utils.storage import room
-from server_utils.storage.locks import alone, shared
 from server_utils.storage.manifest import Manifest
 from server_utils.storage.room import lock_file
 from server_utils.storage.urls import MANIFEST

@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from server_utils.errors import ModelCorruptError, StorageError
+from server_utils.host.files import alone, alone_at_once
 from server_utils.storage import manifest as manifests
-from server_utils.storage.locks import alone, alone_at_once
 from server_utils.storage.manifest import Manifest
 from server_utils.storage.urls import MANIFEST
 

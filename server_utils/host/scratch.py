@@ -10,8 +10,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from server_utils import platform
 from server_utils.errors import ConfigurationError
+from server_utils.host import platform
 
 # A socket's path may have 107 bytes: this leaves room for a workspace and the name of a model below the folder.
 _LONGEST = 48

@@ -1,0 +1,1 @@
+"""The machine: platform, processes, files, GPUs, logs. Knows no Spark."""
