@@ -23,7 +23,8 @@ import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
 from benchmarks import arms, functions
-from server_utils import TritonServerManager, assets, environments
+from server_utils import TritonServerManager, assets
+from server_utils.environments import builder as environments_builder
 
 MODEL = str(assets.minilm_path())
 
@@ -124,7 +125,7 @@ def pixels(spark: SparkSession, folder: Path, rows: int, rounds: int) -> dict[st
 
 def start(rounds: int) -> dict[str, float]:
     """Seconds until two servers are ready, beside two processes that only load the model and answer once."""
-    python = str(environments.find("triton").python)
+    python = str(environments_builder.find("triton").python)
     command = [python, "-m", "benchmarks.direct", "start", MODEL, "1"]
     times: dict[str, list[float]] = {"load": [], "start_servers": []}
     for _ in range(rounds + 1):

@@ -21,7 +21,8 @@ from pyspark.ml.functions import predict_batch_udf
 from pyspark.sql import SparkSession
 from pyspark.sql.types import StringType
 
-from server_utils import VLLMServerManager, environments
+from server_utils import VLLMServerManager
+from server_utils.environments import builder as environments_builder
 
 SETTINGS = {"max_model_len": 512, "max_num_seqs": 128, "block_size": 32, "kv_cache_memory_bytes": 512 << 20}
 ENVIRONMENT = {
@@ -63,7 +64,7 @@ class Offline:
     """The engine in a process of its own."""
 
     def __init__(self, model: str, threads: int) -> None:
-        python = str(environments.find("vllm").python)
+        python = str(environments_builder.find("vllm").python)
         settings = json.dumps(SETTINGS | {"enforce_eager": True, "enable_prefix_caching": False})
         program = str(Path(__file__).with_name("offline.py"))
         environ = os.environ | ENVIRONMENT | {"OMP_NUM_THREADS": str(threads)}

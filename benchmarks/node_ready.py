@@ -25,7 +25,7 @@ import zipfile
 from pathlib import Path
 
 from server_utils import wheelhouse
-from server_utils.requirements import FOLDER
+from server_utils.environments.lock_files import FOLDER
 
 COLD, WHEELHOUSE, SECOND, PIP = "ours, from the index", "ours, from a wheelhouse", "ours, second run", "pip"
 _IDLE_S = 5.0

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from server_utils.requirements import FOLDER, pins
+from server_utils.environments.lock_files import FOLDER, pins
 
 ROOT = Path(__file__).parents[1]
 Moves = dict[str, dict[str, tuple[list[str], list[str]]]]

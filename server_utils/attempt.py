@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from server_utils import environments, gpus, keeper, records, templates
+from server_utils import gpus, keeper, records, templates
+from server_utils.environments import builder
 from server_utils.errors import ConfigurationError
 from server_utils.host import logs, scratch
 from server_utils.host.process_tree import descendants, end
@@ -48,8 +49,8 @@ class Attempt:
         self.launch, self._folder, self._ports, self._model = launch, folder, ports, model
         self._announcement, self._log = folder / "announcement", folder / "server.log"
         self._announcement.unlink(missing_ok=True)
-        interpreter = environments.find(launch.environment)
-        library = environments.require_libpython(interpreter) if launch.needs_libpython else None
+        interpreter = builder.find(launch.environment)
+        library = builder.require_libpython(interpreter) if launch.needs_libpython else None
         self._python, self._scratch = str(interpreter.python), self._made_scratch()
         with self._log.open("ab") as log:
             self._log_start, self.started = log.tell(), time.monotonic()

@@ -13,14 +13,14 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from server_utils import environments
+from server_utils.environments import builder
+from server_utils.environments.lock_files import cuda_of, lock_file, pins
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.findings import Finding
 from server_utils.host import gpus as host_gpus
 from server_utils.host import scratch
 from server_utils.host.gpus import Gpu
 from server_utils.host.platform import home, state_root
-from server_utils.requirements import cuda_of, lock_file, pins
 
 _GIB = 2**30
 # Triton's Python backend takes 64 MiB when a model is loaded and grows with the batches in flight.
@@ -64,14 +64,14 @@ def sealed_environment(name: str) -> Finding:
     """Whether an environment is there, whole, of its lock, and has its libpython."""
     title, build = f"environment {name}", f"spark-sidecar env build {name}"
     try:
-        interpreter = environments.find(name)
-        library = environments.require_libpython(interpreter)
+        interpreter = builder.find(name)
+        library = builder.require_libpython(interpreter)
     except ConfigurationError as err:
         return Finding(title, "error", str(err), "set SPARK_SIDECAR_HOME")
     except EnvironmentMissingError as err:
         return Finding(title, "error", str(err), build)
     found = f"Python {'.'.join(map(str, interpreter.version))} ({interpreter.python}), {library}"
-    if environments.folder(name).exists() and not environments.is_current(name):
+    if builder.folder(name).exists() and not builder.is_current(name):
         return Finding(title, "warning", f"{found}: not what its lock file says", build)
     return Finding(title, "ok", found)
 
@@ -140,7 +140,7 @@ def _compared(told: int, seen: int, *, where: str) -> Finding:
 def _versions(name: str) -> list[Finding]:
     """What is installed in the environment against its lock; nothing where there is none."""
     try:
-        python = environments.folder(name) / "bin" / "python"
+        python = builder.folder(name) / "bin" / "python"
         there = python.exists()
     except ConfigurationError:  # told with the environment itself
         return []
@@ -157,7 +157,7 @@ def _versions(name: str) -> list[Finding]:
     title = f"packages of {name}"
     if asked.returncode or other:
         found = f"not of {lock_file(name).name}: {', '.join(other) or asked.stderr.strip()[-200:]}"
-        return [Finding(title, "error", found, f"rm -r {environments.folder(name)} && spark-sidecar env build {name}")]
+        return [Finding(title, "error", found, f"rm -r {builder.folder(name)} && spark-sidecar env build {name}")]
     return [Finding(title, "ok", f"{len(installed)}, as {lock_file(name).name} says")]
 
 

@@ -18,10 +18,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from server_utils.environments.lock_files import FOLDER
 from server_utils.errors import EnvironmentMissingError, SidecarError
 from server_utils.findings import Finding
 from server_utils.host import gpus, logs
-from server_utils.requirements import FOLDER
 
 
 class StepError(SidecarError):

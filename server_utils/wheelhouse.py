@@ -15,11 +15,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from server_utils import environments, records
+from server_utils import records
 from server_utils.delivery import deliver
+from server_utils.environments import builder
+from server_utils.environments.lock_files import FOLDER, engine_lock, pins, uv, uv_sources
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.host import platform
-from server_utils.requirements import FOLDER, engine_lock, pins, uv, uv_sources
 from server_utils.storage import opening, urls
 
 logger = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ def _fill(to: Path, lock: Path, python: str, wheel: Path | None) -> None:
 
 
 def _lock(name: str, python: str, *, cpu: bool) -> Path:
-    environments.folder(name)  # refuses a name that there is not
+    builder.folder(name)  # refuses a name that there is not
     if python not in PYTHONS:
         raise ConfigurationError(
             f"the platforms have Python {' and '.join(PYTHONS)}, not {python}: give that of the cluster's runtime"

@@ -13,9 +13,10 @@ import pytest
 from fakes import command_of
 from filelock import FileLock
 
-from server_utils import environments, records, sidecar, stopping
+from server_utils import records, sidecar, stopping
 from server_utils.asking import answers
 from server_utils.backends.vllm_launch import PROGRAM, Engine, command_line
+from server_utils.environments import builder
 from server_utils.errors import EnvironmentMissingError
 from server_utils.lanes import Lane
 from server_utils.llm_columns import arrow_column
@@ -37,7 +38,7 @@ def model_folder(maker="tiny_llm"):
     """
     program = Path(__file__).with_name(f"{maker}.py")
     try:
-        python = environments.find("vllm").python
+        python = builder.find("vllm").python
     except EnvironmentMissingError as missing:
         pytest.skip(str(missing))
     name = f"{maker.replace('_', '-')}[1] 50%20-{os.getuid()}-{program.stat().st_mtime_ns}"

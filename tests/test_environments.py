@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from server_utils import base_python, environments, libpython, requirements
+from server_utils.environments import builder, interpreters, libpython, lock_files
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
 
 ROOT = Path(__file__).parents[1]
 MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
-BUILD = "import sys; from pathlib import Path; from server_utils.environments import _make as make"
+BUILD = "import sys; from pathlib import Path; from server_utils.environments.builder import _make as make"
 
 
 @pytest.fixture
@@ -85,19 +85,19 @@ def start_build(target: Path, lock: Path, **variables: str) -> subprocess.Popen[
 
 def test_an_unknown_environment_is_refused_with_the_known_ones(home):
     with pytest.raises(ConfigurationError, match=r"no environment named 'tritn'; choose one of tf, torch, triton"):
-        environments.find("tritn")
+        builder.find("tritn")
 
 
 @pytest.mark.skipif(find_spec("pytriton") is not None, reason="this Python has PyTriton: nothing is missing")
 def test_a_missing_environment_names_the_command_that_makes_it(home):
     with pytest.raises(EnvironmentMissingError, match="spark-sidecar env build triton"):
-        environments.find("triton")
+        builder.find("triton")
 
 
 def test_without_an_environment_a_python_that_has_the_engine_is_used(home, tmp_path):
     (tmp_path / "packages" / "pytriton").mkdir(parents=True)
     (tmp_path / "packages" / "pytriton" / "__init__.py").touch()
-    code = "from server_utils.environments import find; print(find('triton').python)"
+    code = "from server_utils.environments.builder import find; print(find('triton').python)"
     paths = os.pathsep.join([str(tmp_path / "packages"), str(ROOT)])
     said = subprocess.check_output([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": paths}, text=True)
     assert said.strip() == sys.executable
@@ -106,7 +106,7 @@ def test_without_an_environment_a_python_that_has_the_engine_is_used(home, tmp_p
 def test_an_environment_of_another_minor_version_is_refused(home):
     fake_python(home / "envs" / "triton" / "bin" / "python", "3.9.1")
     with pytest.raises(EnvironmentMissingError, match=rf"Spark's Python is {MINOR}, but .* has 3\.9\.1"):
-        environments.find("triton")
+        builder.find("triton")
 
 
 def test_an_interpreter_that_does_not_run_is_named_with_its_reason(home):
@@ -115,21 +115,21 @@ def test_an_interpreter_that_does_not_run_is_named_with_its_reason(home):
     python.write_text("#!/bin/sh\necho 'no such encoding' >&2\nexit 1\n")
     python.chmod(0o755)
     with pytest.raises(EnvironmentMissingError, match=r"bin/python does not run: no such encoding"):
-        environments.find("triton")
+        builder.find("triton")
 
 
 def test_a_libpython_of_another_micro_version_does_not_count(tmp_path):
     python = fake_python(tmp_path / "python", "3.11.7", **{"/usr/lib/libpython3.11.so.1.0": "3.11.2"})
-    interpreter = base_python.inspect(python)
+    interpreter = interpreters.inspect(python)
     assert interpreter.libpython is None
     with pytest.raises(EnvironmentMissingError, match=r"libpython3.11.so.1.0 is 3.11.2.*apt-get install libpython3.11"):
-        environments.require_libpython(interpreter)
+        builder.require_libpython(interpreter)
 
 
 def test_the_libpython_of_the_right_version_is_chosen_among_others(tmp_path):
     libraries = {"/a/libpython3.11.so.1.0": "3.11.2", "/b/libpython3.11.so.1.0": "3.11.7"}
-    interpreter = base_python.inspect(fake_python(tmp_path / "python", "3.11.7", **libraries))
-    assert environments.require_libpython(interpreter) == Path("/b/libpython3.11.so.1.0")
+    interpreter = interpreters.inspect(fake_python(tmp_path / "python", "3.11.7", **libraries))
+    assert builder.require_libpython(interpreter) == Path("/b/libpython3.11.so.1.0")
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler (cc) to make a stand-in library")
@@ -149,39 +149,39 @@ def test_a_damaged_library_is_no_candidate(tmp_path):
 
 
 def test_this_interpreter_reports_its_own_version():
-    assert base_python.inspect(Path(sys.executable)).version == sys.version_info[:3]
+    assert interpreters.inspect(Path(sys.executable)).version == sys.version_info[:3]
 
 
 def test_a_built_environment_works_where_it_was_renamed_to(home, wheels):
     target = home / "envs" / "greeter"
-    environments._make(target, lock_with_greeter(wheels, "1.0"), Path(sys._base_executable))
+    builder._make(target, lock_with_greeter(wheels, "1.0"), Path(sys._base_executable))
     assert greeting(target) == "1.0"
     assert sorted(path.name for path in target.parent.iterdir()) == [".greeter.lock", "greeter"]
 
 
 def test_an_environment_up_to_date_is_left_alone_and_needs_no_uv(home, wheels, monkeypatch):
     target, lock = home / "envs" / "greeter", lock_with_greeter(wheels, "1.0")
-    environments._make(target, lock, Path(sys._base_executable))
+    builder._make(target, lock, Path(sys._base_executable))
     before = target.stat()
     monkeypatch.setenv("PATH", "/nowhere")
-    environments._make(target, lock, Path(sys._base_executable))
+    builder._make(target, lock, Path(sys._base_executable))
     assert target.stat().st_ino == before.st_ino
 
 
 def test_a_changed_lock_file_rebuilds_the_environment(home, wheels):
     target = home / "envs" / "greeter"
     for version in ("1.0", "2.0"):
-        environments._make(target, lock_with_greeter(wheels, version), Path(sys._base_executable))
+        builder._make(target, lock_with_greeter(wheels, version), Path(sys._base_executable))
         assert greeting(target) == version
 
 
 def test_a_wheel_with_another_hash_is_refused_and_the_old_environment_stays(home, wheels):
     target = home / "envs" / "greeter"
-    environments._make(target, lock_with_greeter(wheels, "1.0"), Path(sys._base_executable))
+    builder._make(target, lock_with_greeter(wheels, "1.0"), Path(sys._base_executable))
     lock = lock_with_greeter(wheels, "2.0")
     lock.write_text(f"greeter==2.0 --hash=sha256:{'0' * 64}\n")
     with pytest.raises(EnvironmentMissingError, match=r"uv could not install greeter.txt"):
-        environments._make(target, lock, Path(sys._base_executable))
+        builder._make(target, lock, Path(sys._base_executable))
     assert greeting(target) == "1.0"
 
 
@@ -193,7 +193,7 @@ def test_a_killed_build_leaves_nothing_that_looks_finished(home, wheels, tmp_pat
     os.mkfifo(started)
     slow = tmp_path / "bin" / "uv"
     slow.parent.mkdir()
-    real = requirements.find_uv()[0]
+    real = lock_files.find_uv()[0]
     slow.write_text(f'#!/bin/sh\n[ "$1" = venv ] && exec {real} "$@"\necho x > {started}\nexec sleep 60\n')
     slow.chmod(0o755)
     build = start_build(target, lock, PATH=f"{slow.parent}:{os.environ['PATH']}")
@@ -201,7 +201,7 @@ def test_a_killed_build_leaves_nothing_that_looks_finished(home, wheels, tmp_pat
     os.killpg(build.pid, signal.SIGKILL)
     build.wait()
     assert not target.exists()
-    environments._make(target, lock, Path(sys._base_executable))
+    builder._make(target, lock, Path(sys._base_executable))
     assert greeting(target) == "1.0"
 
 
@@ -215,33 +215,33 @@ def test_two_builds_at_once_do_not_collide(home, wheels):
 def test_a_named_python_of_another_minor_version_is_refused(home, wheels, tmp_path):
     python = fake_python(tmp_path / "python3.9", "3.9.1")
     with pytest.raises(EnvironmentMissingError, match="which needs the same minor version"):
-        environments.build("triton", python=python)
+        builder.build("triton", python=python)
 
 
 def test_without_a_wheel_of_torch_for_the_cpu_uv_is_told_its_backend(monkeypatch, tmp_path):
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     monkeypatch.delenv("UV_FIND_LINKS", raising=False)
     expected = ["--find-links", str(tmp_path), "--torch-backend", "cpu"]
-    assert requirements.uv_sources(Path("triton-cpu.txt")) == expected
+    assert lock_files.uv_sources(Path("triton-cpu.txt")) == expected
 
 
 def test_a_folder_with_a_wheel_of_torch_for_the_cpu_is_enough(monkeypatch, tmp_path):
     (tmp_path / "torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl").touch()
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    assert requirements.uv_sources(Path("triton-cpu.txt")) == ["--find-links", str(tmp_path)]
+    assert lock_files.uv_sources(Path("triton-cpu.txt")) == ["--find-links", str(tmp_path)]
 
 
 def test_a_wheel_of_torch_for_the_cpu_is_kept_from_the_lock_for_cuda(monkeypatch, tmp_path):
     (tmp_path / "torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl").touch()
     monkeypatch.setenv("PIP_FIND_LINKS", f"{tmp_path} /elsewhere")
     monkeypatch.delenv("UV_FIND_LINKS", raising=False)
-    assert requirements.uv_sources(Path("triton-cuda.txt")) == ["--find-links", "/elsewhere"]
+    assert lock_files.uv_sources(Path("triton-cuda.txt")) == ["--find-links", "/elsewhere"]
 
 
 @pytest.mark.parametrize("cpu", [True, False])
 @pytest.mark.parametrize("name", ["tf", "torch", "triton", "vllm", "vllm-latest"])
 def test_every_engine_has_a_lock_with_and_without_a_gpu(name, cpu):
-    assert requirements.engine_lock(name, cpu=cpu).exists()
+    assert lock_files.engine_lock(name, cpu=cpu).exists()
 
 
 @pytest.mark.parametrize("code", [0, 1])
@@ -250,15 +250,15 @@ def test_vllm_fits_where_there_is_a_gpu_or_else_a_build_for_the_cpu(code, monkey
     tool.write_text(f"#!/bin/sh\nexit {code}\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    lock = requirements.lock_file("vllm").name
-    assert requirements.lock_file("vllm-latest").name in ("vllm-cpu.txt", "vllm-latest-cuda.txt")
-    assert requirements.vllm_fits() == (code == 0 or lock == "vllm-cpu.txt")
+    lock = lock_files.lock_file("vllm").name
+    assert lock_files.lock_file("vllm-latest").name in ("vllm-cpu.txt", "vllm-latest-cuda.txt")
+    assert lock_files.vllm_fits() == (code == 0 or lock == "vllm-cpu.txt")
     assert code or lock == "vllm-cuda.txt"
 
 
 def test_what_an_environment_lacks_is_asked_of_its_own_python(make_launch):
     make_launch()  # with an environment `triton` that is a link to this very Python
     asked = ["json", "no_such_package", "sys", "json.decoder", "json.no_such_module", "no_such.module"]
-    assert environments.lacks("triton", asked) == ["json.no_such_module", "no_such.module", "no_such_package"]
-    assert environments.lacks("triton", []) == []
-    assert environments.lacks("torch", ["no_such_package"]) == []  # it is not here: nobody can say
+    assert builder.lacks("triton", asked) == ["json.no_such_module", "no_such.module", "no_such_package"]
+    assert builder.lacks("triton", []) == []
+    assert builder.lacks("torch", ["no_such_package"]) == []  # it is not here: nobody can say

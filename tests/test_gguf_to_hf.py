@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from test_assets import fetched
 
-from server_utils import assets, environments
+from server_utils import assets
+from server_utils.environments import builder
 from server_utils.gguf_to_hf import config, in_halves, require_known, special_ids, tensor_name, tokenizer_config
 
 FIELDS = {
@@ -108,7 +109,7 @@ def test_the_real_tokenizer_gives_back_what_it_was_given_and_knows_the_words_of_
         "import sys, tokenizers; t = tokenizers.Tokenizer.from_file(sys.argv[1]); e = t.encode(sys.argv[2]);"
         "sys.stdout.write(t.decode(e.ids, skip_special_tokens=False) + '\\n' + ' '.join(e.tokens))"
     )
-    command = [environments.find("vllm").python, "-I", "-c", code, model / "tokenizer.json", text]
+    command = [builder.find("vllm").python, "-I", "-c", code, model / "tokenizer.json", text]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     decoded, tokens = said.rsplit("\n", 1)
     assert decoded == text

@@ -14,22 +14,22 @@ PACKAGE = ROOT / "server_utils"
 LAYERS = [
     (
         "backends.life backends.triton_patches backends.triton_program backends.triton_task backends.vllm_parser "
-        "backends.vllm_program commands.output errors findings gguf_to_hf libpython host.limits host.logs pace ports process "
+        "backends.vllm_program commands.output errors findings gguf_to_hf environments.libpython host.limits host.logs pace ports process "
         "spark_udf storage.hashes host.files storage.progress storage.secrets storage.threads templates turns "
         "user_modules utf8"
     ),
     (
         "backends.triton_call catalogue code_references events gpus java models host.gpus openai_client options host.platform "
-        "progress questions requirements schema_types storage.hub storage.manifest storage.store storage.urls "
+        "progress questions environments.lock_files schema_types storage.hub storage.manifest storage.store storage.urls "
         "strict_json tally host.process_tree"
     ),
     (
-        "answer_types backends.vllm_fields base_python keeper module_archive node_steps host.scratch screens spark_conf "
+        "answer_types backends.vllm_fields environments.interpreters keeper module_archive node_steps host.scratch screens spark_conf "
         "sparks storage.fetching storage.files storage.gcs storage.room storage.s3 storage.scan storage.workspace "
         "tensors weights"
     ),
     (
-        "clusters environments fit layout node_spark outputs pandas_columns records regions roots schemas shipping "
+        "clusters environments.builder fit layout node_spark outputs pandas_columns records regions roots schemas shipping "
         "showing storage.cache storage.databricks storage.sending workers"
     ),
     (

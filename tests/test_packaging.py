@@ -15,7 +15,7 @@ import pytest
 
 from server_utils.catalogue import platforms
 from server_utils.clusters import runtimes
-from server_utils.requirements import cuda_of, find_uv
+from server_utils.environments.lock_files import cuda_of, find_uv
 
 ROOT = Path(__file__).parents[1]
 REQUIREMENTS = ROOT / "server_utils" / "data" / "requirements"
@@ -131,7 +131,7 @@ def test_the_wheel_builds_and_carries_code_and_facts(tmp_path):
         names = set(wheel.namelist())
         metadata = next(wheel.read(name).decode() for name in names if name.endswith("METADATA"))
     facts = {path.relative_to(ROOT).as_posix() for path in (ROOT / "server_utils").rglob("data/**/*") if path.is_file()}
-    assert facts | {"server_utils/libpython.py"} <= names
+    assert facts | {"server_utils/environments/libpython.py"} <= names
     assert {name.split("/")[0].split("-")[0] for name in names} <= {"server_utils", "csp", "spark_sidecar"}
     assert "License-Expression: Apache-2.0" in metadata
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from fakes import NOBODY, as_nobody, can_mount, may_lift, mounted_noexec
 
-from server_utils import ConfigurationError, environments, records
+from server_utils import ConfigurationError, records
 from server_utils.doctor_node import scratch_folder
+from server_utils.environments import builder
 from server_utils.host import platform, scratch
 from server_utils.process import ProcessId
 from server_utils.sidecar import ensure
@@ -104,7 +105,7 @@ def test_a_home_that_cannot_be_made_is_told_whoever_one_is(monkeypatch, home):
     monkeypatch.setenv("SPARK_SIDECAR_HOME", home)
 
     with pytest.raises(ConfigurationError, match=rf"cannot write to {home}/envs \(.*\): .* set SPARK_SIDECAR_HOME"):
-        environments.build("triton")
+        builder.build("triton")
 
 
 @needs_root
@@ -112,8 +113,8 @@ def test_an_environment_that_is_as_its_lock_says_needs_no_home_to_write_to(open_
     python = open_folder / "envs" / "triton" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.symlink_to(sys.executable)
-    lock = environments.lock_file("triton")
-    (python.parents[1] / ".spark-sidecar-stamp").write_text(environments._stamp(lock))
+    lock = builder.lock_file("triton")
+    (python.parents[1] / ".spark-sidecar-stamp").write_text(builder._stamp(lock))
 
     said = as_nobody(CLI, "env", "build", "triton", SPARK_SIDECAR_HOME=str(open_folder))
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import cloudpickle
 import pytest
 
-from server_utils import environments
+from server_utils.environments import builder
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.shipping import by_reference, by_value, imported_modules
 
@@ -243,7 +243,7 @@ def test_modules_in_a_zip_file_such_as_add_py_file_takes_arrive(tmp_path, monkey
 )
 def test_arrays_of_the_drivers_numpy_arrive_in_that_of_the_engine(value, said):
     try:
-        python = environments.find("triton").python
+        python = builder.find("triton").python
     except EnvironmentMissingError as missing:
         pytest.skip(str(missing))
     assert arrived(in_a_notebook(f"import numpy as np\nX = {value}\ndef f(): return X"), python=python) == said

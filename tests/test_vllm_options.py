@@ -7,10 +7,10 @@ import warnings
 
 import pytest
 
-from server_utils import environments
 from server_utils.backends import vllm_options
 from server_utils.backends.vllm_fields import check
 from server_utils.backends.vllm_options import Option, arguments
+from server_utils.environments import builder
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.questions import Kind
 
@@ -119,7 +119,7 @@ def test_no_secret_is_in_a_refusal():
 @pytest.fixture(scope="module")
 def real():
     try:
-        environments.find("vllm")
+        builder.find("vllm")
     except EnvironmentMissingError as missing:
         pytest.skip(str(missing))
     return vllm_options.known("vllm")

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from server_utils import environments, sparks
+from server_utils import sparks
 from server_utils.backends.triton_call import Call, call_of
+from server_utils.environments import builder
 from server_utils.errors import ConfigurationError
 from server_utils.links import OnError, Request
 from server_utils.manager import ServerManager
@@ -48,7 +49,7 @@ class TritonServerManager(ServerManager):
     ) -> None:
         """As any manager. environment: the sealed one that has what the function imports: triton, torch or tf."""
         super().__init__(model_name, model_path, spark=spark)
-        self.environment = environments.one_of(environment, _ENVIRONMENTS, engine="Triton")
+        self.environment = builder.one_of(environment, _ENVIRONMENTS, engine="Triton")
 
     def start_servers(
         self,
@@ -191,7 +192,7 @@ def files_for(function: Callable[..., None], call: Call, *, environment: str) ->
     """
     pickled = by_value((function, call.by_position, call.by_name), what="triton_server")
     wanted = by_reference(pickled)
-    if missing := environments.lacks(environment, wanted):
+    if missing := builder.lacks(environment, wanted):
         raise ConfigurationError(
             f"triton_server cannot be sent to the servers: it holds {wanted[missing[0]]}, and the sealed environment "
             f"{environment!r} has no {missing[0]}. Make it inside the function from what the environment has, or hand "

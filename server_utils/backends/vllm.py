@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from server_utils import environments, sparks
+from server_utils import sparks
 from server_utils.backends.vllm_fields import check, plain_fields
 from server_utils.backends.vllm_launch import PROGRAM, STALL_S, STOP_S, Engine, command_line
+from server_utils.environments import builder
 from server_utils.errors import ConfigurationError
 from server_utils.llm_columns import text_column
 from server_utils.manager import MANAGER_OPTIONS, ServerManager
@@ -41,7 +42,7 @@ class VLLMServerManager(ServerManager):
     ) -> None:
         """As any manager. environment: `vllm`, which every runtime's driver runs, or `vllm-latest` (driver 580)."""
         super().__init__(model_name, model_path, spark=spark)
-        self.environment = environments.one_of(environment, _ENVIRONMENTS, engine="vLLM")
+        self.environment = builder.one_of(environment, _ENVIRONMENTS, engine="vLLM")
 
     def start_servers(
         self,

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from server_utils import environments
+from server_utils.environments import builder
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.host import platform
 
@@ -77,7 +77,7 @@ def known(environment: str) -> Known | None:
         EnvironmentMissingError: the engine is there, but its parser does not answer.
     """
     try:
-        python = environments.find(environment).python
+        python = builder.find(environment).python
     except (ConfigurationError, EnvironmentMissingError) as error:
         logger.warning("vLLM's options are checked when the servers start, not before: %s", error)
         return None

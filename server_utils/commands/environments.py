@@ -20,10 +20,10 @@ def env_build(
     compile_later: Annotated[bool, typer.Option("--compile-later", help="Compile in the background.")] = False,
 ) -> None:
     """Build a sealed environment from its locked requirements."""
-    from server_utils import environments
+    from server_utils.environments import builder
 
-    compiling = environments.Compiling.LATER if compile_later else environments.Compiling.NOW
-    typer.echo(environments.build(name, python=python, wheels=wheels, compiling=compiling).python)
+    compiling = builder.Compiling.LATER if compile_later else builder.Compiling.NOW
+    typer.echo(builder.build(name, python=python, wheels=wheels, compiling=compiling).python)
 
 
 @env.command("list")

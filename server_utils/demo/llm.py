@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
-from server_utils import VLLMServerManager, assets, environments, java
+from server_utils import VLLMServerManager, assets, java
 from server_utils.demo import opinions, stage
 from server_utils.demo.llm_report import LLMReport, Person, print_json, print_tables
 from server_utils.demo.reviews import Review, read
+from server_utils.environments import builder
 from server_utils.process import Server, wait_until
 
 with stage.extras():
@@ -66,7 +67,7 @@ def main(rows: int | None, output: Path | None, *, as_json: bool) -> None:
     began = time.monotonic()
     folder = stage.folder(output, "demo-llm")
     java.require_java()
-    environments.find("vllm")
+    builder.find("vllm")
     reviews, model = read(assets.movie_reviews_path()), assets.smollm2_path()
     cluster = _on_spark(Screen(), reviews, rows or _ROWS_PER_CORE * _cores(), model, folder)
     judged = [opinions.Judged(**row) for row in pq.read_table(folder / _PARQUET).to_pylist()]

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow.parquet as pq
 
-from server_utils import TritonServerManager, assets, environments, java
+from server_utils import TritonServerManager, assets, java
 from server_utils.demo import stage
 from server_utils.demo.model import triton_server
 from server_utils.demo.report import Answer, Report, Search, print_json, print_tables
 from server_utils.demo.reviews import QUERIES, Hit, Review, evenly, read, top_hits
+from server_utils.environments import builder
 
 with stage.extras():
     from server_utils.demo import session
@@ -65,7 +66,7 @@ def main(rows: int | None, output: Path | None, *, as_json: bool) -> None:
     began = time.monotonic()
     folder = stage.folder(output, "demo")
     java.require_java()
-    environments.find("triton")
+    builder.find("triton")
     everything, model = read(assets.movie_reviews_path()), assets.minilm_path()
     reviews = evenly(everything, rows or _ROWS_PER_CORE * len(os.sched_getaffinity(0)))
     cluster = _on_spark(Screen(), reviews, model, folder / _PARQUET)

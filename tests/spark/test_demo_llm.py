@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 import pyspark
 import pytest
 
-from server_utils import assets, environments
+from server_utils import assets
 from server_utils.demo.opinions import balanced, human_label
 from server_utils.demo.reviews import read
+from server_utils.environments import builder
 from server_utils.errors import EnvironmentMissingError
 
 ROWS = 40
@@ -29,7 +30,7 @@ pytestmark = [
 def demo(state_root, tmp_path_factory):
     """One run."""
     try:
-        environments.find("vllm"), assets.smollm2_path(), assets.movie_reviews_path()
+        builder.find("vllm"), assets.smollm2_path(), assets.movie_reviews_path()
     except EnvironmentMissingError as err:
         pytest.skip(str(err))
     command = [*DEMO, "--output", str(tmp_path_factory.mktemp("demo"))]

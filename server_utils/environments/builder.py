@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from server_utils import base_python
-from server_utils.base_python import Interpreter, require_libpython
+from server_utils.environments import interpreters
+from server_utils.environments.interpreters import Interpreter, require_libpython
+from server_utils.environments.lock_files import lock_file, uv, uv_sources
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.host import platform
-from server_utils.requirements import lock_file, uv, uv_sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -79,7 +79,7 @@ def find(name: str) -> Interpreter:
             msg = f"The environment {name!r} is missing: there is no {python}. Run `spark-sidecar env build {name}`."
             raise EnvironmentMissingError(msg)
         python = Path(sys.executable)
-    interpreter = base_python.inspect(python)
+    interpreter = interpreters.inspect(python)
     _require_same_minor(interpreter, name)
     return interpreter
 
@@ -148,7 +148,7 @@ def _make_anew(target: Path, lock: Path, python: Path | None, wheels: Path | Non
     with FileLock(target.with_name(f".{target.name}.lock")):
         if _is_current(target, lock, python):
             return
-        base = _checked(python, target.name) if python else base_python.choose()
+        base = _checked(python, target.name) if python else interpreters.choose()
         beside = target.with_name(f".{target.name}.building")
         _replace(target, _assemble(beside, lock, base, _sources(lock, wheels), compiling))
         logger.info("Built the environment %s in %s with %s.", target.name, target, base.python)
@@ -168,7 +168,7 @@ def _stamp(lock: Path) -> str:
 
 
 def _checked(python: Path, name: str) -> Interpreter:
-    interpreter = base_python.inspect(python)
+    interpreter = interpreters.inspect(python)
     _require_same_minor(interpreter, name)
     require_libpython(interpreter)
     return interpreter

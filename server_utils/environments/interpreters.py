@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from server_utils.environments.lock_files import find_uv
 from server_utils.errors import EnvironmentMissingError
-from server_utils.requirements import find_uv
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

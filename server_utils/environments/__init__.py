@@ -1,0 +1,1 @@
+"""Sealed Python environments: locked, hashed, one per engine."""
