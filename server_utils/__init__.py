@@ -26,14 +26,14 @@ if TYPE_CHECKING:
         SidecarError,
         StorageError,
     )
-    from server_utils.layout import by_prefix
     from server_utils.manager import ServerManager
     from server_utils.roots import data_url, model_url
+    from server_utils.spark.partitioning import by_prefix
     from server_utils.storage.loading import local_model
     from server_utils.storage.saving import save_model
 
 _HOME = {
-    "by_prefix": "server_utils.layout",
+    "by_prefix": "server_utils.spark.partitioning",
     "ServerManager": "server_utils.manager",
     "TritonServerManager": "server_utils.backends.triton",
     "VLLMServerManager": "server_utils.backends.vllm",

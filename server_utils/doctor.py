@@ -14,12 +14,12 @@ import stat
 import sys
 from typing import Any
 
-from server_utils import java, sparks
 from server_utils.doctor_node import GPU_AMOUNT, check_node, compare_with_spark
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.findings import Finding
 from server_utils.host.platform import state_root
-from server_utils.placement import Here, on_each_executor
+from server_utils.spark import java, session
+from server_utils.spark.executors import Here, on_each_executor
 
 _LOOK_S = 120.0
 _OLDEST_PYTHON = (3, 11)
@@ -49,7 +49,7 @@ def check_session(spark: Any, name: str = "triton") -> dict[str, list[Finding]]:
     Raises:
         PlacementError: if Spark cannot run the tasks that look.
     """
-    look = functools.partial(_look, name, sparks.conf(spark, GPU_AMOUNT))
+    look = functools.partial(_look, name, session.conf(spark, GPU_AMOUNT))
     return {"driver": check(), **dict(on_each_executor(spark, look, timeout_s=_LOOK_S))}
 
 

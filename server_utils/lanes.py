@@ -8,8 +8,8 @@ from pathlib import Path
 
 from server_utils import gpus, sidecar, tally
 from server_utils.openai_client import OpenAIClient
-from server_utils.placement import here
 from server_utils.questions import Question
+from server_utils.spark.executors import here
 from server_utils.tally import Tally
 from server_utils.windows import Window
 

@@ -13,8 +13,8 @@ from server_utils.clients import TritonClient
 from server_utils.errors import ConfigurationError
 from server_utils.models import Model, Tensor, spark_type
 from server_utils.pace import Pace
-from server_utils.placement import here
 from server_utils.process import Launch, Server
+from server_utils.spark.executors import here
 from server_utils.tally import Tally
 
 _FIRST_ROWS = 1024

@@ -10,10 +10,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from server_utils import answer_types, spark_udf, utf8
+from server_utils import answer_types, utf8
 from server_utils.asking import answers
 from server_utils.lanes import lanes
 from server_utils.questions import Answer, Kind, Question
+from server_utils.spark import udf
 
 _PIECE_ROWS = 128  # about as many as a task has in flight to begin with
 _DETAILS = "finish_reason string, prompt_tokens int, completion_tokens int"
@@ -22,15 +23,15 @@ _DETAILS = "finish_reason string, prompt_tokens int, completion_tokens int"
 def text_column(question: Question, column: Any) -> Any:
     """The answers to a column of texts (for a chat: of conversations), as `question.on_error` and `details` say."""
     functions: Any = importlib.import_module("pyspark.sql.functions")  # its stubs differ from version to version
-    name = f"{_name(question)}({spark_udf.label(column)})"
+    name = f"{_name(question)}({udf.label(column)})"
     # Bytes, as pandas cannot have a text that is not UTF-8: it is looked at where it is asked.
     chat = question.kind is Kind.CHAT
     found = _function(question)(utf8.json_bytes(column, functions) if chat else column.cast("string").cast("binary"))
     if question.schema is None:
-        return spark_udf.once(found).alias(name)
+        return udf.once(found).alias(name)
     # Spark reads the JSON: it makes any type, on every version; pandas functions before 4.1 do not.
     typed = answer_types.column(_typed(question), found)
-    return spark_udf.once(typed if _is_struct(question) else typed["value"]).alias(name)
+    return udf.once(typed if _is_struct(question) else typed["value"]).alias(name)
 
 
 def _is_struct(question: Question) -> bool:
@@ -68,9 +69,9 @@ def _name(question: Question) -> str:
 
 
 def _function(question: Question) -> Any:
-    return spark_udf.column_function(
-        spark_udf.named(functools.partial(_arrow, question), _name(question)),
-        spark_udf.named(functools.partial(_pandas, question), _name(question)),
+    return udf.column_function(
+        udf.named(functools.partial(_arrow, question), _name(question)),
+        udf.named(functools.partial(_pandas, question), _name(question)),
         _returns(question),
     )
 

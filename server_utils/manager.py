@@ -14,11 +14,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from server_utils import records, runs, showing, sidecar, sparks, starting, tasks
+from server_utils import records, runs, showing, sidecar, starting, tasks
 from server_utils.errors import ConfigurationError, ServerStartError, ServerUnavailableError, SidecarError
 from server_utils.options import checked
-from server_utils.placement import on_each_executor
 from server_utils.process import Launch, Server
+from server_utils.spark import session
+from server_utils.spark.executors import on_each_executor
 from server_utils.storage import urls
 
 logger = logging.getLogger(__name__)
@@ -88,9 +89,9 @@ class ServerManager:
 
         At any time where all executors run on this host; elsewhere it is a Spark job of its own and waits for slots.
         """
-        spark = sparks.session(self._spark)
-        look = functools.partial(tasks.look_here, sparks.application(spark), self.model_name)
-        found = [look(None)] if sparks.on_this_host(spark) else on_each_executor(spark, look, timeout_s=_ASK_S)
+        spark = session.session(self._spark)
+        look = functools.partial(tasks.look_here, session.application(spark), self.model_name)
+        found = [look(None)] if session.on_this_host(spark) else on_each_executor(spark, look, timeout_s=_ASK_S)
         unique = {server.key: server for servers in found for server in servers}
         return [unique[key] for key in sorted(unique)]
 
@@ -108,16 +109,16 @@ class ServerManager:
 
     def _stop(self, launch: Launch | None) -> None:
         """Stop all servers of this name, and this launch for good: no task that comes late starts it again."""
-        spark = self._spark if self._spark is not None else sparks.active()
-        if spark is None or sparks.is_stopped(spark):
+        spark = self._spark if self._spark is not None else session.active()
+        if spark is None or session.is_stopped(spark):
             # The executors are gone, and their servers with them; but in local mode the driver's JVM is the executor.
             if launch and self._on_this_host:
                 tasks.stop_here(launch.application, self.model_name, launch.id, None)
             return
         stop = functools.partial(
-            tasks.stop_here, sparks.application(spark), self.model_name, launch.id if launch else None
+            tasks.stop_here, session.application(spark), self.model_name, launch.id if launch else None
         )
-        if sparks.on_this_host(spark):
+        if session.on_this_host(spark):
             stop(None)
         else:
             on_each_executor(spark, stop, timeout_s=_ASK_S)
@@ -136,10 +137,10 @@ class ServerManager:
         replicas: int = 1,
     ) -> None:
         """Start the servers, or ensure those that run; all anew where one has failed. key: equal for equal servers."""
-        spark = self._spark = sparks.session(self._spark)
+        spark = self._spark = session.session(self._spark)
         known, self._launch_now = self._known(spark, key), None
         launch = known or self._launch(
-            application=sparks.application(spark),
+            application=session.application(spark),
             name=self.model_name,
             id=uuid.uuid4().hex,
             environment=self.environment,
@@ -147,10 +148,10 @@ class ServerManager:
             model=self.model_path,
             start_timeout_s=timeout_s,
             replicas=replicas,
-            gpus=sparks.gpus_per_executor(spark),
+            gpus=session.gpus_per_executor(spark),
             **checked(options, MANAGER_OPTIONS),
         )
-        self._on_this_host = sparks.on_this_host(spark)
+        self._on_this_host = session.on_this_host(spark)
         try:
             self._servers = {server.key: server for server in self._start_everywhere(spark, launch)}
         except ServerStartError as error:
@@ -164,7 +165,7 @@ class ServerManager:
     def _known(self, spark: Any, key: object) -> Launch | None:
         """What runs already. Raises ConfigurationError when it is something else."""
         known = self._launch_now
-        if known is None or known.application != sparks.application(spark):
+        if known is None or known.application != session.application(spark):
             return None  # or of a session that has ended, and its servers with it
         if self._key != key:
             raise ConfigurationError(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from server_utils.errors import ConfigurationError, OutputError
-from server_utils.sparks import named
+from server_utils.spark.session import named
 
 # Spark's words for a path at which nothing was written yet; the second is a folder that holds no whole file.
 _FILES = ("parquet", "orc")  # whose readers take a path for a pattern

@@ -59,7 +59,7 @@ def _conf(key: str) -> str | None:
     """A line of the active session's conf; None without a session, and without Spark, which is not loaded for this."""
     if "pyspark.sql" not in sys.modules:
         return None
-    from server_utils import sparks
+    from server_utils.spark import session
 
-    spark = sparks.active()
-    return None if spark is None or sparks.is_stopped(spark) else spark.conf.get(key, None)
+    spark = session.active()
+    return None if spark is None or session.is_stopped(spark) else spark.conf.get(key, None)

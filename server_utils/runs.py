@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from server_utils import showing, sparks
+from server_utils import showing
 from server_utils.errors import ConfigurationError
-from server_utils.layout import evenly
 from server_utils.options import one_of
 from server_utils.outputs import Count, Output, part
+from server_utils.spark import session
+from server_utils.spark.partitioning import evenly
 
 logger = logging.getLogger(__name__)
 
@@ -84,8 +85,8 @@ def run(
     with showing.progress(servers, before.left, columns=len(columns)) as shown:
         for number, rows in sorted(before.left_by_part.items()):
             logger.info("part %d of %d: %d rows", number + 1, parts, rows)
-            mine = frame.where(part([*map(sparks.named, keys)], parts) == number)
-            left = mine.join(output.keys(), keys, "left_anti").select(*map(sparks.named, frame.columns))
+            mine = frame.where(part([*map(session.named, keys)], parts) == number)
+            left = mine.join(output.keys(), keys, "left_anti").select(*map(session.named, frame.columns))
             # The columns come last: of what is dropped above nothing may be asked.
             output.append(arrange(left).withColumns(dict(columns)))
             written += rows
@@ -113,7 +114,7 @@ def _check(frame: Any, columns: Mapping[str, Any], keys: Sequence[str], parts: i
 
 def _check_new(frame: Any, columns: Mapping[str, Any]) -> None:
     """No two columns may have one name; Spark says whether `a` and `A` are one."""
-    fold = str if sparks.is_case_sensitive(frame.sparkSession) else str.lower
+    fold = str if session.is_case_sensitive(frame.sparkSession) else str.lower
     there = [fold(name) for name in frame.columns]
     if twice := [name for name, folded in zip(frame.columns, there, strict=True) if there.count(folded) > 1]:
         raise ConfigurationError(f"the input has several columns {twice[0]!r}; drop or rename one, such as with toDF()")

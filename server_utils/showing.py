@@ -14,10 +14,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from server_utils import sparks
 from server_utils.process import Server
 from server_utils.progress import Progress, Snapshot, between
 from server_utils.screens import Screen, screen
+from server_utils.spark import session
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def progress(servers: Servers, total: int | None = None, *, columns: int = 1, ev
         columns: of these servers, that each row passes through.
         every_s: seconds from look to look; by default 1 on a screen, 30 in the log, and at least 10 where it is a job.
     """
-    return Shown(servers.status, screen(), total=total, columns=columns, every_s=every_s, spark=sparks.active())
+    return Shown(servers.status, screen(), total=total, columns=columns, every_s=every_s, spark=session.active())
 
 
 class Shown:
@@ -67,7 +67,7 @@ class Shown:
         """spark: the session whose jobs `look` starts, if it does."""
         self.latest = Progress(total=total)
         self._look, self._screen, self._spark, self._columns = look, on, spark, columns
-        self._is_job = spark is not None and not sparks.on_this_host(spark)
+        self._is_job = spark is not None and not session.on_this_host(spark)
         self._every_s = every_s or max(on.every_s, _JOB_S if self._is_job else 0.0)
         self._written, self._tag = 0, f"spark-sidecar-{uuid.uuid4().hex}"
         self._seen: deque[Snapshot] = deque()
@@ -88,7 +88,7 @@ class Shown:
         self._thread.join(_LAST_S if kind is None else 0.0)
         self._ended.set()
         if self._thread.is_alive() and self._spark is not None:
-            _quietly(lambda: sparks.cancel(self._spark, self._tag))
+            _quietly(lambda: session.cancel(self._spark, self._tag))
         _quietly(self._screen.end)
 
     def written(self, rows: int) -> None:
@@ -97,7 +97,7 @@ class Shown:
 
     def _watch(self) -> None:
         if self._spark is not None:
-            _quietly(lambda: sparks.add_tag(self._spark, self._tag))
+            _quietly(lambda: session.add_tag(self._spark, self._tag))
         over, pause = False, 0.0 if self._is_job else self._every_s
         while not over:
             over, pause = self._over.wait(pause), self._every_s

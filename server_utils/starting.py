@@ -11,9 +11,10 @@ import functools
 import time
 from typing import Any
 
-from server_utils import plans, tasks, workers
-from server_utils.placement import on_each_executor
+from server_utils import tasks
 from server_utils.process import Launch
+from server_utils.spark import executor_plans, worker_python
+from server_utils.spark.executors import on_each_executor
 from server_utils.tasks import Outcome
 
 GLANCES, _GLANCE_S = 4, 2.0  # a failure is to be told within three seconds of it
@@ -26,7 +27,7 @@ def start(spark: Any, launch: Launch) -> list[Outcome]:
     Raises PlacementError when Spark has no room for a task on every executor in time.
     """
     deadline = time.monotonic() + launch.start_timeout_s + _ROUND_S
-    plan, driver = plans.plan(spark, deadline=deadline), workers.driver(spark)
+    plan, driver = executor_plans.plan(spark, deadline=deadline), worker_python.driver(spark)
 
     def everywhere(task: Any) -> list[Outcome]:
         return on_each_executor(spark, task, timeout_s=deadline - time.monotonic(), plan=plan)

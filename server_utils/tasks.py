@@ -10,10 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from server_utils import gpus, records, sidecar, stopping, tally, workers
+from server_utils import gpus, records, sidecar, stopping, tally
 from server_utils.errors import ConfigurationError, SidecarError
-from server_utils.placement import Here
 from server_utils.process import Launch, ProcessId, Server, State, wait_until
+from server_utils.spark import worker_python
+from server_utils.spark.executors import Here
 
 _WAITING, _READY, _FAILED = "waiting", "ready", "failed"
 _LAST_WORDS_S = 0.5
@@ -29,9 +30,9 @@ class Outcome:
     failure: str
 
 
-def in_a_fitting_python(driver: workers.Driver, glance: Callable[[Here], Outcome], here: Here) -> Outcome:
+def in_a_fitting_python(driver: worker_python.Driver, glance: Callable[[Here], Outcome], here: Here) -> Outcome:
     """Glance, if this worker's Python can answer columns later. Raises PlacementError: no peer waits for this task."""
-    workers.refuse_another(driver)
+    worker_python.refuse_another(driver)
     return glance(here)
 
 

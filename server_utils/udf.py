@@ -11,23 +11,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from server_utils import spark_udf, utf8
+from server_utils import utf8
 from server_utils.batches import answers
 from server_utils.errors import InferenceError
 from server_utils.links import Request
 from server_utils.models import Tensor
+from server_utils.spark import udf
 from server_utils.tensors import Array
 
 
 def column_function(request: Request, name: str = "tensors") -> Any:
     """The function of Spark columns for a request. name: what the answers are called, with the columns' names."""
-    asked = spark_udf.column_function(
-        spark_udf.named(functools.partial(_arrow, request), name),
-        spark_udf.named(functools.partial(_pandas, request), name),
+    asked = udf.column_function(
+        udf.named(functools.partial(_arrow, request), name),
+        udf.named(functools.partial(_pandas, request), name),
         request.spark_type,
         for_pandas=_for_pandas,
     )
-    return lambda *columns: spark_udf.once(asked(*columns)).alias(f"{name}({', '.join(map(spark_udf.label, columns))})")
+    return lambda *columns: udf.once(asked(*columns)).alias(f"{name}({', '.join(map(udf.label, columns))})")
 
 
 def _for_pandas(columns: Sequence[Any], functions: Any) -> list[Any]:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from server_utils import java
 from server_utils.doctor import check
 from server_utils.doctor_node import shared_memory
 from server_utils.findings import Finding
+from server_utils.spark import java
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from server_utils.errors import EnvironmentMissingError
-from server_utils.java import find_java, require_java
+from server_utils.spark.java import find_java, require_java
 
 if TYPE_CHECKING:
     from pathlib import Path

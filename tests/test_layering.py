@@ -15,28 +15,28 @@ LAYERS = [
     (
         "backends.life backends.triton_patches backends.triton_program backends.triton_task backends.vllm_parser "
         "backends.vllm_program commands.output errors findings gguf_to_hf environments.libpython host.limits host.logs pace ports process "
-        "spark_udf storage.hashes host.files storage.progress storage.secrets storage.threads templates turns "
+        "spark.udf storage.hashes host.files storage.progress storage.secrets storage.threads templates turns "
         "user_modules utf8"
     ),
     (
-        "backends.triton_call catalogue code_references events gpus java models host.gpus openai_client options host.platform "
+        "backends.triton_call catalogue code_references events gpus spark.java models host.gpus openai_client options host.platform "
         "progress questions environments.lock_files schema_types storage.hub storage.manifest storage.store storage.urls "
         "strict_json tally host.process_tree"
     ),
     (
         "answer_types backends.vllm_fields environments.interpreters keeper module_archive node_steps host.scratch screens spark_conf "
-        "sparks storage.fetching storage.files storage.gcs storage.room storage.s3 storage.scan storage.workspace "
+        "spark.session storage.fetching storage.files storage.gcs storage.room storage.s3 storage.scan storage.workspace "
         "tensors weights"
     ),
     (
-        "clusters environments.builder fit layout node_spark outputs pandas_columns records regions roots schemas shipping "
-        "showing storage.cache storage.databricks storage.sending workers"
+        "clusters environments.builder fit spark.partitioning node_spark outputs pandas_columns records regions roots schemas shipping "
+        "showing storage.cache storage.databricks storage.sending spark.worker_python"
     ),
     (
-        "assets attempt backends.vllm_options clients commands.shapes definitions doctor_node node plans runs "
+        "assets attempt backends.vllm_options clients commands.shapes definitions doctor_node node spark.executor_plans runs "
         "storage.opening verdicts windows"
     ),
-    "arrival backends.vllm_launch commands.clusters delivery placement stopping storage.loading storage.saving",
+    "arrival backends.vllm_launch commands.clusters delivery spark.executors stopping storage.loading storage.saving",
     "doctor sidecar storage.checking storage.program supervisor wheelhouse",
     "commands.environments commands.models lanes links tasks",
     "asking batches starting",
@@ -50,8 +50,8 @@ ONE_ROOM = "demo"  # a program of its own: its files stand in one row, and impor
 # Only these may speak to Spark. The others run on a bare GPU machine, and beside servers that a driver never sees.
 SPARK = {
     *("backends.triton", "backends.vllm", "batches", "demo", "doctor", "llm_columns", "manager"),
-    *("outputs", "placement", "plans", "verdicts", "schemas", "sparks", "udf"),
-    *("answer_types", "schema_types", "spark_udf", "workers"),
+    *("outputs", "spark.executors", "spark.executor_plans", "verdicts", "schemas", "spark.session", "udf"),
+    *("answer_types", "schema_types", "spark.udf", "spark.worker_python"),
 }
 
 

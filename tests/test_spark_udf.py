@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server_utils.spark_udf import label
+from server_utils.spark.udf import label
 
 
 class Column:

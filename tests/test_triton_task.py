@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from server_utils import placement
 from server_utils.backends import triton_task
+from server_utils.spark import executors
 
 FOLDER = Path(triton_task.__file__).parent
 TASK = {
@@ -127,8 +127,8 @@ def test_what_is_written_down_is_what_is_read(monkeypatch):
     for name, value in (numbers | more).items():
         setattr(context, name, value)
 
-    described = placement._described(context)
+    described = executors._described(context)
 
     assert described | {"cpuAmount": "0.5"} == TASK
-    assert placement._TASK == triton_task.VARIABLE
+    assert executors._TASK == triton_task.VARIABLE
     assert importlib.util.find_spec("pyspark")

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from server_utils import sparks
 from server_utils.backends.triton_call import Call, call_of
 from server_utils.environments import builder
 from server_utils.errors import ConfigurationError
@@ -17,6 +16,7 @@ from server_utils.models import choose
 from server_utils.options import one_deadline
 from server_utils.process import Launch
 from server_utils.shipping import by_reference, by_value, imported_modules, program_files
+from server_utils.spark import session
 from server_utils.udf import column_function, predict_function
 
 _PROGRAM, *_MODULES = (Path(__file__).with_name(f"triton_{part}.py") for part in ("program", "patches", "task"))
@@ -169,7 +169,7 @@ class TritonServerManager(ServerManager):
             raise ConfigurationError(
                 f"model {request.model.name!r} takes {len(inputs)} columns ({wants}); got {len(columns)}"
             )
-        return column_function(request, name)(*map(sparks.column, columns))
+        return column_function(request, name)(*map(session.column, columns))
 
     def _launch(self, **fields: Any) -> Launch:
         files = (f"{{folder}}/{name}" for name in ("program.py", "function.pickle", "modules.zip", "announcement"))

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from server_utils import sparks
 from server_utils.backends.vllm_fields import check, plain_fields
 from server_utils.backends.vllm_launch import PROGRAM, STALL_S, STOP_S, Engine, command_line
 from server_utils.environments import builder
@@ -19,6 +18,7 @@ from server_utils.process import Launch
 from server_utils.questions import Kind, OnError, Question
 from server_utils.schemas import answer_format
 from server_utils.shipping import program_files
+from server_utils.spark import session
 
 _ENVIRONMENTS = ("vllm", "vllm-latest")
 
@@ -138,7 +138,7 @@ class VLLMServerManager(ServerManager):
 
     def _column(self, kind: Kind, column: Any, response_format: Any, options: Mapping[str, Any]) -> Any:
         question = self._question(kind, response_format, **options)
-        return text_column(question, sparks.column(column))
+        return text_column(question, session.column(column))
 
     def _question(
         self,

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow.parquet as pq
 
-from server_utils import TritonServerManager, assets, java
+from server_utils import TritonServerManager, assets
 from server_utils.demo import stage
 from server_utils.demo.model import triton_server
 from server_utils.demo.report import Answer, Report, Search, print_json, print_tables
 from server_utils.demo.reviews import QUERIES, Hit, Review, evenly, read, top_hits
 from server_utils.environments import builder
+from server_utils.spark import java
 
 with stage.extras():
     from server_utils.demo import session

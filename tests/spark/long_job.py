@@ -13,8 +13,8 @@ from pathlib import Path
 from pyspark.sql import functions
 
 from server_utils import VLLMServerManager
-from server_utils.layout import evenly
 from server_utils.outputs import part
+from server_utils.spark.partitioning import evenly
 from spark.conftest import Sessions
 
 ROWS, PARTS, HELD_PART = 240, 3, 1

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from conftest import processes_of
 
-from server_utils import TritonServerManager, plans
+from server_utils import TritonServerManager
 from server_utils.process import wait_until
+from server_utils.spark import executor_plans
 from spark import tiny_models
 from spark.conftest import CLUSTER, answers, executors, in_background, rows, server_pids
 
@@ -44,7 +45,7 @@ def test_the_first_executor_comes_with_a_task_of_the_start_where_there_is_none_b
     sessions, state_root, monkeypatch
 ):
     spark = sessions.get(CLUSTER, _SETTINGS | dict.fromkeys(_NONE_AT_FIRST, "0"))
-    monkeypatch.setattr(plans, "_SETTLE_S", 0)
+    monkeypatch.setattr(executor_plans, "_SETTLE_S", 0)
     assert not executors()
 
     with TritonServerManager("nobody yet", spark=spark) as servers:

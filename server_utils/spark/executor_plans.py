@@ -8,9 +8,9 @@ import re
 import time
 from typing import Any
 
-from server_utils import workers
 from server_utils.errors import PlacementError
-from server_utils.sparks import Plan, conf, gpus_per_executor, is_connect, run, slots
+from server_utils.spark import worker_python
+from server_utils.spark.session import Plan, conf, gpus_per_executor, is_connect, run, slots
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def _count_by_job(spark: Any) -> tuple[int, int]:
     try:
         rows = run(spark, _who, Plan("", found, barrier=False, profile=None, why=""))
     except Exception as error:  # Spark names no common class for what it raises
-        raise PlacementError(workers.why_not(spark, error)) from error
+        raise PlacementError(worker_python.why_not(spark, error)) from error
     return len(set(rows)), found
 
 

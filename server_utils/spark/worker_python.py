@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from server_utils import sparks
 from server_utils.errors import PlacementError
+from server_utils.spark import session
 
 _DISTRIBUTION, _PACKAGE = "spark-sidecar", "server_utils"
 # The dependencies in pyproject.toml, as they are imported.
@@ -48,7 +48,7 @@ class Driver:
 def driver(spark: Any) -> Driver:
     """What this driver has."""
     minor = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return Driver(sys.executable, minor, _installed(), sparks.is_connect(spark))
+    return Driver(sys.executable, minor, _installed(), session.is_connect(spark))
 
 
 def refuse_another(expected: Driver) -> None:
@@ -115,10 +115,10 @@ def _set_it(expected: Driver) -> str:
 
 def _named(spark: Any) -> str:
     """What the workers are to run, with its path where that is known here."""
-    if sparks.is_connect(spark):
+    if session.is_connect(spark):
         return "another Python"
     chosen = str(spark.sparkContext.pythonExec)
-    return (shutil.which(chosen) if sparks.on_this_host(spark) else None) or chosen
+    return (shutil.which(chosen) if session.on_this_host(spark) else None) or chosen
 
 
 def _raised(said: str) -> str:

@@ -20,10 +20,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from server_utils import plans, sparks, workers
 from server_utils.errors import PlacementError, SidecarError
 from server_utils.host.process_tree import ancestor
 from server_utils.process import ProcessId
+from server_utils.spark import executor_plans, session, worker_python
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def _described(context: Any) -> dict[str, Any]:
 
 
 def on_each_executor(
-    spark: Any, task: Callable[[Here], Any], *, timeout_s: float, plan: sparks.Plan | None = None
+    spark: Any, task: Callable[[Here], Any], *, timeout_s: float, plan: session.Plan | None = None
 ) -> list[Any]:
     """Run a picklable task once on every executor (at least once where Spark allows no barrier).
 
@@ -98,12 +98,12 @@ def on_each_executor(
         PlacementError: Spark could not place the tasks in time, or a task raised what it should not.
     """
     deadline = time.monotonic() + timeout_s
-    plan = plan or plans.plan(spark, deadline=deadline)
+    plan = plan or executor_plans.plan(spark, deadline=deadline)
     logger.info("%d tasks on the executors of %s: %s", plan.tasks, plan.master, plan.why)
     outcome = functools.partial(_outcome, task, plan.barrier)
     with _cancelled(spark, max(deadline - time.monotonic(), 1.0)) as cancelled:
         try:
-            rows = sparks.run(spark, outcome, plan)
+            rows = session.run(spark, outcome, plan)
         except Exception as error:  # Spark names no common class for what it raises
             raise PlacementError(_why_not(spark, error, timeout_s, late=cancelled.is_set())) from error
     failures = [value for worked, value in rows if not worked]
@@ -140,17 +140,17 @@ def _cancelled(spark: Any, seconds: float) -> Iterator[threading.Event]:
 
     def cancel() -> None:
         late.set()
-        sparks.cancel(spark, tag)
+        session.cancel(spark, tag)
 
     timer = threading.Timer(seconds, cancel)
     timer.daemon = True
-    sparks.add_tag(spark, tag)
+    session.add_tag(spark, tag)
     timer.start()
     try:
         yield late
     finally:
         timer.cancel()
-        sparks.remove_tag(spark, tag)
+        session.remove_tag(spark, tag)
 
 
 def _why_not(spark: Any, error: Exception, timeout_s: float, *, late: bool) -> str:
@@ -159,4 +159,4 @@ def _why_not(spark: Any, error: Exception, timeout_s: float, *, late: bool) -> s
             f"Spark had no free slot on every executor within {timeout_s:.0f} s. Another job probably holds them: wait "
             "for it, or give the application more cores"
         )
-    return str(error) if isinstance(error, SidecarError) else workers.why_not(spark, error)
+    return str(error) if isinstance(error, SidecarError) else worker_python.why_not(spark, error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from server_utils import sparks
+from server_utils.spark import session
 
 _PER_SLOT = 2  # tasks: what takes long in one is made up for by others
 
@@ -32,9 +32,9 @@ def by_prefix(frame: Any, column: str, *, partitions: int | None = None) -> Any:
 
     Raises ConfigurationError where there is no such column.
     """
-    by = sparks.column_of(frame, column)
+    by = session.column_of(frame, column)
     return frame.repartitionByRange(partitions or _tasks(frame), by).sortWithinPartitions(by)
 
 
 def _tasks(frame: Any) -> int:
-    return _PER_SLOT * sparks.slots(frame.sparkSession)
+    return _PER_SLOT * session.slots(frame.sparkSession)

@@ -1,0 +1,1 @@
+"""What differs between Sparks, and tasks on executors. Knows no servers."""
