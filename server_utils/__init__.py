@@ -27,20 +27,20 @@ if TYPE_CHECKING:
         StorageError,
     )
     from server_utils.manager import ServerManager
-    from server_utils.roots import data_url, model_url
     from server_utils.spark.partitioning import by_prefix
-    from server_utils.storage.loading import local_model
-    from server_utils.storage.saving import save_model
+    from server_utils.storage.load import local_model
+    from server_utils.storage.locations import data_url, model_url
+    from server_utils.storage.save import save_model
 
 _HOME = {
     "by_prefix": "server_utils.spark.partitioning",
     "ServerManager": "server_utils.manager",
     "TritonServerManager": "server_utils.backends.triton",
     "VLLMServerManager": "server_utils.backends.vllm",
-    "data_url": "server_utils.roots",
-    "local_model": "server_utils.storage.loading",
-    "model_url": "server_utils.roots",
-    "save_model": "server_utils.storage.saving",
+    "data_url": "server_utils.storage.locations",
+    "local_model": "server_utils.storage.load",
+    "model_url": "server_utils.storage.locations",
+    "save_model": "server_utils.storage.save",
 }
 
 __all__ = [

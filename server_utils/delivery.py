@@ -9,9 +9,10 @@ import functools
 import logging
 from pathlib import Path
 
-from server_utils.storage import opening, urls
-from server_utils.storage.store import Store, patiently
-from server_utils.storage.threads import in_parallel
+from server_utils.storage import urls
+from server_utils.storage.stores import factory
+from server_utils.storage.stores.base import Store, patiently
+from server_utils.storage.transfer import in_parallel
 
 logger = logging.getLogger(__name__)
 
@@ -25,13 +26,13 @@ def deliver(folder: Path, url: str, *, last: str) -> None:
         ConfigurationError: nothing can be put at the address.
         StorageError: a file could not be sent; `last` is then what it was.
     """
-    store = opening.store(urls.parse(url))
+    store = factory.store(urls.parse(url))
     there = dict(store.names())
     files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     final = files.pop(last)
     new = {key: path for key, path in files.items() if key.count("/") == 0 or there.get(key) != path.stat().st_size}
     logger.info("Sending %d of %d files to %s.", len(new), len(files), url)
-    in_parallel([functools.partial(_send, store, key, path) for key, path in new.items()], threads=opening.CONNECTIONS)
+    in_parallel([functools.partial(_send, store, key, path) for key, path in new.items()], threads=factory.CONNECTIONS)
     _send(store, last, final)
 
 

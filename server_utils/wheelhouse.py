@@ -21,7 +21,8 @@ from server_utils.environments import builder
 from server_utils.environments.lock_files import FOLDER, engine_lock, pins, uv, uv_sources
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.host import platform
-from server_utils.storage import opening, urls
+from server_utils.storage import urls
+from server_utils.storage.stores import factory
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ def build(name: str, to: str | Path, *, python: str = PYTHONS[-1], cpu: bool = F
     if (place := urls.in_place(to)) is not None:
         _fill(Path(place), lock, python, wheel)
         return place
-    opening.store(urls.parse(to))  # refuses what nothing can be put at, before anything is fetched
+    factory.store(urls.parse(to))  # refuses what nothing can be put at, before anything is fetched
     folder = platform.home() / "wheelhouses" / records.slug(str(to))
     _fill(folder, lock, python, wheel)
     deliver(folder, str(to), last=SUMS)

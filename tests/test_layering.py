@@ -15,29 +15,29 @@ LAYERS = [
     (
         "backends.life backends.triton_patches backends.triton_program backends.triton_task backends.vllm_parser "
         "backends.vllm_program commands.output errors findings gguf_to_hf environments.libpython host.limits host.logs pace ports process "
-        "spark.udf storage.hashes host.files storage.progress storage.secrets storage.threads templates turns "
+        "spark.udf storage.hashes host.files storage.progress storage.stores.redact storage.transfer templates turns "
         "user_modules utf8"
     ),
     (
         "backends.triton_call catalogue code_references events gpus spark.java models host.gpus openai_client options host.platform "
-        "progress questions environments.lock_files schema_types storage.hub storage.manifest storage.store storage.urls "
+        "progress questions environments.lock_files schema_types storage.stores.hub storage.manifest storage.stores.base storage.urls "
         "strict_json tally host.process_tree"
     ),
     (
         "answer_types backends.vllm_fields environments.interpreters keeper module_archive node_steps host.scratch screens spark_conf "
-        "spark.session storage.fetching storage.files storage.gcs storage.room storage.s3 storage.scan storage.workspace "
+        "spark.session storage.download storage.stores.files storage.stores.gcs storage.room storage.stores.s3 storage.scan storage.stores.workspace "
         "tensors weights"
     ),
     (
-        "clusters environments.builder fit spark.partitioning node_spark outputs pandas_columns records regions roots schemas shipping "
-        "showing storage.cache storage.databricks storage.sending spark.worker_python"
+        "clusters environments.builder fit spark.partitioning node_spark outputs pandas_columns records regions storage.locations schemas shipping "
+        "showing storage.cache storage.stores.databricks storage.upload spark.worker_python"
     ),
     (
         "assets attempt backends.vllm_options clients commands.shapes definitions doctor_node node spark.executor_plans runs "
-        "storage.opening verdicts windows"
+        "storage.stores.factory verdicts windows"
     ),
-    "arrival backends.vllm_launch commands.clusters delivery spark.executors stopping storage.loading storage.saving",
-    "doctor sidecar storage.checking storage.program supervisor wheelhouse",
+    "arrival backends.vllm_launch commands.clusters delivery spark.executors stopping storage.load storage.save",
+    "doctor sidecar storage.verify storage.program supervisor wheelhouse",
     "commands.environments commands.models lanes links tasks",
     "asking batches starting",
     "llm_columns manager udf",

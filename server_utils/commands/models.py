@@ -31,7 +31,7 @@ def push(
     as_json: AsJson = False,
 ) -> None:
     """Save a model where every node can load it."""
-    from server_utils.storage.saving import save_model
+    from server_utils.storage.save import save_model
 
     with _bar("saving", shown=not as_json) as progress:
         saved = save_model(source, url, overwrite=overwrite, progress=progress)
@@ -41,7 +41,7 @@ def push(
 @app.command()
 def pull(url: Url, *, as_json: AsJson = False) -> None:
     """Fetch a model onto this machine, and print its folder."""
-    from server_utils.storage.loading import local_model
+    from server_utils.storage.load import local_model
 
     with _bar("fetching", shown=not as_json) as progress:
         path = local_model(url, progress=progress)
@@ -55,10 +55,10 @@ def list_models(
     as_json: AsJson = False,
 ) -> None:
     """List the models below a URL."""
-    from server_utils import roots
-    from server_utils.storage.checking import saved_models
+    from server_utils.storage import locations
+    from server_utils.storage.verify import saved_models
 
-    found = saved_models(url or roots.models_root())
+    found = saved_models(url or locations.models_root())
     if as_json:
         typer.echo(json.dumps([asdict(each) for each in found], indent=2))
         return
@@ -71,10 +71,10 @@ def list_models(
 @app.command()
 def verify(url: Url, *, as_json: AsJson = False) -> None:
     """Read every file of a saved model and compare it with what was saved. Exit status 1 if one differs."""
-    from server_utils.storage import checking
+    from server_utils.storage import verify as storage_verify
 
     with _bar("verifying", shown=not as_json) as progress:
-        problems = checking.verify(url, progress=progress)
+        problems = storage_verify.verify(url, progress=progress)
     if as_json:
         typer.echo(json.dumps([asdict(each) for each in problems], indent=2))
     else:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from server_utils.errors import SidecarError
-from server_utils.storage.loading import local_model
+from server_utils.storage.load import local_model
 
 
 def main(url: str, answer: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
-from server_utils.storage import opening
+from server_utils.storage.stores import factory
 from server_utils.storage.urls import parse
 from storage.faulty_proxy import FaultyProxy
 
@@ -21,7 +21,7 @@ class Place:
 
     def keys(self, url: str) -> list[str]:
         """Everything that is stored below a URL."""
-        return sorted(key for key, _ in opening.store(parse(url)).names())
+        return sorted(key for key, _ in factory.store(parse(url)).names())
 
 
 def make_model(folder, *, big=0, files=None):

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from server_utils import ModelExistsError, ModelNotFoundError, StorageError, local_model, save_model
-from server_utils.storage.checking import saved_models, verify
+from server_utils.storage.verify import saved_models, verify
 from storage.fake_databricks import TOKEN, FakeDatabricks
 from storage.places import contents, make_model
 

@@ -6,7 +6,8 @@ import pytest
 
 from server_utils.delivery import deliver
 from server_utils.errors import StorageError
-from server_utils.storage import opening, urls
+from server_utils.storage import urls
+from server_utils.storage.stores import factory
 from storage.faulty_proxy import Fault
 
 SUMS = "SHA256SUMS"
@@ -24,7 +25,7 @@ def bundle(tmp_path):
 
 
 def there(url):
-    store = opening.store(urls.parse(url))
+    store = factory.store(urls.parse(url))
     return {key: store.read(key)[0] for key, _ in store.names()}
 
 

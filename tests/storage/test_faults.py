@@ -16,7 +16,7 @@ from server_utils import (
     save_model,
 )
 from server_utils.process import wait_until
-from server_utils.storage import opening
+from server_utils.storage.stores import factory
 from server_utils.storage.urls import MANIFEST, parse
 from storage.conftest import fresh
 from storage.faulty_proxy import Fault
@@ -95,7 +95,7 @@ def test_a_model_that_is_replaced_while_it_is_fetched_arrives_as_the_new_one(str
 def test_an_object_that_somebody_else_replaces_is_never_mixed_with_the_old_one(strict_cloud, saved, tmp_path):
     key = next(key for key in strict_cloud.keys(saved) if key.endswith(".safetensors"))
     (tmp_path / "other").write_bytes(b"\0" * (48 << 20))
-    replaced = Fault("", path=DATA, skip=1, call=lambda: opening.store(parse(saved)).upload(key, tmp_path / "other"))
+    replaced = Fault("", path=DATA, skip=1, call=lambda: factory.store(parse(saved)).upload(key, tmp_path / "other"))
     strict_cloud.proxy.plan(replaced)
     with pytest.raises(ModelCorruptError, match="do not hash to"):
         local_model(saved)

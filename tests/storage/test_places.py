@@ -7,9 +7,9 @@ import shutil
 import pytest
 
 from server_utils import ModelCorruptError, ModelExistsError, ModelNotFoundError, local_model, save_model
-from server_utils.storage import opening
-from server_utils.storage.checking import saved_models, verify
+from server_utils.storage.stores import factory
 from server_utils.storage.urls import MANIFEST, parse
+from server_utils.storage.verify import saved_models, verify
 from storage.places import contents, make_model
 
 
@@ -76,8 +76,8 @@ def test_a_replaced_model_is_the_new_one_and_the_old_files_are_gone(place, tmp_p
 
 def test_a_model_whose_manifest_is_broken_can_be_saved_anew(place, tmp_path):
     url = save_model(make_model(tmp_path / "1"), f"{place.root}/m")
-    tag = opening.store(parse(url)).read(MANIFEST)[1]
-    opening.store(parse(url)).write(MANIFEST, b"{", replaces=tag)
+    tag = factory.store(parse(url)).read(MANIFEST)[1]
+    factory.store(parse(url)).write(MANIFEST, b"{", replaces=tag)
     with pytest.raises(ModelCorruptError, match=r"manifest of .* cannot be read"):
         local_model(url)
     with pytest.raises(ModelExistsError, match="overwrite=True"):
@@ -96,7 +96,7 @@ def test_a_model_that_is_not_there_is_refused_with_what_is(place, tmp_path):
 
 def test_files_without_a_manifest_are_no_model(place, tmp_path):
     (tmp_path / "weights").write_bytes(b"w")
-    opening.store(parse(f"{place.root}/m")).upload("weights", tmp_path / "weights")
+    factory.store(parse(f"{place.root}/m")).upload("weights", tmp_path / "weights")
     with pytest.raises(ModelNotFoundError, match="there are weights, but no manifest"):
         local_model(f"{place.root}/m")
 
@@ -113,7 +113,7 @@ def test_models_are_listed_with_their_size_and_those_in_folders_too(place, tmp_p
 def test_verify_names_each_file_that_is_damaged_or_missing(place, tmp_path):
     url = save_model(make_model(tmp_path / "1"), f"{place.root}/m")
     assert verify(url) == []
-    store = opening.store(parse(url))
+    store = factory.store(parse(url))
     key = next(key for key, _ in store.names() if key.endswith("config.json"))
     (tmp_path / "bad").write_bytes(b"[]")
     store.upload(key, tmp_path / "bad")
@@ -125,7 +125,7 @@ def test_verify_names_each_file_that_is_damaged_or_missing(place, tmp_path):
 def test_a_damaged_model_is_refused_and_saving_it_anew_repairs_it(place, tmp_path):
     folder = make_model(tmp_path / "1")
     url = save_model(folder, f"{place.root}/m")
-    opening.store(parse(url)).delete(next(iter(place.keys(url))).partition("/")[0])
+    factory.store(parse(url)).delete(next(iter(place.keys(url))).partition("/")[0])
     with pytest.raises(ModelCorruptError, match=r"is damaged: .*overwrite=True"):
         local_model(url)
     save_model(folder, url, overwrite=True)

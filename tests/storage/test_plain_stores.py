@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from server_utils import ConfigurationError, ModelExistsError, StorageError, local_model, save_model
-from server_utils.storage import opening
-from server_utils.storage.checking import saved_models, verify
+from server_utils.storage.stores import factory
 from server_utils.storage.urls import MANIFEST, parse
+from server_utils.storage.verify import saved_models, verify
 from storage.conftest import fresh
 from storage.faulty_proxy import Fault
 from storage.places import contents, make_model
@@ -134,5 +134,5 @@ def test_an_access_point_of_a_store_without_a_name_is_refused(place, model):
 
 def test_amazons_own_store_is_not_tried_out(place, monkeypatch):
     monkeypatch.delenv("AWS_ENDPOINT_URL_S3")
-    opening.store(parse("s3://models/m")).probe()
+    factory.store(parse("s3://models/m")).probe()
     assert place.proxy.asked == []

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from server_utils.errors import ModelCorruptError, ModelNotFoundError
-from server_utils.storage import fetching, opening
-from server_utils.storage.loading import read_manifest
+from server_utils.storage import download
+from server_utils.storage.load import read_manifest
 from server_utils.storage.manifest import Entry, Manifest, read
 from server_utils.storage.progress import Meter, Progress
-from server_utils.storage.store import NotThereError, Store, patiently
-from server_utils.storage.threads import in_parallel
+from server_utils.storage.stores import factory
+from server_utils.storage.stores.base import NotThereError, Store, patiently
+from server_utils.storage.transfer import in_parallel
 from server_utils.storage.urls import MANIFEST, Address, parse
 
 _DEPTH = 2  # name, or organisation/name
@@ -49,7 +50,7 @@ def verify(url: str | Path, *, progress: Progress | None = None) -> list[Problem
     Raises ModelNotFoundError, ModelCorruptError and StorageError as `local_model` does.
     """
     address = parse(url)
-    store = opening.store(address)
+    store = factory.store(address)
     found, _ = read_manifest(store, address)
     sizes = dict(patiently(lambda: list(store.names()), what=f"looking into {store.url}"))
     meter, problems = Meter(f"verifying {store.url}", found.size, progress), list[Problem]()
@@ -62,7 +63,7 @@ def verify(url: str | Path, *, progress: Progress | None = None) -> list[Problem
 
         return check
 
-    in_parallel([job(entry) for entry in found.files], threads=opening.CONNECTIONS)
+    in_parallel([job(entry) for entry in found.files], threads=factory.CONNECTIONS)
     return sorted(problems, key=lambda each: each.file)
 
 
@@ -72,13 +73,13 @@ def _problem(store: Store, found: Manifest, entry: Entry, size: int | None) -> s
             return "it is missing"
         if size != entry.size:
             return f"it has {size} bytes instead of {entry.size}"
-        return "its content is not what was saved" if size and fetching.damaged(store, found, entry) else ""
+        return "its content is not what was saved" if size and download.damaged(store, found, entry) else ""
     except NotThereError:  # removed since it was listed
         return "it is missing"
 
 
 def _below(address: Address, above: str, depth: int) -> Iterator[Saved]:
-    store = opening.store(address)
+    store = factory.store(address)
     try:
         names = patiently(store.folders, what=f"looking into {store.url}")
     except NotThereError as error:
@@ -92,7 +93,7 @@ def _below(address: Address, above: str, depth: int) -> Iterator[Saved]:
 
 
 def _saved(address: Address, name: str) -> Saved | None:
-    store = opening.store(address)
+    store = factory.store(address)
     try:
         content, _ = patiently(lambda: store.read(MANIFEST), what=f"reading the manifest of {store.url}")
     except NotThereError:

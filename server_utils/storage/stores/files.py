@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from server_utils.errors import StorageError
-from server_utils.storage.store import CHUNK, ChangedError, NotThereError, TransientError
+from server_utils.storage.stores.base import CHUNK, ChangedError, NotThereError, TransientError
 
 _AGAIN = (errno.EIO, errno.EAGAIN, errno.ETIMEDOUT, errno.ESTALE)  # a mount over a network has bad moments
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from server_utils.errors import EnvironmentMissingError, StorageError
-from server_utils.storage.secrets import scrub
-from server_utils.storage.store import ChangedError, NotThereError, TransientError
+from server_utils.storage.stores.base import ChangedError, NotThereError, TransientError
+from server_utils.storage.stores.redact import scrub
 
 
 def workspace(url: str) -> Any:

@@ -11,10 +11,11 @@ from functools import partial
 from pathlib import Path
 
 from server_utils.errors import ModelCorruptError, ModelNotFoundError
-from server_utils.storage import cache, fetching, manifest, opening
+from server_utils.storage import cache, download, manifest
 from server_utils.storage.manifest import Manifest
 from server_utils.storage.progress import Meter, Progress
-from server_utils.storage.store import NotThereError, Store, patiently
+from server_utils.storage.stores import factory
+from server_utils.storage.stores.base import NotThereError, Store, patiently
 from server_utils.storage.urls import MANIFEST, Address, parse
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ def local_model(url: str | Path, *, progress: Progress | None = None) -> Path:
     with cache.alone_with(str(address)) as note:
         if path := _answered(note, asked):
             return path
-        store, asked_now = opening.store(address), time.time_ns()
+        store, asked_now = factory.store(address), time.time_ns()
         path, digest = _fetch(store, address, progress)
         note.write_text(json.dumps({"asked": asked_now, "digest": digest}))
         return path
@@ -86,7 +87,7 @@ def _fetch(store: Store, address: Address, progress: Progress | None) -> tuple[P
 
 def _fill(store: Store, found: Manifest, progress: Progress | None, folder: Path) -> None:
     began, meter = time.monotonic(), Meter(f"fetching {store.url}", found.size, progress)
-    fetching.fetch(store, found, folder, meter, threads=opening.CONNECTIONS)
+    download.fetch(store, found, folder, meter, threads=factory.CONNECTIONS)
     took = time.monotonic() - began
     logger.info("%s is here: %d files, %.1f MB in %.1f s", store.url, len(found.files), found.size / 1e6, took)
 
@@ -101,7 +102,7 @@ def _instead(store: Store, address: Address) -> str:
                 f"copied by hand; then save them: spark-sidecar models push FOLDER {address}"
             )
         above, _, name = address.path.rpartition("/")
-        around = opening.store(replace(address, path=above or "/" * address.path.startswith("/"))).folders()
+        around = factory.store(replace(address, path=above or "/" * address.path.startswith("/"))).folders()
     except NotThereError as error:
         return f"{error}"
     near = difflib.get_close_matches(name, around, n=3)

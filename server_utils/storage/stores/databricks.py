@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from server_utils.storage.store import CHUNK, ChangedError, NotThereError
-from server_utils.storage.workspace import translated, workspace
+from server_utils.storage.stores.base import CHUNK, ChangedError, NotThereError
+from server_utils.storage.stores.workspace import translated, workspace
 
 
 class Volume:

@@ -18,12 +18,13 @@ from functools import partial
 from pathlib import Path
 
 from server_utils.errors import ModelCorruptError, ModelExistsError, StorageError
-from server_utils.storage import opening, scan
+from server_utils.storage import scan
 from server_utils.storage.manifest import Entry, Manifest, read
 from server_utils.storage.progress import Meter, Progress
 from server_utils.storage.scan import Found
-from server_utils.storage.sending import send
-from server_utils.storage.store import ChangedError, NotThereError, Store, TransientError, patiently
+from server_utils.storage.stores import factory
+from server_utils.storage.stores.base import ChangedError, NotThereError, Store, TransientError, patiently
+from server_utils.storage.upload import send
 from server_utils.storage.urls import MANIFEST, on_this_machine, parse
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ def save_model(
         StorageError: access, region, network or disk; nothing is visible.
     """
     address = parse(url)
-    store = opening.store(address)
+    store = factory.store(address)
     if not overwrite and (there := _there(store)).is_there:
         raise ModelExistsError(there.refusal)
     try:
@@ -69,7 +70,7 @@ def _folder_of(source: str | Path) -> Iterator[Path]:
     if not text.startswith("hf:/"):
         yield on_this_machine(source)
         return
-    from server_utils.storage.hub import download
+    from server_utils.storage.stores.hub import download
 
     hub = parse(text)
     with tempfile.TemporaryDirectory(prefix="spark-sidecar-") as folder:
@@ -111,7 +112,7 @@ def _send(store: Store, folder: str, found: Sequence[Found], part_size: int, met
         if not lacking:
             return tuple(entries[each.name] for each in found)
         meter.set(sum(each.size for each in found) - sum(each.size for each in lacking))
-        entries |= send(store, folder, lacking, part_size, meter, there=here, threads=opening.SENDING)
+        entries |= send(store, folder, lacking, part_size, meter, there=here, threads=factory.SENDING)
     raise StorageError(f"{store.url} took {lacking[0].name!r} {_TRIES} times, and does not have it; try another place")
 
 

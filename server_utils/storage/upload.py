@@ -11,8 +11,8 @@ from server_utils.storage.hashes import Both
 from server_utils.storage.manifest import Entry
 from server_utils.storage.progress import Meter
 from server_utils.storage.scan import Found
-from server_utils.storage.store import CHUNK, Parts, Store, patiently
-from server_utils.storage.threads import in_parallel
+from server_utils.storage.stores.base import CHUNK, Parts, Store, patiently
+from server_utils.storage.transfer import in_parallel
 
 
 def send(

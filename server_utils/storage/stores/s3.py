@@ -24,8 +24,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from server_utils.errors import ConfigurationError, EnvironmentMissingError, StorageError
-from server_utils.storage.secrets import scrub
-from server_utils.storage.store import (
+from server_utils.storage.stores.base import (
     CHUNK,
     ChangedError,
     NotThereError,
@@ -33,7 +32,8 @@ from server_utils.storage.store import (
     UnsupportedError,
     seconds,
 )
-from server_utils.storage.threads import in_parallel
+from server_utils.storage.stores.redact import scrub
+from server_utils.storage.transfer import in_parallel
 
 logger = logging.getLogger(__name__)
 

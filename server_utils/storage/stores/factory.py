@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from server_utils.errors import ConfigurationError
-from server_utils.storage.files import Files
-from server_utils.storage.store import Store
+from server_utils.storage.stores.base import Store
+from server_utils.storage.stores.files import Files
 from server_utils.storage.urls import Address
 
 # Of one host at a time, for all files of a model. One connection to a cloud gives 30 to 90 MiB/s, so a fast network
@@ -24,22 +24,22 @@ def store(address: Address) -> Store:
     """
     path = Path(address.path)
     if address.kind == "s3":
-        from server_utils.storage.s3 import S3
+        from server_utils.storage.stores.s3 import S3
 
         return S3(address.bucket, address.path, connections=CONNECTIONS)
     if address.kind == "gs":
-        from server_utils.storage.gcs import Gcs
+        from server_utils.storage.stores.gcs import Gcs
 
         return Gcs(address.bucket, address.path, connections=CONNECTIONS)
     if address.kind == "volume" and not Path("/Volumes").is_dir():
-        from server_utils.storage.databricks import Volume
+        from server_utils.storage.stores.databricks import Volume
 
         return Volume(address.path, str(address))
     if address.kind == "dbfs":
         mount = Path("/dbfs")
         if mount.is_dir():
             return Files(mount / address.path.lstrip("/"), str(address))
-        from server_utils.storage.databricks import Dbfs
+        from server_utils.storage.stores.databricks import Dbfs
 
         return Dbfs(address.path, str(address))
     if address.kind == "hf":
