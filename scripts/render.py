@@ -6,8 +6,8 @@ import re
 import sys
 from pathlib import Path
 
-from server_utils import clusters, spark_conf
-from server_utils.catalogue import node
+from server_utils.clusters import cluster, spark_conf
+from server_utils.clusters.catalogue import node
 
 ROOT = Path(__file__).parents[1]
 CLUSTERS = ROOT / "server_utils" / "data" / "clusters.json"
@@ -34,7 +34,7 @@ def table() -> str:
 
 def rendered() -> dict[Path, str]:
     """File -> what it should hold."""
-    return {CLUSTERS: clusters.render(), DOCUMENT: TABLE.sub(lambda _: table(), DOCUMENT.read_text())}
+    return {CLUSTERS: cluster.render(), DOCUMENT: TABLE.sub(lambda _: table(), DOCUMENT.read_text())}
 
 
 def main(arguments: list[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from server_utils.clusters import Cluster
+from server_utils.clusters.cluster import Cluster
 from server_utils.errors import ConfigurationError
 
 # No GPU driver that an initialization action builds is signed; those of the -ml images need no change.

@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from server_utils.catalogue import Node, node, nodes, platforms
+from server_utils.clusters.catalogue import Node, node, nodes, platforms
 from server_utils.errors import ConfigurationError
 
 DATA = files("server_utils") / "data"

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner, Result
 
-from server_utils.catalogue import nodes
 from server_utils.cli import app
+from server_utils.clusters.catalogue import nodes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-HEAVY = ("pyspark", "pandas", "numpy", "pyarrow", "server_utils.doctor", "server_utils.catalogue")
+HEAVY = ("pyspark", "pandas", "numpy", "pyarrow", "server_utils.doctor", "server_utils.clusters.catalogue")
 RUN_APP = "from server_utils.cli import app; app(prog_name='spark-sidecar')"
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from server_utils import clusters, spark_conf
-from server_utils.catalogue import nodes, platforms
+from server_utils.clusters import cluster, spark_conf
+from server_utils.clusters.catalogue import nodes, platforms
 from server_utils.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[1]
@@ -54,7 +54,7 @@ def test_the_rendered_file_is_small_enough_to_read():
     assert len((DATA / "clusters.json").read_bytes()) < 300_000
 
 
-@pytest.mark.parametrize("framework", clusters.frameworks())
+@pytest.mark.parametrize("framework", cluster.frameworks())
 @pytest.mark.parametrize("platform", platforms())
 def test_the_rendered_file_says_what_python_says(platform, framework):
     for row in nodes(platform):
@@ -62,7 +62,7 @@ def test_the_rendered_file_says_what_python_says(platform, framework):
 
 
 def check_rendered(rendered, row, framework):
-    found = clusters.cluster(row.platform, row.shape, framework, workers=3)
+    found = cluster.cluster(row.platform, row.shape, framework, workers=3)
     counted = rendered["worker_count_conf"]
     assert rendered["shapes"][row.shape]["node_type"] == found.node.node_type
     assert rendered["shapes"][row.shape]["conf"] | ({counted: "3"} if counted else {}) == found.conf
@@ -81,34 +81,34 @@ def test_rapids_is_rendered_where_it_runs():
 
 @pytest.mark.parametrize("platform", platforms())
 def test_the_default_runtime_of_a_platform_has_a_gpu_driver_and_is_supported_for_months(platform):
-    found = clusters.cluster(platform, nodes(platform)[0].shape, "triton").runtime
+    found = cluster.cluster(platform, nodes(platform)[0].shape, "triton").runtime
     assert found.cuda is not None
     assert found.until > "2027-03"
 
 
 @pytest.mark.parametrize("framework", ["tf", "torch", "triton", "vllm"])
 def test_nothing_is_in_doubt_where_the_runtime_has_the_cuda_of_the_lock(framework):
-    assert clusters.doubt(clusters.cluster("databricks-aws", "a10x1", framework)) is None
+    assert cluster.doubt(cluster.cluster("databricks-aws", "a10x1", framework)) is None
 
 
 def test_a_lock_for_a_newer_cuda_than_the_runtime_states_is_said_before_anybody_pays():
-    doubt = clusters.doubt(clusters.cluster("databricks-aws", "a10x1", "vllm-latest"))
+    doubt = cluster.doubt(cluster.cluster("databricks-aws", "a10x1", "vllm-latest"))
     assert "vllm-latest-cuda.txt is built for CUDA 13, which needs driver 580.65.06 or newer" in doubt
     assert "17.3.x-gpu-ml-scala2.13 states CUDA 12.6" in doubt
 
 
 def test_an_image_without_a_driver_is_in_doubt():
-    doubt = clusters.doubt(clusters.cluster("dataproc", "l4x1", "triton", runtime="2.3-ubuntu22"))
+    doubt = cluster.doubt(cluster.cluster("dataproc", "l4x1", "triton", runtime="2.3-ubuntu22"))
     assert "2.3-ubuntu22 brings no driver" in doubt
 
 
 def test_a_runtime_may_be_named():
-    found = clusters.cluster("databricks-aws", "a10x1", "vllm", runtime="15.4.x-gpu-ml-scala2.12")
+    found = cluster.cluster("databricks-aws", "a10x1", "vllm", runtime="15.4.x-gpu-ml-scala2.12")
     assert (found.runtime.spark, found.runtime.python) == ("3.5", "3.11")
 
 
 def test_what_the_user_gives_is_merged_last():
-    found = clusters.cluster("dataproc", "l4x1", "tf", conf={"spark.executor.cores": "4"}, env={"FRAMEWORK": "torch"})
+    found = cluster.cluster("dataproc", "l4x1", "tf", conf={"spark.executor.cores": "4"}, env={"FRAMEWORK": "torch"})
     assert (found.conf["spark.executor.cores"], found.env["FRAMEWORK"]) == ("4", "torch")
     assert found.env["TF_GPU_ALLOCATOR"] == "cuda_malloc_async"
 
@@ -126,4 +126,4 @@ def test_what_the_user_gives_is_merged_last():
 )
 def test_what_does_not_exist_is_refused_with_what_does(arguments, options, said):
     with pytest.raises(ConfigurationError, match=said):
-        clusters.cluster(*arguments, **options)
+        cluster.cluster(*arguments, **options)

@@ -11,8 +11,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from server_utils import clusters, definitions
-from server_utils.catalogue import nodes, platforms
+from server_utils import definitions
+from server_utils.clusters import cluster
+from server_utils.clusters.catalogue import nodes, platforms
 from server_utils.errors import ConfigurationError
 
 DATABRICKS = [name for name in platforms() if name != "dataproc"]
@@ -62,7 +63,7 @@ def dataproc():
 
 @pytest.mark.skipif(shutil.which("gcloud") is None, reason="no gcloud on this machine")
 def test_gcloud_makes_of_our_words_the_cluster_that_was_meant(dataproc, tmp_path):
-    found = clusters.cluster("dataproc", "l4x2", "tf", workers=3, conf={"spark.plugins": "a.B,c.D"})
+    found = cluster.cluster("dataproc", "l4x2", "tf", workers=3, conf={"spark.plugins": "a.B,c.D"})
     words = definitions.gcloud(found, name="mine", init_script="gs://b/dataproc.sh", bundle="gs://b/wheels")
     environment = os.environ | {
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_DATAPROC": dataproc.url,
@@ -92,8 +93,8 @@ def test_gcloud_makes_of_our_words_the_cluster_that_was_meant(dataproc, tmp_path
 
 def test_an_image_without_drivers_gets_no_secure_boot():
     """A driver that an initialization action builds is not signed."""
-    with_drivers = definitions.gcloud(clusters.cluster("dataproc", "l4x1", "vllm"), name="a")
-    without = definitions.gcloud(clusters.cluster("dataproc", "l4x1", "vllm", runtime="2.3-ubuntu22"), name="a")
+    with_drivers = definitions.gcloud(cluster.cluster("dataproc", "l4x1", "vllm"), name="a")
+    without = definitions.gcloud(cluster.cluster("dataproc", "l4x1", "vllm", runtime="2.3-ubuntu22"), name="a")
     assert "--no-shielded-secure-boot" in without
     assert "--no-shielded-secure-boot" not in with_drivers
 
@@ -101,7 +102,7 @@ def test_an_image_without_drivers_gets_no_secure_boot():
 @pytest.mark.parametrize("platform", DATABRICKS)
 def test_databricks_gets_the_nodes_the_conf_and_the_variables(platform):
     for row in nodes(platform):
-        found = clusters.cluster(platform, row.shape, "vllm", workers=2)
+        found = cluster.cluster(platform, row.shape, "vllm", workers=2)
         definition = definitions.databricks(found, name="mine")
         assert definition["node_type_id"] == row.node_type
         assert (definition["num_workers"], definition["spark_conf"]) == (2, found.conf)
@@ -121,7 +122,7 @@ def test_databricks_gets_the_nodes_the_conf_and_the_variables(platform):
     ],
 )
 def test_an_init_script_is_named_by_where_it_is(path, kind):
-    found = clusters.cluster("databricks-aws", "a10x1", "vllm")
+    found = cluster.cluster("databricks-aws", "a10x1", "vllm")
     definition = definitions.databricks(found, name="mine", init_script=path)
     assert definition["init_scripts"] == [{kind: {"destination": path}}]
 
@@ -129,13 +130,13 @@ def test_an_init_script_is_named_by_where_it_is(path, kind):
 @pytest.mark.parametrize("path", ["init.sh", "dbfs:/init.sh", "https://host/init.sh"])
 def test_an_init_script_elsewhere_is_refused(path):
     with pytest.raises(ConfigurationError, match="is none of these"):
-        definitions.databricks(clusters.cluster("databricks-aws", "a10x1", "vllm"), name="a", init_script=path)
+        definitions.databricks(cluster.cluster("databricks-aws", "a10x1", "vllm"), name="a", init_script=path)
     with pytest.raises(ConfigurationError, match=r"an initialization action is in a bucket \(gs://…\)"):
-        definitions.gcloud(clusters.cluster("dataproc", "l4x1", "vllm"), name="a", init_script=path)
+        definitions.gcloud(cluster.cluster("dataproc", "l4x1", "vllm"), name="a", init_script=path)
 
 
 def test_a_value_with_the_separator_is_refused_and_not_split():
-    found = clusters.cluster("dataproc", "l4x1", "vllm", conf={"spark.mine": "a#b"})
+    found = cluster.cluster("dataproc", "l4x1", "vllm", conf={"spark.mine": "a#b"})
     with pytest.raises(ConfigurationError, match=r"spark:spark\.mine holds a #"):
         definitions.gcloud(found, name="a")
 

@@ -19,17 +19,17 @@ LAYERS = [
         "user_modules utf8"
     ),
     (
-        "backends.triton_call catalogue code_references events gpus spark.java models host.gpus openai_client options host.platform "
+        "backends.triton_call clusters.catalogue code_references events gpus spark.java models host.gpus openai_client options host.platform "
         "progress questions environments.lock_files schema_types storage.stores.hub storage.manifest storage.stores.base storage.urls "
         "strict_json tally host.process_tree"
     ),
     (
-        "answer_types backends.vllm_fields environments.interpreters keeper module_archive node_steps host.scratch screens spark_conf "
+        "answer_types backends.vllm_fields environments.interpreters keeper module_archive node_steps host.scratch screens clusters.spark_conf "
         "spark.session storage.download storage.stores.files storage.stores.gcs storage.room storage.stores.s3 storage.scan storage.stores.workspace "
-        "tensors weights"
+        "tensors clusters.model_memory"
     ),
     (
-        "clusters environments.builder fit spark.partitioning node_spark outputs pandas_columns records regions storage.locations schemas shipping "
+        "clusters.cluster environments.builder clusters.gpu_fit spark.partitioning node_spark outputs pandas_columns records regions storage.locations schemas shipping "
         "showing storage.cache storage.stores.databricks storage.upload spark.worker_python"
     ),
     (

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from server_utils.catalogue import platforms
-from server_utils.clusters import runtimes
+from server_utils.clusters.catalogue import platforms
+from server_utils.clusters.cluster import runtimes
 from server_utils.environments.lock_files import cuda_of, find_uv
 
 ROOT = Path(__file__).parents[1]

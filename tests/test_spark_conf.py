@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from server_utils import spark_conf
-from server_utils.catalogue import node, nodes
+from server_utils.clusters import spark_conf
+from server_utils.clusters.catalogue import node, nodes
 from server_utils.errors import ConfigurationError
 
 every_node = pytest.mark.parametrize("row", nodes(), ids=lambda row: f"{row.platform}-{row.shape}")

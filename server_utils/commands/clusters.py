@@ -32,9 +32,10 @@ def cluster(
     Databricks: JSON for `databricks clusters create --json @FILE`. Dataproc: a `gcloud dataproc clusters create` line,
     or its words as JSON.
     """
-    from server_utils import clusters, definitions
+    from server_utils import definitions
+    from server_utils.clusters import cluster as clusters_cluster
 
-    found = clusters.cluster(
+    found = clusters_cluster.cluster(
         platform,
         shape,
         framework,
@@ -44,7 +45,7 @@ def cluster(
         conf=definitions.pairs(conf or [], option="--conf"),
         env=definitions.pairs(env or [], option="--env"),
     )
-    if doubt := clusters.doubt(found):
+    if doubt := clusters_cluster.doubt(found):
         typer.echo(f"warning: {doubt}", err=True)
     if platform == "dataproc":
         _print_gcloud(definitions.gcloud(found, name=name, init_script=init_script, bundle=bundle), as_json=as_json)

@@ -12,9 +12,9 @@ import typer
 from server_utils.commands.output import AsJson, print_json, print_rows
 
 if TYPE_CHECKING:
-    from server_utils.catalogue import Node
-    from server_utils.fit import Fit
-    from server_utils.weights import Weights
+    from server_utils.clusters.catalogue import Node
+    from server_utils.clusters.gpu_fit import Fit
+    from server_utils.clusters.model_memory import Weights
 
 _CONTEXT = 6600
 
@@ -24,7 +24,7 @@ Context = Annotated[int, typer.Option(help="Tokens of a prompt and its answer: v
 
 def shapes(platform: Platform = None, *, context: Context = _CONTEXT, as_json: AsJson = False) -> None:
     """List the GPU shapes of each platform: node type, what Spark gets there, and which language models fit."""
-    from server_utils import catalogue, spark_conf
+    from server_utils.clusters import catalogue, spark_conf
 
     nodes = catalogue.nodes(platform)
     fitting = _fitting(nodes, context)
@@ -49,10 +49,10 @@ def fit(
     as_json: AsJson = False,
 ) -> None:
     """Say on which shapes a language model fits and why not elsewhere. Exit status 1 if it fits nowhere."""
-    from server_utils import weights
-    from server_utils.fit import UTILIZATION, Demand, check
+    from server_utils.clusters import model_memory
+    from server_utils.clusters.gpu_fit import UTILIZATION, Demand, check
 
-    read = weights.read(model)
+    read = model_memory.read(model)
     found = check(
         read, Demand(context, sequences, UTILIZATION if utilization is None else utilization), platform=platform
     )
@@ -67,11 +67,11 @@ def fit(
 
 def _fitting(nodes: Sequence[Node], context: int) -> dict[tuple[str, str], list[str]]:
     """(platform, shape) -> the known models that fit there, the smallest first."""
-    from server_utils import weights
-    from server_utils.fit import Demand, check
+    from server_utils.clusters import model_memory as clusters_model_memory
+    from server_utils.clusters.gpu_fit import Demand, check
 
     fitting: dict[tuple[str, str], list[str]] = {(row.platform, row.shape): [] for row in nodes}
-    for model in sorted(map(weights.read, weights.known()), key=lambda each: each.size):
+    for model in sorted(map(clusters_model_memory.read, clusters_model_memory.known()), key=lambda each: each.size):
         # A model made for less is listed by what it was made for.
         for each in check(model, Demand(min(context, model.longest or context))):
             if each.fits and (each.platform, each.shape) in fitting:
@@ -82,7 +82,7 @@ def _fitting(nodes: Sequence[Node], context: int) -> dict[tuple[str, str], list[
 def _print_shapes(nodes: Sequence[Node], fitting: dict[tuple[str, str], list[str]], context: int) -> None:
     from rich.table import Column
 
-    from server_utils import spark_conf
+    from server_utils.clusters import spark_conf
 
     for platform, rows in groupby(nodes, key=lambda each: each.platform):
         columns = (
@@ -136,7 +136,7 @@ def _print_fits(model: Weights, found: Sequence[Fit], context: int) -> None:
 
 
 def _say_by_how_much(model: Weights, found: Sequence[Fit]) -> None:
-    from server_utils.fit import closest
+    from server_utils.clusters.gpu_fit import closest
 
     best = closest(found)
     message = (

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from server_utils import clusters, definitions
-from server_utils.catalogue import nodes, platforms
+from server_utils import definitions
+from server_utils.clusters import cluster
+from server_utils.clusters.catalogue import nodes, platforms
 
-FRAMEWORKS = clusters.frameworks()
+FRAMEWORKS = cluster.frameworks()
 DATABRICKS = [each for each in platforms() if each.startswith("databricks-")]
 # One plan for all of a platform: a module for each combination.
 ROOT = """
@@ -61,7 +62,7 @@ def test_a_cluster_on_databricks_is_the_one_that_python_defines(platform, newest
     found = planned(newest, shared_copy, platform, "databricks", f'platform = "{platform}"')
     assert set(found) == set(combinations(platform))
     for key, (row, framework) in combinations(platform).items():
-        computed = clusters.cluster(platform, row.shape, framework, workers=2)
+        computed = cluster.cluster(platform, row.shape, framework, workers=2)
         expected = definitions.databricks(computed, name="spark-sidecar")
         assert {name: found[key][name] for name in expected} == expected, key
 
@@ -70,7 +71,7 @@ def test_a_cluster_on_dataproc_is_the_one_that_python_defines(newest, shared_cop
     found = planned(newest, shared_copy, "dataproc", "dataproc", ON_DATAPROC)
     assert set(found) == set(combinations("dataproc"))
     for key, (row, framework) in combinations("dataproc").items():
-        expected = clusters.cluster("dataproc", row.shape, framework, workers=2)
+        expected = cluster.cluster("dataproc", row.shape, framework, workers=2)
         (config,) = found[key]["cluster_config"]
         (worker,), (master,), (software,) = config["worker_config"], config["master_config"], config["software_config"]
         assert worker["machine_type"] == expected.node.node_type, key
@@ -109,6 +110,6 @@ output "env" {{ value = module.cluster.env }}
     newest.init(folder)
     outputs = newest.plan(folder)["planned_values"]["outputs"]
     ours = {"spark.executor.memory": "1g", "spark.x": "y"}
-    expected = clusters.cluster(platform, row.shape, "triton", workers=3, rapids=True, conf=ours, env={"MORE": "1"})
+    expected = cluster.cluster(platform, row.shape, "triton", workers=3, rapids=True, conf=ours, env={"MORE": "1"})
     assert outputs["conf"]["value"] == expected.conf
     assert outputs["env"]["value"] == expected.env

@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from server_utils.catalogue import unknown
+from server_utils.clusters.catalogue import unknown
 from server_utils.errors import ConfigurationError
 
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}

@@ -11,8 +11,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from server_utils import spark_conf
-from server_utils.catalogue import Node, node, nodes, platforms, unknown
+from server_utils.clusters import spark_conf
+from server_utils.clusters.catalogue import Node, node, nodes, platforms, unknown
 from server_utils.environments.lock_files import FOLDER, cuda_of
 from server_utils.errors import ConfigurationError
 from server_utils.host.gpus import OLDEST_DRIVER

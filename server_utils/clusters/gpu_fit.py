@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from server_utils.catalogue import Node, nodes
+from server_utils.clusters.catalogue import Node, nodes
+from server_utils.clusters.model_memory import Weights
 from server_utils.errors import ConfigurationError
-from server_utils.weights import Weights
 
 _GIB = 2**30
 # Of the 24 GiB on an A10G's label nvidia-smi reports 22.5, the least of the GPUs here (H100: 79.6 of 80).

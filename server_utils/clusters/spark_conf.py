@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from server_utils.catalogue import Node
+from server_utils.clusters.catalogue import Node
 from server_utils.errors import ConfigurationError
 
 # YARN gives containers 80 % of a Dataproc worker's memory, and needs a core and 1 GiB on one of the workers for the

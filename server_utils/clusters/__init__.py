@@ -1,0 +1,1 @@
+"""From GPU facts to a cluster: catalogue, Spark conf, cluster, fit."""
