@@ -17,8 +17,8 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 from server_utils import turns
 from server_utils.errors import InferenceError, ServerUnavailableError
 from server_utils.models import Model
-from server_utils.process import ProcessId, Server
 from server_utils.regions import Carrier
+from server_utils.servers.launch import ProcessId, Server
 from server_utils.tensors import Array
 
 _PAUSE_S = 0.05

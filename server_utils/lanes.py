@@ -6,9 +6,10 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-from server_utils import gpus, sidecar, tally
+from server_utils import tally
 from server_utils.openai_client import OpenAIClient
 from server_utils.questions import Question
+from server_utils.servers import gpu_assignment, lifecycle
 from server_utils.spark.executors import here
 from server_utils.tally import Tally
 from server_utils.windows import Window
@@ -51,12 +52,12 @@ def lanes(question: Question) -> list[Lane]:
 def _lane(question: Question, replica: int) -> Lane:
     place, launch = here(), question.launch
     locate = functools.partial(
-        sidecar.ensure,
+        lifecycle.ensure,
         launch,
         place.owner,
         replica=replica,
         timeout_s=launch.start_timeout_s,
-        environ=gpus.environment(place.gpus, launch, replica),
+        environ=gpu_assignment.environment(place.gpus, launch, replica),
     )
     client = OpenAIClient(locate, timeout_s=question.timeout_s, key=question.key)
     folder = Path(client.server().log).parent

@@ -8,12 +8,13 @@ from concurrent import futures
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from server_utils import gpus, records, sidecar, tally
+from server_utils import tally
 from server_utils.clients import TritonClient
 from server_utils.errors import ConfigurationError
 from server_utils.models import Model, Tensor, spark_type
 from server_utils.pace import Pace
-from server_utils.process import Launch, Server
+from server_utils.servers import gpu_assignment, lifecycle, state_dir
+from server_utils.servers.launch import Launch, Server
 from server_utils.spark.executors import here
 from server_utils.tally import Tally
 
@@ -88,7 +89,7 @@ def link(request: Request) -> Link:
         launch = request.launch
         client = TritonClient(functools.partial(_server, launch), request.model, timeout_s=request.timeout_s)
         threads = futures.ThreadPoolExecutor(request.window, thread_name_prefix="sidecar")
-        counts = tally.of(records.folder(launch.application, launch.name, here().owner))
+        counts = tally.of(state_dir.folder(launch.application, launch.name, here().owner))
         _links[key] = Link(client, threads, request.pace(), counts)
     return _links[key]
 
@@ -96,5 +97,5 @@ def link(request: Request) -> Link:
 def _server(launch: Launch) -> Server:
     """The server of this executor, started by the task that runs now if need be."""
     place = here()
-    environ = gpus.environment(place.gpus, launch) | dict(place.environ)
-    return sidecar.ensure(launch, place.owner, timeout_s=launch.start_timeout_s, environ=environ)
+    environ = gpu_assignment.environment(place.gpus, launch) | dict(place.environ)
+    return lifecycle.ensure(launch, place.owner, timeout_s=launch.start_timeout_s, environ=environ)

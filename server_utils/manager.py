@@ -14,10 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from server_utils import records, runs, showing, sidecar, starting, tasks
+from server_utils import runs, showing, starting, tasks
 from server_utils.errors import ConfigurationError, ServerStartError, ServerUnavailableError, SidecarError
 from server_utils.options import checked
-from server_utils.process import Launch, Server
+from server_utils.servers import lifecycle, state_dir
+from server_utils.servers.launch import Launch, Server
 from server_utils.spark import session
 from server_utils.spark.executors import on_each_executor
 from server_utils.storage import urls
@@ -97,7 +98,7 @@ class ServerManager:
 
     def status_json(self) -> str:
         """`status()` as JSON: an array with an object per server."""
-        return records.to_json(self.status())
+        return state_dir.to_json(self.status())
 
     def stop_servers(self) -> None:
         """Stop every server of this name, whoever started it. Stopping twice, or before a start, is fine.
@@ -182,7 +183,7 @@ class ServerManager:
             self._stop(launch)
             raise
         if failures := [outcome.failure for outcome in outcomes if outcome.failure]:
-            if any(sidecar.running(server) for outcome in outcomes for server in outcome.servers):
+            if any(lifecycle.running(server) for outcome in outcomes for server in outcome.servers):
                 self._stop(launch)
             raise ServerStartError("\n\n".join(failures))
         servers = [server for outcome in outcomes for server in outcome.servers]

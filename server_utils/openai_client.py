@@ -16,7 +16,7 @@ import urllib3
 
 from server_utils import turns
 from server_utils.errors import InferenceError, ServerUnavailableError
-from server_utils.process import ProcessId, Server
+from server_utils.servers.launch import ProcessId, Server
 
 _PAUSE_S = 0.1
 _MOST_PAUSE_S = 30.0

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from server_utils.process import Server, State
+from server_utils.servers.launch import Server, State
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from server_utils.errors import ConfigurationError
-from server_utils.process import Launch
+from server_utils.servers.launch import Launch
 
 OnError = Literal["raise", "null", "struct"]
 

@@ -21,7 +21,7 @@ import numpy as np
 from tritonclient import http
 from tritonclient.utils import InferenceServerException
 
-from server_utils.process import ProcessId, Server
+from server_utils.servers.launch import ProcessId, Server
 from server_utils.tensors import Array
 
 _FOLDER = Path("/dev/shm")  # noqa: S108 - where shm_open looks

@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from server_utils import tasks
-from server_utils.process import Launch
+from server_utils.servers.launch import Launch
 from server_utils.spark import executor_plans, worker_python
 from server_utils.spark.executors import on_each_executor
 from server_utils.tasks import Outcome

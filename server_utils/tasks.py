@@ -10,9 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from server_utils import gpus, records, sidecar, stopping, tally
+from server_utils import tally
 from server_utils.errors import ConfigurationError, SidecarError
-from server_utils.process import Launch, ProcessId, Server, State, wait_until
+from server_utils.servers import gpu_assignment, lifecycle, state_dir, stop
+from server_utils.servers.launch import Launch, ProcessId, Server, State, wait_until
 from server_utils.spark import worker_python
 from server_utils.spark.executors import Here
 
@@ -76,24 +77,24 @@ def start_here(launch: Launch, timeout_s: float, here: Here) -> Outcome:
 def _ended(launch: Launch, folders: list[Path], failure: str, here: Here) -> Outcome:
     failure = failure or _last_words(launch, folders)
     for folder in folders:
-        stopping.kill(folder)
+        stop.kill(folder)
     return Outcome(here.owner, [], failure)
 
 
 def _folders(launch: Launch, here: Here) -> list[Path]:
     replicas = range(launch.replicas)
-    return [records.folder(launch.application, launch.name, here.owner, replica) for replica in replicas]
+    return [state_dir.folder(launch.application, launch.name, here.owner, replica) for replica in replicas]
 
 
 def _begin(launch: Launch, here: Here) -> tuple[list[Path], str]:
     """The servers' folders, and why one of them cannot be started."""
     folders = list[Path]()
     try:
-        records.forget_old(launch.application)
+        state_dir.forget_old(launch.application)
         folders = _folders(launch, here)
         for replica in range(launch.replicas):
-            environ = gpus.environment(here.gpus, launch, replica) | dict(here.environ)
-            sidecar.begin(
+            environ = gpu_assignment.environment(here.gpus, launch, replica) | dict(here.environ)
+            lifecycle.begin(
                 launch, here.owner, timeout_s=launch.start_timeout_s, replica=replica, replace=True, environ=environ
             )
     except SidecarError as error:
@@ -130,13 +131,13 @@ def _look(launch: Launch, folders: list[Path], *, late: bool) -> tuple[list[Serv
     found = list[Server]()
     for folder in folders:
         try:
-            server = sidecar.look(folder, launch)
+            server = lifecycle.look(folder, launch)
         except SidecarError as error:
             return found, str(error)
         if server:
             found.append(server)
         elif late:
-            return found, sidecar.late(folder, launch, launch.start_timeout_s)
+            return found, lifecycle.late(folder, launch, launch.start_timeout_s)
     return found, ""
 
 
@@ -148,13 +149,13 @@ def _last_words(launch: Launch, folders: list[Path]) -> str:
 
 def look_here(application: str, name: str, _here: Here | None) -> list[Server]:
     """The records of all servers of a name on this host; one whose supervisor was killed cannot say so itself."""
-    found = [(folder, records.read(folder)) for folder in records.folders(application, name)]
+    found = [(folder, state_dir.read(folder)) for folder in state_dir.folders(application, name)]
     return [_as_it_is(folder, server) for folder, server in found if server]
 
 
 def _as_it_is(folder: Path, server: Server) -> Server:
     """A record, and what is known besides: whether its supervisor lives, and what the server has done."""
-    seen: dict[str, Any] = {"metrics": records.read_metrics(folder), **tally.totals(folder)}
+    seen: dict[str, Any] = {"metrics": state_dir.read_metrics(folder), **tally.totals(folder)}
     if not server.state.final and not server.supervisor.alive():
         seen |= {"state": State.STOPPED, "reason": "its supervisor was killed", "process": None}
     return dataclasses.replace(server, **seen)
@@ -164,6 +165,6 @@ def stop_here(application: str, name: str, launch_id: str | None, _here: Here | 
     """Stop all servers of a name on this host, whichever executor they belong to, and this launch for good."""
     if launch_id:
         with suppress(ConfigurationError):  # where the records cannot be, nothing can be started either
-            records.bury(application, name, launch_id)
-    for folder in records.folders(application, name):
-        stopping.stop(folder)
+            state_dir.bury(application, name, launch_id)
+    for folder in state_dir.folders(application, name):
+        stop.stop(folder)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from server_utils import records, tally
+from server_utils import tally
+from server_utils.servers import state_dir
 
 _START, _LEAST, _MOST = 128, 8, 4096
 _ROWS = 32  # per request: more gain nothing over HTTP, fewer cost (measured)
@@ -49,7 +50,7 @@ class Window:
         if time.monotonic() - self._looked < _LOOK_S:
             return
         self._looked = time.monotonic()
-        found = records.read_metrics(self._folder)
+        found = state_dir.read_metrics(self._folder)
         if found.get("at", 0.0) > self._seen:
             self._seen = found["at"]
             self._adapt(found["running"], found["waiting"])

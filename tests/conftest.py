@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from fakes import FAKE_SERVER, killed, processes_of
 
-from server_utils.process import Launch, ProcessId, wait_until
+from server_utils.servers.launch import Launch, ProcessId, wait_until
 
 _LEAVE_S = 6.0  # what lost its owner at the end of a test has this long to go by itself
 

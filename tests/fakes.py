@@ -14,9 +14,9 @@ from pathlib import Path
 
 import psutil
 
-from server_utils import records
-from server_utils.attempt import MARK
-from server_utils.process import wait_until
+from server_utils.servers import state_dir
+from server_utils.servers.engine_process import MARK
+from server_utils.servers.launch import wait_until
 
 ROOT = Path(__file__).parents[1]
 FAKE_SERVER = Path(__file__).with_name("fake_server.py")
@@ -47,7 +47,7 @@ def is_of(process: psutil.Process, state: str) -> bool:
     if process.environ().get(MARK, "").startswith(state):
         return True
     words = process.cmdline()
-    supervises = "server_utils.supervisor" in words and words[-1].startswith(state)
+    supervises = "server_utils.servers.supervisor" in words and words[-1].startswith(state)
     return supervises or process.cwd().startswith(state)
 
 
@@ -84,8 +84,8 @@ def folder_of(server):
 
 def wait_for_record(folder, condition, *, seconds=30):
     """The record, once it is as a test wants it."""
-    assert wait_until(lambda: condition(records.read(folder)), seconds), records.read(folder)
-    return records.read(folder)
+    assert wait_until(lambda: condition(state_dir.read(folder)), seconds), state_dir.read(folder)
+    return state_dir.read(folder)
 
 
 def contents(folder):

@@ -13,7 +13,6 @@ import pytest
 from fakes import command_of
 from filelock import FileLock
 
-from server_utils import records, sidecar, stopping
 from server_utils.asking import answers
 from server_utils.backends.vllm_launch import PROGRAM, Engine, command_line
 from server_utils.environments import builder
@@ -21,8 +20,10 @@ from server_utils.errors import EnvironmentMissingError
 from server_utils.lanes import Lane
 from server_utils.llm_columns import arrow_column
 from server_utils.openai_client import OpenAIClient
-from server_utils.process import ProcessId, wait_until
 from server_utils.questions import Kind, Question
+from server_utils.servers import lifecycle, state_dir
+from server_utils.servers import stop as servers_stop
+from server_utils.servers.launch import ProcessId, wait_until
 from server_utils.shipping import program_files
 from server_utils.tally import Tally
 from server_utils.windows import Window
@@ -73,14 +74,14 @@ class Running:
         )
 
     def ensure(self):
-        return sidecar.ensure(self.launch, self.owner, timeout_s=START_S)
+        return lifecycle.ensure(self.launch, self.owner, timeout_s=START_S)
 
     @property
     def folder(self):
-        return records.folder("test", "tiny", self.owner)
+        return state_dir.folder("test", "tiny", self.owner)
 
     def record(self):
-        return records.read(self.folder)
+        return state_dir.read(self.folder)
 
     def question(self, **fields):
         return Question(**{"launch": self.launch, "kind": Kind.GENERATE, "model": "tiny", "key": self.key} | fields)
@@ -106,10 +107,10 @@ class Running:
         return ProcessId.of(found.pid)
 
     def busy(self):
-        return records.read_metrics(self.folder).get("running", 0) > 0
+        return state_dir.read_metrics(self.folder).get("running", 0) > 0
 
     def wait_until_busy(self):
-        assert wait_until(self.busy, 60), records.read_metrics(self.folder)
+        assert wait_until(self.busy, 60), state_dir.read_metrics(self.folder)
 
     def stop(self):
-        stopping.stop(self.folder)
+        servers_stop.stop(self.folder)

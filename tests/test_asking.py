@@ -17,9 +17,9 @@ from server_utils.errors import ConfigurationError, InferenceError, ServerUnavai
 from server_utils.lanes import Lane
 from server_utils.llm_columns import arrow_column
 from server_utils.openai_client import OpenAIClient
-from server_utils.process import Launch, ProcessId
-from server_utils.process import Server as Record
 from server_utils.questions import Kind, Question
+from server_utils.servers.launch import Launch, ProcessId
+from server_utils.servers.launch import Server as Record
 from server_utils.tally import Tally, totals
 from server_utils.utf8 import PROBLEM
 from server_utils.windows import Window
@@ -98,7 +98,7 @@ def test_a_slow_row_holds_back_no_other_but_in_the_order_of_answers(place, serve
 
 
 def wait_for(condition):
-    from server_utils.process import wait_until
+    from server_utils.servers.launch import wait_until
 
     return wait_until(condition, 30)
 

@@ -13,7 +13,7 @@ from server_utils.errors import ConfigurationError, InferenceError
 from server_utils.links import Link, Request
 from server_utils.models import Model, Tensor
 from server_utils.pace import Pace
-from server_utils.process import Launch
+from server_utils.servers.launch import Launch
 from server_utils.tally import Tally, totals
 
 FLOATS = np.dtype(np.float32)

@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from server_utils import sidecar, stopping
 from server_utils.backends.triton import TritonServerManager, files_for
 from server_utils.backends.triton_call import Call
 from server_utils.clients import TritonClient, reason
 from server_utils.errors import InferenceError, ServerStartError, ServerUnavailableError
 from server_utils.models import choose
-from server_utils.process import ProcessId, State, wait_until
+from server_utils.servers import lifecycle, stop
+from server_utils.servers.launch import ProcessId, State, wait_until
 
 START_S = 120
 
@@ -82,7 +82,7 @@ class Running:
         self.launch, self.owner = launch, ProcessId.of(os.getpid())
 
     def locate(self):
-        return sidecar.ensure(self.launch, self.owner, timeout_s=START_S)
+        return lifecycle.ensure(self.launch, self.owner, timeout_s=START_S)
 
     def client(self, model, timeout_s=60.0):
         return TritonClient(self.locate, choose(self.locate().models, model), timeout_s=timeout_s)
@@ -96,7 +96,7 @@ def served(function, **fields):
     try:
         yield server
     finally:
-        stopping.stop(sidecar.begin(server.launch, server.owner, timeout_s=10))
+        stop.stop(lifecycle.begin(server.launch, server.owner, timeout_s=10))
 
 
 @pytest.fixture

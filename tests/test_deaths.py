@@ -13,14 +13,15 @@ import pyarrow as pa
 import pytest
 from fakes import kill, wait_for_record
 
-from server_utils import records, sidecar, stopping, tally
+from server_utils import tally
 from server_utils.asking import answers
 from server_utils.errors import InferenceError
 from server_utils.lanes import Lane
 from server_utils.llm_columns import arrow_column
 from server_utils.openai_client import OpenAIClient
-from server_utils.process import State, wait_until
 from server_utils.questions import Kind, Question
+from server_utils.servers import lifecycle, state_dir, stop
+from server_utils.servers.launch import State, wait_until
 from server_utils.tally import totals
 from server_utils.windows import Window
 
@@ -36,7 +37,7 @@ class Running:
         self.folder = Path(self.locate().log).parent
 
     def locate(self):
-        return sidecar.ensure(self.launch, self.owner, timeout_s=30)
+        return lifecycle.ensure(self.launch, self.owner, timeout_s=30)
 
     def ask(self, texts, **fields):
         """As one task of many does it."""
@@ -56,7 +57,7 @@ class Running:
         wait_for_record(self.folder, lambda now: now.state is State.READY and now.process != server.process)
 
     def get(self, path):
-        port = records.read(self.folder).ports["http"]
+        port = state_dir.read(self.folder).ports["http"]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as answer:
             return json.loads(answer.read())
 
@@ -66,7 +67,7 @@ def running(make_launch, owner):
     argv = ("{python}", "{folder}/program.py", "{port:http}")
     found = Running(make_launch(argv=argv, files={"program.py": PROGRAM}), owner)
     yield found
-    stopping.stop(found.folder)
+    stop.stop(found.folder)
 
 
 def test_a_row_that_the_server_dies_of_is_an_error_and_all_others_of_all_tasks_are_answered(running):
@@ -77,7 +78,7 @@ def test_a_row_that_the_server_dies_of_is_an_error_and_all_others_of_all_tasks_a
         guilty = pool.submit(running.ask, ["a"] * 40 + ["die"] + ["b"] * 40, on_error="struct")
 
         def all_are_answered():
-            if records.read(running.folder).restarts > 1:  # until then none of the held rows has its answer
+            if state_dir.read(running.folder).restarts > 1:  # until then none of the held rows has its answer
                 with contextlib.suppress(OSError, http.client.HTTPException):  # it may die while it answers this
                     running.get("/open")
             return innocent.done() and guilty.done()

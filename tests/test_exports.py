@@ -14,7 +14,7 @@ import server_utils
 
 HEAVY = ("numpy", "pandas", "pyarrow", "pyspark", "tritonclient")
 # What runs beside every server, and what every task imports before it knows whether there is one.
-LIGHT = ["server_utils", "server_utils.supervisor", "server_utils.sidecar", "server_utils.errors"]
+LIGHT = ["server_utils", "server_utils.servers.supervisor", "server_utils.servers.lifecycle", "server_utils.errors"]
 
 
 def declared():

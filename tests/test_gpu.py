@@ -13,8 +13,8 @@ import pytest
 import real_vllm
 from test_clients import Running, triton_launch
 
-from server_utils import gpus, sidecar, stopping
-from server_utils.process import wait_until
+from server_utils.servers import gpu_assignment, lifecycle, stop
+from server_utils.servers.launch import wait_until
 
 WIDTH, ROWS = 4096, 256
 CACHE_MIB = 512
@@ -65,16 +65,16 @@ def test_a_model_lives_on_the_device_answers_and_leaves_its_memory_when_it_is_st
         assert all(len(answer[0]) == ROWS for answer in pool.map(client.infer, [[batch]] * 100))
     with capsys.disabled():
         print(f"\n{100 * batch.nbytes / (time.monotonic() - began) / 2**20:.0f} MiB/s each way through the client")  # noqa: T201 - the figure is the point
-    stopping.stop(sidecar.begin(running.launch, running.owner, timeout_s=1))
+    stop.stop(lifecycle.begin(running.launch, running.owner, timeout_s=1))
     assert wait_until(lambda: used_mib() - before < 100, 30)
 
 
 def test_a_killed_server_leaves_no_memory_on_the_device():
     before = used_mib()
     running = Running(triton_launch(matrix_server))
-    folder = sidecar.begin(running.launch, running.owner, timeout_s=60)
+    folder = lifecycle.begin(running.launch, running.owner, timeout_s=60)
     running.locate()
-    stopping.kill(folder)
+    stop.kill(folder)
     assert wait_until(lambda: used_mib() - before < 100, 30)
 
 
@@ -87,16 +87,16 @@ def vllm(owner):
         running = real_vllm.Running(owner, real_vllm.model_folder(), options=VLLM, replicas=replicas)
         servers = []
         for replica in range(replicas):
-            environ = gpus.environment(assigned, running.launch, replica)
+            environ = gpu_assignment.environment(assigned, running.launch, replica)
             place = {"timeout_s": real_vllm.START_S, "replica": replica, "environ": environ}
-            folders.append(sidecar.begin(running.launch, owner, **place))
-            servers.append(sidecar.ensure(running.launch, owner, **place))
+            folders.append(lifecycle.begin(running.launch, owner, **place))
+            servers.append(lifecycle.ensure(running.launch, owner, **place))
         return running, servers
 
     start.folders = folders
     yield start
     for folder in folders:
-        stopping.stop(folder)
+        stop.stop(folder)
 
 
 def told(server, option):
@@ -106,7 +106,7 @@ def told(server, option):
     return words[words.index(option) + 1], program.environ()["CUDA_VISIBLE_DEVICES"]
 
 
-@pytest.mark.parametrize("end", [stopping.stop, stopping.kill])
+@pytest.mark.parametrize("end", [stop.stop, stop.kill])
 def test_a_language_model_lives_on_the_device_and_leaves_its_memory_when_it_ends(vllm, end):
     before = used_mib()
     running, (server,) = vllm("0")
@@ -118,7 +118,7 @@ def test_a_language_model_lives_on_the_device_and_leaves_its_memory_when_it_ends
     assert wait_until(lambda: used_mib() - before < 100, 30)
 
 
-several = pytest.mark.skipif(len(gpus.on_host()) < 2, reason="fewer than two NVIDIA GPUs here")
+several = pytest.mark.skipif(len(gpu_assignment.on_host()) < 2, reason="fewer than two NVIDIA GPUs here")
 
 
 @several
@@ -128,7 +128,7 @@ def test_a_server_with_several_gpus_spreads_its_model_over_all_of_them(vllm):
     assert told(server, "--tensor-parallel-size") == ("2", "0,1")
     assert all(used_mib(gpu) - before[gpu] > CACHE_MIB for gpu in range(2))
     assert len(running.ask(["tell me"] * 100, fields={"max_tokens": 8, "ignore_eos": True})) == 100
-    stopping.stop(running.folder)
+    stop.stop(running.folder)
     assert wait_until(lambda: all(used_mib(gpu) - before[gpu] < 100 for gpu in range(2)), 30)
 
 
@@ -139,5 +139,5 @@ def test_servers_of_one_executor_have_a_gpu_each(vllm):
     assert [told(server, "--tensor-parallel-size") for server in servers] == [("1", "0"), ("1", "1")]
     assert all(used_mib(gpu) - before[gpu] > CACHE_MIB for gpu in range(2))
     for folder in vllm.folders:
-        stopping.stop(folder)
+        stop.stop(folder)
     assert wait_until(lambda: all(used_mib(gpu) - before[gpu] < 100 for gpu in range(2)), 30)

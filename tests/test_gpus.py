@@ -8,8 +8,8 @@ import os
 import pytest
 from fakes import ask
 
-from server_utils import gpus, sidecar, stopping
 from server_utils.errors import ConfigurationError
+from server_utils.servers import gpu_assignment, lifecycle, stop
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def host_with(monkeypatch, tmp_path):
 def visible(launch, assigned=(), **fields):
     """What each server of the launch sees, by replica."""
     launch = dataclasses.replace(launch, **fields)
-    found = [gpus.environment(assigned, launch, replica) for replica in range(launch.replicas)]
+    found = [gpu_assignment.environment(assigned, launch, replica) for replica in range(launch.replicas)]
     return [each.get("CUDA_VISIBLE_DEVICES") for each in found]
 
 
@@ -79,11 +79,11 @@ def test_a_server_is_told_how_many_gpus_it_sees(launch, owner):
     launch = dataclasses.replace(launch, env={"TENSOR_PARALLEL": "{gpus}"}, replicas=2)
     try:
         for replica, devices in enumerate(["0,1,2,3", "4,5,6,7"]):
-            environ = gpus.environment([str(number) for number in range(8)], launch, replica)
-            server = sidecar.ensure(launch, owner, timeout_s=30, replica=replica, environ=environ)
+            environ = gpu_assignment.environment([str(number) for number in range(8)], launch, replica)
+            server = lifecycle.ensure(launch, owner, timeout_s=30, replica=replica, environ=environ)
             seen = ask(server, "/environ")
             assert (seen["CUDA_VISIBLE_DEVICES"], seen["TENSOR_PARALLEL"]) == (devices, "4")
             assert server.key.endswith("#1") == bool(replica)
     finally:
         for replica in range(2):
-            stopping.stop(sidecar.records.folder(launch.application, launch.name, owner, replica))
+            stop.stop(lifecycle.records.folder(launch.application, launch.name, owner, replica))

@@ -14,30 +14,30 @@ PACKAGE = ROOT / "server_utils"
 LAYERS = [
     (
         "backends.life backends.triton_patches backends.triton_program backends.triton_task backends.vllm_parser "
-        "backends.vllm_program commands.output errors findings gguf_to_hf environments.libpython host.limits host.logs pace ports process "
-        "spark.udf storage.hashes host.files storage.progress storage.stores.redact storage.transfer templates turns "
+        "backends.vllm_program commands.output errors findings gguf_to_hf environments.libpython host.limits host.logs pace servers.ports servers.launch "
+        "spark.udf storage.hashes host.files storage.progress storage.stores.redact storage.transfer servers.templates turns "
         "user_modules utf8"
     ),
     (
-        "backends.triton_call clusters.catalogue code_references events gpus spark.java models host.gpus openai_client options host.platform "
+        "backends.triton_call clusters.catalogue code_references servers.events servers.gpu_assignment spark.java models host.gpus openai_client options host.platform "
         "progress questions environments.lock_files schema_types storage.stores.hub storage.manifest storage.stores.base storage.urls "
         "strict_json tally host.process_tree"
     ),
     (
-        "answer_types backends.vllm_fields environments.interpreters keeper module_archive node_steps host.scratch screens clusters.spark_conf "
+        "answer_types backends.vllm_fields environments.interpreters servers.orphans module_archive node_steps host.scratch screens clusters.spark_conf "
         "spark.session storage.download storage.stores.files storage.stores.gcs storage.room storage.stores.s3 storage.scan storage.stores.workspace "
         "tensors clusters.model_memory"
     ),
     (
-        "clusters.cluster environments.builder clusters.gpu_fit spark.partitioning node_spark outputs pandas_columns records regions storage.locations schemas shipping "
+        "clusters.cluster environments.builder clusters.gpu_fit spark.partitioning node_spark outputs pandas_columns servers.state_dir regions storage.locations schemas shipping "
         "showing storage.cache storage.stores.databricks storage.upload spark.worker_python"
     ),
     (
-        "assets attempt backends.vllm_options clients commands.shapes definitions doctor_node node spark.executor_plans runs "
+        "assets servers.engine_process backends.vllm_options clients commands.shapes definitions doctor_node node spark.executor_plans runs "
         "storage.stores.factory verdicts windows"
     ),
-    "arrival backends.vllm_launch commands.clusters delivery spark.executors stopping storage.load storage.save",
-    "doctor sidecar storage.verify storage.program supervisor wheelhouse",
+    "servers.model_download backends.vllm_launch commands.clusters delivery spark.executors servers.stop storage.load storage.save",
+    "doctor servers.lifecycle storage.verify storage.program servers.supervisor wheelhouse",
     "commands.environments commands.models lanes links tasks",
     "asking batches starting",
     "llm_columns manager udf",

@@ -10,8 +10,8 @@ import urllib3
 from server_utils import lanes, links
 from server_utils.links import Request
 from server_utils.models import Model, Tensor
-from server_utils.process import Launch
 from server_utils.questions import Question
+from server_utils.servers.launch import Launch
 from server_utils.spark.executors import Here
 
 NUMBER = Tensor("x", np.dtype(np.float32), (1,))

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from fakes import NOBODY, as_nobody, can_mount, may_lift, mounted_noexec
 
-from server_utils import ConfigurationError, records
+from server_utils import ConfigurationError
 from server_utils.doctor_node import scratch_folder
 from server_utils.environments import builder
 from server_utils.host import platform, scratch
-from server_utils.process import ProcessId
-from server_utils.sidecar import ensure
+from server_utils.servers import state_dir
+from server_utils.servers.launch import ProcessId
+from server_utils.servers.lifecycle import ensure
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root, to be another user")
 needs_mount = pytest.mark.skipif(not can_mount(), reason="needs to be allowed to mount a disk")
@@ -138,7 +139,7 @@ def test_a_state_folder_that_cannot_be_made_is_told_with_its_reason(monkeypatch)
     with pytest.raises(
         ConfigurationError, match=r"/proc/none cannot be made \(No such file or directory\): set SPARK_"
     ):
-        records.folder("application", "name", ProcessId(1, 2))
+        state_dir.folder("application", "name", ProcessId(1, 2))
 
 
 @pytest.mark.parametrize("name", ["a b", "a\tb", "a\u00a0b", " a", "x" * 60])
@@ -178,9 +179,9 @@ def test_where_no_place_serves_the_doctor_says_so(state_root):
 
 @pytest.mark.usefixtures("nowhere")
 def test_where_no_place_serves_an_engine_that_runs_programs_from_there_is_not_started(make_launch):
-    from server_utils.attempt import Attempt
+    from server_utils.servers.engine_process import Attempt
 
-    folder = records.folder("test", "fake", ProcessId(1, 2))
+    folder = state_dir.folder("test", "fake", ProcessId(1, 2))
     with pytest.raises(ConfigurationError, match=r"a b/t/\w+ has white space in its path, .*: set SPARK_SIDECAR_STATE"):
         Attempt(folder, make_launch(executes_scratch=True), {"http": 1}, "")
 

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from fakes import run_python
 
-from server_utils.ports import Lease
+from server_utils.servers.ports import Lease
 
 HOLD_A_LEASE = """
 import sys

@@ -14,7 +14,7 @@ import pytest
 from fakes import kill, run_python
 
 from server_utils.host.process_tree import ancestor, descendants, end, lost, marked
-from server_utils.process import ProcessId, Server, State, wait_until
+from server_utils.servers.launch import ProcessId, Server, State, wait_until
 
 # Prints a line once it no longer listens to SIGTERM.
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); signal.pause()"

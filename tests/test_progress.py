@@ -3,9 +3,9 @@ from __future__ import annotations
 import dataclasses
 import json
 
-from server_utils import records
-from server_utils.process import ProcessId, Server, State
 from server_utils.progress import Progress, Snapshot, between, line, table
+from server_utils.servers import state_dir
+from server_utils.servers.launch import ProcessId, Server, State
 
 OWNERS = {name: ProcessId(number, 7) for number, name in enumerate("abc", 1)}
 
@@ -160,7 +160,7 @@ def test_progress_is_plain_data_for_json():
 
 
 def test_servers_as_json_hold_everything_that_status_tells():
-    (found,) = json.loads(records.to_json([server(rows=3, metrics=engine(running=1))]))
+    (found,) = json.loads(state_dir.to_json([server(rows=3, metrics=engine(running=1))]))
 
     assert found["state"] == "ready"
     assert found["rows"] == 3

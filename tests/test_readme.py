@@ -17,7 +17,7 @@ from test_layering import RANK
 import server_utils
 from server_utils import TritonServerManager, VLLMServerManager, manager
 from server_utils.cli import app
-from server_utils.process import Launch, Server
+from server_utils.servers.launch import Launch, Server
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

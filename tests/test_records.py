@@ -12,9 +12,9 @@ import time
 import pytest
 from fakes import run_python
 
-from server_utils import records
 from server_utils.errors import ConfigurationError
-from server_utils.process import Launch, ProcessId, Server, State
+from server_utils.servers import state_dir
+from server_utils.servers.launch import Launch, ProcessId, Server, State
 
 OWNER = ProcessId(12, 345)
 NAMES = ["model", "my model", "org/model", "../../etc", "..", ".", "t", "größe 模型 🙂", "x" * 300, "a\nb", "*", "-rf"]
@@ -37,7 +37,7 @@ def make_server(**fields):
 
 @pytest.fixture
 def folder():
-    return records.folder("application", "name", OWNER)
+    return state_dir.folder("application", "name", OWNER)
 
 
 def test_a_record_is_read_as_it_was_written(folder):
@@ -50,25 +50,25 @@ def test_a_record_is_read_as_it_was_written(folder):
         ready_s=1.5,
         models={"m": {"inputs": [1, None]}},
     )
-    records.write(folder, server)
-    assert records.read(folder) == server
+    state_dir.write(folder, server)
+    assert state_dir.read(folder) == server
 
 
 def test_there_is_no_record_before_the_first(folder):
-    assert records.read(folder) is None
+    assert state_dir.read(folder) is None
 
 
 def test_a_reader_never_sees_half_a_record(folder):
-    records.write(folder, make_server())
+    state_dir.write(folder, make_server())
     writer = run_python(WRITE_MANY, str(folder))
     seen = set()
     while writer.poll() is None:
-        server = records.read(folder)
+        server = state_dir.read(folder)
         assert server.log_tail == str(server.restarts) * 2000 * (server.log_tail != "")
         seen.add(server.restarts)
     assert writer.returncode == 0
     assert len(seen) > 5
-    assert records.read(folder).restarts == 999
+    assert state_dir.read(folder).restarts == 999
     assert [path.name for path in folder.iterdir()] == ["record.json"]
 
 
@@ -84,45 +84,48 @@ def test_a_launch_is_read_as_it_was_written_but_for_its_environment_and_its_file
         env={"KEY": "value"},
         files={"program.py": b"\x00\xff"},
     )
-    records.write_launch(folder, launch)
-    assert records.read_launch(folder) == dataclasses.replace(launch, files={}, env={})
+    state_dir.write_launch(folder, launch)
+    assert state_dir.read_launch(folder) == dataclasses.replace(launch, files={}, env={})
     assert (folder / "program.py").read_bytes() == b"\x00\xff"
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_any_text_is_a_name(name, state_root):
-    found = records.folder("application", name, OWNER)
+    found = state_dir.folder("application", name, OWNER)
     assert found.resolve().parents[1] == (state_root / "application").resolve()
-    assert records.folders("application", name) == [found]
+    assert state_dir.folders("application", name) == [found]
     assert len(found.parent.name) < 60
 
 
 def test_different_names_have_different_folders_and_all_are_found():
-    made = {records.folder("application", name, OWNER) for name in NAMES}
+    made = {state_dir.folder("application", name, OWNER) for name in NAMES}
     assert len(made) == len(NAMES)
-    assert set(records.folders("application")) == made
+    assert set(state_dir.folders("application")) == made
 
 
 def test_names_that_differ_only_in_what_a_file_name_cannot_hold_do_not_meet():
-    assert len({records.slug(text) for text in ("a b", "a/b", "a-b", "a  b", "a\tb", " a b")}) == 6
+    assert len({state_dir.slug(text) for text in ("a b", "a/b", "a-b", "a  b", "a\tb", " a b")}) == 6
 
 
 def test_two_owners_have_folders_of_their_own():
-    earlier, later = records.folder("a", "n", OWNER), records.folder("a", "n", ProcessId(OWNER.pid, OWNER.started + 1))
+    earlier, later = (
+        state_dir.folder("a", "n", OWNER),
+        state_dir.folder("a", "n", ProcessId(OWNER.pid, OWNER.started + 1)),
+    )
     assert earlier != later
-    assert set(records.folders("a", "n")) == {earlier, later}
+    assert set(state_dir.folders("a", "n")) == {earlier, later}
 
 
 def test_an_application_sees_its_own_servers_only():
-    records.folder("one", "n", OWNER)
-    assert records.folders("two") == []
+    state_dir.folder("one", "n", OWNER)
+    assert state_dir.folders("two") == []
 
 
 def test_everything_is_private_to_the_user(folder, state_root):
     old_mask = os.umask(0)
     try:
-        records.write(folder, make_server())
-        deeper = records.folder("other", "name", OWNER)
+        state_dir.write(folder, make_server())
+        deeper = state_dir.folder("other", "name", OWNER)
     finally:
         os.umask(old_mask)
     for path in (state_root, folder.parent, folder, deeper.parent, deeper):
@@ -134,14 +137,14 @@ def test_everything_is_private_to_the_user(folder, state_root):
 def test_a_state_root_that_others_may_enter_is_refused(state_root, mode):
     state_root.chmod(mode)
     with pytest.raises(ConfigurationError, match="SPARK_SIDECAR_STATE"):
-        records.folder("a", "n", OWNER)
+        state_dir.folder("a", "n", OWNER)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may give a folder to somebody else")
 def test_a_state_root_of_somebody_else_is_refused(state_root):
     os.chown(state_root, 12345, 12345)
     with pytest.raises(ConfigurationError, match="of user 12345"):
-        records.folder("a", "n", OWNER)
+        state_dir.folder("a", "n", OWNER)
 
 
 @pytest.mark.parametrize("make", ["link to a folder", "link to nowhere", "file"])
@@ -152,14 +155,14 @@ def test_a_state_root_that_is_no_folder_is_refused(state_root, tmp_path, make):
     else:
         state_root.symlink_to(tmp_path if make == "link to a folder" else tmp_path / "none")
     with pytest.raises(ConfigurationError, match="SPARK_SIDECAR_STATE"):
-        records.folder("a", "n", OWNER)
+        state_dir.folder("a", "n", OWNER)
     if state_root.is_symlink():
         state_root.unlink()
 
 
 def test_a_socket_fits_into_the_scratch_folder_of_a_long_name():
-    deep = records.folder("application-with-a-long-id" * 4, "n" * 300, OWNER)
-    assert len(str(records.scratch(deep) / "pytriton-model-name-of-some-length.sock")) < 107
+    deep = state_dir.folder("application-with-a-long-id" * 4, "n" * 300, OWNER)
+    assert len(str(state_dir.scratch(deep) / "pytriton-model-name-of-some-length.sock")) < 107
 
 
 def age(path, days):
@@ -169,47 +172,47 @@ def age(path, days):
 
 def test_on_a_new_machine_there_is_nothing_to_forget(state_root):
     state_root.rmdir()
-    records.forget_old("mine")
+    state_dir.forget_old("mine")
     assert not state_root.exists()
 
 
 def test_what_other_applications_left_is_forgotten_after_a_week(state_root):
     for application in ("mine", "old", "fresh"):
-        records.write(records.folder(application, "n", OWNER), make_server())
-    old = records.folders("old")[0]
-    records.scratch(old).mkdir(parents=True)
+        state_dir.write(state_dir.folder(application, "n", OWNER), make_server())
+    old = state_dir.folders("old")[0]
+    state_dir.scratch(old).mkdir(parents=True)
     age(state_root / "old", 8)
     age(state_root / "mine", 8)
-    records.forget_old("mine")
+    state_dir.forget_old("mine")
     assert sorted(path.name for path in state_root.iterdir() if path.name != "t") == ["fresh", "mine"]
-    assert not records.scratch(old).exists()
+    assert not state_dir.scratch(old).exists()
 
 
 def test_an_application_that_runs_is_not_forgotten(state_root, owner):
-    records.write(records.folder("old", "n", OWNER), make_server(supervisor=owner))
+    state_dir.write(state_dir.folder("old", "n", OWNER), make_server(supervisor=owner))
     age(state_root / "old", 30)
-    records.forget_old("mine")
+    state_dir.forget_old("mine")
     assert (state_root / "old").exists()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"supervisor": {"number": 1}}'])
 def test_a_record_that_cannot_be_read_does_not_keep_old_ones(state_root, content):
-    (records.folder("old", "n", OWNER) / "record.json").write_text(content)
+    (state_dir.folder("old", "n", OWNER) / "record.json").write_text(content)
     age(state_root / "old", 30)
-    records.forget_old("mine")
+    state_dir.forget_old("mine")
     assert not (state_root / "old").exists()
 
 
 def test_the_locks_of_leased_ports_are_not_forgotten(state_root):
-    records.folder("mine", "n", OWNER)
-    records.ports().mkdir()
-    age(records.ports(), 30)
-    records.forget_old("mine")
-    assert records.ports().exists()
+    state_dir.folder("mine", "n", OWNER)
+    state_dir.ports().mkdir()
+    age(state_dir.ports(), 30)
+    state_dir.forget_old("mine")
+    assert state_dir.ports().exists()
 
 
 def test_two_writers_at_once_leave_a_whole_record(folder):
-    records.write(folder, make_server())
+    state_dir.write(folder, make_server())
     writers = [run_python(WRITE_MANY, str(folder), stderr=subprocess.PIPE) for _ in range(2)]
     errors = [writer.communicate()[1] for writer in writers]
     assert errors == ["", ""]
@@ -218,7 +221,7 @@ def test_two_writers_at_once_leave_a_whole_record(folder):
 def test_a_launch_that_is_stopped_before_any_start_leaves_a_private_root(state_root):
     shutil.rmtree(state_root)
 
-    records.bury("application", "name", "1")
+    state_dir.bury("application", "name", "1")
 
     assert stat.S_IMODE(state_root.stat().st_mode) == 0o700
-    assert records.folder("application", "name", OWNER).is_dir()
+    assert state_dir.folder("application", "name", OWNER).is_dir()

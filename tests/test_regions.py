@@ -21,7 +21,7 @@ from server_utils import regions
 from server_utils.backends import life
 from server_utils.errors import ServerUnavailableError
 from server_utils.models import choose
-from server_utils.process import wait_until
+from server_utils.servers.launch import wait_until
 
 WIDE = 1 << 15  # 128 KiB of float32: one row is worth sharing
 

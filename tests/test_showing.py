@@ -8,9 +8,9 @@ import threading
 
 import pytest
 
-from server_utils.process import ProcessId, Server, State
 from server_utils.progress import Progress
 from server_utils.screens import Log, Notebook, Terminal, screen
+from server_utils.servers.launch import ProcessId, Server, State
 from server_utils.showing import Shown
 
 OWNER = ProcessId(1, 1)

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from fakes import ask, command_of, contents, folder_of, kill, processes_of, run_python, wait_for_record
 
-from server_utils import records, sidecar, stopping
-from server_utils.attempt import MARK
 from server_utils.errors import ServerStartError, ServerUnavailableError
 from server_utils.host.process_tree import marked
-from server_utils.process import ProcessId, State
+from server_utils.servers import lifecycle, state_dir, stop
+from server_utils.servers.engine_process import MARK
+from server_utils.servers.launch import ProcessId, State
 
 _WITHIN_S = 30
 
@@ -34,7 +34,7 @@ print(server.supervisor.pid, server.process.pid, server.restarts)
 
 
 def ensure(launch, owner, **options):
-    return sidecar.ensure(launch, owner, timeout_s=_WITHIN_S, **options)
+    return lifecycle.ensure(launch, owner, timeout_s=_WITHIN_S, **options)
 
 
 def start_asker(launch, owner):
@@ -52,7 +52,7 @@ def test_a_server_that_is_ensured_answers_and_its_record_says_so(launch, owner):
     assert server.state is State.READY
     assert server.owner == owner
     assert ask(server, "/process") == server.process.pid
-    assert records.read(folder_of(server)) == server
+    assert state_dir.read(folder_of(server)) == server
     assert 0 < server.ready_s < _WITHIN_S
 
 
@@ -65,7 +65,7 @@ def test_two_owners_on_one_host_have_two_servers_on_different_ports(launch, make
     assert len({server.executor for server in servers}) == 2
     assert len({server.ports["http"] for server in servers}) == 2
     assert {ask(server, "/process") for server in servers} == {server.process.pid for server in servers}
-    assert sorted(records.folders("test", "fake")) == sorted(folder_of(server) for server in servers)
+    assert sorted(state_dir.folders("test", "fake")) == sorted(folder_of(server) for server in servers)
 
 
 def test_the_end_of_one_owner_leaves_the_others_server_alone(launch, make_owner):
@@ -123,7 +123,7 @@ def test_a_launch_that_failed_is_not_started_again_but_a_new_one_is(make_launch,
     for _ in range(2):
         with pytest.raises(ServerStartError, match="words"):
             ensure(failing, owner)
-    failed = records.read(records.folder("test", "fake", owner))
+    failed = state_dir.read(state_dir.folder("test", "fake", owner))
     assert failed.restarts == 0
     server = ensure(make_launch(), owner)
     assert (server.state, server.reason, server.restarts) == (State.READY, "", 0)
@@ -144,21 +144,21 @@ def test_a_command_that_is_not_there_is_an_error(make_launch, owner):
 def test_a_server_that_is_not_ready_at_the_deadline_is_an_error_with_its_state_and_log(make_launch, owner):
     slow = make_launch("--print-lines", "3", "--never-ready")
     with pytest.raises(ServerUnavailableError, match=r"is starting after 6 s; its log ends:\n(.*\n)*line 2"):
-        sidecar.ensure(slow, owner, timeout_s=6)
+        lifecycle.ensure(slow, owner, timeout_s=6)
 
 
 def test_a_server_that_does_not_become_ready_is_ended_at_its_own_deadline(make_launch, owner):
     with pytest.raises(ServerStartError, match=r"was not ready within 4 s\n(.*\n)*line 2"):
         ensure(make_launch("--print-lines", "3", "--never-ready", start_timeout_s=4), owner)
-    assert tree_of(records.folder("test", "fake", owner)) == []
+    assert tree_of(state_dir.folder("test", "fake", owner)) == []
 
 
 def test_a_lock_that_is_held_for_too_long_is_an_error(launch, owner):
     from filelock import FileLock
 
-    lock = FileLock(records.folder("test", "fake", owner) / "lock")
+    lock = FileLock(state_dir.folder("test", "fake", owner) / "lock")
     with lock, pytest.raises(ServerUnavailableError, match="is not started after"):
-        sidecar.ensure(launch, owner, timeout_s=0.1)
+        lifecycle.ensure(launch, owner, timeout_s=0.1)
 
 
 def test_a_killed_supervisor_is_replaced_and_it_counts_as_a_restart(make_launch, owner):
@@ -175,62 +175,62 @@ def test_a_killed_supervisor_is_replaced_and_it_counts_as_a_restart(make_launch,
 def test_stop_ends_the_server_its_supervisor_and_all_that_it_left_behind(make_launch, owner, state_root):
     server = ensure(make_launch("--ignore-sigterm", "--daemon"), owner)
     assert len(tree_of(folder_of(server))) == 2
-    stopping.stop(folder_of(server))
+    stop.stop(folder_of(server))
     assert processes_of(state_root) == []
-    stopped = records.read(folder_of(server))
+    stopped = state_dir.read(folder_of(server))
     assert (stopped.state, stopped.reason, stopped.process) == (State.STOPPED, "told to stop", None)
 
 
 def test_kill_ends_all_of_it_as_well(make_launch, owner, state_root):
     server = ensure(make_launch("--ignore-sigterm", "--daemon", stop_grace_s=1000), owner)
-    stopping.kill(folder_of(server))
+    stop.kill(folder_of(server))
     assert processes_of(state_root) == []
-    assert records.read(folder_of(server)).state is State.STOPPED
+    assert state_dir.read(folder_of(server)).state is State.STOPPED
 
 
 def test_stop_while_the_server_starts_ends_it(make_launch, owner, state_root):
     launch = make_launch("--never-ready")
-    folder = sidecar.begin(launch, owner, timeout_s=_WITHIN_S)
-    stopping.stop(folder)
+    folder = lifecycle.begin(launch, owner, timeout_s=_WITHIN_S)
+    stop.stop(folder)
     assert processes_of(state_root) == []
-    assert records.read(folder).state is State.STOPPED
+    assert state_dir.read(folder).state is State.STOPPED
 
 
 def test_stopping_twice_or_what_was_never_started_is_fine(launch, owner):
-    folder = records.folder("test", "fake", owner)
-    stopping.stop(folder)
+    folder = state_dir.folder("test", "fake", owner)
+    stop.stop(folder)
     ensure(launch, owner)
-    stopping.stop(folder)
-    stopping.stop(folder)
-    stopping.kill(folder)
-    assert records.read(folder).state is State.STOPPED
+    stop.stop(folder)
+    stop.stop(folder)
+    stop.kill(folder)
+    assert state_dir.read(folder).state is State.STOPPED
 
 
 def test_stopping_what_failed_leaves_the_reason_in_the_record(make_launch, owner):
     with pytest.raises(ServerStartError):
         ensure(make_launch("--crash", "words"), owner)
-    folder = records.folder("test", "fake", owner)
-    before = records.read(folder)
-    stopping.stop(folder)
-    assert records.read(folder) == before
+    folder = state_dir.folder("test", "fake", owner)
+    before = state_dir.read(folder)
+    stop.stop(folder)
+    assert state_dir.read(folder) == before
 
 
 def test_stop_does_not_touch_processes_that_have_the_numbers_of_those_of_a_record(launch, owner, make_owner):
     server = ensure(launch, owner)
     folder = folder_of(server)
-    stopping.stop(folder)
+    stop.stop(folder)
     stranger = make_owner()
     earlier = ProcessId(stranger.pid, stranger.started - 1)
     forged = json.loads((folder / "record.json").read_text())
     forged |= {"state": "ready", "supervisor": vars(earlier), "process": vars(earlier)}
     (folder / "record.json").write_text(json.dumps(forged))
-    stopping.stop(folder)
-    stopping.kill(folder)
+    stop.stop(folder)
+    stop.kill(folder)
     assert stranger.alive()
 
 
 def test_a_server_that_was_stopped_is_not_started_by_a_late_task(launch, owner, state_root):
-    stopping.stop(folder_of(ensure(launch, owner)))
+    stop.stop(folder_of(ensure(launch, owner)))
     with pytest.raises(ServerUnavailableError, match="was stopped; run actions before stop_servers"):
         ensure(launch, owner)
     assert processes_of(state_root) == []
@@ -258,8 +258,8 @@ def test_another_manager_of_the_same_name_takes_over_where_it_says_so(make_launc
 def test_a_server_may_be_called_anything(make_launch, owner, name):
     server = ensure(make_launch(name=name), owner)
     assert server.name == name
-    assert [records.read(folder) for folder in records.folders("test", name)] == [server]
-    stopping.stop(folder_of(server))
+    assert [state_dir.read(folder) for folder in state_dir.folders("test", name)] == [server]
+    stop.stop(folder_of(server))
 
 
 def test_no_secret_of_the_environment_is_written_to_disk(launch, owner, monkeypatch, state_root):
@@ -268,7 +268,7 @@ def test_no_secret_of_the_environment_is_written_to_disk(launch, owner, monkeypa
     server = ensure(launch, owner, environ={"TOKEN": f"{secret}-2"})
     kill(server.process)
     wait_for_record(folder_of(server), lambda now: now.state is State.READY and now.restarts)
-    stopping.stop(folder_of(server))
+    stop.stop(folder_of(server))
     assert not files_with(secret, state_root)
 
 
@@ -288,7 +288,7 @@ def test_a_secret_of_the_launch_is_known_to_the_program_alone_whatever_dies_and_
     assert asker.communicate("go\n")[0].split()[-1] == "2"
     assert only_the_program_has(secret, ensure(launch, owner), state_root)
     assert secret not in repr(launch)
-    stopping.stop(folder_of(server))
+    stop.stop(folder_of(server))
     assert not files_with(secret, state_root)
 
 
@@ -338,7 +338,7 @@ def test_the_supervisor_and_its_server_keep_no_file_of_the_asker_open(launch, ow
 
 
 def test_a_server_with_a_longer_grace_than_the_patience_of_stop_gets_it(make_launch, owner, monkeypatch):
-    monkeypatch.setattr(stopping, "_LADDER_S", 4.0)
+    monkeypatch.setattr(stop, "_LADDER_S", 4.0)
     server = ensure(make_launch("--ignore-sigterm", stop_grace_s=5), owner)
-    stopping.stop(folder_of(server))
-    assert records.read(folder_of(server)).reason == "told to stop"  # else its supervisor was killed on the way
+    stop.stop(folder_of(server))
+    assert state_dir.read(folder_of(server)).reason == "told to stop"  # else its supervisor was killed on the way

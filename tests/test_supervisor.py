@@ -13,17 +13,17 @@ import psutil
 import pytest
 from fakes import FAKE_SERVER, ask, folder_of, kill, processes_of, run_python, wait_for_record
 
-from server_utils import records, sidecar, stopping
-from server_utils.attempt import MARK
 from server_utils.errors import ServerStartError
 from server_utils.host.process_tree import descendants, marked
-from server_utils.process import ProcessId, State, wait_until
+from server_utils.servers import lifecycle, state_dir, stop
+from server_utils.servers.engine_process import MARK
+from server_utils.servers.launch import ProcessId, State, wait_until
 
 _WITHIN_S = 30
 
 
 def ensure(launch, owner, **options):
-    return sidecar.ensure(launch, owner, timeout_s=_WITHIN_S, **options)
+    return lifecycle.ensure(launch, owner, timeout_s=_WITHIN_S, **options)
 
 
 def restarted(server):
@@ -87,7 +87,7 @@ def test_a_server_that_answers_but_does_not_announce_is_not_ready(make_launch, o
 def test_a_slow_health_check_within_the_bound_is_forgiven(make_launch, owner):
     server = ensure(make_launch(hang_timeout_s=1000), owner)
     ask(server, "/do/hang")
-    assert not wait_until(lambda: records.read(folder_of(server)) != server, 3)
+    assert not wait_until(lambda: state_dir.read(folder_of(server)) != server, 3)
     assert server.process.alive()
 
 
@@ -157,10 +157,10 @@ def test_a_fault_of_the_supervisor_leaves_no_grandchildren(make_launch, owner):
 
 def test_a_supervisor_that_is_not_the_one_of_the_record_starts_nothing(launch, owner):
     server = ensure(launch, owner)
-    code = "import sys; from server_utils.supervisor import main; main()"
+    code = "import sys; from server_utils.servers.supervisor import main; main()"
     other = run_python(code, str(folder_of(server)), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert "started by sidecar.ensure" in other.communicate()[1]
-    assert records.read(folder_of(server)) == server
+    assert state_dir.read(folder_of(server)) == server
     assert len(marked(MARK, str(folder_of(server)))) == 1
 
 
@@ -173,7 +173,7 @@ def test_orphans_that_end_do_not_stay_as_zombies(make_launch, owner):
 
 def test_a_port_that_a_stranger_takes_before_the_server_does_is_exchanged(make_launch, owner, tmp_path):
     launch = make_launch("--wait-for", str(tmp_path / "go"))
-    folder = sidecar.begin(launch, owner, timeout_s=_WITHIN_S)
+    folder = lifecycle.begin(launch, owner, timeout_s=_WITHIN_S)
     starting = wait_for_record(folder, lambda now: now.process is not None)
     with socket.create_server(("127.0.0.1", starting.ports["http"])):
         (tmp_path / "go").touch()
@@ -204,7 +204,7 @@ def test_a_first_start_fails_at_the_third_time_its_program_asks_or_at_once_where
     make_launch, owner, status, starts
 ):
     launch = make_launch("--bad-starts", "9", "--exit-code", str(status))
-    folder = sidecar.begin(launch, owner, timeout_s=_WITHIN_S)
+    folder = lifecycle.begin(launch, owner, timeout_s=_WITHIN_S)
     with pytest.raises(ServerStartError, match=f"exited with status {status}"):
         ensure(launch, owner)
     assert (folder / "starts").read_text() == "." * starts
@@ -239,10 +239,10 @@ def shared_memory_file(name):
 
 def test_temporary_files_of_a_server_go_with_it(launch, owner):
     server = ensure(launch, owner)
-    scratch = records.scratch(folder_of(server))
+    scratch = state_dir.scratch(folder_of(server))
     assert ask(server, "/environ")["TMPDIR"] == str(scratch)
     (scratch / "model").write_text("large")
-    stopping.stop(folder_of(server))
+    stop.stop(folder_of(server))
     assert not scratch.exists()
 
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from server_utils import turns
-from server_utils.process import wait_until
+from server_utils.servers.launch import wait_until
 
 
 @pytest.fixture

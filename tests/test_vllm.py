@@ -15,9 +15,9 @@ from conftest import processes_of
 from fakes import contents
 from real_vllm import CONTEXT, Running
 
-from server_utils import records
 from server_utils.errors import ServerStartError
-from server_utils.process import ProcessId, State, wait_until
+from server_utils.servers import state_dir
+from server_utils.servers.launch import ProcessId, State, wait_until
 
 LONG = {"max_tokens": 200, "ignore_eos": True}  # answers that take a second and more
 KEY = "a-key-of-this-test"
@@ -84,7 +84,7 @@ def test_a_server_offers_listens_and_survives_as_promised(running, state_root):
     assert "maximum context length is 512 tokens" in found[7]["error"]
     assert all(each["value"] is not None for number, each in enumerate(found) if number % 50 != 7)
 
-    assert wait_until(lambda: records.read_metrics(running.folder).get("tokens_out", 0) >= 196 * 4, 30)
+    assert wait_until(lambda: state_dir.read_metrics(running.folder).get("tokens_out", 0) >= 196 * 4, 30)
 
     assert not files_with_the_key(state_root)
 
@@ -117,7 +117,7 @@ def test_a_stop_in_the_middle_of_requests_leaves_no_process_and_nobody_waits_for
         assert not processes_of(state_root)
         with pytest.raises(Exception, match="was stopped"):
             job.result(timeout=60)
-    assert not list(records.scratch(running.folder).glob("*"))
+    assert not list(state_dir.scratch(running.folder).glob("*"))
 
 
 @pytest.mark.parametrize(

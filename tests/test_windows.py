@@ -8,7 +8,7 @@ import os
 import pytest
 
 from server_utils import tally
-from server_utils.process import ProcessId
+from server_utils.servers.launch import ProcessId
 from server_utils.tally import Tally
 from server_utils.windows import Window
 

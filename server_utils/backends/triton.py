@@ -14,7 +14,7 @@ from server_utils.links import OnError, Request
 from server_utils.manager import ServerManager
 from server_utils.models import choose
 from server_utils.options import one_deadline
-from server_utils.process import Launch
+from server_utils.servers.launch import Launch
 from server_utils.shipping import by_reference, by_value, imported_modules, program_files
 from server_utils.spark import session
 from server_utils.udf import column_function, predict_function

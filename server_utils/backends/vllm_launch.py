@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from server_utils.backends import vllm_options
-from server_utils.process import Launch
+from server_utils.servers.launch import Launch
+from server_utils.servers.templates import literal
 from server_utils.storage.urls import is_elsewhere
-from server_utils.templates import literal
 
 STALL_S = 300.0
 STOP_S = 5.0

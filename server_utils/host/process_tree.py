@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 import psutil
 
-from server_utils.process import ProcessId, wait_until
+from server_utils.servers.launch import ProcessId, wait_until
 
 
 def ancestor(name: str) -> ProcessId | None:

@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.functions import column
 
 from server_utils import ServerStartError, TritonServerManager
-from server_utils.process import wait_until
+from server_utils.servers.launch import wait_until
 from spark import tiny_models
 
 

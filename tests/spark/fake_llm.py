@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from server_utils import VLLMServerManager
-from server_utils.process import Launch
+from server_utils.servers.launch import Launch
 
 _PROGRAM = Path(__file__).parents[1] / "fake_openai.py"
 _FIELDS = ["logit_bias", "max_tokens", "stop", "structured_outputs", "temperature", "vllm_xargs"]

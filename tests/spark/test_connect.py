@@ -9,7 +9,7 @@ import pyspark
 import pytest
 from conftest import processes_of
 
-from server_utils.process import wait_until
+from server_utils.servers.launch import wait_until
 from spark import uses
 from spark.conftest import CLUSTER, run_as_user
 

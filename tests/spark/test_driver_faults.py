@@ -10,7 +10,7 @@ import psutil
 import pytest
 from conftest import processes_of
 
-from server_utils.process import wait_until
+from server_utils.servers.launch import wait_until
 from spark.conftest import executors, run_as_user
 
 DRIVER = """

@@ -6,7 +6,7 @@ import pytest
 from conftest import processes_of
 
 from server_utils import TritonServerManager
-from server_utils.process import wait_until
+from server_utils.servers.launch import wait_until
 from server_utils.spark import executor_plans
 from spark import tiny_models
 from spark.conftest import CLUSTER, answers, executors, in_background, rows, server_pids

@@ -8,7 +8,7 @@ import signal
 import pytest
 from conftest import processes_of
 
-from server_utils.process import wait_until
+from server_utils.servers.launch import wait_until
 from spark import tiny_models
 from spark.conftest import CLUSTER, answers, executors, in_background, rows, server_pids, wait_for_states
 

@@ -9,8 +9,8 @@ import psutil
 import pytest
 from conftest import processes_of
 
-from server_utils import records
-from server_utils.process import wait_until
+from server_utils.servers import state_dir
+from server_utils.servers.launch import wait_until
 from spark import tiny_models
 from spark.conftest import answers, executors, listening, rows, server_pids
 
@@ -26,7 +26,7 @@ def test_two_executors_of_one_host_have_a_server_each_and_both_are_used(spark, s
     assert sorted([first.owner.pid, second.owner.pid]) == executors()
     assert len(servers.urls) == 2
     assert len({*first.ports.values(), *second.ports.values()}) == 6
-    assert len(records.folders(spark.sparkContext.applicationId, "whoami")) == 2
+    assert len(state_dir.folders(spark.sparkContext.applicationId, "whoami")) == 2
 
     found = answers(rows(spark, servers.tensors("id")))
     assert server_pids(found) == {first.process.pid, second.process.pid}

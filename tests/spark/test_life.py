@@ -6,7 +6,7 @@ import pytest
 from conftest import processes_of
 
 from server_utils import ConfigurationError, ServerUnavailableError, TritonServerManager
-from server_utils.process import wait_until
+from server_utils.servers.launch import wait_until
 from spark import tiny_models
 from spark.conftest import CLUSTER, answers, executors, kill, rows, wait_for_states
 

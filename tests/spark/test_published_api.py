@@ -15,7 +15,7 @@ from pyspark.ml.functions import predict_batch_udf
 from pyspark.sql.types import ArrayType, FloatType, StringType, StructField, StructType
 
 from server_utils import ConfigurationError, ServerStartError, TritonServerManager
-from server_utils.process import wait_until
+from server_utils.servers.launch import wait_until
 from spark import published, tiny_models
 from spark.conftest import as_in_a_notebook, kill
 

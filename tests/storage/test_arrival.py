@@ -7,8 +7,9 @@ import socket
 import pytest
 from fakes import ask, folder_of, kill, wait_for_record
 
-from server_utils import ServerStartError, records, save_model, sidecar, stopping
-from server_utils.process import State, wait_until
+from server_utils import ServerStartError, save_model
+from server_utils.servers import lifecycle, state_dir, stop
+from server_utils.servers.launch import State, wait_until
 from storage.conftest import fresh
 from storage.faulty_proxy import Fault
 from storage.places import contents, make_model
@@ -25,7 +26,7 @@ def url(seaweedfs, request, monkeypatch, tmp_path):
 
 
 def ensure(launch, owner):
-    return sidecar.ensure(launch, owner, timeout_s=60)
+    return lifecycle.ensure(launch, owner, timeout_s=60)
 
 
 def folder_given(server):
@@ -36,7 +37,7 @@ def test_a_server_gets_the_folder_of_its_model_on_this_host(make_launch, owner, 
     server = ensure(make_launch(model=url, **WITH_MODEL), owner)
     assert contents(folder_given(server)) == contents(tmp_path / "m")
     assert "is here: 3 files" in (folder_of(server) / "server.log").read_text()
-    stopping.stop(folder_of(server))
+    stop.stop(folder_of(server))
 
 
 def test_two_executors_of_a_host_cost_one_read(make_launch, make_owner, url, seaweedfs):
@@ -44,7 +45,7 @@ def test_two_executors_of_a_host_cost_one_read(make_launch, make_owner, url, sea
     assert folder_given(servers[0]) == folder_given(servers[1])
     assert seaweedfs.proxy.count("GET", "config.json") == 1
     for server in servers:
-        stopping.stop(folder_of(server))
+        stop.stop(folder_of(server))
 
 
 def test_a_restarted_server_does_not_fetch_again(make_launch, owner, url, seaweedfs):
@@ -52,13 +53,13 @@ def test_a_restarted_server_does_not_fetch_again(make_launch, owner, url, seawee
     kill(server.process)
     wait_for_record(folder_of(server), lambda now: now.state is State.READY and now.restarts == 1)
     assert seaweedfs.proxy.count("GET", "manifest") == 1
-    stopping.stop(folder_of(server))
+    stop.stop(folder_of(server))
 
 
 def test_a_plain_folder_is_used_in_place(make_launch, owner, tmp_path):
     server = ensure(make_launch(model=str(tmp_path), **WITH_MODEL), owner)
     assert folder_given(server) == tmp_path
-    stopping.stop(folder_of(server))
+    stop.stop(folder_of(server))
 
 
 def test_a_model_that_is_not_there_is_a_start_error_with_host_and_reason(make_launch, owner, url):
@@ -81,12 +82,12 @@ def test_a_download_that_takes_too_long_is_a_start_error(make_launch, owner, url
 def test_a_download_ends_with_those_who_want_it(make_launch, owner, url, seaweedfs, how):
     held = Held()
     seaweedfs.proxy.plan(Fault("", path="config", call=held.wait))
-    folder = sidecar.begin(make_launch(model=url), owner, timeout_s=30)
+    folder = lifecycle.begin(make_launch(model=url), owner, timeout_s=30)
     assert wait_until(lambda: held.reached, 30)
     if how == "stopped":
-        stopping.stop(folder)
+        stop.stop(folder)
     else:
-        kill(owner if how == "owner killed" else records.read(folder).supervisor)
+        kill(owner if how == "owner killed" else state_dir.read(folder).supervisor)
     # that no process of it is left is checked by the fixture of all tests
     held.open = True
 

@@ -15,7 +15,7 @@ from server_utils import (
     local_model,
     save_model,
 )
-from server_utils.process import wait_until
+from server_utils.servers.launch import wait_until
 from server_utils.storage.stores import factory
 from server_utils.storage.urls import MANIFEST, parse
 from storage.conftest import fresh

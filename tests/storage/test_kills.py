@@ -9,7 +9,7 @@ import pytest
 from fakes import kill, run_python
 
 from server_utils import ModelNotFoundError, local_model, save_model
-from server_utils.process import ProcessId, wait_until
+from server_utils.servers.launch import ProcessId, wait_until
 from storage.faulty_proxy import Fault
 from storage.places import contents
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from server_utils import records
-from server_utils.attempt import MARK, free_shared_memory
 from server_utils.errors import ServerStopError
 from server_utils.host.process_tree import called, end, lost
-from server_utils.process import Server, State, wait_until
+from server_utils.servers import state_dir
+from server_utils.servers.engine_process import MARK, free_shared_memory
+from server_utils.servers.launch import Server, State, wait_until
 
 _LADDER_S = 9.0  # a supervisor's own ladder takes five seconds after the grace, a health check two; then we insist
 _LOCK_S = 60.0
@@ -44,23 +44,23 @@ def _end(folder: Path, number: int) -> None:
 
 
 def _end_locked(folder: Path, number: int) -> None:
-    server = records.read(folder)
+    server = state_dir.read(folder)
     if server is None:
         return
     halt(folder, server, number)
-    last = records.read(folder) or server
+    last = state_dir.read(folder) or server
     if not last.state.final:
-        records.write(folder, dataclasses.replace(last, state=State.STOPPED, process=None))
+        state_dir.write(folder, dataclasses.replace(last, state=State.STOPPED, process=None))
 
 
 def halt(folder: Path, server: Server, number: int) -> None:
     """End the supervisor, which ends its server, and then any process of the server that it has lost."""
     server.supervisor.signal(number)
-    wait_until(lambda: not server.supervisor.alive(), records.read_launch(folder).stop_grace_s + _LADDER_S)
+    wait_until(lambda: not server.supervisor.alive(), state_dir.read_launch(folder).stop_grace_s + _LADDER_S)
     server.supervisor.signal(signal.SIGKILL)
     left = end(lambda: lost(MARK, str(folder)), leader=None, grace_s=0)
     # Its keeper bears its name, and needs a moment to see that there is nothing left to keep.
-    wait_until(lambda: not called("server_utils.supervisor", str(folder)), _KEEPER_S)
+    wait_until(lambda: not called("server_utils.servers.supervisor", str(folder)), _KEEPER_S)
     if server.process:
         free_shared_memory(server.process)
     if left:

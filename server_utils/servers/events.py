@@ -7,7 +7,7 @@ import select
 import signal
 from enum import Enum
 
-from server_utils.process import ProcessId
+from server_utils.servers.launch import ProcessId
 
 
 class End(Enum):

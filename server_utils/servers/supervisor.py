@@ -1,6 +1,6 @@
 """The process that owns one server: starts it, follows it, restarts it, ends it with its executor. No Spark.
 
-Run as `python -m server_utils.supervisor FOLDER` by `sidecar.ensure`, in a session of its own. The Python worker that
+Run as `python -m server_utils.servers.supervisor FOLDER` by `sidecar.ensure`, in a session of its own. The Python worker that
 starts it is reaped after an idle minute, so what it watches is the owner: the executor's JVM.
 """
 
@@ -17,14 +17,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from server_utils import arrival, keeper, records
-from server_utils.attempt import Attempt
 from server_utils.errors import SidecarError
-from server_utils.events import End, Events
 from server_utils.host import limits, logs
 from server_utils.host.process_tree import descendants, end
-from server_utils.ports import Lease
-from server_utils.process import ProcessId, State
+from server_utils.servers import model_download, orphans, state_dir
+from server_utils.servers.engine_process import Attempt
+from server_utils.servers.events import End, Events
+from server_utils.servers.launch import ProcessId, State
+from server_utils.servers.ports import Lease
 
 _STARTING_PAUSE_S, _READY_PAUSE_S = 0.03, 1.0
 _REFUSED = 3  # health checks in a row that nobody listened to: the server is gone though its leader lives
@@ -43,13 +43,13 @@ class Supervisor:
 
         Raises ProcessLookupError when the owner is gone, SystemExit when the folder is another supervisor's.
         """
-        found = records.read(folder)
+        found = state_dir.read(folder)
         if found is None or found.supervisor != ProcessId.of(os.getpid()):  # `ensure` was killed half-way
             raise SystemExit(f"{folder} holds no record of this supervisor: they are started by sidecar.ensure")
         self.folder, self.server = folder, found
-        self.launch = dataclasses.replace(records.read_launch(folder), env=env)
+        self.launch = dataclasses.replace(state_dir.read_launch(folder), env=env)
         self.events = Events(found.owner)
-        self.lease = Lease(records.ports(), self.launch.ports, preferred=found.ports)
+        self.lease = Lease(state_dir.ports(), self.launch.ports, preferred=found.ports)
         self.restarts: list[float] = []
         self.tries = 1
         self.was_ready = False
@@ -58,8 +58,8 @@ class Supervisor:
     def run(self) -> None:
         """Have the model here, then attempt after attempt, until one ends for good."""
         try:
-            model = arrival.fetch(self.launch.model, self.folder, self.events, self.launch.start_timeout_s)
-        except arrival.NotArrivedError as error:
+            model = model_download.fetch(self.launch.model, self.folder, self.events, self.launch.start_timeout_s)
+        except model_download.NotArrivedError as error:
             return self._record(state=error.state, reason=f"{error}{limits.hint()}", log_tail=error.log_tail)
         while True:
             try:
@@ -144,7 +144,7 @@ class Supervisor:
 
     def _new_lease(self) -> None:
         self.lease.release()
-        self.lease = Lease(records.ports(), self.launch.ports)
+        self.lease = Lease(state_dir.ports(), self.launch.ports)
 
     def _failed(self, reason: str, log_tail: str) -> bool:
         self._record(state=State.FAILED, reason=f"{reason}{limits.hint()}", log_tail=log_tail, process=None)
@@ -165,7 +165,7 @@ class Supervisor:
 
     def _record(self, **changes: Any) -> None:
         self.server = dataclasses.replace(self.server, **changes)
-        records.write(self.folder, self.server)
+        state_dir.write(self.folder, self.server)
 
 
 def main() -> None:
@@ -175,8 +175,8 @@ def main() -> None:
     """
     limits.lift()
     env = json.loads(sys.stdin.read() or "{}")  # nothing where `ensure` was killed half-way: there is no record then
-    records.hold()
-    keeper.watch_over(ProcessId.of(os.getpid()))
+    state_dir.hold()
+    orphans.watch_over(ProcessId.of(os.getpid()))
     # Orphans of the server become our children: the tree below us stays whole whatever they do.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     try:

@@ -14,10 +14,10 @@ import sys
 import time
 from pathlib import Path
 
-from server_utils.attempt import MARK, die_with
-from server_utils.events import End, Events
 from server_utils.host import logs
-from server_utils.process import State
+from server_utils.servers.engine_process import MARK, die_with
+from server_utils.servers.events import End, Events
+from server_utils.servers.launch import State
 from server_utils.storage import cache
 from server_utils.storage.urls import in_place
 

@@ -10,7 +10,7 @@ import os
 import select
 
 from server_utils.host.process_tree import end, lost
-from server_utils.process import ProcessId
+from server_utils.servers.launch import ProcessId
 
 MARK = "SPARK_SIDECAR_SUPERVISOR"  # in the environment of every process below a supervisor, with its identity
 

@@ -17,12 +17,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from server_utils import gpus, keeper, records, templates
 from server_utils.environments import builder
 from server_utils.errors import ConfigurationError
 from server_utils.host import logs, scratch
 from server_utils.host.process_tree import descendants, end
-from server_utils.process import Launch, ProcessId
+from server_utils.servers import gpu_assignment, orphans, state_dir, templates
+from server_utils.servers.launch import Launch, ProcessId
 
 MARK = "SPARK_SIDECAR_SERVER"  # in the environment of every process of a server: how orphans are found
 _PROBE_TIMEOUT_S = 1.0
@@ -118,16 +118,16 @@ class Attempt:
         }
         values |= {f"port:{name}": port for name, port in self._ports.items()}
         if "{gpus}" in text:
-            values["gpus"] = max(len(gpus.on_host()), 1)
+            values["gpus"] = max(len(gpu_assignment.on_host()), 1)
         return templates.fill(text, values)
 
     def _environ(self, libpython: Path | None) -> dict[str, str]:
         """This process's environment without what belongs to Spark's Python, plus the launch's."""
         environ = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "PYSPARK_"))}
-        supervisor = keeper.identity(ProcessId.of(os.getpid()))
+        supervisor = orphans.identity(ProcessId.of(os.getpid()))
         environ |= {
             MARK: str(self._folder),
-            keeper.MARK: supervisor,
+            orphans.MARK: supervisor,
             "TMPDIR": str(self._scratch),
             "PYTHONUNBUFFERED": "1",
         }
@@ -137,7 +137,7 @@ class Attempt:
         return environ | {key: self._fill(value) for key, value in self.launch.env.items()}
 
     def _made_scratch(self) -> Path:
-        made = records.make_scratch(self._folder)
+        made = state_dir.make_scratch(self._folder)
         if self.launch.executes_scratch and (doubt := scratch.doubt(made)):
             looked = ", ".join(map(str, scratch.roots()))
             raise ConfigurationError(

@@ -20,11 +20,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from server_utils import records
 from server_utils.errors import ServerStartError, ServerUnavailableError
 from server_utils.host import logs
-from server_utils.process import Launch, ProcessId, Server, State
-from server_utils.stopping import halt
+from server_utils.servers import state_dir
+from server_utils.servers.launch import Launch, ProcessId, Server, State
+from server_utils.servers.stop import halt
 
 _STOPPED = "was stopped; run actions before stop_servers(), inside the with block, or start it again"
 
@@ -71,8 +71,8 @@ def begin(
     environ: Mapping[str, str] | None = None,
 ) -> Path:
     """The first half of `ensure`: see to it that a supervisor is at work, without waiting for the server."""
-    folder = records.folder(launch.application, launch.name, owner, replica)
-    if records.buried(launch):
+    folder = state_dir.folder(launch.application, launch.name, owner, replica)
+    if state_dir.buried(launch):
         raise ServerUnavailableError(f"server {launch.name!r} on {socket.gethostname()} {_STOPPED}")
     try:
         with FileLock(folder / "lock", timeout=timeout_s, mode=0o600):
@@ -85,13 +85,13 @@ def begin(
 
 def look(folder: Path, launch: Launch) -> Server | None:
     """The server if it is ready, None while it starts. Raises as `ensure` does when it never will be."""
-    server = records.read(folder)
+    server = state_dir.read(folder)
     if server is None or server.launch_id != launch.id:
         raise ServerUnavailableError(f"server {launch.name!r} on {socket.gethostname()} was replaced by another launch")
     if server.state is State.READY:
         return server
     _refuse_final(server)
-    if not server.supervisor.alive() and server == records.read(folder):  # else it left word between our two looks
+    if not server.supervisor.alive() and server == state_dir.read(folder):  # else it left word between our two looks
         quoted = logs.tail(folder / "supervisor.log") or "(its log is empty)"
         raise ServerStartError(f"{_who(server)}: its supervisor died while it was {server.state.value}:\n{quoted}")
     return None
@@ -103,12 +103,12 @@ def running(server: Server) -> bool:
 
 
 def _needs_start(folder: Path, launch: Launch, *, replace: bool) -> bool:
-    server = records.read(folder)
+    server = state_dir.read(folder)
     if server is None:
         return True
     if server.launch_id == launch.id:
         alive = server.supervisor.alive()
-        _refuse_final(records.read(folder) or server)  # read after the look: a supervisor that ends leaves word first
+        _refuse_final(state_dir.read(folder) or server)  # read after the look: a supervisor that ends leaves word first
         return not alive
     if running(server) and not replace:
         raise ServerUnavailableError(
@@ -119,15 +119,15 @@ def _needs_start(folder: Path, launch: Launch, *, replace: bool) -> bool:
 
 def _start_supervisor(folder: Path, launch: Launch, owner: ProcessId, replica: int, environ: Mapping[str, str]) -> None:
     """Start the supervisor; what an earlier one left behind is ended first."""
-    before = records.read(folder)
+    before = state_dir.read(folder)
     if before:
         halt(folder, before, signal.SIGTERM)
-    records.write_launch(folder, launch)
+    state_dir.write_launch(folder, launch)
     wait_end, go_end = os.pipe()  # it reads to the end of its input before it looks for its record
     with os.fdopen(go_end, "wb", buffering=0) as go:
         with os.fdopen(wait_end) as waiting, (folder / "supervisor.log").open("ab") as log:
             child = subprocess.Popen(
-                [sys.executable, "-m", "server_utils.supervisor", str(folder)],
+                [sys.executable, "-m", "server_utils.servers.supervisor", str(folder)],
                 env=dict(os.environ) | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))} | dict(environ),
                 stdin=waiting,
                 stdout=log,
@@ -137,7 +137,7 @@ def _start_supervisor(folder: Path, launch: Launch, owner: ProcessId, replica: i
         with suppress(BrokenPipeError):  # it ended at once: who looks for the server sees that, and its log
             go.write(json.dumps(dict(launch.env)).encode())
         first = _first_record(folder, launch, owner, ProcessId.of(child.pid), before)
-        records.write(folder, dataclasses.replace(first, replica=replica))
+        state_dir.write(folder, dataclasses.replace(first, replica=replica))
     threading.Thread(target=child.wait, daemon=True).start()  # reaps it, should it end before this process
 
 
@@ -173,7 +173,7 @@ def _who(server: Server) -> str:
 
 def late(folder: Path, launch: Launch, timeout_s: float) -> str:
     """The message for a server that is not ready in time: its state and the end of its log."""
-    server = records.read(folder)
+    server = state_dir.read(folder)
     state = server.state.value if server else "not started"
     tail = logs.tail(folder / "server.log") or "(its log is empty)"
     return f"server {launch.name!r} on {socket.gethostname()} is {state} after {timeout_s:.0f} s; its log ends:\n{tail}"

@@ -24,7 +24,7 @@ from typing import Any
 from server_utils.errors import ConfigurationError
 from server_utils.host import platform
 from server_utils.host import scratch as places
-from server_utils.process import Launch, ProcessId, Server, State
+from server_utils.servers.launch import Launch, ProcessId, Server, State
 
 _DAY_S = 86_400
 _SCRATCH, _PORTS = "t", "ports"

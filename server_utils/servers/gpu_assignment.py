@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Sequence
 
 from server_utils.errors import ConfigurationError
-from server_utils.process import Launch
+from server_utils.servers.launch import Launch
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
