@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from server_utils import tally
 from server_utils.errors import ConfigurationError, SidecarError
+from server_utils.inference import request_counters
 from server_utils.servers import gpu_assignment, lifecycle, state_dir, stop
 from server_utils.servers.launch import Launch, ProcessId, Server, State, wait_until
 from server_utils.spark import worker_python
@@ -155,7 +155,7 @@ def look_here(application: str, name: str, _here: Here | None) -> list[Server]:
 
 def _as_it_is(folder: Path, server: Server) -> Server:
     """A record, and what is known besides: whether its supervisor lives, and what the server has done."""
-    seen: dict[str, Any] = {"metrics": state_dir.read_metrics(folder), **tally.totals(folder)}
+    seen: dict[str, Any] = {"metrics": state_dir.read_metrics(folder), **request_counters.totals(folder)}
     if not server.state.final and not server.supervisor.alive():
         seen |= {"state": State.STOPPED, "reason": "its supervisor was killed", "process": None}
     return dataclasses.replace(server, **seen)

@@ -13,20 +13,20 @@ import pytest
 from fakes import command_of
 from filelock import FileLock
 
-from server_utils.asking import answers
 from server_utils.backends.vllm_launch import PROGRAM, Engine, command_line
 from server_utils.environments import builder
 from server_utils.errors import EnvironmentMissingError
-from server_utils.lanes import Lane
-from server_utils.llm_columns import arrow_column
-from server_utils.openai_client import OpenAIClient
-from server_utils.questions import Kind, Question
+from server_utils.inference.openai.client import OpenAIClient
+from server_utils.inference.openai.columns import arrow_column
+from server_utils.inference.openai.concurrency import Window
+from server_utils.inference.openai.connections import Lane
+from server_utils.inference.openai.dispatch import answers
+from server_utils.inference.openai.request import Kind, Question
+from server_utils.inference.request_counters import Tally
 from server_utils.servers import lifecycle, state_dir
 from server_utils.servers import stop as servers_stop
 from server_utils.servers.launch import ProcessId, wait_until
 from server_utils.shipping import program_files
-from server_utils.tally import Tally
-from server_utils.windows import Window
 
 CONTEXT = 512
 START_S = 300

@@ -7,8 +7,8 @@ import json
 import pytest
 from pyspark.sql import types
 
-from server_utils.answer_types import written
-from server_utils.strict_json import AnswerError, parse
+from server_utils.inference.openai.answer_types import written
+from server_utils.inference.openai.strict_json import AnswerError, parse
 
 MAP = types.MapType
 DATE = types.DateType()

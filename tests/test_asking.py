@@ -12,17 +12,17 @@ import pyarrow as pa
 import pytest
 from fake_openai import Server
 
-from server_utils.asking import answers
 from server_utils.errors import ConfigurationError, InferenceError, ServerUnavailableError
-from server_utils.lanes import Lane
-from server_utils.llm_columns import arrow_column
-from server_utils.openai_client import OpenAIClient
-from server_utils.questions import Kind, Question
+from server_utils.inference.openai.client import OpenAIClient
+from server_utils.inference.openai.columns import arrow_column
+from server_utils.inference.openai.concurrency import Window
+from server_utils.inference.openai.connections import Lane
+from server_utils.inference.openai.dispatch import answers
+from server_utils.inference.openai.request import Kind, Question
+from server_utils.inference.request_counters import Tally, totals
+from server_utils.inference.utf8 import PROBLEM
 from server_utils.servers.launch import Launch, ProcessId
 from server_utils.servers.launch import Server as Record
-from server_utils.tally import Tally, totals
-from server_utils.utf8 import PROBLEM
-from server_utils.windows import Window
 
 ME = ProcessId.of(1)
 LAUNCH = Launch("app", "llm", "id", "vllm", (), ("http",), "/health")

@@ -7,14 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from server_utils import links, pace
-from server_utils.batches import answers
 from server_utils.errors import ConfigurationError, InferenceError
-from server_utils.links import Link, Request
-from server_utils.models import Model, Tensor
-from server_utils.pace import Pace
+from server_utils.inference.request_counters import Tally, totals
+from server_utils.inference.triton import batch_size, connections
+from server_utils.inference.triton.batch_size import Pace
+from server_utils.inference.triton.connections import Link, Request
+from server_utils.inference.triton.dispatch import answers
+from server_utils.inference.triton.model import Model, Tensor
 from server_utils.servers.launch import Launch
-from server_utils.tally import Tally, totals
 
 FLOATS = np.dtype(np.float32)
 
@@ -47,7 +47,7 @@ def ask(monkeypatch, tmp_path):
         request = Request(launch, model, model.outputs[0], on_error, 5.0, window, batch_rows)
         pools.append(futures.ThreadPoolExecutor(window))
         key = ("double", "id", "double", 5.0, window, batch_rows)
-        monkeypatch.setitem(links._links, key, Link(client, pools[-1], request.pace(), Tally(tmp_path)))
+        monkeypatch.setitem(connections._links, key, Link(client, pools[-1], request.pace(), Tally(tmp_path)))
         return answers(request, ([pa.array(column, pa.float32())] for column in columns))
 
     yield run
@@ -103,21 +103,21 @@ def test_requests_hold_at_most_so_many_rows(ask):
 
 
 def test_requests_grow_while_answers_are_quick(ask, monkeypatch):
-    monkeypatch.setattr(pace, "_QUICK_S", 60.0)
+    monkeypatch.setattr(batch_size, "_QUICK_S", 60.0)
     client = DoublingClient()
     list(ask(client, [[0] * 2000] * 3, batch_rows=None, max_batch_size=4096))
     assert sorted(map(len, client.requests)) == [1000, 1000, 2000, 2000]
 
 
 def test_requests_of_a_slow_model_do_not_grow(ask, monkeypatch):
-    monkeypatch.setattr(pace, "_QUICK_S", 0.0)
+    monkeypatch.setattr(batch_size, "_QUICK_S", 0.0)
     client = DoublingClient()
     list(ask(client, [[0] * 2000] * 2, batch_rows=None, max_batch_size=4096))
     assert sorted(map(len, client.requests)) == [1000] * 4
 
 
 def test_requests_never_hold_more_than_the_model_takes_or_the_user_said(ask, monkeypatch):
-    monkeypatch.setattr(pace, "_QUICK_S", 60.0)
+    monkeypatch.setattr(batch_size, "_QUICK_S", 60.0)
     for options in {"batch_rows": None, "max_batch_size": 1500}, {"batch_rows": 1500, "max_batch_size": 4096}:
         client = DoublingClient()
         list(ask(client, [[0] * 3000] * 4, **options))

@@ -16,9 +16,9 @@ import pytest
 
 from server_utils.backends.triton import TritonServerManager, files_for
 from server_utils.backends.triton_call import Call
-from server_utils.clients import TritonClient, reason
 from server_utils.errors import InferenceError, ServerStartError, ServerUnavailableError
-from server_utils.models import choose
+from server_utils.inference.triton.client import TritonClient, reason
+from server_utils.inference.triton.model import choose
 from server_utils.servers import lifecycle, stop
 from server_utils.servers.launch import ProcessId, State, wait_until
 

@@ -13,17 +13,17 @@ import pyarrow as pa
 import pytest
 from fakes import kill, wait_for_record
 
-from server_utils import tally
-from server_utils.asking import answers
 from server_utils.errors import InferenceError
-from server_utils.lanes import Lane
-from server_utils.llm_columns import arrow_column
-from server_utils.openai_client import OpenAIClient
-from server_utils.questions import Kind, Question
+from server_utils.inference import request_counters
+from server_utils.inference.openai.client import OpenAIClient
+from server_utils.inference.openai.columns import arrow_column
+from server_utils.inference.openai.concurrency import Window
+from server_utils.inference.openai.connections import Lane
+from server_utils.inference.openai.dispatch import answers
+from server_utils.inference.openai.request import Kind, Question
+from server_utils.inference.request_counters import totals
 from server_utils.servers import lifecycle, state_dir, stop
 from server_utils.servers.launch import State, wait_until
-from server_utils.tally import totals
-from server_utils.windows import Window
 
 PROGRAM = Path(__file__).with_name("fake_openai.py").read_bytes()
 DIED = "the server died while it answered this row and no other, and twice before"
@@ -43,7 +43,7 @@ class Running:
         """As one task of many does it."""
         question = Question(**{"launch": self.launch, "kind": Kind.GENERATE, "model": "m", "timeout_s": 20.0} | fields)
         client = OpenAIClient(self.locate, timeout_s=question.timeout_s)
-        lanes = [Lane(client, Window(self.folder), tally.of(self.folder))]
+        lanes = [Lane(client, Window(self.folder), request_counters.of(self.folder))]
         (column,) = answers(question, lanes, iter([pa.array(texts, pa.string())]), arrow_column)
         return column.to_pylist()
 

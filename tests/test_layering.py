@@ -14,33 +14,33 @@ PACKAGE = ROOT / "server_utils"
 LAYERS = [
     (
         "backends.life backends.triton_patches backends.triton_program backends.triton_task backends.vllm_parser "
-        "backends.vllm_program commands.output errors findings gguf_to_hf environments.libpython host.limits host.logs pace servers.ports servers.launch "
-        "spark.udf storage.hashes host.files storage.progress storage.stores.redact storage.transfer servers.templates turns "
-        "user_modules utf8"
+        "backends.vllm_program commands.output errors findings gguf_to_hf environments.libpython host.limits host.logs inference.triton.batch_size servers.ports servers.launch "
+        "spark.udf storage.hashes host.files storage.progress storage.stores.redact storage.transfer servers.templates inference.request_lock "
+        "user_modules inference.utf8"
     ),
     (
-        "backends.triton_call clusters.catalogue code_references servers.events servers.gpu_assignment spark.java models host.gpus openai_client options host.platform "
-        "progress questions environments.lock_files schema_types storage.stores.hub storage.manifest storage.stores.base storage.urls "
-        "strict_json tally host.process_tree"
+        "backends.triton_call clusters.catalogue code_references servers.events servers.gpu_assignment spark.java inference.triton.model host.gpus inference.openai.client options host.platform "
+        "progress inference.openai.request environments.lock_files inference.openai.schema_types storage.stores.hub storage.manifest storage.stores.base storage.urls "
+        "inference.openai.strict_json inference.request_counters host.process_tree"
     ),
     (
-        "answer_types backends.vllm_fields environments.interpreters servers.orphans module_archive node_steps host.scratch screens clusters.spark_conf "
+        "inference.openai.answer_types backends.vllm_fields environments.interpreters servers.orphans module_archive node_steps host.scratch screens clusters.spark_conf "
         "spark.session storage.download storage.stores.files storage.stores.gcs storage.room storage.stores.s3 storage.scan storage.stores.workspace "
-        "tensors clusters.model_memory"
+        "inference.triton.tensors clusters.model_memory"
     ),
     (
-        "clusters.cluster environments.builder clusters.gpu_fit spark.partitioning node_spark outputs pandas_columns servers.state_dir regions storage.locations schemas shipping "
+        "clusters.cluster environments.builder clusters.gpu_fit spark.partitioning node_spark outputs inference.pandas_compat servers.state_dir inference.triton.shared_memory storage.locations inference.openai.structured_output shipping "
         "showing storage.cache storage.stores.databricks storage.upload spark.worker_python"
     ),
     (
-        "assets servers.engine_process backends.vllm_options clients commands.shapes definitions doctor_node node spark.executor_plans runs "
-        "storage.stores.factory verdicts windows"
+        "assets servers.engine_process backends.vllm_options inference.triton.client commands.shapes definitions doctor_node node spark.executor_plans runs "
+        "storage.stores.factory inference.openai.row_errors inference.openai.concurrency"
     ),
     "servers.model_download backends.vllm_launch commands.clusters delivery spark.executors servers.stop storage.load storage.save",
     "doctor servers.lifecycle storage.verify storage.program servers.supervisor wheelhouse",
-    "commands.environments commands.models lanes links tasks",
-    "asking batches starting",
-    "llm_columns manager udf",
+    "commands.environments commands.models inference.openai.connections inference.triton.connections tasks",
+    "inference.openai.dispatch inference.triton.dispatch starting",
+    "inference.openai.columns manager inference.triton.columns",
     "backends.triton backends.vllm demo",
     "cli",
 ]
@@ -49,9 +49,25 @@ ONE_ROOM = "demo"  # a program of its own: its files stand in one row, and impor
 
 # Only these may speak to Spark. The others run on a bare GPU machine, and beside servers that a driver never sees.
 SPARK = {
-    *("backends.triton", "backends.vllm", "batches", "demo", "doctor", "llm_columns", "manager"),
-    *("outputs", "spark.executors", "spark.executor_plans", "verdicts", "schemas", "spark.session", "udf"),
-    *("answer_types", "schema_types", "spark.udf", "spark.worker_python"),
+    *(
+        "backends.triton",
+        "backends.vllm",
+        "inference.triton.dispatch",
+        "demo",
+        "doctor",
+        "inference.openai.columns",
+        "manager",
+    ),
+    *(
+        "outputs",
+        "spark.executors",
+        "spark.executor_plans",
+        "inference.openai.row_errors",
+        "inference.openai.structured_output",
+        "spark.session",
+        "inference.triton.columns",
+    ),
+    *("inference.openai.answer_types", "inference.openai.schema_types", "spark.udf", "spark.worker_python"),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from server_utils.llm_columns import _PIECE_ROWS, _pieces
+from server_utils.inference.openai.columns import _PIECE_ROWS, _pieces
 
 
 def test_batches_are_cut_into_small_ones_and_no_row_is_lost_or_moved():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from server_utils.errors import ConfigurationError
-from server_utils.models import Model, Tensor, choose, spark_type
+from server_utils.inference.triton.model import Model, Tensor, choose, spark_type
 
 
 def config(name="m", *, dims=(3,), kind="TYPE_FP32", outputs=("y",), batch=8):

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from server_utils.errors import ConfigurationError
-from server_utils.models import Tensor
-from server_utils.pandas_columns import INVALID, NULL, to_arrow
-from server_utils.tensors import Rows
-from server_utils.utf8 import PROBLEM
+from server_utils.inference.pandas_compat import INVALID, NULL, to_arrow
+from server_utils.inference.triton.model import Tensor
+from server_utils.inference.triton.tensors import Rows
+from server_utils.inference.utf8 import PROBLEM
 
 TEXT = Tensor("x", np.dtype(object), (-1,))
 

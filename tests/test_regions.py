@@ -17,10 +17,10 @@ import pytest
 from fakes import known_to
 from test_clients import served
 
-from server_utils import regions
 from server_utils.backends import life
 from server_utils.errors import ServerUnavailableError
-from server_utils.models import choose
+from server_utils.inference.triton import shared_memory
+from server_utils.inference.triton.model import choose
 from server_utils.servers.launch import wait_until
 
 WIDE = 1 << 15  # 128 KiB of float32: one row is worth sharing
@@ -198,7 +198,7 @@ def the_dead_are_let_go_before_room_is_looked_for(running, monkeypatch):
     other.kill()
     other.communicate()
     with monkeypatch.context() as patched:
-        patched.setattr(regions, "_check_room", lambda size: seen.append(known_to(server)))
+        patched.setattr(shared_memory, "_check_room", lambda size: seen.append(known_to(server)))
         running.client("double").infer([rows_of(1)])
     assert had
     assert not had & seen[0]

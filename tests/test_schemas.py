@@ -16,8 +16,8 @@ from pyspark.sql import types
 from typing_extensions import TypedDict
 
 from server_utils.errors import ConfigurationError
-from server_utils.schema_types import spark_type
-from server_utils.schemas import Checker, answer_format, schema_of
+from server_utils.inference.openai.schema_types import spark_type
+from server_utils.inference.openai.structured_output import Checker, answer_format, schema_of
 
 
 class Mood(enum.Enum):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from server_utils.errors import ConfigurationError
-from server_utils.strict_json import AnswerError, Number, parse, plain
+from server_utils.inference.openai.strict_json import AnswerError, Number, parse, plain
 
 
 class Effort(enum.StrEnum):

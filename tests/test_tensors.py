@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 
 from server_utils.errors import ConfigurationError, InferenceError
-from server_utils.models import Tensor
-from server_utils.tensors import Rows, to_arrow, wrong_answers
-from server_utils.utf8 import PROBLEM
+from server_utils.inference.triton.model import Tensor
+from server_utils.inference.triton.tensors import Rows, to_arrow, wrong_answers
+from server_utils.inference.utf8 import PROBLEM
 
 
 def tensor(shape=(3,), dtype=np.float32):

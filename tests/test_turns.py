@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from server_utils import turns
+from server_utils.inference import request_lock
 from server_utils.servers.launch import wait_until
 
 
@@ -25,7 +25,7 @@ def run():
 
 
 def test_requests_that_share_the_server_do_not_wait_for_each_other(tmp_path):
-    with turns.together(tmp_path), turns.together(tmp_path):
+    with request_lock.together(tmp_path), request_lock.together(tmp_path):
         pass
 
 
@@ -33,17 +33,17 @@ def test_who_wants_to_be_alone_waits_for_the_others_and_nobody_comes_in_before(t
     said, opened = [], threading.Event()
 
     def first():
-        with turns.together(tmp_path):
+        with request_lock.together(tmp_path):
             said.append("first in")
             opened.wait(10)
             said.append("first out")
 
     def single():
-        with turns.alone(tmp_path):
+        with request_lock.alone(tmp_path):
             said.append("alone")
 
     def late():
-        with turns.together(tmp_path):
+        with request_lock.together(tmp_path):
             said.append("late")
 
     run(first)

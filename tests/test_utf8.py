@@ -3,7 +3,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from server_utils import utf8
+from server_utils.inference import utf8
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])

@@ -12,7 +12,7 @@ from server_utils.backends.vllm_fields import check
 from server_utils.backends.vllm_options import Option, arguments
 from server_utils.environments import builder
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
-from server_utils.questions import Kind
+from server_utils.inference.openai.request import Kind
 
 
 def known_of(**names):

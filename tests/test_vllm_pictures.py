@@ -11,7 +11,7 @@ import pytest
 import real_vllm
 from real_vllm import Running
 
-from server_utils.questions import Kind
+from server_utils.inference.openai.request import Kind
 
 TOKENS_OF_A_PICTURE = 16  # see tiny_vision.py
 

@@ -7,10 +7,10 @@ import os
 
 import pytest
 
-from server_utils import tally
+from server_utils.inference import request_counters
+from server_utils.inference.openai.concurrency import Window
+from server_utils.inference.request_counters import Tally
 from server_utils.servers.launch import ProcessId
-from server_utils.tally import Tally
-from server_utils.windows import Window
 
 
 class Metrics:
@@ -116,5 +116,5 @@ def test_the_dead_do_not_take_a_share(tmp_path):
     Tally(tmp_path).begin()
     (tmp_path / "workers" / "1-1.json").write_text(json.dumps({"active": 5, "rows": 7, "errors": {"refused": 2}}))
 
-    assert tally.active(tmp_path) == 1
-    assert tally.totals(tmp_path) == {"rows": 7, "errors": {"refused": 2}}
+    assert request_counters.active(tmp_path) == 1
+    assert request_counters.totals(tmp_path) == {"rows": 7, "errors": {"refused": 2}}

@@ -11,11 +11,11 @@ from server_utils.backends.vllm_fields import check, plain_fields
 from server_utils.backends.vllm_launch import PROGRAM, STALL_S, STOP_S, Engine, command_line
 from server_utils.environments import builder
 from server_utils.errors import ConfigurationError
-from server_utils.llm_columns import text_column
+from server_utils.inference.openai.columns import text_column
+from server_utils.inference.openai.request import Kind, OnError, Question
+from server_utils.inference.openai.structured_output import answer_format
 from server_utils.manager import MANAGER_OPTIONS, ServerManager
 from server_utils.options import one_deadline
-from server_utils.questions import Kind, OnError, Question
-from server_utils.schemas import answer_format
 from server_utils.servers.launch import Launch
 from server_utils.shipping import program_files
 from server_utils.spark import session

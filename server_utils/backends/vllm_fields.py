@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from server_utils.errors import ConfigurationError
-from server_utils.questions import Kind
-from server_utils.strict_json import plain
+from server_utils.inference.openai.request import Kind
+from server_utils.inference.openai.strict_json import plain
 
 _ARGUMENTS = ("on_error", "details", "timeout_s", "window")  # of the column functions
 _OURS = {

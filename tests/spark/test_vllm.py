@@ -14,8 +14,8 @@ from pyspark.sql import functions
 from pyspark.sql.types import LongType, StringType, StructField, StructType
 
 from server_utils import ConfigurationError, VLLMServerManager
+from server_utils.inference.utf8 import PROBLEM
 from server_utils.servers.launch import wait_until
-from server_utils.utf8 import PROBLEM
 from spark.conftest import as_in_a_notebook, in_background, kill, part, wait_for_states
 
 LONG = {"max_tokens": 100, "ignore_eos": True}

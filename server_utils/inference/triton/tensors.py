@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from server_utils import utf8
 from server_utils.errors import ConfigurationError, InferenceError
-from server_utils.models import Tensor, arrow_type, spark_element
+from server_utils.inference import utf8
+from server_utils.inference.triton.model import Tensor, arrow_type, spark_element
 
 Array = np.ndarray[Any, Any]
 _TEXT_BYTES = 64

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from server_utils.errors import InferenceError
-from server_utils.links import Link, Request, link
-from server_utils.tensors import Array, Rows, to_arrow, wrong_answers
+from server_utils.inference.triton.connections import Link, Request, link
+from server_utils.inference.triton.tensors import Array, Rows, to_arrow, wrong_answers
 
 _REQUEST_BYTES = 16 << 20  # a request of long texts is cut before it holds this much
 

@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from server_utils import utf8
-from server_utils.batches import answers
 from server_utils.errors import InferenceError
-from server_utils.links import Request
-from server_utils.models import Tensor
+from server_utils.inference import utf8
+from server_utils.inference.triton.connections import Request
+from server_utils.inference.triton.dispatch import answers
+from server_utils.inference.triton.model import Tensor
+from server_utils.inference.triton.tensors import Array
 from server_utils.spark import udf
-from server_utils.tensors import Array
 
 
 def column_function(request: Request, name: str = "tensors") -> Any:
@@ -33,7 +33,7 @@ def column_function(request: Request, name: str = "tensors") -> Any:
 
 def _for_pandas(columns: Sequence[Any], functions: Any) -> list[Any]:
     """The columns, and as many that say which values are null, NaN to pandas, or no UTF-8, where pandas would raise."""
-    from server_utils.pandas_columns import INVALID, NULL
+    from server_utils.inference.pandas_compat import INVALID, NULL
 
     states = []
     for column in columns:
@@ -51,11 +51,11 @@ def _pandas(request: Request, batches: Iterator[tuple[Any, ...]]) -> Iterator[An
 
     A null inside an array of numbers arrives as NaN, and cannot be told from one.
     """
-    from server_utils import pandas_columns
+    from server_utils.inference import pandas_compat
 
     inputs = request.model.inputs
-    columns = (tuple(map(pandas_columns.to_arrow, batch, batch[len(inputs) :], inputs)) for batch in batches)
-    yield from map(pandas_columns.from_arrow, answers(request, columns))
+    columns = (tuple(map(pandas_compat.to_arrow, batch, batch[len(inputs) :], inputs)) for batch in batches)
+    yield from map(pandas_compat.from_arrow, answers(request, columns))
 
 
 def predict_function(request: Request) -> Callable[..., Any]:

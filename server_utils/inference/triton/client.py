@@ -14,12 +14,12 @@ from geventhttpclient.response import HTTPParseError
 from tritonclient import http
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from server_utils import turns
 from server_utils.errors import InferenceError, ServerUnavailableError
-from server_utils.models import Model
-from server_utils.regions import Carrier
+from server_utils.inference import request_lock
+from server_utils.inference.triton.model import Model
+from server_utils.inference.triton.shared_memory import Carrier
+from server_utils.inference.triton.tensors import Array
 from server_utils.servers.launch import ProcessId, Server
-from server_utils.tensors import Array
 
 _PAUSE_S = 0.05
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class TritonClient:
             ServerUnavailableError: no server answered before the deadline.
         """
         asked: Server | None = None
-        turn = turns.together
+        turn = request_lock.together
         while True:
             server = self._server or self._locate()
             if asked is None or asked.process != server.process:
@@ -60,9 +60,9 @@ class TritonClient:
                     return self._ask(server, inputs)
             except InferenceServerException as error:
                 if not self._is_gone(server, error):
-                    if turn is turns.alone or not self._may_be_merged(inputs):
+                    if turn is request_lock.alone or not self._may_be_merged(inputs):
                         raise InferenceError(reason(error.message())) from error
-                    turn = turns.alone
+                    turn = request_lock.alone
                     continue
                 problem: Exception = error
             except (OSError, HTTPParseError) as error:

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from server_utils import utf8
 from server_utils.errors import ConfigurationError
-from server_utils.models import Tensor
-from server_utils.tensors import Array
+from server_utils.inference import utf8
+from server_utils.inference.triton.model import Tensor
+from server_utils.inference.triton.tensors import Array
 
 _EXACT = 2**53  # from here on floats of 64 bits skip whole numbers
 

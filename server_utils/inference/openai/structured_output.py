@@ -13,10 +13,10 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from server_utils.answer_types import BITS, decimal_of, is_plain, is_text, varchar_of, written
 from server_utils.errors import ConfigurationError
-from server_utils.schema_types import spark_type
-from server_utils.strict_json import AnswerError, Number, parse, plain
+from server_utils.inference.openai.answer_types import BITS, decimal_of, is_plain, is_text, varchar_of, written
+from server_utils.inference.openai.schema_types import spark_type
+from server_utils.inference.openai.strict_json import AnswerError, Number, parse, plain
 
 # Grammars of engines know these; by JSON Schema any other one, such as pydantic's `path`, says nothing.
 _FORMATS = ("date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "time", "uri", "uuid")

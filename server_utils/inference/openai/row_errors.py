@@ -6,10 +6,10 @@ from dataclasses import replace
 from json import JSONDecodeError
 
 from server_utils.errors import ConfigurationError, InferenceError
-from server_utils.openai_client import DiedError, RefusedError, TimedOutError
-from server_utils.questions import NOTHING, Answer, Question, with_error, with_value
-from server_utils.schemas import Checker
-from server_utils.strict_json import AnswerError
+from server_utils.inference.openai.client import DiedError, RefusedError, TimedOutError
+from server_utils.inference.openai.request import NOTHING, Answer, Question, with_error, with_value
+from server_utils.inference.openai.strict_json import AnswerError
+from server_utils.inference.openai.structured_output import Checker
 
 _TOO_LONG = ("maximum context length", "max_model_len", "longer than the maximum", "too long")
 _SHOWN = 80  # characters of an answer that is not what was asked for

@@ -6,13 +6,13 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-from server_utils import tally
-from server_utils.openai_client import OpenAIClient
-from server_utils.questions import Question
+from server_utils.inference import request_counters
+from server_utils.inference.openai.client import OpenAIClient
+from server_utils.inference.openai.concurrency import Window
+from server_utils.inference.openai.request import Question
+from server_utils.inference.request_counters import Tally
 from server_utils.servers import gpu_assignment, lifecycle
 from server_utils.spark.executors import here
-from server_utils.tally import Tally
-from server_utils.windows import Window
 
 _lanes: dict[tuple[str, str], list[Lane]] = {}  # of this Python worker, by name and launch; it has many tasks
 
@@ -61,4 +61,4 @@ def _lane(question: Question, replica: int) -> Lane:
     )
     client = OpenAIClient(locate, timeout_s=question.timeout_s, key=question.key)
     folder = Path(client.server().log).parent
-    return Lane(client, Window(folder), tally.of(folder))
+    return Lane(client, Window(folder), request_counters.of(folder))

@@ -8,15 +8,15 @@ from concurrent import futures
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from server_utils import tally
-from server_utils.clients import TritonClient
 from server_utils.errors import ConfigurationError
-from server_utils.models import Model, Tensor, spark_type
-from server_utils.pace import Pace
+from server_utils.inference import request_counters
+from server_utils.inference.request_counters import Tally
+from server_utils.inference.triton.batch_size import Pace
+from server_utils.inference.triton.client import TritonClient
+from server_utils.inference.triton.model import Model, Tensor, spark_type
 from server_utils.servers import gpu_assignment, lifecycle, state_dir
 from server_utils.servers.launch import Launch, Server
 from server_utils.spark.executors import here
-from server_utils.tally import Tally
 
 _FIRST_ROWS = 1024
 OnError = Literal["raise", "null", "struct"]
@@ -89,7 +89,7 @@ def link(request: Request) -> Link:
         launch = request.launch
         client = TritonClient(functools.partial(_server, launch), request.model, timeout_s=request.timeout_s)
         threads = futures.ThreadPoolExecutor(request.window, thread_name_prefix="sidecar")
-        counts = tally.of(state_dir.folder(launch.application, launch.name, here().owner))
+        counts = request_counters.of(state_dir.folder(launch.application, launch.name, here().owner))
         _links[key] = Link(client, threads, request.pace(), counts)
     return _links[key]
 

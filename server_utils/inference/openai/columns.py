@@ -10,10 +10,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from server_utils import answer_types, utf8
-from server_utils.asking import answers
-from server_utils.lanes import lanes
-from server_utils.questions import Answer, Kind, Question
+from server_utils.inference import utf8
+from server_utils.inference.openai import answer_types
+from server_utils.inference.openai.connections import lanes
+from server_utils.inference.openai.dispatch import answers
+from server_utils.inference.openai.request import Answer, Kind, Question
 from server_utils.spark import udf
 
 _PIECE_ROWS = 128  # about as many as a task has in flight to begin with
@@ -40,7 +41,7 @@ def _is_struct(question: Question) -> bool:
 
 def _typed(question: Question) -> dict[str, Any]:
     """The type of the whole column, as `DataType.jsonValue` has it."""
-    from server_utils.schema_types import spark_type
+    from server_utils.inference.openai.schema_types import spark_type
 
     kind = question.answer_type
     fields: dict[str, Any] = {"value": spark_type(question.schema or {}).jsonValue() if kind is None else kind}
@@ -81,10 +82,10 @@ def _arrow(question: Question, batches: Iterator[pa.Array]) -> Iterator[pa.Array
 
 
 def _pandas(question: Question, batches: Iterator[Any]) -> Iterator[Any]:
-    from server_utils import pandas_columns
+    from server_utils.inference import pandas_compat
 
     columns = (pa.array(batch, pa.binary(), from_pandas=True) for batch in batches)
-    yield from map(pandas_columns.from_arrow, answers(question, lanes(question), _pieces(columns), arrow_column))
+    yield from map(pandas_compat.from_arrow, answers(question, lanes(question), _pieces(columns), arrow_column))
 
 
 def _pieces(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:

@@ -14,8 +14,8 @@ from typing import Any
 
 import urllib3
 
-from server_utils import turns
 from server_utils.errors import InferenceError, ServerUnavailableError
+from server_utils.inference import request_lock
 from server_utils.servers.launch import ProcessId, Server
 
 _PAUSE_S = 0.1
@@ -80,7 +80,7 @@ class OpenAIClient:
             DiedError: servers died while they answered it: two, or one when it was asked alone.
             ServerUnavailableError: no server could be reached before the deadline.
         """
-        turn, deaths = (turns.alone, 1) if alone else (turns.together, _DEATHS)
+        turn, deaths = (request_lock.alone, 1) if alone else (request_lock.together, _DEATHS)
         with turn(Path(self.server().log).parent):  # until it is known what became of it
             return self._ask(path, json.dumps(body).encode(), deaths)
 

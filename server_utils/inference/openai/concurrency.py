@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from server_utils import tally
+from server_utils.inference import request_counters
 from server_utils.servers import state_dir
 
 _START, _LEAST, _MOST = 128, 8, 4096
@@ -58,7 +58,7 @@ class Window:
     def _adapt(self, running: float, waiting: float) -> None:
         """Double while nothing waits; shrink to an equal share of what is there once more waits than runs."""
         if waiting > max(running, _LEAST):
-            fair = (running + waiting) / tally.active(self._folder)
+            fair = (running + waiting) / request_counters.active(self._folder)
             if self.limit > fair:
                 self.limit = max(_LEAST, int(max(fair, self.limit * 0.75)))
         elif self._was_full and waiting < running / 4 + 1:

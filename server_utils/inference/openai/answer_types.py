@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from server_utils.strict_json import AnswerError, parse
+from server_utils.inference.openai.strict_json import AnswerError, parse
 
 BITS = {"byte": 8, "short": 16, "integer": 32, "long": 64}
 _SQL = {"byte": "tinyint", "short": "smallint", "integer": "int", "long": "bigint"}

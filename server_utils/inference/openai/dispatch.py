@@ -15,11 +15,13 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from server_utils import questions, utf8, verdicts
 from server_utils.errors import InferenceError
-from server_utils.lanes import Lane
-from server_utils.openai_client import DiedError, RefusedError, TimedOutError
-from server_utils.questions import NOTHING, Answer, Kind, Question
+from server_utils.inference import utf8
+from server_utils.inference.openai import request as openai_request
+from server_utils.inference.openai import row_errors
+from server_utils.inference.openai.client import DiedError, RefusedError, TimedOutError
+from server_utils.inference.openai.connections import Lane
+from server_utils.inference.openai.request import NOTHING, Answer, Kind, Question
 
 _THREADS = 128  # requests in flight per worker
 _AHEAD_BYTES = 64 << 20  # of input that is held while an early row is not answered
@@ -89,7 +91,7 @@ class Asker:
 
     def __init__(self, question: Question, lanes: Sequence[Lane]) -> None:
         self._question, self._lanes = question, lanes
-        self._judge = verdicts.Judge(question)
+        self._judge = row_errors.Judge(question)
         self._changed = threading.Condition()
         self._failure: BaseException | None = None
         self._threads = futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="sidecar")
@@ -111,7 +113,7 @@ class Asker:
             if raw is not None and prompt is None:
                 problem = utf8.PROBLEM
             elif self._question.kind is Kind.CHAT and prompt is not None:
-                prompt, problem = questions.conversation(prompt)
+                prompt, problem = openai_request.conversation(prompt)
             if problem:
                 batch.answers[number] = self._judge.refused(problem, batch.first + number)
             elif prompt is not None:
@@ -161,20 +163,20 @@ class Asker:
         try:
             found = self._replies(lane, request, alone=alone)
         except (RefusedError, TimedOutError, DiedError) as error:
-            if fault := verdicts.callers_fault(self._question, error):
+            if fault := row_errors.callers_fault(self._question, error):
                 raise fault from error
             if len(request) > 1 or (isinstance(error, DiedError) and not alone):
                 self._ask_parts(lane, request, error)
                 return
-            found = [verdicts.of_error(error)]
+            found = [row_errors.of_error(error)]
         self._settle(lane, request, found)
 
     def _replies(self, lane: Lane, request: list[Row], *, alone: bool) -> list[Answer]:
         prompts = [row.prompt for row in request]
-        where, body = questions.path(self._question, len(prompts)), questions.body(self._question, prompts)
+        where, body = openai_request.path(self._question, len(prompts)), openai_request.body(self._question, prompts)
         reply = lane.client.ask(where, body, alone=alone)  # whatever is wrong with our own words is no row's fault
         try:
-            return questions.replies(self._question, reply, len(prompts))
+            return openai_request.replies(self._question, reply, len(prompts))
         except (KeyError, TypeError, ValueError) as error:
             raise RefusedError(f"the server's answer cannot be read: {type(error).__name__}: {error}") from error
 

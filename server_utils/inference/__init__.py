@@ -1,0 +1,1 @@
+"""From rows to requests to answers."""

@@ -1,0 +1,1 @@
+"""Triton's tensors over HTTP."""
