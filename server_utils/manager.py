@@ -14,8 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from server_utils import runs, showing, starting, tasks
+from server_utils import starting, tasks
 from server_utils.errors import ConfigurationError, ServerStartError, ServerUnavailableError, SidecarError
+from server_utils.jobs import monitor, resumable
 from server_utils.options import checked
 from server_utils.servers import lifecycle, state_dir
 from server_utils.servers.launch import Launch, Server
@@ -45,8 +46,8 @@ class ServerManager:
 
     environment: str
 
-    run = runs.run
-    progress = showing.progress
+    run = resumable.run
+    progress = monitor.progress
 
     def __init__(self, model_name: str, model_path: str | Path | None = None, *, spark: Any = None) -> None:
         """Describe the servers; nothing is started. spark: the session, by default the active one."""

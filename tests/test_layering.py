@@ -20,20 +20,20 @@ LAYERS = [
     ),
     (
         "backends.triton_call clusters.catalogue code_references servers.events servers.gpu_assignment spark.java inference.triton.model host.gpus inference.openai.client options host.platform "
-        "progress inference.openai.request environments.lock_files inference.openai.schema_types storage.stores.hub storage.manifest storage.stores.base storage.urls "
+        "jobs.progress inference.openai.request environments.lock_files inference.openai.schema_types storage.stores.hub storage.manifest storage.stores.base storage.urls "
         "inference.openai.strict_json inference.request_counters host.process_tree"
     ),
     (
-        "inference.openai.answer_types backends.vllm_fields environments.interpreters servers.orphans module_archive node_steps host.scratch screens clusters.spark_conf "
+        "inference.openai.answer_types backends.vllm_fields environments.interpreters servers.orphans module_archive node_steps host.scratch jobs.display clusters.spark_conf "
         "spark.session storage.download storage.stores.files storage.stores.gcs storage.room storage.stores.s3 storage.scan storage.stores.workspace "
         "inference.triton.tensors clusters.model_memory"
     ),
     (
-        "clusters.cluster environments.builder clusters.gpu_fit spark.partitioning node_spark outputs inference.pandas_compat servers.state_dir inference.triton.shared_memory storage.locations inference.openai.structured_output shipping "
-        "showing storage.cache storage.stores.databricks storage.upload spark.worker_python"
+        "clusters.cluster environments.builder clusters.gpu_fit spark.partitioning node_spark jobs.output inference.pandas_compat servers.state_dir inference.triton.shared_memory storage.locations inference.openai.structured_output shipping "
+        "jobs.monitor storage.cache storage.stores.databricks storage.upload spark.worker_python"
     ),
     (
-        "assets servers.engine_process backends.vllm_options inference.triton.client commands.shapes definitions doctor_node node spark.executor_plans runs "
+        "assets servers.engine_process backends.vllm_options inference.triton.client commands.shapes definitions doctor_node node spark.executor_plans jobs.resumable "
         "storage.stores.factory inference.openai.row_errors inference.openai.concurrency"
     ),
     "servers.model_download backends.vllm_launch commands.clusters delivery spark.executors servers.stop storage.load storage.save",
@@ -59,7 +59,7 @@ SPARK = {
         "manager",
     ),
     *(
-        "outputs",
+        "jobs.output",
         "spark.executors",
         "spark.executor_plans",
         "inference.openai.row_errors",

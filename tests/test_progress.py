@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
-from server_utils.progress import Progress, Snapshot, between, line, table
+from server_utils.jobs.progress import Progress, Snapshot, between, line, table
 from server_utils.servers import state_dir
 from server_utils.servers.launch import ProcessId, Server, State
 

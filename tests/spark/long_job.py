@@ -13,7 +13,7 @@ from pathlib import Path
 from pyspark.sql import functions
 
 from server_utils import VLLMServerManager
-from server_utils.outputs import part
+from server_utils.jobs.output import part
 from server_utils.spark.partitioning import evenly
 from spark.conftest import Sessions
 

@@ -17,7 +17,7 @@ from pyspark.sql import functions
 from real_vllm import model_folder
 
 from server_utils import ConfigurationError, OutputError, TritonServerManager, by_prefix
-from server_utils.outputs import Output
+from server_utils.jobs.output import Output
 from server_utils.servers.launch import wait_until
 from spark import tiny_models
 from spark.conftest import run_as_user

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Protocol, TextIO
 
-from server_utils.progress import Progress, line, table
+from server_utils.jobs.progress import Progress, line, table
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from server_utils.progress import Progress, Snapshot, between
-from server_utils.screens import Screen, screen
+from server_utils.jobs.display import Screen, screen
+from server_utils.jobs.progress import Progress, Snapshot, between
 from server_utils.servers.launch import Server
 from server_utils.spark import session
 

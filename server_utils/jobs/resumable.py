@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from server_utils import showing
 from server_utils.errors import ConfigurationError
+from server_utils.jobs import monitor
+from server_utils.jobs.output import Count, Output, part
 from server_utils.options import one_of
-from server_utils.outputs import Count, Output, part
 from server_utils.spark import session
 from server_utils.spark.partitioning import evenly
 
@@ -43,7 +43,7 @@ class Run:
 
 
 def run(
-    servers: showing.Servers,
+    servers: monitor.Servers,
     frame: Any,
     columns: Mapping[str, Any],
     path: str | Path,
@@ -82,7 +82,7 @@ def run(
     before = Count.of(frame, output, parts)
     before.check(output)
     written = 0
-    with showing.progress(servers, before.left, columns=len(columns)) as shown:
+    with monitor.progress(servers, before.left, columns=len(columns)) as shown:
         for number, rows in sorted(before.left_by_part.items()):
             logger.info("part %d of %d: %d rows", number + 1, parts, rows)
             mine = frame.where(part([*map(session.named, keys)], parts) == number)

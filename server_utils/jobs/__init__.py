@@ -1,0 +1,1 @@
+"""Runs that resume, and their progress."""
