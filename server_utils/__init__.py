@@ -9,8 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from server_utils.backends.triton import TritonServerManager
-    from server_utils.backends.vllm import VLLMServerManager
+    from server_utils.backends.base import ServerManager
+    from server_utils.backends.triton.manager import TritonServerManager
+    from server_utils.backends.vllm.manager import VLLMServerManager
     from server_utils.errors import (
         ConfigurationError,
         EnvironmentMissingError,
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
         SidecarError,
         StorageError,
     )
-    from server_utils.manager import ServerManager
     from server_utils.spark.partitioning import by_prefix
     from server_utils.storage.load import local_model
     from server_utils.storage.locations import data_url, model_url
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 _HOME = {
     "by_prefix": "server_utils.spark.partitioning",
-    "ServerManager": "server_utils.manager",
-    "TritonServerManager": "server_utils.backends.triton",
-    "VLLMServerManager": "server_utils.backends.vllm",
+    "ServerManager": "server_utils.backends.base",
+    "TritonServerManager": "server_utils.backends.triton.manager",
+    "VLLMServerManager": "server_utils.backends.vllm.manager",
     "data_url": "server_utils.storage.locations",
     "local_model": "server_utils.storage.load",
     "model_url": "server_utils.storage.locations",

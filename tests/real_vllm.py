@@ -13,7 +13,8 @@ import pytest
 from fakes import command_of
 from filelock import FileLock
 
-from server_utils.backends.vllm_launch import PROGRAM, Engine, command_line
+from server_utils.backends.payload import program_files
+from server_utils.backends.vllm.launch import PROGRAM, Engine, command_line
 from server_utils.environments import builder
 from server_utils.errors import EnvironmentMissingError
 from server_utils.inference.openai.client import OpenAIClient
@@ -26,7 +27,6 @@ from server_utils.inference.request_counters import Tally
 from server_utils.servers import lifecycle, state_dir
 from server_utils.servers import stop as servers_stop
 from server_utils.servers.launch import ProcessId, wait_until
-from server_utils.shipping import program_files
 
 CONTEXT = 512
 START_S = 300

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from server_utils.backends.triton import TritonServerManager, files_for
-from server_utils.backends.triton_call import Call
+from server_utils.backends.triton.function_call import Call
+from server_utils.backends.triton.manager import TritonServerManager, files_for
 from server_utils.errors import InferenceError, ServerStartError, ServerUnavailableError
 from server_utils.inference.triton.client import TritonClient, reason
 from server_utils.inference.triton.model import choose

@@ -13,35 +13,35 @@ PACKAGE = ROOT / "server_utils"
 # A module imports from the rows above its own only. A new module is put into the highest row that its imports allow.
 LAYERS = [
     (
-        "backends.life backends.triton_patches backends.triton_program backends.triton_task backends.vllm_parser "
-        "backends.vllm_program commands.output errors findings gguf_to_hf environments.libpython host.limits host.logs inference.triton.batch_size servers.ports servers.launch "
+        "backends.engine_watch backends.triton.pytriton_patches backends.triton.program backends.triton.task_context backends.vllm.list_options "
+        "backends.vllm.program commands.output errors findings gguf_to_hf environments.libpython host.limits host.logs inference.triton.batch_size servers.ports servers.launch "
         "spark.udf storage.hashes host.files storage.progress storage.stores.redact storage.transfer servers.templates inference.request_lock "
-        "user_modules inference.utf8"
+        "backends.user_modules inference.utf8"
     ),
     (
-        "backends.triton_call clusters.catalogue code_references servers.events servers.gpu_assignment spark.java inference.triton.model host.gpus inference.openai.client options host.platform "
+        "backends.triton.function_call clusters.catalogue backends.code_references servers.events servers.gpu_assignment spark.java inference.triton.model host.gpus inference.openai.client options host.platform "
         "jobs.progress inference.openai.request environments.lock_files inference.openai.schema_types storage.stores.hub storage.manifest storage.stores.base storage.urls "
         "inference.openai.strict_json inference.request_counters host.process_tree"
     ),
     (
-        "inference.openai.answer_types backends.vllm_fields environments.interpreters servers.orphans module_archive node_steps host.scratch jobs.display clusters.spark_conf "
+        "inference.openai.answer_types backends.vllm.fields environments.interpreters servers.orphans backends.module_archive node_steps host.scratch jobs.display clusters.spark_conf "
         "spark.session storage.download storage.stores.files storage.stores.gcs storage.room storage.stores.s3 storage.scan storage.stores.workspace "
         "inference.triton.tensors clusters.model_memory"
     ),
     (
-        "clusters.cluster environments.builder clusters.gpu_fit spark.partitioning node_spark jobs.output inference.pandas_compat servers.state_dir inference.triton.shared_memory storage.locations inference.openai.structured_output shipping "
+        "clusters.cluster environments.builder clusters.gpu_fit spark.partitioning node_spark jobs.output inference.pandas_compat servers.state_dir inference.triton.shared_memory storage.locations inference.openai.structured_output backends.payload "
         "jobs.monitor storage.cache storage.stores.databricks storage.upload spark.worker_python"
     ),
     (
-        "assets servers.engine_process backends.vllm_options inference.triton.client commands.shapes definitions doctor_node node spark.executor_plans jobs.resumable "
+        "assets servers.engine_process backends.vllm.command_line inference.triton.client commands.shapes definitions doctor_node node spark.executor_plans jobs.resumable "
         "storage.stores.factory inference.openai.row_errors inference.openai.concurrency"
     ),
-    "servers.model_download backends.vllm_launch commands.clusters delivery spark.executors servers.stop storage.load storage.save",
+    "servers.model_download backends.vllm.launch commands.clusters delivery spark.executors servers.stop storage.load storage.save",
     "doctor servers.lifecycle storage.verify storage.program servers.supervisor wheelhouse",
-    "commands.environments commands.models inference.openai.connections inference.triton.connections tasks",
-    "inference.openai.dispatch inference.triton.dispatch starting",
-    "inference.openai.columns manager inference.triton.columns",
-    "backends.triton backends.vllm demo",
+    "commands.environments commands.models inference.openai.connections inference.triton.connections backends.executor_tasks",
+    "inference.openai.dispatch inference.triton.dispatch backends.starting",
+    "inference.openai.columns backends.base inference.triton.columns",
+    "backends.triton.manager backends.vllm.manager demo",
     "cli",
 ]
 RANK = {module: rank for rank, row in enumerate(LAYERS) for module in row.split()}
@@ -50,13 +50,13 @@ ONE_ROOM = "demo"  # a program of its own: its files stand in one row, and impor
 # Only these may speak to Spark. The others run on a bare GPU machine, and beside servers that a driver never sees.
 SPARK = {
     *(
-        "backends.triton",
-        "backends.vllm",
+        "backends.triton.manager",
+        "backends.vllm.manager",
         "inference.triton.dispatch",
         "demo",
         "doctor",
         "inference.openai.columns",
-        "manager",
+        "backends.base",
     ),
     *(
         "jobs.output",

@@ -15,7 +15,8 @@ import typer
 from test_layering import RANK
 
 import server_utils
-from server_utils import TritonServerManager, VLLMServerManager, manager
+from server_utils import TritonServerManager, VLLMServerManager
+from server_utils.backends import base
 from server_utils.cli import app
 from server_utils.servers.launch import Launch, Server
 
@@ -33,7 +34,7 @@ MANAGERS = {each.__name__: each for each in (TritonServerManager, VLLMServerMana
 COLUMN = set(inspect.signature(TritonServerManager._request).parameters) - {"self"}
 QUESTION = set(inspect.signature(VLLMServerManager._question).parameters) - {"self"}
 FIELDS = QUESTION | {"temperature", "structured_outputs", "max_tokens"}
-START = set(manager.MANAGER_OPTIONS)
+START = set(base.MANAGER_OPTIONS)
 OPTIONS = {
     TritonServerManager: {"tensors": COLUMN, "embed": COLUMN, "make_predict_fn": COLUMN, "start_servers": START},
     VLLMServerManager: {
@@ -154,7 +155,7 @@ def test_the_example_of_a_backend_calls_what_managers_have():
     calls = [(name, call) for name, call in attributes(tree(CONTRIBUTING), {"self"}) if call]
     assert calls
     for name, call in calls:
-        check_call(getattr(manager.ServerManager, name), call, bound=True)
+        check_call(getattr(base.ServerManager, name), call, bound=True)
 
 
 def test_servers_have_what_the_documents_read_of_them():

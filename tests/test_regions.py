@@ -17,7 +17,7 @@ import pytest
 from fakes import known_to
 from test_clients import served
 
-from server_utils.backends import life
+from server_utils.backends import engine_watch
 from server_utils.errors import ServerUnavailableError
 from server_utils.inference.triton import shared_memory
 from server_utils.inference.triton.model import choose
@@ -241,7 +241,7 @@ def without_room_tensors_are_sent(running):
 
 def a_server_that_does_not_answer_for_a_moment_is_shared_with_again(running):
     server, client = running.locate(), running.client("double", timeout_s=5.0)
-    (triton,) = (pid for pid, name in life.below(server.process.pid) if name == "tritonserver")
+    (triton,) = (pid for pid, name in engine_watch.below(server.process.pid) if name == "tritonserver")
     os.kill(triton, signal.SIGSTOP)
     try:
         with pytest.raises(ServerUnavailableError, match=r"within 5 s"):

@@ -17,9 +17,9 @@ from pathlib import Path
 import cloudpickle
 import pytest
 
+from server_utils.backends.payload import by_reference, by_value, imported_modules
 from server_utils.environments import builder
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
-from server_utils.shipping import by_reference, by_value, imported_modules
 
 DECORATED = """
 import functools

@@ -6,7 +6,7 @@ import functools
 
 import pytest
 
-from server_utils.backends.triton_call import call_of
+from server_utils.backends.triton.function_call import call_of
 from server_utils.errors import ConfigurationError
 
 DEFAULT = object()

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from server_utils.backends import triton_task
+from server_utils.backends.triton import task_context
 from server_utils.spark import executors
 
-FOLDER = Path(triton_task.__file__).parent
+FOLDER = Path(task_context.__file__).parent
 TASK = {
     "partitionId": 3,
     "stageId": 7,
@@ -130,5 +130,5 @@ def test_what_is_written_down_is_what_is_read(monkeypatch):
     described = executors._described(context)
 
     assert described | {"cpuAmount": "0.5"} == TASK
-    assert executors._TASK == triton_task.VARIABLE
+    assert executors._TASK == task_context.VARIABLE
     assert importlib.util.find_spec("pyspark")

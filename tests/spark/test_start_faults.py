@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import processes_of
 
-from server_utils import ServerStartError, starting
+from server_utils import ServerStartError
+from server_utils.backends import starting
 from spark import tiny_models
 from spark.conftest import answers, executors, rows
 

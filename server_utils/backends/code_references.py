@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from server_utils.user_modules import UserModules
+from server_utils.backends.user_modules import UserModules
 
 _WRAPPERS = (classmethod, staticmethod, type(functools.lru_cache(print)))
 _PLAIN = (str, bytes, bytearray, int, float, complex, bool, type(None))

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from server_utils import starting, tasks
+from server_utils.backends import executor_tasks, starting
 from server_utils.errors import ConfigurationError, ServerStartError, ServerUnavailableError, SidecarError
 from server_utils.jobs import monitor, resumable
 from server_utils.options import checked
@@ -92,7 +92,7 @@ class ServerManager:
         At any time where all executors run on this host; elsewhere it is a Spark job of its own and waits for slots.
         """
         spark = session.session(self._spark)
-        look = functools.partial(tasks.look_here, session.application(spark), self.model_name)
+        look = functools.partial(executor_tasks.look_here, session.application(spark), self.model_name)
         found = [look(None)] if session.on_this_host(spark) else on_each_executor(spark, look, timeout_s=_ASK_S)
         unique = {server.key: server for servers in found for server in servers}
         return [unique[key] for key in sorted(unique)]
@@ -115,10 +115,10 @@ class ServerManager:
         if spark is None or session.is_stopped(spark):
             # The executors are gone, and their servers with them; but in local mode the driver's JVM is the executor.
             if launch and self._on_this_host:
-                tasks.stop_here(launch.application, self.model_name, launch.id, None)
+                executor_tasks.stop_here(launch.application, self.model_name, launch.id, None)
             return
         stop = functools.partial(
-            tasks.stop_here, session.application(spark), self.model_name, launch.id if launch else None
+            executor_tasks.stop_here, session.application(spark), self.model_name, launch.id if launch else None
         )
         if session.on_this_host(spark):
             stop(None)

@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from server_utils.backends.triton_call import Call, call_of
+from server_utils.backends.base import ServerManager
+from server_utils.backends.payload import by_reference, by_value, imported_modules, program_files
+from server_utils.backends.triton.function_call import Call, call_of
 from server_utils.environments import builder
 from server_utils.errors import ConfigurationError
 from server_utils.inference.triton.columns import column_function, predict_function
 from server_utils.inference.triton.connections import OnError, Request
 from server_utils.inference.triton.model import choose
-from server_utils.manager import ServerManager
 from server_utils.options import one_deadline
 from server_utils.servers.launch import Launch
-from server_utils.shipping import by_reference, by_value, imported_modules, program_files
 from server_utils.spark import session
 
 _PROGRAM, *_MODULES = (Path(__file__).with_name(f"triton_{part}.py") for part in ("program", "patches", "task"))

@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from server_utils.backends.vllm_fields import check, plain_fields
-from server_utils.backends.vllm_launch import PROGRAM, STALL_S, STOP_S, Engine, command_line
+from server_utils.backends.base import MANAGER_OPTIONS, ServerManager
+from server_utils.backends.payload import program_files
+from server_utils.backends.vllm.fields import check, plain_fields
+from server_utils.backends.vllm.launch import PROGRAM, STALL_S, STOP_S, Engine, command_line
 from server_utils.environments import builder
 from server_utils.errors import ConfigurationError
 from server_utils.inference.openai.columns import text_column
 from server_utils.inference.openai.request import Kind, OnError, Question
 from server_utils.inference.openai.structured_output import answer_format
-from server_utils.manager import MANAGER_OPTIONS, ServerManager
 from server_utils.options import one_deadline
 from server_utils.servers.launch import Launch
-from server_utils.shipping import program_files
 from server_utils.spark import session
 
 _ENVIRONMENTS = ("vllm", "vllm-latest")

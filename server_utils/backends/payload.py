@@ -15,12 +15,12 @@ from typing import Any
 
 import cloudpickle
 
-from server_utils.code_references import References, references
+from server_utils.backends.code_references import References, references
+from server_utils.backends.module_archive import archive
+from server_utils.backends.user_modules import UserModules, package_of
 from server_utils.errors import ConfigurationError
-from server_utils.module_archive import archive
-from server_utils.user_modules import UserModules, package_of
 
-_LIFE = Path(__file__).parent / "backends" / "life.py"
+_LIFE = Path(__file__).with_name("engine_watch.py")
 _KEPT = {"__name__", "__doc__", "__package__", "__file__", "__path__"}  # of a module that travels
 _STOOD_IN_FOR = {"cloudpickle", "cloudpickle.cloudpickle", "pyspark.taskcontext"}  # where functions arrive they are
 _FROM_MEMO = {"BINGET", "LONG_BINGET"}

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from server_utils.backends import vllm_options
+from server_utils.backends.vllm import command_line as vllm_command_line
 from server_utils.servers.launch import Launch
 from server_utils.servers.templates import literal
 from server_utils.storage.urls import is_elsewhere
 
 STALL_S = 300.0
 STOP_S = 5.0
-PROGRAM = Path(__file__).with_name("vllm_program.py")
+PROGRAM = Path(__file__).with_name("program.py")
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ def command_line(
 
     Raises ConfigurationError for an option that the engine does not have, or that is ours.
     """
-    known = vllm_options.known(environment)
-    said = [literal(word) for word in vllm_options.arguments(options, known)]
+    known = vllm_command_line.known(environment)
+    said = [literal(word) for word in vllm_command_line.arguments(options, known)]
     ours: dict[str, str] = {
         "--model": "{model}",
         "--served-model-name": literal(name),

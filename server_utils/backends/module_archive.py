@@ -9,9 +9,9 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from server_utils.code_references import absolute
+from server_utils.backends.code_references import absolute
+from server_utils.backends.user_modules import UserModules, find, prefixes
 from server_utils.errors import ConfigurationError
-from server_utils.user_modules import UserModules, find, prefixes
 
 _COMPILED = {".pyc", ".pyo", ".so", ".pyd"}
 _MOST_BYTES = 32 << 20

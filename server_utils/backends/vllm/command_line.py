@@ -25,7 +25,7 @@ from server_utils.host import platform
 
 logger = logging.getLogger(__name__)
 
-_SCRIPT = Path(__file__).with_name("vllm_parser.py")
+_SCRIPT = Path(__file__).with_name("list_options.py")
 OURS = {
     "host": "servers listen on loopback only",
     "port": "each server gets a port of its own; see host_to_http_url",

@@ -11,11 +11,11 @@ import functools
 import time
 from typing import Any
 
-from server_utils import tasks
+from server_utils.backends import executor_tasks
+from server_utils.backends.executor_tasks import Outcome
 from server_utils.servers.launch import Launch
 from server_utils.spark import executor_plans, worker_python
 from server_utils.spark.executors import on_each_executor
-from server_utils.tasks import Outcome
 
 GLANCES, _GLANCE_S = 4, 2.0  # a failure is to be told within three seconds of it
 _ROUND_S = 10.0  # the tasks watch the time themselves; a job is cancelled only this much later
@@ -34,13 +34,13 @@ def start(spark: Any, launch: Launch) -> list[Outcome]:
 
     for _ in range(GLANCES):
         left_s = deadline - time.monotonic() - _ROUND_S
-        glance = functools.partial(tasks.glance_here, launch, _GLANCE_S, left_s)
-        outcomes = everywhere(functools.partial(tasks.in_a_fitting_python, driver, glance))
+        glance = functools.partial(executor_tasks.glance_here, launch, _GLANCE_S, left_s)
+        outcomes = everywhere(functools.partial(executor_tasks.in_a_fitting_python, driver, glance))
         if any(outcome.failure for outcome in outcomes):
-            return _told_by_all(outcomes, everywhere(functools.partial(tasks.end_here, launch)))
+            return _told_by_all(outcomes, everywhere(functools.partial(executor_tasks.end_here, launch)))
         if all(len(outcome.servers) == launch.replicas for outcome in outcomes):
             return outcomes
-    return everywhere(functools.partial(tasks.start_here, launch, deadline - time.monotonic() - _ROUND_S))
+    return everywhere(functools.partial(executor_tasks.start_here, launch, deadline - time.monotonic() - _ROUND_S))
 
 
 def _told_by_all(first: list[Outcome], last: list[Outcome]) -> list[Outcome]:
