@@ -24,8 +24,8 @@ import time
 import zipfile
 from pathlib import Path
 
-from server_utils import wheelhouse
 from server_utils.environments.lock_files import FOLDER
+from server_utils.node import bundle as node_bundle
 
 COLD, WHEELHOUSE, SECOND, PIP = "ours, from the index", "ours, from a wheelhouse", "ours, second run", "pip"
 _IDLE_S = 5.0
@@ -74,7 +74,7 @@ def by_us(work, framework, bundle, *, again=False):
     began = time.monotonic()
     with zipfile.ZipFile(next(bundle.glob("spark_sidecar-*.whl"))) as wheel:
         wheel.extractall(unpacked)
-    command = [python, "-m", "server_utils.node", framework, "--bundle", bundle]
+    command = [python, "-m", "server_utils.node.__main__", framework, "--bundle", bundle]
     timed(command, PYTHONPATH=str(unpacked), SPARK_SIDECAR_HOME=str(home))
     seconds = time.monotonic() - began
     compiled(home)
@@ -131,8 +131,8 @@ def main():
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="node-ready-") as work:
         bundle = given.bundle or Path(work) / "bundle"
-        if not (bundle / wheelhouse.SUMS).exists():
-            wheelhouse.build(given.framework, bundle, python=MINOR, cpu=True)
+        if not (bundle / node_bundle.SUMS).exists():
+            node_bundle.build(given.framework, bundle, python=MINOR, cpu=True)
         medians = measure(Path(work), given.framework, given.rounds, bundle)
     for name, seconds in medians.items():
         print(f"{name:<26}{seconds:8.1f} s{medians[PIP] / seconds:9.1f}x")

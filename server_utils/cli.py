@@ -21,7 +21,7 @@ from server_utils.commands.output import AsJson, print_rows
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from server_utils.findings import Finding
+    from server_utils.node.findings import Finding
 
 
 class _Commands(TyperGroup):
@@ -65,8 +65,8 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Check this machine, and say how to put right what does not fit. Exit status 1 if there is an error."""
-    from server_utils.doctor import check
-    from server_utils.doctor_node import check_node
+    from server_utils.node.checks import check_node
+    from server_utils.node.doctor import check
 
     findings = check_node(node, need_gpu=need_gpu) if node else check()
     show = print_rows if as_json else _print_findings

@@ -16,7 +16,7 @@ from server_utils.clusters.catalogue import nodes
 if TYPE_CHECKING:
     from pathlib import Path
 
-HEAVY = ("pyspark", "pandas", "numpy", "pyarrow", "server_utils.doctor", "server_utils.clusters.catalogue")
+HEAVY = ("pyspark", "pandas", "numpy", "pyarrow", "server_utils.node.doctor", "server_utils.clusters.catalogue")
 RUN_APP = "from server_utils.cli import app; app(prog_name='spark-sidecar')"
 
 

@@ -9,11 +9,11 @@ import sys
 
 import pytest
 
-from server_utils.doctor_node import check_node, compare_with_spark
 from server_utils.environments.lock_files import find_uv, lock_file
 from server_utils.errors import EnvironmentMissingError
-from server_utils.findings import Finding
 from server_utils.host import gpus
+from server_utils.node.checks import check_node, compare_with_spark
+from server_utils.node.findings import Finding
 
 A10 = "0, NVIDIA A10G, 23028, {driver}, 8.6"
 

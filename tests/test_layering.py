@@ -14,7 +14,7 @@ PACKAGE = ROOT / "server_utils"
 LAYERS = [
     (
         "backends.engine_watch backends.triton.pytriton_patches backends.triton.program backends.triton.task_context backends.vllm.list_options "
-        "backends.vllm.program commands.output errors findings gguf_to_hf environments.libpython host.limits host.logs inference.triton.batch_size servers.ports servers.launch "
+        "backends.vllm.program commands.output errors node.findings gguf_to_hf environments.libpython host.limits host.logs inference.triton.batch_size servers.ports servers.launch "
         "spark.udf storage.hashes host.files storage.progress storage.stores.redact storage.transfer servers.templates inference.request_lock "
         "backends.user_modules inference.utf8"
     ),
@@ -24,20 +24,20 @@ LAYERS = [
         "inference.openai.strict_json inference.request_counters host.process_tree"
     ),
     (
-        "inference.openai.answer_types backends.vllm.fields environments.interpreters servers.orphans backends.module_archive node_steps host.scratch jobs.display clusters.spark_conf "
+        "inference.openai.answer_types backends.vllm.fields environments.interpreters servers.orphans backends.module_archive node.steps host.scratch jobs.display clusters.spark_conf "
         "spark.session storage.download storage.stores.files storage.stores.gcs storage.room storage.stores.s3 storage.scan storage.stores.workspace "
         "inference.triton.tensors clusters.model_memory"
     ),
     (
-        "clusters.cluster environments.builder clusters.gpu_fit spark.partitioning node_spark jobs.output inference.pandas_compat servers.state_dir inference.triton.shared_memory storage.locations inference.openai.structured_output backends.payload "
+        "clusters.cluster environments.builder clusters.gpu_fit spark.partitioning node.spark_python jobs.output inference.pandas_compat servers.state_dir inference.triton.shared_memory storage.locations inference.openai.structured_output backends.payload "
         "jobs.monitor storage.cache storage.stores.databricks storage.upload spark.worker_python"
     ),
     (
-        "assets servers.engine_process backends.vllm.command_line inference.triton.client commands.shapes definitions doctor_node node spark.executor_plans jobs.resumable "
+        "assets servers.engine_process backends.vllm.command_line inference.triton.client commands.shapes definitions node.checks node.__main__ spark.executor_plans jobs.resumable "
         "storage.stores.factory inference.openai.row_errors inference.openai.concurrency"
     ),
-    "servers.model_download backends.vllm.launch commands.clusters delivery spark.executors servers.stop storage.load storage.save",
-    "doctor servers.lifecycle storage.verify storage.program servers.supervisor wheelhouse",
+    "servers.model_download backends.vllm.launch commands.clusters node.delivery spark.executors servers.stop storage.load storage.save",
+    "node.doctor servers.lifecycle storage.verify storage.program servers.supervisor node.bundle",
     "commands.environments commands.models inference.openai.connections inference.triton.connections backends.executor_tasks",
     "inference.openai.dispatch inference.triton.dispatch backends.starting",
     "inference.openai.columns backends.base inference.triton.columns",
@@ -54,7 +54,7 @@ SPARK = {
         "backends.vllm.manager",
         "inference.triton.dispatch",
         "demo",
-        "doctor",
+        "node.doctor",
         "inference.openai.columns",
         "backends.base",
     ),

@@ -8,8 +8,8 @@ from importlib.metadata import version
 
 import pytest
 
-from server_utils import wheelhouse
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
+from server_utils.node import bundle
 
 LOCK = """\
 always==1.0 \\
@@ -27,7 +27,7 @@ elsewhere==1.0 ; sys_platform == 'win32' \\
 def flattened(python, tmp_path):
     lock = tmp_path / "made-up.txt"
     lock.write_text(LOCK)
-    return wheelhouse._flattened(lock, python, tmp_path / "flat.txt")
+    return bundle._flattened(lock, python, tmp_path / "flat.txt")
 
 
 @pytest.fixture
@@ -68,40 +68,40 @@ def test_a_place_that_nothing_can_be_put_at_is_refused_before_anything_is_fetche
     monkeypatch.setenv("SPARK_SIDECAR_HOME", str(tmp_path))
     for to in ("ftp://host/a", "hf://org/name"):
         with pytest.raises(ConfigurationError):
-            wheelhouse.build("triton", to)
+            bundle.build("triton", to)
     assert not (tmp_path / "wheelhouses").exists()
 
 
 def test_wrong_names_and_pythons_are_refused_before_anything_is_fetched(tmp_path):
     with pytest.raises(ConfigurationError, match="no environment named 'tritn'"):
-        wheelhouse.build("tritn", tmp_path / "a")
+        bundle.build("tritn", tmp_path / "a")
     with pytest.raises(ConfigurationError, match=r"the platforms have Python 3\.11 and 3\.12, not 3\.9"):
-        wheelhouse.build("triton", tmp_path / "a", python="3.9")
+        bundle.build("triton", tmp_path / "a", python="3.9")
     with pytest.raises(ConfigurationError, match=r"there is no torch for the CPU on 3\.12"):
-        wheelhouse.build("triton", tmp_path / "a", python="3.12", cpu=True)
+        bundle.build("triton", tmp_path / "a", python="3.12", cpu=True)
     assert not (tmp_path / "a").exists()
 
 
 def test_a_bundle_whose_packages_cannot_be_had_is_not_whole(tmp_path, monkeypatch):
     """It had its sums before; while it is filled, and after a failure, it has none."""
     (tmp_path / "bundle").mkdir()
-    (tmp_path / "bundle" / wheelhouse.SUMS).touch()
+    (tmp_path / "bundle" / bundle.SUMS).touch()
     given = tmp_path / "spark_sidecar-0-py3-none-any.whl"
     given.touch()
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(EnvironmentMissingError, match=r"pip could not fetch what uv\.txt names"):
-        wheelhouse.build("tf", tmp_path / "bundle", wheel=given)
-    assert not (tmp_path / "bundle" / wheelhouse.SUMS).exists()
+        bundle.build("tf", tmp_path / "bundle", wheel=given)
+    assert not (tmp_path / "bundle" / bundle.SUMS).exists()
 
 
 def test_our_wheel_is_built_from_the_source_and_replaces_an_older_one(tmp_path):
     (tmp_path / "spark_sidecar-0.0.1-py3-none-any.whl").touch()
-    wheel = wheelhouse._own_wheel(tmp_path, None)
+    wheel = bundle._own_wheel(tmp_path, None)
     assert [path.name for path in tmp_path.iterdir()] == [wheel.name]
     assert version("spark-sidecar") in wheel.name
 
 
 def test_the_sums_are_those_that_sha256sum_checks(tmp_path):
     (tmp_path / "a").write_bytes(b"content")
-    wheelhouse._write_sums(tmp_path, [tmp_path / "a"])
-    assert (tmp_path / wheelhouse.SUMS).read_text() == f"{hashlib.sha256(b'content').hexdigest()}  a\n"
+    bundle._write_sums(tmp_path, [tmp_path / "a"])
+    assert (tmp_path / bundle.SUMS).read_text() == f"{hashlib.sha256(b'content').hexdigest()}  a\n"

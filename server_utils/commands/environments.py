@@ -45,6 +45,6 @@ def wheelhouse_build(
     wheel: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Our own wheel.")] = None,
 ) -> None:
     """Fetch our wheel, uv and every locked wheel of an environment, each held to its hash."""
-    from server_utils import wheelhouse
+    from server_utils.node import bundle
 
-    typer.echo(wheelhouse.build(framework, to, python=python, cpu=cpu, wheel=wheel))
+    typer.echo(bundle.build(framework, to, python=python, cpu=cpu, wheel=wheel))

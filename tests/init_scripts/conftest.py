@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from init_scripts.node_tree import NodeTree, why_not
-from server_utils import wheelhouse
+from server_utils.node import bundle as node_bundle
 
 ROOT = Path(__file__).parents[2]
 VOLUME = "/Volumes/main/default/sidecar"
@@ -41,7 +41,7 @@ def build(name, folder):
     """A bundle for machines without a GPU, for this Python."""
     if sys.version_info[:2] != (3, 11):
         pytest.skip("only Python 3.11 has locks with torch for the CPU")
-    return Path(wheelhouse.build(name, folder, python="3.11", cpu=True))
+    return Path(node_bundle.build(name, folder, python="3.11", cpu=True))
 
 
 @pytest.fixture(scope="session")

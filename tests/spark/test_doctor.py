@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from server_utils.doctor import check, check_session
+from server_utils.node.doctor import check, check_session
 
 
 def test_a_session_has_findings_of_the_driver_and_of_every_executor(spark):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from server_utils.delivery import deliver
 from server_utils.errors import StorageError
+from server_utils.node.delivery import deliver
 from server_utils.storage import urls
 from server_utils.storage.stores import factory
 from storage.faulty_proxy import Fault

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from server_utils.environments.lock_files import FOLDER
 from server_utils.errors import EnvironmentMissingError, SidecarError
-from server_utils.findings import Finding
 from server_utils.host import gpus, logs
+from server_utils.node.findings import Finding
 
 
 class StepError(SidecarError):

@@ -21,21 +21,21 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from server_utils import node_spark, node_steps
 from server_utils.errors import SidecarError
-from server_utils.node_steps import Node, say
+from server_utils.node import spark_python, steps
+from server_utils.node.steps import Node, say
 
 _DEFAULT_HOME = "/opt/spark-sidecar"
 _TAIL_LINES = 12
 _STEPS = {
-    "settings": node_steps.settings,
-    "gpu": node_steps.gpu,
-    "uv": node_steps.uv,
-    "package": node_steps.package,
-    "gpu-addresses": node_steps.gpu_addresses,
-    "environment": node_steps.environment,
-    "into-spark": node_spark.into_spark,
-    "verify": node_steps.verify,
+    "settings": steps.settings,
+    "gpu": steps.gpu,
+    "uv": steps.uv,
+    "package": steps.package,
+    "gpu-addresses": steps.gpu_addresses,
+    "environment": steps.environment,
+    "into-spark": spark_python.into_spark,
+    "verify": steps.verify,
 }
 _THAT_DOWNLOAD = ("uv", "package", "environment", "into-spark")
 _NO_WHEELS = (
@@ -95,7 +95,7 @@ def _steps(node: Node, status: Status) -> None:
 
 
 def _parsed(arguments: Sequence[str]) -> Node:
-    parser = argparse.ArgumentParser(prog="python -m server_utils.node")
+    parser = argparse.ArgumentParser(prog="python -m server_utils.node.__main__")
     parser.add_argument("framework")
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--logs", default="")

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from server_utils.environments.lock_files import lock_file, uv_sources
-from server_utils.node_steps import Node, run, sources
+from server_utils.node.steps import Node, run, sources
 
 # It needs numpy 1.26, which the runtimes no longer have; models in process need no Triton.
 _NEVER = "nvidia-pytriton"

@@ -15,11 +15,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from server_utils.delivery import deliver
 from server_utils.environments import builder
 from server_utils.environments.lock_files import FOLDER, engine_lock, pins, uv, uv_sources
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.host import platform
+from server_utils.node.delivery import deliver
 from server_utils.servers import state_dir
 from server_utils.storage import urls
 from server_utils.storage.stores import factory
@@ -94,7 +94,7 @@ def _own_wheel(to: Path, given: Path | None) -> Path:
         old.unlink()
     if given is not None:
         return Path(shutil.copy2(given, to))
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     if not (root / "pyproject.toml").exists():
         raise ConfigurationError(
             f"{root} is no checkout of the source, so there is nothing to build our wheel from; name it with --wheel"

@@ -16,11 +16,11 @@ from pathlib import Path
 from server_utils.environments import builder
 from server_utils.environments.lock_files import cuda_of, lock_file, pins
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
-from server_utils.findings import Finding
 from server_utils.host import gpus as host_gpus
 from server_utils.host import scratch
 from server_utils.host.gpus import Gpu
 from server_utils.host.platform import home, state_root
+from server_utils.node.findings import Finding
 
 _GIB = 2**30
 # Triton's Python backend takes 64 MiB when a model is loaded and grows with the batches in flight.
