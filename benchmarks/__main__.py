@@ -23,7 +23,8 @@ import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
 from benchmarks import arms, functions
-from server_utils import TritonServerManager, assets
+from server_utils import TritonServerManager
+from server_utils.demo import assets
 from server_utils.environments import builder as environments_builder
 
 MODEL = str(assets.minilm_path())

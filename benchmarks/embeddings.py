@@ -18,7 +18,8 @@ from concurrent import futures
 import urllib3
 
 from benchmarks.llm import seconds, session
-from server_utils import VLLMServerManager, assets
+from server_utils import VLLMServerManager
+from server_utils.demo import assets
 
 _AT_ONCE, _MANY = 8, 16
 

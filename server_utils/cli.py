@@ -87,7 +87,7 @@ def demo(
     if llm:
         from server_utils.demo.llm import main
     else:
-        from server_utils.demo.run import main
+        from server_utils.demo.triton import main
 
     main(rows=rows, output=output, as_json=as_json)
 
@@ -95,7 +95,7 @@ def demo(
 @assets.command("fetch")
 def assets_fetch(*, llm: WithLLM = False) -> None:
     """Fetch what the demo needs, once; later runs need no network."""
-    from server_utils import assets
+    from server_utils.demo import assets
 
     (assets.fetch_llm if llm else assets.fetch)()
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from server_utils import assets
+from server_utils.demo import assets
 from server_utils.errors import EnvironmentMissingError
 
 ROOT = Path(__file__).parents[1]

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from server_utils.demo import report
-from server_utils.demo.plot import Pin, draw
-from server_utils.demo.report import Answer, Report, Search
+from server_utils.demo import triton_report
 from server_utils.demo.reviews import Review, evenly, read, top_hits, widest_plane
-from server_utils.demo.run import main
+from server_utils.demo.triton import main
+from server_utils.demo.triton_plot import Pin, draw
+from server_utils.demo.triton_report import Answer, Report, Search
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -115,7 +115,7 @@ def test_the_picture_is_a_png_however_few_the_rows(clouds, rows, tmp_path):
 
 
 def test_json_is_one_object_and_every_fact_is_in_it(capsys):
-    report.print_json(DONE)
+    triton_report.print_json(DONE)
     said = json.loads(capsys.readouterr().out)
     assert said["parquet"] == "/a/reviews.parquet"
     assert said["searches"] == [
@@ -125,7 +125,7 @@ def test_json_is_one_object_and_every_fact_is_in_it(capsys):
 
 
 def test_the_tables_say_which_part_was_done_and_how_to_do_all(capsys):
-    report.print_tables(DONE)
+    triton_report.print_tables(DONE)
     said = capsys.readouterr().out
     assert "5 of 10 (50%)" in said
     assert "a [bold] film" in said
@@ -154,4 +154,4 @@ def test_without_the_extras_the_error_says_what_to_install(monkeypatch):
     for name in [name for name in sys.modules if name.startswith(("matplotlib.", "server_utils.demo."))]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(EnvironmentMissingError, match=r"matplotlib.* pip install 'spark-sidecar\[cli,plot,spark\]'"):
-        importlib.import_module("server_utils.demo.run")
+        importlib.import_module("server_utils.demo.triton")

@@ -14,7 +14,8 @@ import pytest
 from server_utils.demo import llm_report
 from server_utils.demo.llm_plot import draw, stacked
 from server_utils.demo.llm_report import LLMReport, Person
-from server_utils.demo.opinions import (
+from server_utils.demo.reviews import Review
+from server_utils.demo.sentiment import (
     CHOICES,
     NEGATIVE,
     POSITIVE,
@@ -28,7 +29,6 @@ from server_utils.demo.opinions import (
     human_label,
     prompt_parts,
 )
-from server_utils.demo.reviews import Review
 
 PNG = b"\x89PNG\r\n\x1a\n"
 # Scores from -4 to 4, in an order of their own; each third text is too long for an example.

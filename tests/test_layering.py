@@ -14,7 +14,7 @@ PACKAGE = ROOT / "server_utils"
 LAYERS = [
     (
         "backends.engine_watch backends.triton.pytriton_patches backends.triton.program backends.triton.task_context backends.vllm.list_options "
-        "backends.vllm.program commands.output errors node.findings gguf_to_hf environments.libpython host.limits host.logs inference.triton.batch_size servers.ports servers.launch "
+        "backends.vllm.program commands.output errors node.findings demo.gguf_to_hf environments.libpython host.limits host.logs inference.triton.batch_size servers.ports servers.launch "
         "spark.udf storage.hashes host.files storage.progress storage.stores.redact storage.transfer servers.templates inference.request_lock "
         "backends.user_modules inference.utf8"
     ),
@@ -33,7 +33,7 @@ LAYERS = [
         "jobs.monitor storage.cache storage.stores.databricks storage.upload spark.worker_python"
     ),
     (
-        "assets servers.engine_process backends.vllm.command_line inference.triton.client commands.shapes definitions node.checks node.__main__ spark.executor_plans jobs.resumable "
+        "demo.assets servers.engine_process backends.vllm.command_line inference.triton.client commands.shapes definitions node.checks node.__main__ spark.executor_plans jobs.resumable "
         "storage.stores.factory inference.openai.row_errors inference.openai.concurrency"
     ),
     "servers.model_download backends.vllm.launch commands.clusters node.delivery spark.executors servers.stop storage.load storage.save",

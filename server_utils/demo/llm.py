@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
-from server_utils import VLLMServerManager, assets
-from server_utils.demo import opinions, stage
+from server_utils import VLLMServerManager
+from server_utils.demo import assets, sentiment, stage
 from server_utils.demo.llm_report import LLMReport, Person, print_json, print_tables
 from server_utils.demo.reviews import Review, read
 from server_utils.environments import builder
@@ -25,9 +25,9 @@ from server_utils.servers.launch import Server, wait_until
 from server_utils.spark import java
 
 with stage.extras():
-    from server_utils.demo import session
+    from server_utils.demo import spark_cluster
+    from server_utils.demo.console import Screen
     from server_utils.demo.llm_plot import draw
-    from server_utils.demo.screen import Screen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,7 +38,7 @@ _ROWS_PER_CORE = 300  # a core reads about ten reviews a second: half a minute
 _PARQUET, _PLOT = "opinions.parquet", "opinions.png"
 _EXAMPLES = 3
 _METRICS_S = 10.0  # the servers note theirs twice a second
-_TASKS = 4 * session.EXECUTORS  # two for each slot: one that is late does not leave the other server idle
+_TASKS = 4 * spark_cluster.EXECUTORS  # two for each slot: one that is late does not leave the other server idle
 _MEMORY = 512 << 20  # for the keys and values of 20,000 tokens
 
 
@@ -71,7 +71,7 @@ def main(rows: int | None, output: Path | None, *, as_json: bool) -> None:
     builder.find("vllm")
     reviews, model = read(assets.movie_reviews_path()), assets.smollm2_path()
     cluster = _on_spark(Screen(), reviews, rows or _ROWS_PER_CORE * _cores(), model, folder)
-    judged = [opinions.Judged(**row) for row in pq.read_table(folder / _PARQUET).to_pylist()]
+    judged = [sentiment.Judged(**row) for row in pq.read_table(folder / _PARQUET).to_pylist()]
     report = _report(cluster, judged, folder)
     draw(judged, report, folder / _PLOT)
     report = replace(report, seconds=round(time.monotonic() - began, 1))
@@ -84,7 +84,7 @@ def _cores() -> int:
 
 def _on_spark(screen: Screen, reviews: Sequence[Review], rows: int, model: Path, folder: Path) -> _Cluster:
     """All that needs Spark and the servers; both are stopped in the end."""
-    sample, affixes = opinions.balanced(reviews, rows), opinions.prompt_parts(opinions.few_shots(reviews))
+    sample, affixes = sentiment.balanced(reviews, rows), sentiment.prompt_parts(sentiment.few_shots(reviews))
     with stage.spark(screen, folder) as spark, _servers(screen, spark, model) as (servers, start_s):
         label = functools.partial(_label, spark, servers, sample, affixes, folder / _PARQUET)
         label_s = screen.rows("Reading", spark, servers, len(sample), label)
@@ -104,7 +104,7 @@ def _servers(screen: Screen, spark: SparkSession, model: Path) -> Iterator[tuple
             max_model_len=1024,
             kv_cache_memory_bytes=_MEMORY,
             gpu_memory_utilization=0.4,  # both may have to share one GPU
-            env={"OMP_NUM_THREADS": str(max(1, _cores() // session.EXECUTORS))},
+            env={"OMP_NUM_THREADS": str(max(1, _cores() // spark_cluster.EXECUTORS))},
         )
         doing, done = "Starting a vLLM server beside each executor", "vLLM servers with SmolLM2 are ready"
         yield servers, screen.step(doing, start, lambda _: done, cancel=spark.sparkContext.cancelAllJobs)[1]
@@ -121,11 +121,11 @@ def _label(
     from pyspark.sql import functions
 
     before, behind = map(functions.lit, affixes)
-    labelled = [(*astuple(each), opinions.human_label(each.score)) for each in sample]
+    labelled = [(*astuple(each), sentiment.human_label(each.score)) for each in sample]
     rows = spark.sparkContext.parallelize(labelled, _TASKS)
     frame = spark.createDataFrame(rows, "id long, score double, text string, human string")
     prompts = frame.withColumn("prompt", functions.concat(before, "text", behind))
-    answer = servers.generate("prompt", max_tokens=4, temperature=0, structured_outputs={"choice": opinions.CHOICES})
+    answer = servers.generate("prompt", max_tokens=4, temperature=0, structured_outputs={"choice": sentiment.CHOICES})
     judged = prompts.withColumn("model", functions.trim(answer)).drop("prompt")
     judged.write.mode("overwrite").parquet(str(parquet))
 
@@ -136,14 +136,14 @@ def _people(spark: SparkSession, servers: VLLMServerManager) -> list[Person]:
 
     fields = {"name": StringType(), "age": IntegerType(), "city": StringType()}
     kind = StructType([StructField(name, each, nullable=False) for name, each in fields.items()])
-    frame = spark.createDataFrame([*enumerate(text for text, _ in opinions.PEOPLE)], "number int, text string")
+    frame = spark.createDataFrame([*enumerate(text for text, _ in sentiment.PEOPLE)], "number int, text string")
     person = servers.chat("text", response_format=kind, max_tokens=64, temperature=0, on_error="struct")
     ordered = frame.coalesce(1).orderBy("number")  # before they are asked: a sort reads its input twice
     rows = ordered.withColumn("person", person).select("text", "person.value.*").collect()
     found = [(row.name, row.age, row.city) for row in rows]
     return [
         Person(text, *values, right=values == facts)
-        for (text, facts), values in zip(opinions.PEOPLE, found, strict=True)
+        for (text, facts), values in zip(sentiment.PEOPLE, found, strict=True)
     ]
 
 
@@ -154,7 +154,7 @@ def _counted(servers: VLLMServerManager) -> list[Server]:
     return servers.status()
 
 
-def _report(cluster: _Cluster, judged: Sequence[opinions.Judged], folder: Path) -> LLMReport:
+def _report(cluster: _Cluster, judged: Sequence[sentiment.Judged], folder: Path) -> LLMReport:
     """Everything but the seconds in all."""
     names = ("tokens_in", "tokens_out", "prefix_hits", "prefix_queries")
     count = {name: int(sum(server.metrics.get(name, 0) for server in cluster.servers)) for name in names}
@@ -166,15 +166,15 @@ def _report(cluster: _Cluster, judged: Sequence[opinions.Judged], folder: Path) 
         tokens_in_per_s=round(count["tokens_in"] / cluster.label_s, 1),
         tokens_out_per_s=round(count["tokens_out"] / cluster.label_s, 1),
         prefix_hits=round(count["prefix_hits"] / max(count["prefix_queries"], 1), 3),
-        accuracy=round(opinions.accuracy(judged), 3),
+        accuracy=round(sentiment.accuracy(judged), 3),
         servers=len(cluster.servers),
         restarts=sum(server.restarts for server in cluster.servers),
         start_s=round(cluster.start_s, 1),
         seconds=0,
         parquet=folder / _PARQUET,
         plot=folder / _PLOT,
-        confusion=opinions.confusion(judged),
-        right=opinions.clearest((each for each in judged if each.right), _EXAMPLES),
-        wrong=opinions.clearest((each for each in judged if not each.right), _EXAMPLES),
+        confusion=sentiment.confusion(judged),
+        right=sentiment.clearest((each for each in judged if each.right), _EXAMPLES),
+        wrong=sentiment.clearest((each for each in judged if not each.right), _EXAMPLES),
         people=cluster.people,
     )

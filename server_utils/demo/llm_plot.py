@@ -11,8 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch
 
-from server_utils.demo.opinions import NEGATIVE, POSITIVE, Judged, clearest
-from server_utils.demo.plot import COLOURS, FAINT, GROUND, INK, MARK
+from server_utils.demo.sentiment import NEGATIVE, POSITIVE, Judged, clearest
+from server_utils.demo.triton_plot import COLOURS, FAINT, GROUND, INK, MARK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from server_utils.demo.opinions import NEGATIVE, POSITIVE, Cell, Judged
+from server_utils.demo.sentiment import NEGATIVE, POSITIVE, Cell, Judged
 
 if TYPE_CHECKING:
     from pathlib import Path

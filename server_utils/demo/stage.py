@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
-    from server_utils.demo.screen import Screen
+    from server_utils.demo.console import Screen
 
 _LOG = "spark.log"
 
@@ -53,11 +53,11 @@ def folder(chosen: Path | None, name: str) -> Path:
 @contextmanager
 def spark(screen: Screen, output: Path) -> Iterator[SparkSession]:
     """A Spark with two executors; its noise goes into a file of the output folder."""
-    from server_utils.demo import session
+    from server_utils.demo import spark_cluster
 
-    start = functools.partial(session.start, output / _LOG)
+    start = functools.partial(spark_cluster.start, output / _LOG)
     found, _ = screen.step("Starting Spark", start, lambda found: f"Spark {found.version} and its executors are up")
     try:
         yield found
     finally:
-        session.stop(found)
+        spark_cluster.stop(found)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import processes_of
 
-from server_utils import assets
+from server_utils.demo import assets
 from server_utils.demo.reviews import QUERIES, evenly, read
 from server_utils.errors import EnvironmentMissingError
 from server_utils.servers.launch import wait_until

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pyspark
 import pytest
 
-from server_utils import assets
-from server_utils.demo.opinions import balanced, human_label
+from server_utils.demo import assets
 from server_utils.demo.reviews import read
+from server_utils.demo.sentiment import balanced, human_label
 from server_utils.environments import builder
 from server_utils.errors import EnvironmentMissingError
 

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow.parquet as pq
 
-from server_utils import TritonServerManager, assets
-from server_utils.demo import stage
-from server_utils.demo.model import triton_server
-from server_utils.demo.report import Answer, Report, Search, print_json, print_tables
+from server_utils import TritonServerManager
+from server_utils.demo import assets, stage
 from server_utils.demo.reviews import QUERIES, Hit, Review, evenly, read, top_hits
+from server_utils.demo.triton_model import triton_server
+from server_utils.demo.triton_report import Answer, Report, Search, print_json, print_tables
 from server_utils.environments import builder
 from server_utils.spark import java
 
 with stage.extras():
-    from server_utils.demo import session
-    from server_utils.demo.plot import Pin, draw
-    from server_utils.demo.screen import Screen
+    from server_utils.demo import spark_cluster
+    from server_utils.demo.console import Screen
+    from server_utils.demo.triton_plot import Pin, draw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -107,7 +107,7 @@ def _servers(screen: Screen, spark: SparkSession, model: Path) -> Iterator[tuple
 
 
 def _embed(spark: SparkSession, servers: TritonServerManager, reviews: Sequence[Review], parquet: Path) -> None:
-    tasks = max(len(reviews) // _TASK_ROWS, 2 * session.EXECUTORS)
+    tasks = max(len(reviews) // _TASK_ROWS, 2 * spark_cluster.EXECUTORS)
     rows = spark.sparkContext.parallelize([astuple(review) for review in reviews], tasks)
     frame = spark.createDataFrame(rows, "id long, score double, text string")
     frame.withColumn("vector", servers.embed("text")).write.mode("overwrite").parquet(str(parquet))
