@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner, Result
 
-from server_utils.cli import app
+from server_utils.cli.main import app
 from server_utils.clusters.catalogue import nodes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 HEAVY = ("pyspark", "pandas", "numpy", "pyarrow", "server_utils.node.doctor", "server_utils.clusters.catalogue")
-RUN_APP = "from server_utils.cli import app; app(prog_name='spark-sidecar')"
+RUN_APP = "from server_utils.cli.main import app; app(prog_name='spark-sidecar')"
 
 
 def run(*arguments: str) -> Result:
@@ -44,7 +44,7 @@ def test_help_names_every_command() -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    code = f"import sys, server_utils.cli; print([name for name in {HEAVY!r} if name in sys.modules])"
+    code = f"import sys, server_utils.cli.main; print([name for name in {HEAVY!r} if name in sys.modules])"
     assert in_a_process(code=code).stdout == "[]\n"
 
 

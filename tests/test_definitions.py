@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from server_utils import definitions
+from server_utils.cli import definitions
 from server_utils.clusters import cluster
 from server_utils.clusters.catalogue import nodes, platforms
 from server_utils.errors import ConfigurationError

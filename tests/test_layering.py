@@ -14,12 +14,12 @@ PACKAGE = ROOT / "server_utils"
 LAYERS = [
     (
         "backends.engine_watch backends.triton.pytriton_patches backends.triton.program backends.triton.task_context backends.vllm.list_options "
-        "backends.vllm.program commands.output errors node.findings demo.gguf_to_hf environments.libpython host.limits host.logs inference.triton.batch_size servers.ports servers.launch "
+        "backends.vllm.program cli.output errors node.findings demo.gguf_to_hf environments.libpython host.limits host.logs inference.triton.batch_size servers.ports servers.launch "
         "spark.udf storage.hashes host.files storage.progress storage.stores.redact storage.transfer servers.templates inference.request_lock "
         "backends.user_modules inference.utf8"
     ),
     (
-        "backends.triton.function_call clusters.catalogue backends.code_references servers.events servers.gpu_assignment spark.java inference.triton.model host.gpus inference.openai.client options host.platform "
+        "backends.triton.function_call clusters.catalogue backends.code_references servers.events servers.gpu_assignment spark.java inference.triton.model host.gpus inference.openai.client validation host.platform "
         "jobs.progress inference.openai.request environments.lock_files inference.openai.schema_types storage.stores.hub storage.manifest storage.stores.base storage.urls "
         "inference.openai.strict_json inference.request_counters host.process_tree"
     ),
@@ -33,16 +33,16 @@ LAYERS = [
         "jobs.monitor storage.cache storage.stores.databricks storage.upload spark.worker_python"
     ),
     (
-        "demo.assets servers.engine_process backends.vllm.command_line inference.triton.client commands.shapes definitions node.checks node.__main__ spark.executor_plans jobs.resumable "
+        "demo.assets servers.engine_process backends.vllm.command_line inference.triton.client cli.shapes cli.definitions node.checks node.__main__ spark.executor_plans jobs.resumable "
         "storage.stores.factory inference.openai.row_errors inference.openai.concurrency"
     ),
-    "servers.model_download backends.vllm.launch commands.clusters node.delivery spark.executors servers.stop storage.load storage.save",
+    "servers.model_download backends.vllm.launch cli.clusters node.delivery spark.executors servers.stop storage.load storage.save",
     "node.doctor servers.lifecycle storage.verify storage.program servers.supervisor node.bundle",
-    "commands.environments commands.models inference.openai.connections inference.triton.connections backends.executor_tasks",
+    "cli.environments cli.models inference.openai.connections inference.triton.connections backends.executor_tasks",
     "inference.openai.dispatch inference.triton.dispatch backends.starting",
     "inference.openai.columns backends.base inference.triton.columns",
     "backends.triton.manager backends.vllm.manager demo",
-    "cli",
+    "cli.main",
 ]
 RANK = {module: rank for rank, row in enumerate(LAYERS) for module in row.split()}
 ONE_ROOM = "demo"  # a program of its own: its files stand in one row, and import one another

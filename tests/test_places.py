@@ -22,7 +22,7 @@ from server_utils.servers.lifecycle import ensure
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root, to be another user")
 needs_mount = pytest.mark.skipif(not can_mount(), reason="needs to be allowed to mount a disk")
-CLI = "import sys; from server_utils.cli import app; app(sys.argv[1:])"
+CLI = "import sys; from server_utils.cli.main import app; app(sys.argv[1:])"
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from test_layering import RANK
 import server_utils
 from server_utils import TritonServerManager, VLLMServerManager
 from server_utils.backends import base
-from server_utils.cli import app
+from server_utils.cli.main import app
 from server_utils.servers.launch import Launch, Server
 
 ROOT = Path(__file__).parents[1]

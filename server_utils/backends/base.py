@@ -17,12 +17,12 @@ from typing import Any, Self
 from server_utils.backends import executor_tasks, starting
 from server_utils.errors import ConfigurationError, ServerStartError, ServerUnavailableError, SidecarError
 from server_utils.jobs import monitor, resumable
-from server_utils.options import checked
 from server_utils.servers import lifecycle, state_dir
 from server_utils.servers.launch import Launch, Server
 from server_utils.spark import session
 from server_utils.spark.executors import on_each_executor
 from server_utils.storage import urls
+from server_utils.validation import checked
 
 logger = logging.getLogger(__name__)
 

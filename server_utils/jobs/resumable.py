@@ -16,9 +16,9 @@ from typing import Any, Literal, get_args
 from server_utils.errors import ConfigurationError
 from server_utils.jobs import monitor
 from server_utils.jobs.output import Count, Output, part
-from server_utils.options import one_of
 from server_utils.spark import session
 from server_utils.spark.partitioning import evenly
+from server_utils.validation import one_of
 
 logger = logging.getLogger(__name__)
 

@@ -170,7 +170,7 @@ def verify(node: Node) -> None:
 
 
 def _command() -> list[str]:
-    return [sys.executable, "-c", "from server_utils.cli import app; app(prog_name='spark-sidecar')"]
+    return [sys.executable, "-c", "from server_utils.cli.main import app; app(prog_name='spark-sidecar')"]
 
 
 def _environ(node: Node) -> dict[str, str]:

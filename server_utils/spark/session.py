@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from server_utils.errors import ConfigurationError
-from server_utils.options import one_of
+from server_utils.validation import one_of
 
 _GPU = "spark.executor.resource.gpu.amount"
 _REFERENCE = re.compile(r"(`([^`]|``)*`|[^`.]+)(\.(`([^`]|``)*`|[^`.]+))*")  # as col() reads it

@@ -10,7 +10,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from server_utils.cli import app
+from server_utils.cli.main import app
 from storage.places import contents, make_model
 
 
@@ -82,7 +82,7 @@ def test_verify_ends_with_1_and_names_what_is_damaged(pushed, url):
 )  # fmt: skip
 def test_an_error_is_one_line_and_a_status(tmp_path, arguments, status, why):
     words = [word.replace("STORE", str(tmp_path)) for word in arguments]
-    code = "from server_utils.cli import app; app()"
+    code = "from server_utils.cli.main import app; app()"
     done = subprocess.run(
         [sys.executable, "-c", code, "models", *words],
         capture_output=True,

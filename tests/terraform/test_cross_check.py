@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server_utils import definitions
+from server_utils.cli import definitions
 from server_utils.clusters import cluster
 from server_utils.clusters.catalogue import nodes, platforms
 

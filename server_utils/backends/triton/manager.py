@@ -15,9 +15,9 @@ from server_utils.errors import ConfigurationError
 from server_utils.inference.triton.columns import column_function, predict_function
 from server_utils.inference.triton.connections import OnError, Request
 from server_utils.inference.triton.model import choose
-from server_utils.options import one_deadline
 from server_utils.servers.launch import Launch
 from server_utils.spark import session
+from server_utils.validation import one_deadline
 
 _PROGRAM, *_MODULES = (Path(__file__).with_name(f"triton_{part}.py") for part in ("program", "patches", "task"))
 _PORTS = ("http", "grpc", "metrics")

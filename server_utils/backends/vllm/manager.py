@@ -16,9 +16,9 @@ from server_utils.errors import ConfigurationError
 from server_utils.inference.openai.columns import text_column
 from server_utils.inference.openai.request import Kind, OnError, Question
 from server_utils.inference.openai.structured_output import answer_format
-from server_utils.options import one_deadline
 from server_utils.servers.launch import Launch
 from server_utils.spark import session
+from server_utils.validation import one_deadline
 
 _ENVIRONMENTS = ("vllm", "vllm-latest")
 

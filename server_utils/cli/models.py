@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from server_utils.commands.output import AsJson
+from server_utils.cli.output import AsJson
 
 if TYPE_CHECKING:
     from server_utils.storage.progress import Progress

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from server_utils.commands.output import AsJson, print_json, print_rows
+from server_utils.cli.output import AsJson, print_json, print_rows
 
 if TYPE_CHECKING:
     from server_utils.clusters.catalogue import Node

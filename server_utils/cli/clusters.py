@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from server_utils.commands.output import AsJson, print_json
+from server_utils.cli.output import AsJson, print_json
 
 Pairs = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Replaces or adds one; may be repeated.")]
 
@@ -32,7 +32,7 @@ def cluster(
     Databricks: JSON for `databricks clusters create --json @FILE`. Dataproc: a `gcloud dataproc clusters create` line,
     or its words as JSON.
     """
-    from server_utils import definitions
+    from server_utils.cli import definitions
     from server_utils.clusters import cluster as clusters_cluster
 
     found = clusters_cluster.cluster(

@@ -15,8 +15,8 @@ except ImportError as err:
     # The wheel on a cluster goes without the extra, but its console command is there all the same.
     sys.exit(f"error: the command needs {err.name}, which is not installed: pip install 'spark-sidecar[cli]'")
 
-from server_utils.commands import clusters, environments, models, shapes
-from server_utils.commands.output import AsJson, print_rows
+from server_utils.cli import clusters, environments, models, shapes
+from server_utils.cli.output import AsJson, print_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
