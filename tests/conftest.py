@@ -13,7 +13,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from fakes import FAKE_SERVER, killed, processes_of
+from support.fakes import FAKE_SERVER, killed, processes_of
 
 from server_utils.servers.launch import Launch, ProcessId, wait_until
 

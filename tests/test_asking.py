@@ -10,7 +10,7 @@ from concurrent import futures
 
 import pyarrow as pa
 import pytest
-from fake_openai import Server
+from support.fake_openai import Server
 
 from server_utils.errors import ConfigurationError, InferenceError, ServerUnavailableError
 from server_utils.inference.openai.client import OpenAIClient

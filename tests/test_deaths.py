@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from fakes import kill, wait_for_record
+from support.fakes import kill, wait_for_record
 
 from server_utils.errors import InferenceError
 from server_utils.inference import request_counters

@@ -7,7 +7,7 @@ import signal
 import subprocess
 
 import pytest
-from fakes import kill
+from support.fakes import kill
 
 from server_utils.servers.events import End, Events
 from server_utils.servers.launch import ProcessId

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fakes import run_python
+from support.fakes import run_python
 
 import server_utils
 

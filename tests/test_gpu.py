@@ -10,7 +10,7 @@ from concurrent import futures
 import numpy as np
 import psutil
 import pytest
-import real_vllm
+from support import real_vllm
 from test_clients import Running, triton_launch
 
 from server_utils.servers import gpu_assignment, lifecycle, stop

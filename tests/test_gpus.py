@@ -6,7 +6,7 @@ import dataclasses
 import os
 
 import pytest
-from fakes import ask
+from support.fakes import ask
 
 from server_utils.errors import ConfigurationError
 from server_utils.servers import gpu_assignment, lifecycle, stop

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from fakes import NOBODY, as_nobody, can_mount, may_lift, mounted_noexec
+from support.fakes import NOBODY, as_nobody, can_mount, may_lift, mounted_noexec
 
 from server_utils import ConfigurationError
 from server_utils.environments import builder

@@ -6,7 +6,7 @@ import socket
 import subprocess
 
 import pytest
-from fakes import run_python
+from support.fakes import run_python
 
 from server_utils.servers.ports import Lease
 

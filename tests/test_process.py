@@ -11,7 +11,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from fakes import kill, run_python
+from support.fakes import kill, run_python
 
 from server_utils.host.process_tree import ancestor, descendants, end, lost, marked
 from server_utils.servers.launch import ProcessId, Server, State, wait_until

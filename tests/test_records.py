@@ -10,7 +10,7 @@ import subprocess
 import time
 
 import pytest
-from fakes import run_python
+from support.fakes import run_python
 
 from server_utils.errors import ConfigurationError
 from server_utils.servers import state_dir

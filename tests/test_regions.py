@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import known_to
+from support.fakes import known_to
 from test_clients import served
 
 from server_utils.backends import engine_watch

@@ -12,7 +12,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from fakes import ask, command_of, contents, folder_of, kill, processes_of, run_python, wait_for_record
+from support.fakes import ask, command_of, contents, folder_of, kill, processes_of, run_python, wait_for_record
 
 from server_utils.errors import ServerStartError, ServerUnavailableError
 from server_utils.host.process_tree import marked

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from fakes import FAKE_SERVER, ask, folder_of, kill, processes_of, run_python, wait_for_record
+from support.fakes import FAKE_SERVER, ask, folder_of, kill, processes_of, run_python, wait_for_record
 
 from server_utils.errors import ServerStartError
 from server_utils.host.process_tree import descendants, marked

@@ -9,11 +9,10 @@ from concurrent import futures
 
 import psutil
 import pytest
-import real_vllm
 import urllib3
-from conftest import processes_of
-from fakes import contents
-from real_vllm import CONTEXT, Running
+from support import real_vllm
+from support.fakes import contents, processes_of
+from support.real_vllm import CONTEXT, Running
 
 from server_utils.errors import ServerStartError
 from server_utils.servers import state_dir

@@ -8,8 +8,8 @@ import struct
 import zlib
 
 import pytest
-import real_vllm
-from real_vllm import Running
+from support import real_vllm
+from support.real_vllm import Running
 
 from server_utils.inference.openai.request import Kind
 

@@ -6,7 +6,7 @@ import re
 import tomllib
 
 import pytest
-from other_pythons import ROOT
+from support.other_pythons import ROOT
 
 from server_utils import PlacementError
 from server_utils.spark import worker_python

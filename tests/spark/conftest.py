@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 import pyspark
 import pytest
-from fakes import command_of, killed, processes_of
 from pyspark.sql import SparkSession
+from support.fakes import command_of, killed, processes_of
 
 from server_utils import TritonServerManager
 from server_utils.servers.launch import ProcessId, wait_until

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pyspark
 import pytest
-from fakes import known_to
 from pyspark.ml.functions import predict_batch_udf
 from pyspark.sql import functions
 from pyspark.sql.types import ArrayType, FloatType, LongType
+from support.fakes import known_to
 
 from server_utils import ConfigurationError, TritonServerManager
 from spark import tiny_models

@@ -7,7 +7,7 @@ import subprocess
 
 import pyspark
 import pytest
-from conftest import processes_of
+from support.fakes import processes_of
 
 from server_utils.servers.launch import wait_until
 from spark import uses

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import processes_of
+from support.fakes import processes_of
 
 from server_utils.demo import assets
 from server_utils.demo.reviews import QUERIES, evenly, read

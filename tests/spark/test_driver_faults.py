@@ -8,7 +8,7 @@ import subprocess
 
 import psutil
 import pytest
-from conftest import processes_of
+from support.fakes import processes_of
 
 from server_utils.servers.launch import wait_until
 from spark.conftest import executors, run_as_user

@@ -6,7 +6,7 @@ import os
 import signal
 
 import pytest
-from conftest import processes_of
+from support.fakes import processes_of
 
 from server_utils.servers.launch import wait_until
 from spark import tiny_models

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import processes_of
+from support.fakes import processes_of
 
 from server_utils.servers import state_dir
 from server_utils.servers.launch import wait_until

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import processes_of
+from support.fakes import processes_of
 
 from server_utils import ConfigurationError, ServerUnavailableError, TritonServerManager
 from server_utils.servers.launch import wait_until

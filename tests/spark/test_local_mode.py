@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psutil
 import pytest
-from conftest import processes_of
+from support.fakes import processes_of
 
 from spark import tiny_models
 from spark.conftest import answers, in_background, kill, rows, server_pids, wait_for_states

@@ -6,10 +6,10 @@ import socket
 from functools import partial
 
 import pytest
-import real_vllm
 from pyspark.ml.functions import predict_batch_udf
 from pyspark.sql import functions
 from pyspark.sql.types import IntegerType, StringType, StructField, StructType
+from support import real_vllm
 
 from server_utils import VLLMServerManager
 from spark.conftest import as_in_a_notebook

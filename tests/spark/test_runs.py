@@ -11,10 +11,10 @@ import pyarrow.orc as po
 import pyarrow.parquet as pq
 import pyspark
 import pytest
-from conftest import processes_of
 from pyspark.errors import AnalysisException
 from pyspark.sql import functions
-from real_vllm import model_folder
+from support.fakes import processes_of
+from support.real_vllm import model_folder
 
 from server_utils import ConfigurationError, OutputError, TritonServerManager, by_prefix
 from server_utils.jobs.output import Output

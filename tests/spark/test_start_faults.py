@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import processes_of
+from support.fakes import processes_of
 
 from server_utils import ServerStartError
 from server_utils.backends import starting

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fakes import can_mount, may_lift, mounted_noexec
+from support.fakes import can_mount, may_lift, mounted_noexec
 
 from server_utils import ServerStartError, TritonServerManager
 from spark import tiny_models

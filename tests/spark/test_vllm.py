@@ -8,10 +8,10 @@ import warnings
 from functools import partial
 
 import pytest
-import real_vllm
 from pyspark.ml.functions import predict_batch_udf
 from pyspark.sql import functions
 from pyspark.sql.types import LongType, StringType, StructField, StructType
+from support import real_vllm
 
 from server_utils import ConfigurationError, VLLMServerManager
 from server_utils.inference.utf8 import PROBLEM

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import real_vllm
-from conftest import processes_of
-from fakes import contents
+from support import real_vllm
+from support.fakes import contents, processes_of
 
 from server_utils import VLLMServerManager
 

@@ -7,7 +7,7 @@ import sys
 
 import pyspark
 import pytest
-from other_pythons import OF_ANOTHER_MINOR, bare, lacking, needs_another_minor
+from support.other_pythons import OF_ANOTHER_MINOR, bare, lacking, needs_another_minor
 
 from server_utils import PlacementError
 from spark import tiny_models

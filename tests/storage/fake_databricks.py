@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from fakes import CrowdedServer
+from support.fakes import CrowdedServer
 
 TOKEN = "dapi-a-token-that-no-log-may-hold"
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 
-from fakes import CrowdedServer
+from support.fakes import CrowdedServer
 
 
 @dataclass

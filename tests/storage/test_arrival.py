@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
-from fakes import ask, folder_of, kill, wait_for_record
+from support.fakes import ask, folder_of, kill, wait_for_record
 
 from server_utils import ServerStartError, save_model
 from server_utils.servers import lifecycle, state_dir, stop

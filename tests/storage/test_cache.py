@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from fakes import ROOT, run_python
+from support.fakes import ROOT, run_python
 
 from server_utils import ConfigurationError, StorageError, local_model, save_model
 from server_utils.storage import cache

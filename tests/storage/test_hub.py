@@ -11,7 +11,7 @@ import threading
 from http.server import BaseHTTPRequestHandler
 
 import pytest
-from fakes import ROOT, CrowdedServer
+from support.fakes import ROOT, CrowdedServer
 
 from server_utils import ConfigurationError, local_model
 from storage.places import contents

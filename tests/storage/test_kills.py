@@ -6,7 +6,7 @@ import json
 import subprocess
 
 import pytest
-from fakes import kill, run_python
+from support.fakes import kill, run_python
 
 from server_utils import ModelNotFoundError, local_model, save_model
 from server_utils.servers.launch import ProcessId, wait_until

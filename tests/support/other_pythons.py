@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # Of each minor version that pyenv has here and that is not the running one, oldest first.
 OF_ANOTHER_MINOR = sorted(
     (

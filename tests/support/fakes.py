@@ -18,7 +18,7 @@ from server_utils.servers import state_dir
 from server_utils.servers.engine_process import MARK
 from server_utils.servers.launch import wait_until
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FAKE_SERVER = Path(__file__).with_name("fake_server.py")
 
 

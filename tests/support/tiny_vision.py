@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 
 import torch
-from tiny_llm import SIZES, tokenizer
 from transformers import (
     CLIPVisionConfig,
     LlavaConfig,
@@ -17,6 +16,8 @@ from transformers import (
     Qwen2Config,
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+from support.tiny_llm import SIZES, tokenizer
 
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"

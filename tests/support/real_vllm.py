@@ -10,7 +10,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from fakes import command_of
 from filelock import FileLock
 
 from server_utils.backends.payload import program_files
@@ -27,6 +26,7 @@ from server_utils.inference.request_counters import Tally
 from server_utils.servers import lifecycle, state_dir
 from server_utils.servers import stop as servers_stop
 from server_utils.servers.launch import ProcessId, wait_until
+from support.fakes import command_of
 
 CONTEXT = 512
 START_S = 300
