@@ -25,7 +25,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))  # the servers are those of the tests
 
-from storage import servers
+from integration.storage import servers
 
 from server_utils import local_model, save_model
 

@@ -6,7 +6,7 @@ import ast
 import re
 from pathlib import Path
 
-from spark import uses
+from integration.spark import uses
 
 TESTS = Path(__file__).parent
 PAGE = (TESTS.parent / "docs" / "semantics.md").read_text()

@@ -1,4 +1,4 @@
-"""Bundles: what they are made of is read from the locks; the download itself is in tests/init_scripts."""
+"""Bundles: what they are made of is read from the locks; the download itself is in tests/integration/init_scripts."""
 
 from __future__ import annotations
 

@@ -1,0 +1,132 @@
+"""Nodes of both platforms, and the bundle that they are made ready from: real wheels, built once."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from integration.init_scripts.node_tree import NodeTree, why_not
+from server_utils.node import bundle as node_bundle
+
+ROOT = Path(__file__).parents[3]
+VOLUME = "/Volumes/main/default/sidecar"
+REASON = why_not()
+LOGS = "/Volumes/main/default/logs"
+# A bucket is a folder here: gcloud storage cat FILE, gcloud storage cp [--recursive] FROM… TO.
+GCLOUD = f"""
+set -euo pipefail
+words=("${{@//gs:\\/\\/bucket/{VOLUME}}}")
+case "$2" in
+  cat) exec cat "${{words[2]}}" ;;
+  cp) mkdir -p "${{words[-1]}}"
+      for each in "${{words[@]:2:$#-3}}"; do
+        # Not quoted: a star at the end is for this shell, as it is for gcloud itself.
+        [[ "$each" == --recursive ]] || cp -r $each "${{words[-1]}}"
+      done ;;
+esac
+"""
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(__file__).parent in item.path.parents and REASON:
+            item.add_marker(pytest.mark.skip(reason=REASON))
+
+
+def build(name, folder):
+    """A bundle for machines without a GPU, for this Python."""
+    if sys.version_info[:2] != (3, 11):
+        pytest.skip("only Python 3.11 has locks with torch for the CPU")
+    return Path(node_bundle.build(name, folder, python="3.11", cpu=True))
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory):
+    """The bundle of `triton`."""
+    return build("triton", tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture
+def copy_of(bundle, tmp_path):
+    """A copy of the bundle that may be spoilt; its files are links, so they are replaced and never changed."""
+
+    def copy(*, without_wheels=False):
+        target = tmp_path / "copy"
+        ignore = shutil.ignore_patterns("wheels", "uv-*") if without_wheels else None
+        shutil.copytree(bundle, target, copy_function=_link, ignore=ignore)
+        if without_wheels:
+            sums = [line for line in (bundle / "SHA256SUMS").read_text().splitlines() if "uv-" not in line]
+            (target / "SHA256SUMS").unlink()
+            (target / "SHA256SUMS").write_text("\n".join(sums) + "\n")
+        return target
+
+    return copy
+
+
+def _link(source, target):
+    Path(target).hardlink_to(source)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Makes nodes: tree(bundle). All end with the test."""
+    made = []
+
+    def make(source):
+        made.append(NodeTree(tmp_path / f"node-{len(made)}", [(ROOT, str(ROOT)), (source, VOLUME)]))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def give_python(node, path):
+    """A Python at a platform's place, with what a runtime ships: the packages of this environment, but not ours."""
+    folder = str(Path(path).parents[1])
+    base = str(Path(sys._base_executable))
+    done = node.run(base, "-m", "venv", "--without-pip", folder)
+    assert done[0] == 0, done
+    site = f"{folder}/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
+    node.write(f"{site}/runtime.pth", sysconfig.get_path("purelib") + "\n")
+
+
+@pytest.fixture
+def databricks(tree):
+    """A node of Databricks: databricks(bundle) -> (node, run), run(**variables) -> (status, out, err)."""
+
+    def make(source):
+        node = tree(source)
+        give_python(node, "/databricks/python3/bin/python")
+        node.write("/databricks/init.sh", (ROOT / "init-scripts" / "databricks.sh").read_text(), mode=0o755)
+
+        def run(**variables):
+            given = {"SPARK_SIDECAR_LOGS": LOGS, "DATABRICKS_RUNTIME_VERSION": "17.3"} | variables
+            return node.run("bash", "/databricks/init.sh", **given)
+
+        return node, run
+
+    return make
+
+
+@pytest.fixture
+def dataproc(tree):
+    """A node of Dataproc: dataproc(bundle, role="Worker", framework="triton") -> (node, run)."""
+
+    def make(source, role="Worker", **metadata):
+        node = tree(source)
+        give_python(node, "/opt/conda/default/bin/python")
+        node.stand_in("/usr/share/google/get_metadata_value", 'cat "/etc/metadata/${1#attributes/}"')
+        node.stand_in("/usr/local/bin/gcloud", GCLOUD)
+        given = {"dataproc-role": role, "framework": "triton", "spark-sidecar-bundle": "gs://bucket"}
+        for name, value in (given | metadata).items():
+            node.write(f"/etc/metadata/{name}", value)
+        node.write("/etc/google-dataproc/startup.conf", "")
+        node.write("/opt/action.sh", (ROOT / "init-scripts" / "dataproc.sh").read_text(), mode=0o755)
+        return node, lambda **variables: node.run("bash", "/opt/action.sh", **variables)
+
+    return make

@@ -1,0 +1,124 @@
+"""The two notebooks that NVIDIA publishes for vLLM: a summary of each text, and typed facts by tensor parallelism."""
+
+from __future__ import annotations
+
+import socket
+from functools import partial
+
+import pytest
+from pyspark.ml.functions import predict_batch_udf
+from pyspark.sql import functions
+from pyspark.sql.types import IntegerType, StringType, StructField, StructType
+from support import real_vllm
+
+from integration.spark.conftest import as_in_a_notebook
+from server_utils import VLLMServerManager
+
+FACTS = {
+    "type": "object",
+    "properties": {"sentiment": {"enum": ["good", "bad"]}, "score": {"enum": [1, 2]}},
+    "required": ["sentiment", "score"],
+    "additionalProperties": False,
+}
+
+
+def summary_client(model_name, host_to_url):
+    """Asks for one completion of each prompt."""
+    import socket
+
+    import numpy as np
+    import requests
+
+    url = host_to_url[socket.gethostname()]
+
+    def predict(inputs):
+        response = requests.post(  # noqa: S113 - as the notebook does
+            f"{url}/v1/completions",
+            json={
+                "model": model_name,
+                "prompt": inputs.tolist(),
+                "max_tokens": 16,
+                "temperature": 0.7,
+                "top_p": 0.8,
+                "repetition_penalty": 1.05,
+            },
+        )
+        return np.array([choice["text"] for choice in response.json()["choices"]])
+
+    return predict
+
+
+def facts_client(model_name, host_to_url, schema):
+    """Reads each completion as JSON; a model of random numbers has to be held to it."""
+    import json
+    import socket
+
+    import requests
+
+    url = host_to_url[socket.gethostname()]
+
+    def predict(inputs):
+        response = requests.post(  # noqa: S113 - as the notebook does
+            f"{url}/v1/completions",
+            json={
+                "model": model_name,
+                "prompt": inputs.tolist(),
+                "max_tokens": 100,
+                "temperature": 0.7,
+                "top_p": 0.8,
+                "repetition_penalty": 1.05,
+                "structured_outputs": {"json": schema, "disable_any_whitespace": True},
+            },
+        )
+        return [json.loads(choice["text"]) for choice in response.json()["choices"]]
+
+    return predict
+
+
+def starts_as_published(model, name, **options):
+    """Its manager, with the options of both notebooks but for the length, which the tiny model has not."""
+    server_manager = VLLMServerManager(model_name=name, model_path=str(model))
+    with pytest.warns(UserWarning, match="task='generate' became runner='generate'"):
+        server_manager.start_servers(
+            gpu_memory_utilization=0.95, max_model_len=512, task="generate", enforce_eager=True, **options
+        )
+    assert set(server_manager.host_to_http_url) == {socket.gethostname()}
+    return server_manager
+
+
+def prompts(spark):
+    return spark.range(0, 24, 1, 2).select(functions.concat(functions.lit("review "), "id").alias("prompt"))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return real_vllm.model_folder()
+
+
+def test_the_notebook_that_summarises_runs_as_it_is(spark, model):
+    server_manager = starts_as_published(model, "qwen-2.5-7b", wait_retries=60)
+    fetch = partial(as_in_a_notebook(summary_client), "qwen-2.5-7b", server_manager.host_to_http_url)
+    generate = predict_batch_udf(fetch, return_type=StringType(), batch_size=8)
+
+    found = prompts(spark).withColumn("summary", generate("prompt")).collect()
+
+    assert len(found) == 24
+    assert all(row.summary is not None for row in found)
+    server_manager.stop_servers()
+    assert [server.reason for server in server_manager.status()] == ["told to stop"] * 2
+
+
+def test_the_notebook_that_extracts_typed_facts_runs_as_it_is(spark, model):
+    gpus = int(spark.conf.get("spark.executor.resource.gpu.amount", "1"))
+    server_manager = starts_as_published(model, "qwen-2.5-14b", tensor_parallel_size=gpus, wait_retries=100)
+    typed = StructType([StructField("sentiment", StringType()), StructField("score", IntegerType())])
+    fetch = partial(as_in_a_notebook(facts_client), "qwen-2.5-14b", server_manager.host_to_http_url, FACTS)
+    extract = predict_batch_udf(fetch, return_type=typed, batch_size=8)
+
+    found = prompts(spark).withColumn("facts", extract("prompt")).collect()
+
+    assert len(found) == 24
+    assert {row.facts.sentiment for row in found} <= {"good", "bad"}
+    assert {row.facts.score for row in found} <= {1, 2}
+    server_manager.stop_servers()
+    assert [server.reason for server in server_manager.status()] == ["told to stop"] * 2
