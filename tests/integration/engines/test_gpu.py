@@ -11,8 +11,8 @@ import numpy as np
 import psutil
 import pytest
 from support import real_vllm
-from test_clients import Running, triton_launch
 
+from integration.engines.test_triton_client import Running, triton_launch
 from server_utils.servers import gpu_assignment, lifecycle, stop
 from server_utils.servers.launch import wait_until
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.fakes import known_to
-from test_clients import served
 
+from integration.engines.test_triton_client import served
 from server_utils.backends import engine_watch
 from server_utils.errors import ServerUnavailableError
 from server_utils.inference.triton import shared_memory
