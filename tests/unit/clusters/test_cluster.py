@@ -15,7 +15,7 @@ from server_utils.clusters import cluster, spark_conf
 from server_utils.clusters.catalogue import nodes, platforms
 from server_utils.errors import ConfigurationError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 DATA = files("server_utils") / "data"
 
 

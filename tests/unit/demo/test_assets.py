@@ -19,7 +19,7 @@ import pytest
 from server_utils.demo import assets
 from server_utils.errors import EnvironmentMissingError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 
 
 def fetched(path_of):

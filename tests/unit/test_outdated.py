@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "outdated.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "outdated.py"
 
 
 def moved(now, then):

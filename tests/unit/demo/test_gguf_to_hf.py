@@ -7,11 +7,11 @@ import subprocess
 
 import numpy as np
 import pytest
-from test_assets import fetched
 
 from server_utils.demo import assets
 from server_utils.demo.gguf_to_hf import config, in_halves, require_known, special_ids, tensor_name, tokenizer_config
 from server_utils.environments import builder
+from unit.demo.test_assets import fetched
 
 FIELDS = {
     "general.architecture": "llama",

@@ -17,7 +17,7 @@ from server_utils.clusters.catalogue import platforms
 from server_utils.clusters.cluster import runtimes
 from server_utils.environments.lock_files import cuda_of, find_uv
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 REQUIREMENTS = ROOT / "server_utils" / "data" / "requirements"
 LOCKS = sorted(REQUIREMENTS.glob("*.txt"))
 SHELL = [*ROOT.glob("*scripts/*.sh"), *ROOT.glob("server_utils/data/*.sh")]

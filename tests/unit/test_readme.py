@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 import typer
-from test_layering import RANK
 
 import server_utils
 from server_utils import TritonServerManager, VLLMServerManager
 from server_utils.backends import base
 from server_utils.cli.main import app
 from server_utils.servers.launch import Launch, Server
+from unit.test_layering import RANK
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 DOCUMENTS = [README, CONTRIBUTING, ROOT / "CURSED_KNOWLEDGE.md", *sorted((ROOT / "docs").glob("*.md"))]

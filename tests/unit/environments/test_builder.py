@@ -19,7 +19,7 @@ import pytest
 from server_utils.environments import builder, interpreters, libpython, lock_files
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
 BUILD = "import sys; from pathlib import Path; from server_utils.environments.builder import _make as make"
 

@@ -7,11 +7,11 @@ from importlib.resources import files
 
 import jsonschema
 import pytest
-from test_weights import make_model
 
 from server_utils.clusters import model_memory
 from server_utils.clusters.gpu_fit import Demand, check, closest
 from server_utils.errors import ConfigurationError
+from unit.clusters.test_model_memory import make_model
 
 GIB = 2**30
 

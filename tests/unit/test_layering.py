@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "server_utils"
 
 # A module imports from the rows above its own only. A new module is put into the highest row that its imports allow.
