@@ -8,7 +8,7 @@ from pyspark.ml.functions import predict_batch_udf
 from pyspark.sql.types import ArrayType, FloatType
 
 from benchmarks import functions
-from server_utils.host.process_tree import ancestor
+from server_utils.host.processes import ancestor
 
 VECTOR = ArrayType(FloatType())
 

@@ -35,3 +35,10 @@ def one_deadline(timeout_s: float | None, wait_retries: int | None, wait_timeout
     if not seconds > 0:
         raise ConfigurationError(f"timeout_s must be more than 0 seconds; it is {seconds!r}")
     return float(seconds)
+
+
+def unknown(kind: str, given: str, *, offered: list[str]) -> str:
+    """The text of an error about a name that is not in a list, with the nearest that are."""
+    near = difflib.get_close_matches(given.lower(), offered) or [each for each in offered if given and given in each]
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    return f"no {kind} is called {given!r}.{hint} Choose one of: {', '.join(offered)}"

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from support.fakes import FAKE_SERVER, killed, processes_of
 
-from server_utils.servers.launch import Launch, ProcessId, wait_until
+from server_utils.host.processes import ProcessId, wait_until
+from server_utils.servers.launch import Launch
 
 _LEAVE_S = 6.0  # what lost its owner at the end of a test has this long to go by itself
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from server_utils.errors import ConfigurationError, SidecarError
+from server_utils.host.processes import ProcessId, wait_until
 from server_utils.inference import request_counters
 from server_utils.servers import gpu_assignment, lifecycle, state_dir, stop
-from server_utils.servers.launch import Launch, ProcessId, Server, State, wait_until
+from server_utils.servers.launch import Launch, Server, State
 from server_utils.spark import worker_python
 from server_utils.spark.executors import Here
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
 from server_utils.errors import ConfigurationError
+from server_utils.validation import unknown
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,3 @@ def _rows() -> tuple[Node, ...]:
     # importlib.resources and not a path: the package may be imported from a zip (spark.submit.pyFiles).
     text = (files("server_utils") / "data" / "gpus.json").read_text(encoding="utf-8")
     return tuple(Node(**row) for row in json.loads(text)["nodes"])
-
-
-def unknown(kind: str, given: str, *, offered: list[str]) -> str:
-    """The text of an error about a name that is not in a list, with the nearest that are."""
-    near = difflib.get_close_matches(given.lower(), offered) or [each for each in offered if given and given in each]
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
-    return f"no {kind} is called {given!r}.{hint} Choose one of: {', '.join(offered)}"

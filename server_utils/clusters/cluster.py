@@ -12,10 +12,11 @@ from importlib.resources import files
 from typing import Any
 
 from server_utils.clusters import spark_conf
-from server_utils.clusters.catalogue import Node, node, nodes, platforms, unknown
+from server_utils.clusters.catalogue import Node, node, nodes, platforms
 from server_utils.environments.lock_files import FOLDER, cuda_of
 from server_utils.errors import ConfigurationError
 from server_utils.host.gpus import OLDEST_DRIVER
+from server_utils.validation import unknown
 
 # On YARN an application without dynamic allocation starts two executors, however many workers there are.
 _WORKER_COUNT_CONF = {"dataproc": "spark.executor.instances"}

@@ -13,8 +13,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from server_utils.clusters.catalogue import unknown
 from server_utils.errors import ConfigurationError
+from server_utils.validation import unknown
 
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 # The types of a safetensors header (github.com/huggingface/safetensors, Format) that weights come in.

@@ -21,7 +21,8 @@ from server_utils.demo import assets, sentiment, stage
 from server_utils.demo.llm_report import LLMReport, Person, print_json, print_tables
 from server_utils.demo.reviews import Review, read
 from server_utils.environments import builder
-from server_utils.servers.launch import Server, wait_until
+from server_utils.host.processes import wait_until
+from server_utils.servers.launch import Server
 from server_utils.spark import java
 
 with stage.extras():

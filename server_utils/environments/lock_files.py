@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from server_utils.errors import EnvironmentMissingError
+from server_utils.host.gpus import has_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,12 +51,6 @@ def cuda_of(lock: Path) -> tuple[int, int] | None:
         r"^nvidia-cuda-runtime(?:-cu\d+)?==(\d+)\.(\d+)", lock.read_text(encoding="utf-8"), re.MULTILINE
     )
     return (int(runtime[1]), int(runtime[2])) if runtime else None
-
-
-def has_gpu() -> bool:
-    """Whether an NVIDIA driver answers on this machine."""
-    tool = shutil.which("nvidia-smi")
-    return tool is not None and subprocess.run([tool, "-L"], capture_output=True, check=False).returncode == 0
 
 
 def vllm_fits() -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import logging
 import os
+import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,3 +59,19 @@ def _lock(path: Path, kind: int) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def slug(text: str) -> str:
+    """A file name for any text: readable start plus a digest, so that different texts never meet."""
+    readable = re.sub(r"[^A-Za-z0-9_.-]+", "-", text)[:40].strip(".-") or "x"
+    if readable == text:
+        return text
+    return f"{readable}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    beside.replace(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -13,10 +14,10 @@ _COLUMNS = ("index", "name", "memory.total", "driver_version", "compute_cap")
 # What it says of itself has no commas: only a row has all columns.
 _ROW = "^" + ", ".join([r"([^,\n]+)"] * len(_COLUMNS)) + "$"
 _TIMEOUT_S = 30
-
 # CUDA's major version -> the oldest driver that runs what was built for any of its minor versions: NVIDIA's CUDA
 # release notes, "Minimum Required Driver Version for CUDA Minor Version Compatibility".
 OLDEST_DRIVER = {12: "525.60.13", 13: "580.65.06"}
+VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True)
@@ -68,3 +69,21 @@ def _gpu(index: str, name: str, memory_mib: str, driver: str, capability: str) -
 
 def _numbers(version: str) -> list[int]:
     return [int(part) for part in re.findall(r"\d+", version)]
+
+
+def visible_gpus() -> list[str]:
+    """The indices of the GPUs that this process may use, or all of the host's."""
+    if chosen := os.environ.get(VISIBLE_DEVICES):
+        return chosen.split(",")
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    command = [tool, "--query-gpu=index", "--format=csv,noheader"]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    return asked.stdout.split() if asked.returncode == 0 else []
+
+
+def has_gpu() -> bool:
+    """Whether an NVIDIA driver answers on this machine."""
+    tool = shutil.which("nvidia-smi")
+    return tool is not None and subprocess.run([tool, "-L"], capture_output=True, check=False).returncode == 0

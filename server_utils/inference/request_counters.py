@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from server_utils.servers.launch import ProcessId
+from server_utils.host.processes import ProcessId
 
 _EVERY_S = 0.5
 _FOLDER = "workers"

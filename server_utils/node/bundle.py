@@ -18,9 +18,8 @@ from pathlib import Path
 from server_utils.environments import builder
 from server_utils.environments.lock_files import FOLDER, engine_lock, pins, uv, uv_sources
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
-from server_utils.host import platform
+from server_utils.host import files, platform
 from server_utils.node.delivery import deliver
-from server_utils.servers import state_dir
 from server_utils.storage import urls
 from server_utils.storage.stores import factory
 
@@ -58,7 +57,7 @@ def build(name: str, to: str | Path, *, python: str = PYTHONS[-1], cpu: bool = F
         _fill(Path(place), lock, python, wheel)
         return place
     factory.store(urls.parse(to))  # refuses what nothing can be put at, before anything is fetched
-    folder = platform.home() / "wheelhouses" / state_dir.slug(str(to))
+    folder = platform.home() / "wheelhouses" / files.slug(str(to))
     _fill(folder, lock, python, wheel)
     deliver(folder, str(to), last=SUMS)
     return str(to)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import functools
 import http.client
 import json
 import os
-import re
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Mapping
@@ -19,18 +15,15 @@ from typing import Any
 
 from server_utils.environments import builder
 from server_utils.errors import ConfigurationError
-from server_utils.host import logs, scratch
-from server_utils.host.process_tree import descendants, end
-from server_utils.servers import gpu_assignment, orphans, state_dir, templates
-from server_utils.servers.launch import Launch, ProcessId
+from server_utils.host import gpus, logs, scratch
+from server_utils.host.processes import ProcessId, descendants, terminate
+from server_utils.servers import orphans, state_dir, templates
+from server_utils.servers.launch import Launch
+from server_utils.servers.orphans import SERVER_MARKER, die_with, free_shared_memory
 
-MARK = "SPARK_SIDECAR_SERVER"  # in the environment of every process of a server: how orphans are found
 _PROBE_TIMEOUT_S = 1.0
 _STALE_S = 3.0  # an announcement that was not touched for as long is no sign of life
 _ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
-_PR_SET_PDEATHSIG = 1
-_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where shm_open puts its files
-_libc = ctypes.CDLL(None)
 
 
 class Attempt:
@@ -94,7 +87,7 @@ class Attempt:
     def end(self, grace_s: float) -> int | None:
         """Take the whole tree down and its scratch files away. Returns the exit status it ended with by itself."""
         by_itself = self._child.poll()
-        end(lambda: descendants(os.getpid()), leader=self.process, grace_s=grace_s)
+        terminate(lambda: descendants(os.getpid()), leader=self.process, grace_s=grace_s)
         self._child.poll()
         self.reap()
         free_shared_memory(self.process)
@@ -118,7 +111,7 @@ class Attempt:
         }
         values |= {f"port:{name}": port for name, port in self._ports.items()}
         if "{gpus}" in text:
-            values["gpus"] = max(len(gpu_assignment.on_host()), 1)
+            values["gpus"] = max(len(gpus.visible_gpus()), 1)
         return templates.fill(text, values)
 
     def _environ(self, libpython: Path | None) -> dict[str, str]:
@@ -126,7 +119,7 @@ class Attempt:
         environ = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "PYSPARK_"))}
         supervisor = orphans.identity(ProcessId.of(os.getpid()))
         environ |= {
-            MARK: str(self._folder),
+            SERVER_MARKER: str(self._folder),
             orphans.MARK: supervisor,
             "TMPDIR": str(self._scratch),
             "PYTHONUNBUFFERED": "1",
@@ -165,27 +158,3 @@ class Attempt:
 
     def _connection(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self._ports[self.launch.ports[0]], timeout=_PROBE_TIMEOUT_S)
-
-
-def free_shared_memory(leader: ProcessId) -> None:
-    """Remove the files in /dev/shm that are named after a server's leader, which is gone.
-
-    PyTriton 0.7 calls them pytrtion<pid>-<random>; each holds 4 MB of memory and more, for ever once it was killed. Our
-    clients call theirs sidecar<pid>-…, and leave one there if they are killed before the server has mapped it.
-    """
-    try:
-        if ProcessId.of(leader.pid) != leader or leader.alive():
-            return  # the number belongs to another process by now, and so may the files
-    except ProcessLookupError:
-        pass
-    for file in _SHARED_MEMORY.glob(f"*{leader.pid}-*"):
-        with contextlib.suppress(FileNotFoundError):  # a client may have been quicker
-            if re.match(rf"\D+{leader.pid}-", file.name) and file.stat().st_uid == os.getuid():
-                file.unlink()
-
-
-def die_with(supervisor: int) -> None:
-    """In the child: SIGKILL when the supervisor dies, so that not even its SIGKILL leaves a server behind."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != supervisor:  # it died before we asked
-        os.kill(os.getpid(), signal.SIGKILL)

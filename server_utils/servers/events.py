@@ -7,7 +7,7 @@ import select
 import signal
 from enum import Enum
 
-from server_utils.servers.launch import ProcessId
+from server_utils.host.processes import ProcessId
 
 
 class End(Enum):

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from collections.abc import Sequence
 
 from server_utils.errors import ConfigurationError
+from server_utils.host.gpus import VISIBLE_DEVICES, visible_gpus
 from server_utils.servers.launch import Launch
-
-_VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def environment(assigned: Sequence[str], launch: Launch, replica: int = 0) -> dict[str, str]:
@@ -29,25 +25,13 @@ def environment(assigned: Sequence[str], launch: Launch, replica: int = 0) -> di
             "each has as many"
         )
     share = mine[replica * each : (replica + 1) * each]
-    return {_VISIBLE: ",".join(share)} if share else {}
+    return {VISIBLE_DEVICES: ",".join(share)} if share else {}
 
 
 def _of_executor(assigned: Sequence[str], launch: Launch) -> Sequence[str]:
     """All GPUs of the executor. A task that asks for a share of one knows only that one (Spark 4.3)."""
     if len(assigned) < launch.gpus or (not assigned and launch.replicas > 1):
-        there = on_host()
+        there = visible_gpus()
         if not assigned or len(there) == launch.gpus:
             return there
     return assigned
-
-
-def on_host() -> list[str]:
-    """The indices of the GPUs that this process may use, or all of the host's."""
-    if chosen := os.environ.get(_VISIBLE):
-        return chosen.split(",")
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return []
-    command = [tool, "--query-gpu=index", "--format=csv,noheader"]
-    asked = subprocess.run(command, capture_output=True, text=True, check=False)
-    return asked.stdout.split() if asked.returncode == 0 else []

@@ -5,74 +5,12 @@ Runs on executors and on a bare GPU machine; knows no Spark. Linux only: identit
 
 from __future__ import annotations
 
-import os
-import signal
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
-
-@dataclass(frozen=True)
-class ProcessId:
-    """A process that cannot be mistaken for a later one with the same number.
-
-    started: clock ticks since boot (field 22 of /proc/PID/stat); wall-clock start times move with the clock.
-    """
-
-    pid: int
-    started: int
-
-    @classmethod
-    def of(cls, pid: int) -> ProcessId:
-        """The identity of a running process. Raises ProcessLookupError when there is none."""
-        fields = _stat(pid)
-        if fields is None:
-            raise ProcessLookupError(pid)
-        return cls(pid, int(fields[19]))
-
-    def alive(self) -> bool:
-        """Whether this very process runs; a zombie does not, once no thread of it is left that holds its sockets."""
-        fields = _stat(self.pid)
-        if fields is None or int(fields[19]) != self.started:
-            return False
-        return fields[0] not in "ZX" or int(fields[17]) > 1
-
-    def signal(self, number: int) -> None:
-        """Send a signal, unless the process is gone or its number belongs to another one by now."""
-        if not self.alive():  # asked first: pidfd_open raises others when the number belongs to a thread by now
-            return
-        try:
-            descriptor = os.pidfd_open(self.pid)
-        except ProcessLookupError:
-            return
-        try:
-            if self.alive():
-                signal.pidfd_send_signal(descriptor, number)
-        except ProcessLookupError:
-            pass  # it ended between the look and the signal
-        finally:
-            os.close(descriptor)
-
-
-def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat from the state on; the command before them may hold any character."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-
-
-def wait_until(condition: Callable[[], bool], seconds: float, *, pause_s: float = 0.02) -> bool:
-    """Poll a condition that has no event to wait for. Returns whether it came true in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(pause_s)
-    return True
+from server_utils.host.processes import ProcessId
 
 
 class State(Enum):

@@ -22,8 +22,9 @@ from filelock import FileLock, Timeout
 
 from server_utils.errors import ServerStartError, ServerUnavailableError
 from server_utils.host import logs
+from server_utils.host.processes import ProcessId
 from server_utils.servers import state_dir
-from server_utils.servers.launch import Launch, ProcessId, Server, State
+from server_utils.servers.launch import Launch, Server, State
 from server_utils.servers.stop import halt
 
 _STOPPED = "was stopped; run actions before stop_servers(), inside the with block, or start it again"

@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 
 from server_utils.host import logs
-from server_utils.servers.engine_process import MARK, die_with
 from server_utils.servers.events import End, Events
 from server_utils.servers.launch import State
+from server_utils.servers.orphans import SERVER_MARKER, die_with
 from server_utils.storage import cache
 from server_utils.storage.urls import in_place
 
@@ -53,7 +53,7 @@ def _fetched(model: str, folder: Path, events: Events, deadline: float, timeout_
         since = output.tell()
         child = subprocess.Popen(
             [sys.executable, "-m", "server_utils.storage.program", model, str(answer)],
-            env=os.environ | {MARK: str(folder)},
+            env=os.environ | {SERVER_MARKER: str(folder)},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

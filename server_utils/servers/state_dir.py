@@ -12,10 +12,8 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import shutil
 import stat
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,18 +22,12 @@ from typing import Any
 from server_utils.errors import ConfigurationError
 from server_utils.host import platform
 from server_utils.host import scratch as places
-from server_utils.servers.launch import Launch, ProcessId, Server, State
+from server_utils.host.files import slug, write_atomically
+from server_utils.host.processes import ProcessId
+from server_utils.servers.launch import Launch, Server, State
 
 _DAY_S = 86_400
 _SCRATCH, _PORTS = "t", "ports"
-
-
-def slug(text: str) -> str:
-    """A file name for any text: readable start plus a digest, so that different texts never meet."""
-    readable = re.sub(r"[^A-Za-z0-9_.-]+", "-", text)[:40].strip(".-") or "x"
-    if readable == text:
-        return text
-    return f"{readable}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def folder(application: str, name: str, owner: ProcessId, replica: int = 0) -> Path:
@@ -117,7 +109,7 @@ def _private(root: Path) -> None:
 
 def write(server_folder: Path, server: Server) -> None:
     """Replace the record in one step: a reader sees the old one or the new one, never half of it."""
-    _replace(server_folder / "record.json", _json(dataclasses.asdict(server)).encode())
+    write_atomically(server_folder / "record.json", _json(dataclasses.asdict(server)).encode())
 
 
 def to_json(servers: Sequence[Server]) -> str:
@@ -147,9 +139,9 @@ def read_metrics(server_folder: Path) -> dict[str, float]:
 def write_launch(server_folder: Path, launch: Launch) -> None:
     """Lay out what a supervisor needs: the launch, and its files beside it; not its `env`, which may hold secrets."""
     for name, content in launch.files.items():
-        _replace(server_folder / name, content)
+        write_atomically(server_folder / name, content)
     plain = dataclasses.asdict(dataclasses.replace(launch, files={}, env={}))
-    _replace(server_folder / "launch.json", json.dumps(plain).encode())
+    write_atomically(server_folder / "launch.json", json.dumps(plain).encode())
 
 
 def read_launch(server_folder: Path) -> Launch:
@@ -185,14 +177,6 @@ def _supervised(record: Path) -> bool:
         return ProcessId(**json.loads(record.read_text())["supervisor"]).alive()
     except (OSError, ValueError, TypeError, KeyError):
         return False
-
-
-def _replace(path: Path, content: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-    beside.replace(path)
 
 
 def _json(what: Any) -> str:

@@ -9,10 +9,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from server_utils.errors import ServerStopError
-from server_utils.host.process_tree import called, end, lost
+from server_utils.host.processes import terminate, wait_until, with_command
 from server_utils.servers import state_dir
-from server_utils.servers.engine_process import MARK, free_shared_memory
-from server_utils.servers.launch import Server, State, wait_until
+from server_utils.servers.launch import Server, State
+from server_utils.servers.orphans import SERVER_MARKER, find_orphans, free_shared_memory
 
 _LADDER_S = 9.0  # a supervisor's own ladder takes five seconds after the grace, a health check two; then we insist
 _LOCK_S = 60.0
@@ -58,9 +58,9 @@ def halt(folder: Path, server: Server, number: int) -> None:
     server.supervisor.signal(number)
     wait_until(lambda: not server.supervisor.alive(), state_dir.read_launch(folder).stop_grace_s + _LADDER_S)
     server.supervisor.signal(signal.SIGKILL)
-    left = end(lambda: lost(MARK, str(folder)), leader=None, grace_s=0)
+    left = terminate(lambda: find_orphans(SERVER_MARKER, str(folder)), leader=None, grace_s=0)
     # Its keeper bears its name, and needs a moment to see that there is nothing left to keep.
-    wait_until(lambda: not called("server_utils.servers.supervisor", str(folder)), _KEEPER_S)
+    wait_until(lambda: not with_command("server_utils.servers.supervisor", str(folder)), _KEEPER_S)
     if server.process:
         free_shared_memory(server.process)
     if left:

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from server_utils.errors import SidecarError
-from server_utils.host import limits, logs
-from server_utils.host.process_tree import descendants, end
+from server_utils.host import logs, processes
+from server_utils.host.processes import ProcessId, descendants, terminate
 from server_utils.servers import model_download, orphans, state_dir
 from server_utils.servers.engine_process import Attempt
 from server_utils.servers.events import End, Events
-from server_utils.servers.launch import ProcessId, State
+from server_utils.servers.launch import State
 from server_utils.servers.ports import Lease
 
 _STARTING_PAUSE_S, _READY_PAUSE_S = 0.03, 1.0
@@ -60,12 +60,14 @@ class Supervisor:
         try:
             model = model_download.fetch(self.launch.model, self.folder, self.events, self.launch.start_timeout_s)
         except model_download.NotArrivedError as error:
-            return self._record(state=error.state, reason=f"{error}{limits.hint()}", log_tail=error.log_tail)
+            return self._record(
+                state=error.state, reason=f"{error}{processes.memory_limit_hint()}", log_tail=error.log_tail
+            )
         while True:
             try:
                 attempt = Attempt(self.folder, self.launch, self.lease.ports, model)
             except (SidecarError, OSError) as error:
-                return self._record(state=State.FAILED, reason=f"{error}{limits.hint()}")
+                return self._record(state=State.FAILED, reason=f"{error}{processes.memory_limit_hint()}")
             self._record(process=attempt.process, ports=self.lease.ports, started_at=time.time())
             watched = self.events.watch_server(attempt.process.pid)
             how = self._follow(attempt)
@@ -147,7 +149,9 @@ class Supervisor:
         self.lease = Lease(state_dir.ports(), self.launch.ports)
 
     def _failed(self, reason: str, log_tail: str) -> bool:
-        self._record(state=State.FAILED, reason=f"{reason}{limits.hint()}", log_tail=log_tail, process=None)
+        self._record(
+            state=State.FAILED, reason=f"{reason}{processes.memory_limit_hint()}", log_tail=log_tail, process=None
+        )
         return False
 
     def _reason(self, how: End, status: int | None) -> str:
@@ -173,7 +177,7 @@ def main() -> None:
 
     It brings the launch's `env`: in no file, no command line, and no environment but the program's.
     """
-    limits.lift()
+    processes.lift_memory_limit()
     env = json.loads(sys.stdin.read() or "{}")  # nothing where `ensure` was killed half-way: there is no record then
     state_dir.hold()
     orphans.watch_over(ProcessId.of(os.getpid()))
@@ -182,7 +186,7 @@ def main() -> None:
     try:
         Supervisor(Path(sys.argv[1]), env).run()
     finally:  # a full disk or a fault of ours must not leave the server's children without a keeper
-        end(lambda: descendants(os.getpid()), leader=None, grace_s=0)
+        terminate(lambda: descendants(os.getpid()), leader=None, grace_s=0)
 
 
 if __name__ == "__main__":

@@ -97,6 +97,6 @@ def _count_by_job(spark: Any) -> tuple[int, int]:
 
 
 def _who() -> bytes:
-    from server_utils.host.process_tree import ancestor
+    from server_utils.host.processes import ancestor
 
     return pickle.dumps(ancestor("java"))

@@ -21,8 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from server_utils.errors import PlacementError, SidecarError
-from server_utils.host.process_tree import ancestor
-from server_utils.servers.launch import ProcessId
+from server_utils.host.processes import ProcessId, ancestor
 from server_utils.spark import executor_plans, session, worker_python
 
 logger = logging.getLogger(__name__)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import psutil
 
+from server_utils.host.processes import wait_until
 from server_utils.servers import state_dir
-from server_utils.servers.engine_process import MARK
-from server_utils.servers.launch import wait_until
+from server_utils.servers.orphans import SERVER_MARKER
 
 ROOT = Path(__file__).parents[2]
 FAKE_SERVER = Path(__file__).with_name("fake_server.py")
@@ -44,7 +44,7 @@ def processes_of(state: Path) -> list[psutil.Process]:
 
 
 def is_of(process: psutil.Process, state: str) -> bool:
-    if process.environ().get(MARK, "").startswith(state):
+    if process.environ().get(SERVER_MARKER, "").startswith(state):
         return True
     words = process.cmdline()
     supervises = "server_utils.servers.supervisor" in words and words[-1].startswith(state)

@@ -16,6 +16,7 @@ from server_utils.backends.payload import program_files
 from server_utils.backends.vllm.launch import PROGRAM, Engine, command_line
 from server_utils.environments import builder
 from server_utils.errors import EnvironmentMissingError
+from server_utils.host.processes import ProcessId, wait_until
 from server_utils.inference.openai.client import OpenAIClient
 from server_utils.inference.openai.columns import arrow_column
 from server_utils.inference.openai.concurrency import Window
@@ -25,7 +26,6 @@ from server_utils.inference.openai.request import Kind, Question
 from server_utils.inference.request_counters import Tally
 from server_utils.servers import lifecycle, state_dir
 from server_utils.servers import stop as servers_stop
-from server_utils.servers.launch import ProcessId, wait_until
 from support.fakes import command_of
 
 CONTEXT = 512

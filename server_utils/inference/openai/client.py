@@ -15,8 +15,9 @@ from typing import Any
 import urllib3
 
 from server_utils.errors import InferenceError, ServerUnavailableError
+from server_utils.host.processes import ProcessId
 from server_utils.inference import request_lock
-from server_utils.servers.launch import ProcessId, Server
+from server_utils.servers.launch import Server
 
 _PAUSE_S = 0.1
 _MOST_PAUSE_S = 30.0

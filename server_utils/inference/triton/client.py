@@ -15,11 +15,12 @@ from tritonclient import http
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from server_utils.errors import InferenceError, ServerUnavailableError
+from server_utils.host.processes import ProcessId
 from server_utils.inference import request_lock
 from server_utils.inference.triton.model import Model
 from server_utils.inference.triton.shared_memory import Carrier
 from server_utils.inference.triton.tensors import Array
-from server_utils.servers.launch import ProcessId, Server
+from server_utils.servers.launch import Server
 
 _PAUSE_S = 0.05
 logger = logging.getLogger(__name__)

@@ -21,8 +21,9 @@ import numpy as np
 from tritonclient import http
 from tritonclient.utils import InferenceServerException
 
+from server_utils.host.processes import ProcessId
 from server_utils.inference.triton.tensors import Array
-from server_utils.servers.launch import ProcessId, Server
+from server_utils.servers.launch import Server
 
 _FOLDER = Path("/dev/shm")  # noqa: S108 - where shm_open looks
 _WORTH_BYTES = 64 << 10  # what is smaller is sent: a request costs more than its bytes

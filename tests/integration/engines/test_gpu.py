@@ -13,8 +13,9 @@ import pytest
 from support import real_vllm
 
 from integration.engines.test_triton_client import Running, triton_launch
+from server_utils.host import gpus
+from server_utils.host.processes import wait_until
 from server_utils.servers import gpu_assignment, lifecycle, stop
-from server_utils.servers.launch import wait_until
 
 WIDTH, ROWS = 4096, 256
 CACHE_MIB = 512
@@ -118,7 +119,7 @@ def test_a_language_model_lives_on_the_device_and_leaves_its_memory_when_it_ends
     assert wait_until(lambda: used_mib() - before < 100, 30)
 
 
-several = pytest.mark.skipif(len(gpu_assignment.on_host()) < 2, reason="fewer than two NVIDIA GPUs here")
+several = pytest.mark.skipif(len(gpus.visible_gpus()) < 2, reason="fewer than two NVIDIA GPUs here")
 
 
 @several

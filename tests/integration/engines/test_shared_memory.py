@@ -19,9 +19,9 @@ from support.fakes import known_to
 from integration.engines.test_triton_client import served
 from server_utils.backends import engine_watch
 from server_utils.errors import ServerUnavailableError
+from server_utils.host.processes import wait_until
 from server_utils.inference.triton import shared_memory
 from server_utils.inference.triton.model import choose
-from server_utils.servers.launch import wait_until
 
 WIDE = 1 << 15  # 128 KiB of float32: one row is worth sharing
 

@@ -17,10 +17,11 @@ import pytest
 from server_utils.backends.triton.function_call import Call
 from server_utils.backends.triton.manager import TritonServerManager, files_for
 from server_utils.errors import InferenceError, ServerStartError, ServerUnavailableError
+from server_utils.host.processes import ProcessId, wait_until
 from server_utils.inference.triton.client import TritonClient, reason
 from server_utils.inference.triton.model import choose
 from server_utils.servers import lifecycle, stop
-from server_utils.servers.launch import ProcessId, State, wait_until
+from server_utils.servers.launch import State
 
 START_S = 120
 

@@ -15,8 +15,9 @@ from support.fakes import contents, processes_of
 from support.real_vllm import CONTEXT, Running
 
 from server_utils.errors import ServerStartError
+from server_utils.host.processes import ProcessId, wait_until
 from server_utils.servers import state_dir
-from server_utils.servers.launch import ProcessId, State, wait_until
+from server_utils.servers.launch import State
 
 LONG = {"max_tokens": 200, "ignore_eos": True}  # answers that take a second and more
 KEY = "a-key-of-this-test"

@@ -20,7 +20,7 @@ from pyspark.sql import SparkSession
 from support.fakes import command_of, killed, processes_of
 
 from server_utils import TritonServerManager
-from server_utils.servers.launch import ProcessId, wait_until
+from server_utils.host.processes import ProcessId, wait_until
 
 CLUSTER = "local-cluster[2,2,1024]"
 _GO = "go"

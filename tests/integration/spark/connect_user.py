@@ -17,7 +17,7 @@ from pyspark.sql.functions import column
 
 from integration.spark import tiny_models
 from server_utils import ServerStartError, TritonServerManager
-from server_utils.servers.launch import wait_until
+from server_utils.host.processes import wait_until
 
 
 def say(**words):

@@ -11,7 +11,7 @@ from support.fakes import processes_of
 
 from integration.spark import uses
 from integration.spark.conftest import CLUSTER, run_as_user
-from server_utils.servers.launch import wait_until
+from server_utils.host.processes import wait_until
 
 pytestmark = pytest.mark.skipif(pyspark.__version__ < "4", reason="barrier tasks over Connect need Spark 4")
 

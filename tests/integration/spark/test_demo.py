@@ -17,7 +17,7 @@ from support.fakes import processes_of
 from server_utils.demo import assets
 from server_utils.demo.reviews import QUERIES, evenly, read
 from server_utils.errors import EnvironmentMissingError
-from server_utils.servers.launch import wait_until
+from server_utils.host.processes import wait_until
 
 ROWS = 64
 DEMO = [str(Path(sys.executable).with_name("spark-sidecar")), "demo", "--rows", str(ROWS), "--json", "--output"]

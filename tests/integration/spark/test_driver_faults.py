@@ -11,7 +11,7 @@ import pytest
 from support.fakes import processes_of
 
 from integration.spark.conftest import executors, run_as_user
-from server_utils.servers.launch import wait_until
+from server_utils.host.processes import wait_until
 
 DRIVER = """
 from spark import tiny_models

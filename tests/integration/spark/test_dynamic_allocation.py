@@ -8,7 +8,7 @@ from support.fakes import processes_of
 from integration.spark import tiny_models
 from integration.spark.conftest import CLUSTER, answers, executors, in_background, rows, server_pids
 from server_utils import TritonServerManager
-from server_utils.servers.launch import wait_until
+from server_utils.host.processes import wait_until
 from server_utils.spark import executor_plans
 
 _SETTINGS = {

@@ -10,7 +10,7 @@ from support.fakes import processes_of
 
 from integration.spark import tiny_models
 from integration.spark.conftest import CLUSTER, answers, executors, in_background, rows, server_pids, wait_for_states
-from server_utils.servers.launch import wait_until
+from server_utils.host.processes import wait_until
 
 
 @pytest.fixture(scope="module")

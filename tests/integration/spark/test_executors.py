@@ -11,8 +11,8 @@ from support.fakes import processes_of
 
 from integration.spark import tiny_models
 from integration.spark.conftest import answers, executors, listening, rows, server_pids
+from server_utils.host.processes import wait_until
 from server_utils.servers import state_dir
-from server_utils.servers.launch import wait_until
 
 _LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 

@@ -8,7 +8,7 @@ from support.fakes import processes_of
 from integration.spark import tiny_models
 from integration.spark.conftest import CLUSTER, answers, executors, kill, rows, wait_for_states
 from server_utils import ConfigurationError, ServerUnavailableError, TritonServerManager
-from server_utils.servers.launch import wait_until
+from server_utils.host.processes import wait_until
 
 
 def test_starting_twice_with_the_same_changes_nothing(manager):

@@ -17,7 +17,7 @@ from pyspark.sql.types import ArrayType, FloatType, StringType, StructField, Str
 from integration.spark import published, tiny_models
 from integration.spark.conftest import as_in_a_notebook, kill
 from server_utils import ConfigurationError, ServerStartError, TritonServerManager
-from server_utils.servers.launch import wait_until
+from server_utils.host.processes import wait_until
 
 TEXTS = ["a", "bb", "", "dddd"] * 10
 

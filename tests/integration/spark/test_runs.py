@@ -19,8 +19,8 @@ from support.real_vllm import model_folder
 from integration.spark import tiny_models
 from integration.spark.conftest import run_as_user
 from server_utils import ConfigurationError, OutputError, TritonServerManager, by_prefix
+from server_utils.host.processes import wait_until
 from server_utils.jobs.output import Output
-from server_utils.servers.launch import wait_until
 
 ROWS = 200
 

@@ -15,8 +15,8 @@ from support import real_vllm
 
 from integration.spark.conftest import as_in_a_notebook, in_background, kill, part, wait_for_states
 from server_utils import ConfigurationError, VLLMServerManager
+from server_utils.host.processes import wait_until
 from server_utils.inference.utf8 import PROBLEM
-from server_utils.servers.launch import wait_until
 
 LONG = {"max_tokens": 100, "ignore_eos": True}
 

@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from server_utils.servers.launch import wait_until
+from server_utils.host.processes import wait_until
 
 KEY, SECRET = "AKIATESTTESTTEST0001", "a-secret-that-no-log-may-hold-0001"
 _BIN = Path(sys.executable).parent

@@ -11,8 +11,9 @@ from integration.storage.conftest import fresh
 from integration.storage.faulty_proxy import Fault
 from integration.storage.places import contents, make_model
 from server_utils import ServerStartError, save_model
+from server_utils.host.processes import wait_until
 from server_utils.servers import lifecycle, state_dir, stop
-from server_utils.servers.launch import State, wait_until
+from server_utils.servers.launch import State
 
 WITH_MODEL = {"env": {"MODEL": "{model}"}}
 

@@ -19,7 +19,7 @@ from server_utils import (
     local_model,
     save_model,
 )
-from server_utils.servers.launch import wait_until
+from server_utils.host.processes import wait_until
 from server_utils.storage.stores import factory
 from server_utils.storage.urls import MANIFEST, parse
 

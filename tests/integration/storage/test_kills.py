@@ -11,7 +11,7 @@ from support.fakes import kill, run_python
 from integration.storage.faulty_proxy import Fault
 from integration.storage.places import contents
 from server_utils import ModelNotFoundError, local_model, save_model
-from server_utils.servers.launch import ProcessId, wait_until
+from server_utils.host.processes import ProcessId, wait_until
 
 DATA = r"model\.safetensors"
 HERE = "import sys; from storage import loopback; from server_utils import local_model, save_model; "

@@ -15,9 +15,9 @@ from support.fakes import NOBODY, as_nobody, can_mount, may_lift, mounted_noexec
 from server_utils import ConfigurationError
 from server_utils.environments import builder
 from server_utils.host import platform, scratch
+from server_utils.host.processes import ProcessId
 from server_utils.node.checks import scratch_folder
 from server_utils.servers import state_dir
-from server_utils.servers.launch import ProcessId
 from server_utils.servers.lifecycle import ensure
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root, to be another user")

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from support.fakes import kill, run_python
 
-from server_utils.host.process_tree import ancestor, descendants, end, lost, marked
-from server_utils.servers.launch import ProcessId, Server, State, wait_until
+from server_utils.host.processes import ProcessId, ancestor, descendants, terminate, wait_until
+from server_utils.servers.launch import Server, State
+from server_utils.servers.orphans import find_orphans, marked
 
 # Prints a line once it no longer listens to SIGTERM.
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); signal.pause()"
@@ -130,14 +131,14 @@ def test_a_process_without_a_mark_is_found_in_the_session_of_one_that_has_it():
     )
     engine = ProcessId.of(int(child.stdout.readline()))
     assert [process.pid for process in marked("A_MARK", value)] == [child.pid]
-    assert {process.pid for process in lost("A_MARK", value)} == {child.pid, engine.pid}
-    assert end(lambda: lost("A_MARK", value), leader=None, grace_s=0) == []
+    assert {process.pid for process in find_orphans("A_MARK", value)} == {child.pid, engine.pid}
+    assert terminate(lambda: find_orphans("A_MARK", value), leader=None, grace_s=0) == []
     child.communicate()
     assert not engine.alive()
 
 
 def test_the_nearest_ancestor_of_a_name_is_found():
-    code = "from server_utils.host.process_tree import ancestor; print(ancestor('{}'))"
+    code = "from server_utils.host.processes import ancestor; print(ancestor('{}'))"
     name = subprocess.run(["ps", "-o", "comm=", "-p", str(os.getpid())], capture_output=True, text=True, check=True)
     child = run_python(code.format(name.stdout.strip()), stdout=subprocess.PIPE)
     assert child.communicate()[0].strip() == str(ProcessId.of(os.getpid()))
@@ -148,18 +149,18 @@ def test_a_process_that_listens_to_sigterm_ends_without_sigkill(make_owner):
     child = run_python("import signal; print('up', flush=True); signal.pause()", stdout=subprocess.PIPE)
     child.stdout.readline()
     leader = ProcessId.of(child.pid)
-    assert end(lambda: [leader] * leader.alive(), leader=leader, grace_s=30) == []
+    assert terminate(lambda: [leader] * leader.alive(), leader=leader, grace_s=30) == []
     child.communicate()
     assert child.returncode == -signal.SIGTERM
 
 
 def test_a_process_that_ignores_sigterm_is_killed_after_the_grace(stubborn):
-    assert end(lambda: [stubborn] * stubborn.alive(), leader=stubborn, grace_s=0.1) == []
+    assert terminate(lambda: [stubborn] * stubborn.alive(), leader=stubborn, grace_s=0.1) == []
     assert not stubborn.alive()
 
 
 def test_without_grace_nobody_is_asked(stubborn):
-    assert end(lambda: [stubborn] * stubborn.alive(), leader=stubborn, grace_s=0) == []
+    assert terminate(lambda: [stubborn] * stubborn.alive(), leader=stubborn, grace_s=0) == []
     assert not stubborn.alive()
 
 
@@ -169,12 +170,14 @@ def test_the_ladder_ends_processes_that_fork_while_they_are_killed():
     assert wait_until(lambda: len(descendants(child.pid)) > 5, 10)
     leader = ProcessId.of(child.pid)
     tree = lambda: descendants(child.pid) + [leader] * leader.alive()  # noqa: E731 - as it is used
-    assert end(tree, leader=leader, grace_s=0) == []
+    assert terminate(tree, leader=leader, grace_s=0) == []
     child.wait()
 
 
 def test_the_ladder_names_those_that_outlive_it(owner):
-    assert end(lambda: [ProcessId(owner.pid, 1)], leader=None, grace_s=0, insist_s=0.1) == [ProcessId(owner.pid, 1)]
+    assert terminate(lambda: [ProcessId(owner.pid, 1)], leader=None, grace_s=0, insist_s=0.1) == [
+        ProcessId(owner.pid, 1)
+    ]
 
 
 def test_waiting_tells_whether_the_condition_came_true():

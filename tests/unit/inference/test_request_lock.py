@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
+from server_utils.host.processes import wait_until
 from server_utils.inference import request_lock
-from server_utils.servers.launch import wait_until
 
 
 @pytest.fixture

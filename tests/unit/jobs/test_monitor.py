@@ -8,10 +8,11 @@ import threading
 
 import pytest
 
+from server_utils.host.processes import ProcessId
 from server_utils.jobs.display import Log, Notebook, Terminal, screen
 from server_utils.jobs.monitor import Shown
 from server_utils.jobs.progress import Progress
-from server_utils.servers.launch import ProcessId, Server, State
+from server_utils.servers.launch import Server, State
 
 OWNER = ProcessId(1, 1)
 

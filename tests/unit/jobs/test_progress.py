@@ -3,9 +3,10 @@ from __future__ import annotations
 import dataclasses
 import json
 
+from server_utils.host.processes import ProcessId
 from server_utils.jobs.progress import Progress, Snapshot, between, line, table
 from server_utils.servers import state_dir
-from server_utils.servers.launch import ProcessId, Server, State
+from server_utils.servers.launch import Server, State
 
 OWNERS = {name: ProcessId(number, 7) for number, name in enumerate("abc", 1)}
 

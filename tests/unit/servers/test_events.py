@@ -9,8 +9,8 @@ import subprocess
 import pytest
 from support.fakes import kill
 
+from server_utils.host.processes import ProcessId
 from server_utils.servers.events import End, Events
-from server_utils.servers.launch import ProcessId
 
 _PLENTY_S = 30
 

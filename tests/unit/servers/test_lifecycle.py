@@ -15,10 +15,10 @@ import pytest
 from support.fakes import ask, command_of, contents, folder_of, kill, processes_of, run_python, wait_for_record
 
 from server_utils.errors import ServerStartError, ServerUnavailableError
-from server_utils.host.process_tree import marked
+from server_utils.host.processes import ProcessId
 from server_utils.servers import lifecycle, state_dir, stop
-from server_utils.servers.engine_process import MARK
-from server_utils.servers.launch import ProcessId, State
+from server_utils.servers.launch import State
+from server_utils.servers.orphans import SERVER_MARKER, marked
 
 _WITHIN_S = 30
 
@@ -44,7 +44,7 @@ def start_asker(launch, owner):
 
 
 def tree_of(folder):
-    return marked(MARK, str(folder))
+    return marked(SERVER_MARKER, str(folder))
 
 
 def test_a_server_that_is_ensured_answers_and_its_record_says_so(launch, owner):

@@ -13,8 +13,10 @@ import pytest
 from support.fakes import run_python
 
 from server_utils.errors import ConfigurationError
+from server_utils.host import files
+from server_utils.host.processes import ProcessId
 from server_utils.servers import state_dir
-from server_utils.servers.launch import Launch, ProcessId, Server, State
+from server_utils.servers.launch import Launch, Server, State
 
 OWNER = ProcessId(12, 345)
 NAMES = ["model", "my model", "org/model", "../../etc", "..", ".", "t", "größe 模型 🙂", "x" * 300, "a\nb", "*", "-rf"]
@@ -104,7 +106,7 @@ def test_different_names_have_different_folders_and_all_are_found():
 
 
 def test_names_that_differ_only_in_what_a_file_name_cannot_hold_do_not_meet():
-    assert len({state_dir.slug(text) for text in ("a b", "a/b", "a-b", "a  b", "a\tb", " a b")}) == 6
+    assert len({files.slug(text) for text in ("a b", "a/b", "a-b", "a  b", "a\tb", " a b")}) == 6
 
 
 def test_two_owners_have_folders_of_their_own():

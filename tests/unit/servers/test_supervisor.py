@@ -14,10 +14,10 @@ import pytest
 from support.fakes import FAKE_SERVER, ask, folder_of, kill, processes_of, run_python, wait_for_record
 
 from server_utils.errors import ServerStartError
-from server_utils.host.process_tree import descendants, marked
+from server_utils.host.processes import ProcessId, descendants, wait_until
 from server_utils.servers import lifecycle, state_dir, stop
-from server_utils.servers.engine_process import MARK
-from server_utils.servers.launch import ProcessId, State, wait_until
+from server_utils.servers.launch import State
+from server_utils.servers.orphans import SERVER_MARKER, marked
 
 _WITHIN_S = 30
 
@@ -32,7 +32,7 @@ def restarted(server):
 
 
 def gone(folder, seconds=10):
-    return wait_until(lambda: not marked(MARK, str(folder)), seconds)
+    return wait_until(lambda: not marked(SERVER_MARKER, str(folder)), seconds)
 
 
 def test_a_server_that_is_killed_is_restarted_on_the_same_ports(launch, owner):
@@ -117,7 +117,7 @@ def test_a_server_that_cannot_restart_is_tried_with_a_pause_until_it_counts_as_f
 
 def test_the_owners_end_takes_the_server_and_its_stubborn_grandchildren_along(make_launch, owner):
     server = ensure(make_launch("--ignore-sigterm", "--daemon", stop_grace_s=1000), owner)
-    tree = marked(MARK, str(folder_of(server)))
+    tree = marked(SERVER_MARKER, str(folder_of(server)))
     assert len(tree) == 2
     owner.signal(signal.SIGKILL)
     assert wait_until(lambda: not any(process.alive() for process in tree), 5)
@@ -161,7 +161,7 @@ def test_a_supervisor_that_is_not_the_one_of_the_record_starts_nothing(launch, o
     other = run_python(code, str(folder_of(server)), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert "started by sidecar.ensure" in other.communicate()[1]
     assert state_dir.read(folder_of(server)) == server
-    assert len(marked(MARK, str(folder_of(server)))) == 1
+    assert len(marked(SERVER_MARKER, str(folder_of(server)))) == 1
 
 
 def test_orphans_that_end_do_not_stay_as_zombies(make_launch, owner):

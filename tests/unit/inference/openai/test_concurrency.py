@@ -7,10 +7,10 @@ import os
 
 import pytest
 
+from server_utils.host.processes import ProcessId
 from server_utils.inference import request_counters
 from server_utils.inference.openai.concurrency import Window
 from server_utils.inference.request_counters import Tally
-from server_utils.servers.launch import ProcessId
 
 
 class Metrics:

@@ -13,6 +13,7 @@ import pytest
 from support.fake_openai import Server
 
 from server_utils.errors import ConfigurationError, InferenceError, ServerUnavailableError
+from server_utils.host.processes import ProcessId
 from server_utils.inference.openai.client import OpenAIClient
 from server_utils.inference.openai.columns import arrow_column
 from server_utils.inference.openai.concurrency import Window
@@ -21,7 +22,7 @@ from server_utils.inference.openai.dispatch import answers
 from server_utils.inference.openai.request import Kind, Question
 from server_utils.inference.request_counters import Tally, totals
 from server_utils.inference.utf8 import PROBLEM
-from server_utils.servers.launch import Launch, ProcessId
+from server_utils.servers.launch import Launch
 from server_utils.servers.launch import Server as Record
 
 ME = ProcessId.of(1)
@@ -98,7 +99,7 @@ def test_a_slow_row_holds_back_no_other_but_in_the_order_of_answers(place, serve
 
 
 def wait_for(condition):
-    from server_utils.servers.launch import wait_until
+    from server_utils.host.processes import wait_until
 
     return wait_until(condition, 30)
 

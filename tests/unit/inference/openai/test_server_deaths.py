@@ -14,6 +14,7 @@ import pytest
 from support.fakes import kill, wait_for_record
 
 from server_utils.errors import InferenceError
+from server_utils.host.processes import wait_until
 from server_utils.inference import request_counters
 from server_utils.inference.openai.client import OpenAIClient
 from server_utils.inference.openai.columns import arrow_column
@@ -23,7 +24,7 @@ from server_utils.inference.openai.dispatch import answers
 from server_utils.inference.openai.request import Kind, Question
 from server_utils.inference.request_counters import totals
 from server_utils.servers import lifecycle, state_dir, stop
-from server_utils.servers.launch import State, wait_until
+from server_utils.servers.launch import State
 
 PROGRAM = Path(__file__).with_name("fake_openai.py").read_bytes()
 DIED = "the server died while it answered this row and no other, and twice before"
