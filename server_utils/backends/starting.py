@@ -14,7 +14,7 @@ from typing import Any
 from server_utils.backends import executor_tasks
 from server_utils.backends.executor_tasks import Outcome
 from server_utils.servers.launch import Launch
-from server_utils.spark import executor_plans, worker_python
+from server_utils.spark import executors, worker_python
 from server_utils.spark.executors import on_each_executor
 
 GLANCES, _GLANCE_S = 4, 2.0  # a failure is to be told within three seconds of it
@@ -27,7 +27,7 @@ def start(spark: Any, launch: Launch) -> list[Outcome]:
     Raises PlacementError when Spark has no room for a task on every executor in time.
     """
     deadline = time.monotonic() + launch.start_timeout_s + _ROUND_S
-    plan, driver = executor_plans.plan(spark, deadline=deadline), worker_python.driver(spark)
+    plan, driver = executors.plan_tasks(spark, deadline=deadline), worker_python.driver(spark)
 
     def everywhere(task: Any) -> list[Outcome]:
         return on_each_executor(spark, task, timeout_s=deadline - time.monotonic(), plan=plan)

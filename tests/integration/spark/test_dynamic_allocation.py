@@ -9,7 +9,7 @@ from integration.spark import tiny_models
 from integration.spark.conftest import CLUSTER, answers, executors, in_background, rows, server_pids
 from server_utils import TritonServerManager
 from server_utils.host.processes import wait_until
-from server_utils.spark import executor_plans
+from server_utils.spark import executors as spark_executors
 
 _SETTINGS = {
     "spark.dynamicAllocation.enabled": "true",
@@ -45,7 +45,7 @@ def test_the_first_executor_comes_with_a_task_of_the_start_where_there_is_none_b
     sessions, state_root, monkeypatch
 ):
     spark = sessions.get(CLUSTER, _SETTINGS | dict.fromkeys(_NONE_AT_FIRST, "0"))
-    monkeypatch.setattr(executor_plans, "_SETTLE_S", 0)
+    monkeypatch.setattr(spark_executors, "_SETTLE_S", 0)
     assert not executors()
 
     with TritonServerManager("nobody yet", spark=spark) as servers:

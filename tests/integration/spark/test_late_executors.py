@@ -11,7 +11,7 @@ import pytest
 from integration.spark import tiny_models
 from integration.spark.conftest import CLUSTER, executors, in_background
 from server_utils import PlacementError
-from server_utils.spark import executor_plans
+from server_utils.spark import executors as spark_executors
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_executors_that_never_come_are_told_once_the_time_is_up(manager):
 
 def test_a_start_waits_for_its_first_executor_as_long_as_it_has_time(manager, go, monkeypatch):
     servers = manager("late")
-    looked = executor_plans._count
+    looked = spark_executors._count
     looks = iter(range(1_000_000))
 
     def count(spark):
@@ -45,8 +45,8 @@ def test_a_start_waits_for_its_first_executor_as_long_as_it_has_time(manager, go
             go.touch()
         return looked(spark)
 
-    monkeypatch.setattr(executor_plans, "_SETTLE_S", 3)
-    monkeypatch.setattr(executor_plans, "_count", count)
+    monkeypatch.setattr(spark_executors, "_SETTLE_S", 3)
+    monkeypatch.setattr(spark_executors, "_count", count)
     in_background(lambda: servers.start_servers(tiny_models.whoami)).result(timeout=300)
 
     assert {server.owner.pid for server in servers.status()} <= set(executors())
