@@ -13,7 +13,7 @@ import typer
 from server_utils.cli.output import AsJson
 
 if TYPE_CHECKING:
-    from server_utils.storage.progress import Progress
+    from server_utils.storage.transfer import Progress
 
 app = typer.Typer(no_args_is_help=True, help="Models in cloud storage: saved once, loaded fast, never half.")
 

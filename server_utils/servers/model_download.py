@@ -52,7 +52,7 @@ def _fetched(model: str, folder: Path, events: Events, deadline: float, timeout_
     with log.open("ab") as output:
         since = output.tell()
         child = subprocess.Popen(
-            [sys.executable, "-m", "server_utils.storage.program", model, str(answer)],
+            [sys.executable, "-m", "server_utils.storage.load", model, str(answer)],
             env=os.environ | {SERVER_MARKER: str(folder)},
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -13,9 +13,8 @@ from pathlib import Path
 
 from server_utils.errors import ModelCorruptError, StorageError
 from server_utils.storage.manifest import Entry, Manifest, Part
-from server_utils.storage.progress import Meter
 from server_utils.storage.stores.base import CHUNK, DamagedError, Store, patiently
-from server_utils.storage.transfer import in_parallel
+from server_utils.storage.transfer import Meter, in_parallel
 
 
 def fetch(store: Store, manifest: Manifest, folder: Path, meter: Meter, *, threads: int) -> None:

@@ -5,16 +5,16 @@ Driver and executors. What is read from a store is somebody else's word: every n
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 from server_utils.errors import ModelCorruptError
-from server_utils.storage.hashes import Hash, crc32c, has_crc32c
 
 PART = 16 << 20
 _FORMAT = 1
@@ -162,3 +162,48 @@ def _clash(manifest: Manifest) -> str:
     return next(
         (f"{first!r} and {second!r} clash" for first, second in pairwise(names) if second.startswith(first)), ""
     )
+
+
+class Hash(Protocol):
+    """Takes bytes as they pass."""
+
+    def update(self, data: bytes, /) -> None:
+        """The next bytes."""
+
+    def digest(self) -> bytes:
+        """Of all bytes so far."""
+
+
+def crc32c() -> Hash:
+    """CRC-32C (RFC 3720, appendix B.4), of no bytes yet."""
+    import google_crc32c
+
+    kind: type[Hash] = google_crc32c.Checksum  # it has no types
+    return kind()
+
+
+@functools.cache
+def has_crc32c() -> bool:
+    """Whether the processor's own instruction can be used: google-crc32c without its C part is slower than SHA-256."""
+    try:
+        import google_crc32c
+    except ImportError:
+        return False
+    return bool(google_crc32c.implementation == "c")
+
+
+class Both:
+    """The hashes of a part that is sent."""
+
+    def __init__(self) -> None:
+        self._sha256, self._crc32c = hashlib.sha256(), crc32c() if has_crc32c() else None
+
+    def update(self, data: bytes) -> None:
+        """The next bytes."""
+        self._sha256.update(data)
+        if self._crc32c:
+            self._crc32c.update(data)
+
+    def hexdigests(self) -> tuple[str, str]:
+        """SHA-256, and CRC32C or "" where it was too slow to make."""
+        return self._sha256.hexdigest(), self._crc32c.digest().hex() if self._crc32c else ""

@@ -18,13 +18,12 @@ from functools import partial
 from pathlib import Path
 
 from server_utils.errors import ModelCorruptError, ModelExistsError, StorageError
-from server_utils.storage import scan
+from server_utils.storage import upload
 from server_utils.storage.manifest import Entry, Manifest, read
-from server_utils.storage.progress import Meter, Progress
-from server_utils.storage.scan import Found
 from server_utils.storage.stores import factory
 from server_utils.storage.stores.base import ChangedError, NotThereError, Store, TransientError, patiently
-from server_utils.storage.upload import send
+from server_utils.storage.transfer import Meter, Progress
+from server_utils.storage.upload import LocalFile, send
 from server_utils.storage.urls import MANIFEST, on_this_machine, parse
 
 logger = logging.getLogger(__name__)
@@ -79,12 +78,12 @@ def _folder_of(source: str | Path) -> Iterator[Path]:
 
 
 def _save(source: Path, store: Store, *, overwrite: bool, progress: Progress | None) -> None:
-    found = scan.look(source)
-    total, part_size = sum(each.size for each in found), scan.part_size(found)
-    folder = _folder(store, _there(store).folder, scan.fingerprint(found))
+    found = upload.list_files(source)
+    total, part_size = sum(each.size for each in found), upload.part_size(found)
+    folder = _folder(store, _there(store).folder, upload.fingerprint(found))
     patiently(store.probe, what=f"trying whether {store.url} can be written to")
     files = _send(store, folder, found, part_size, Meter(f"saving {store.url}", total, progress))
-    scan.check_unchanged(found)
+    upload.check_unchanged(found)
     saved = datetime.now(UTC).isoformat(timespec="seconds")
     _publish(store, Manifest(folder, saved, part_size, files), overwrite=overwrite)
     logger.info("%s is saved: %d files, %.1f MB", store.url, len(files), total / 1e6)
@@ -102,7 +101,7 @@ def _folder(store: Store, taken: str, start: str) -> str:
     return f"{start}-{uuid.uuid4().hex[:8]}"
 
 
-def _send(store: Store, folder: str, found: Sequence[Found], part_size: int, meter: Meter) -> tuple[Entry, ...]:
+def _send(store: Store, folder: str, found: Sequence[LocalFile], part_size: int, meter: Meter) -> tuple[Entry, ...]:
     """Send what is not there yet, and look again: what was damaged on its way may lie under another name."""
     entries: dict[str, Entry] = {}
     for _ in range(_TRIES):

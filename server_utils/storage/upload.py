@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import stat
 import threading
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from server_utils.errors import StorageError
-from server_utils.storage.hashes import Both
-from server_utils.storage.manifest import Entry
-from server_utils.storage.progress import Meter
-from server_utils.storage.scan import Found
+from server_utils.errors import ConfigurationError, StorageError
+from server_utils.storage.manifest import PART, Both, Entry, bad_name
 from server_utils.storage.stores.base import CHUNK, Parts, Store, patiently
-from server_utils.storage.transfer import in_parallel
+from server_utils.storage.transfer import Meter, in_parallel
+
+_MIB = 1 << 20
+_MOST_PARTS = 9_000  # S3 takes 10,000 parts of an object
 
 
 def send(
     store: Store,
     folder: str,
-    found: Sequence[Found],
+    found: Sequence[LocalFile],
     part_size: int,
     meter: Meter,
     *,
@@ -49,12 +53,12 @@ class _Sending:
         self.stop, self.hashes = threading.Event(), dict[str, list[tuple[str, str]]]()
         self._split: list[_Split] = []
 
-    def entry(self, each: Found) -> Entry:
+    def entry(self, each: LocalFile) -> Entry:
         """What a file is, once it was read."""
         hashes = self.hashes[each.name]
         return Entry(each.name, each.size, tuple(sha256 for sha256, _ in hashes), tuple(crc32c for _, crc32c in hashes))
 
-    def jobs(self, each: Found, *, is_there: bool) -> list[Callable[[], None]]:
+    def jobs(self, each: LocalFile, *, is_there: bool) -> list[Callable[[], None]]:
         """What is to be done for one file: a job for each part where the store takes parts, else one."""
         key, starts = f"{self._folder}/{each.name}", range(0, each.size, self._part_size)
         self.hashes[each.name] = [("", "")] * len(starts)
@@ -63,7 +67,7 @@ class _Sending:
             return [self._part(each, split, number) for number in range(len(starts))]
         return [lambda: self._whole(each, key, is_there=is_there)]
 
-    def _whole(self, each: Found, key: str, *, is_there: bool) -> None:
+    def _whole(self, each: LocalFile, key: str, *, is_there: bool) -> None:
         with each.path.open("rb", buffering=0) as file:
             for number in range(len(self.hashes[each.name])):
                 left, found = min(self._part_size, each.size - number * self._part_size), Both()
@@ -75,7 +79,7 @@ class _Sending:
             patiently(lambda: self._store.upload(key, each.path), what=f"sending {each.name}", stop=self.stop)
         self._meter.add(each.size)
 
-    def _part(self, each: Found, split: _Split, number: int) -> Callable[[], None]:
+    def _part(self, each: LocalFile, split: _Split, number: int) -> Callable[[], None]:
         def job() -> None:
             content = _bytes(each, number * self._part_size, self._part_size)
             found = Both()
@@ -111,9 +115,78 @@ class _Split:
             return self._left == 0
 
 
-def _bytes(each: Found, start: int, size: int) -> bytes:
+def _bytes(each: LocalFile, start: int, size: int) -> bytes:
     descriptor = os.open(each.path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.pread(descriptor, size, start)
     finally:
         os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """A file to be saved: its name in the model, where it is, and by what one sees that it has changed.
+
+    identity: the inode, and when it was changed last by the kernel's account, which no archive can set.
+    """
+
+    name: str
+    path: Path
+    size: int
+    changed_ns: int
+    identity: str
+
+
+def list_files(source: Path) -> list[LocalFile]:
+    """All files of a folder, hidden ones included, or the one file. Links within the folder count as what they lead to.
+
+    Raises ConfigurationError for what cannot be saved: nothing there, a link out of the folder, a pipe, a bad name.
+    """
+    if source.is_file():
+        return [_local_file(source, source.name, source.resolve().parent)]
+    if not source.is_dir():
+        raise ConfigurationError(f"there is no folder {str(source)!r} to save; save_model takes a folder or a file")
+    top = source.resolve()
+    names = sorted(os.path.relpath(Path(parent, name), source) for parent, folders, files in os.walk(source)
+                   for name in (*files, *(each for each in folders if Path(parent, each).is_symlink())))  # fmt: skip
+    if not names:
+        raise ConfigurationError(f"the folder {str(source)!r} has no files; there is nothing to save")
+    return [_local_file(source / name, name, top) for name in names]
+
+
+def part_size(found: Sequence[LocalFile]) -> int:
+    """Bytes of a part: 16 MiB, or more where a file would have too many of them."""
+    largest = max(each.size for each in found)
+    return max(PART, -(-largest // _MOST_PARTS // _MIB) * _MIB)
+
+
+def fingerprint(found: Sequence[LocalFile]) -> str:
+    """Tells this state of these very files from any other without reading them: 12 hexadecimal digits."""
+    said = "".join(f"{each.name}\0{each.size} {each.changed_ns} {each.identity}\0" for each in found)
+    return hashlib.sha256(said.encode()).hexdigest()[:12]
+
+
+def check_unchanged(found: Sequence[LocalFile]) -> None:
+    """Raises StorageError when a file is not the one that was looked at any more."""
+    for each in found:
+        now = each.path.stat() if each.path.exists() else None
+        if now is None or (now.st_size, now.st_mtime_ns) != (each.size, each.changed_ns):
+            raise StorageError(f"{each.path} was changed while it was being saved; save it again when it is finished")
+
+
+def _local_file(path: Path, name: str, top: Path) -> LocalFile:
+    real = path.resolve()
+    if wrong := bad_name(name):
+        raise ConfigurationError(f"a file cannot be saved: {wrong}; rename it")
+    if not real.is_relative_to(top):
+        raise ConfigurationError(
+            f"{str(path)!r} is a link out of the folder, to {str(real)!r}; copy the folder with what its links lead to "
+            "(cp -rL), and save the copy"
+        )
+    try:
+        status = real.stat()
+    except OSError as error:
+        raise ConfigurationError(f"{str(path)!r} cannot be saved: {error.strerror}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise ConfigurationError(f"{str(path)!r} is no file (it is {stat.filemode(status.st_mode)}); remove it")
+    return LocalFile(name, real, status.st_size, status.st_mtime_ns, f"{status.st_ino} {status.st_ctime_ns}")

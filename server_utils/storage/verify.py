@@ -10,10 +10,9 @@ from server_utils.errors import ModelCorruptError, ModelNotFoundError
 from server_utils.storage import download
 from server_utils.storage.load import read_manifest
 from server_utils.storage.manifest import Entry, Manifest, read
-from server_utils.storage.progress import Meter, Progress
 from server_utils.storage.stores import factory
 from server_utils.storage.stores.base import NotThereError, Store, patiently
-from server_utils.storage.transfer import in_parallel
+from server_utils.storage.transfer import Meter, Progress, in_parallel
 from server_utils.storage.urls import MANIFEST, Address, parse
 
 _DEPTH = 2  # name, or organisation/name

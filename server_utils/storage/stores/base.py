@@ -7,7 +7,9 @@ client into them or into a `StorageError`; it never tries again by itself, so th
 from __future__ import annotations
 
 import logging
+import os
 import random
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,12 +18,20 @@ from typing import Protocol, TypeVar
 from server_utils.errors import ModelCorruptError, StorageError
 
 logger = logging.getLogger(__name__)
-
 _T = TypeVar("_T")
 _PAUSES_S = (0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
 _DAMAGED = 2  # times that damage is put down to the wire; waiting does not mend what is stored
 _LONGEST_S = 60.0  # of what a server may ask for with Retry-After
 CHUNK = 1 << 20  # bytes that are handed on at a time: small enough for caches, large enough for Python
+# Their values must not be told, whatever a client puts into its message.
+_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "DATABRICKS_TOKEN", "DATABRICKS_CLIENT_SECRET", "HF_TOKEN")
+_SHAPES = re.compile(
+    r"(?<=\?)[^\s'\"<>]+"  # the query of a URL: presigned ones carry a signature there
+    r"|(?<=://)[^/\s@]+(?=@)"  # user and password of a URL
+    r"|\b(?:AKIA|ASIA)[A-Z0-9]{12,}|\bhf_\w{8,}|\bdapi\w{8,}|\bya29\.[\w.-]+"
+    r"|(?i:(?<=bearer ))[\w.~+/=-]+"
+)
+_SHORTEST = 6  # a value as short as "test" would take ordinary words out of messages
 
 
 class NotThereError(Exception):
@@ -137,3 +147,12 @@ def patiently(
 def seconds(retry_after: str | None) -> float:
     """The value of a Retry-After header; 0 for none, and for a date, which the storage services do not send."""
     return float(retry_after) if retry_after and retry_after.strip().isdigit() else 0.0
+
+
+def scrub(text: object) -> str:
+    """A message of somebody else's without keys, tokens and signatures."""
+    said = str(text)
+    for value in (os.environ.get(name, "") for name in _VARIABLES):
+        if len(value) >= _SHORTEST:
+            said = said.replace(value, "***")
+    return _SHAPES.sub("***", said)

@@ -30,9 +30,9 @@ from server_utils.storage.stores.base import (
     NotThereError,
     TransientError,
     UnsupportedError,
+    scrub,
     seconds,
 )
-from server_utils.storage.stores.redact import scrub
 from server_utils.storage.transfer import in_parallel
 
 logger = logging.getLogger(__name__)

@@ -7,8 +7,7 @@ import json
 import pytest
 
 from server_utils import ModelCorruptError
-from server_utils.storage.hashes import Both
-from server_utils.storage.manifest import Entry, Manifest, Part, digest, read
+from server_utils.storage.manifest import Both, Entry, Manifest, Part, digest, read
 
 HASH, CRC = "0" * 64, "0" * 8
 GOOD = Manifest(

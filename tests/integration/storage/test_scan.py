@@ -8,21 +8,21 @@ import pytest
 
 from integration.storage.places import contents, make_model
 from server_utils import ConfigurationError, StorageError, local_model, save_model
-from server_utils.storage import scan
+from server_utils.storage import upload
 
 
 def test_the_fingerprint_tells_any_change_without_reading(tmp_path):
     (tmp_path / "f").write_bytes(b"abc")
-    before, status = scan.fingerprint(scan.look(tmp_path)), (tmp_path / "f").stat()
-    assert scan.fingerprint(scan.look(tmp_path)) == before
+    before, status = upload.fingerprint(upload.list_files(tmp_path)), (tmp_path / "f").stat()
+    assert upload.fingerprint(upload.list_files(tmp_path)) == before
     (tmp_path / "f").write_bytes(b"xyz")
     os.utime(tmp_path / "f", ns=(status.st_atime_ns, status.st_mtime_ns))  # as an archive with fixed times does
-    assert scan.fingerprint(scan.look(tmp_path)) != before
+    assert upload.fingerprint(upload.list_files(tmp_path)) != before
 
 
 def test_parts_grow_with_the_file_as_s3_takes_ten_thousand_of_them():
-    assert scan.part_size([scan.Found("f", None, 1 << 30, 0, "")]) == 16 << 20
-    size = scan.part_size([scan.Found("f", None, 2 << 40, 0, "")])
+    assert upload.part_size([upload.LocalFile("f", None, 1 << 30, 0, "")]) == 16 << 20
+    size = upload.part_size([upload.LocalFile("f", None, 2 << 40, 0, "")])
     assert -(-(2 << 40) // size) <= 10_000
 
 
@@ -70,10 +70,10 @@ def test_nothing_cannot_be_saved(tmp_path, name):
 
 def test_a_file_that_changes_while_it_is_saved_is_an_error_and_no_model(tmp_path):
     folder = make_model(tmp_path / "m")
-    found = scan.look(folder)
+    found = upload.list_files(folder)
     (folder / "config.json").write_bytes(b"{ }")
     with pytest.raises(StorageError, match=r"config\.json was changed while it was being saved"):
-        scan.check_unchanged(found)
+        upload.check_unchanged(found)
 
 
 def test_odd_names_travel(tmp_path):

@@ -7,8 +7,7 @@ import threading
 import pytest
 
 from server_utils import ModelCorruptError, StorageError
-from server_utils.storage.stores.base import DamagedError, TransientError, patiently, seconds
-from server_utils.storage.stores.redact import scrub
+from server_utils.storage.stores.base import DamagedError, TransientError, patiently, scrub, seconds
 from server_utils.storage.transfer import in_parallel
 
 NO_PAUSES = (0.0,) * 6
