@@ -13,7 +13,7 @@ from typing import Any
 from server_utils.errors import ConfigurationError, SidecarError
 from server_utils.host.processes import ProcessId, wait_until
 from server_utils.inference import request_counters
-from server_utils.servers import gpu_assignment, lifecycle, state_dir, stop
+from server_utils.servers import gpu_assignment, lifecycle, state_dir
 from server_utils.servers.launch import Launch, Server, State
 from server_utils.spark import worker_python
 from server_utils.spark.executors import Here
@@ -78,7 +78,7 @@ def start_here(launch: Launch, timeout_s: float, here: Here) -> Outcome:
 def _ended(launch: Launch, folders: list[Path], failure: str, here: Here) -> Outcome:
     failure = failure or _last_words(launch, folders)
     for folder in folders:
-        stop.kill(folder)
+        lifecycle.kill(folder)
     return Outcome(here.owner, [], failure)
 
 
@@ -168,4 +168,4 @@ def stop_here(application: str, name: str, launch_id: str | None, _here: Here | 
         with suppress(ConfigurationError):  # where the records cannot be, nothing can be started either
             state_dir.bury(application, name, launch_id)
     for folder in state_dir.folders(application, name):
-        stop.stop(folder)
+        lifecycle.stop(folder)

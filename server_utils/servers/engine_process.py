@@ -17,7 +17,8 @@ from server_utils.environments import builder
 from server_utils.errors import ConfigurationError
 from server_utils.host import gpus, logs, scratch
 from server_utils.host.processes import ProcessId, descendants, terminate
-from server_utils.servers import orphans, state_dir, templates
+from server_utils.servers import launch as servers_launch
+from server_utils.servers import orphans, state_dir
 from server_utils.servers.launch import Launch
 from server_utils.servers.orphans import SERVER_MARKER, die_with, free_shared_memory
 
@@ -112,7 +113,7 @@ class Attempt:
         values |= {f"port:{name}": port for name, port in self._ports.items()}
         if "{gpus}" in text:
             values["gpus"] = max(len(gpus.visible_gpus()), 1)
-        return templates.fill(text, values)
+        return servers_launch.fill(text, values)
 
     def _environ(self, libpython: Path | None) -> dict[str, str]:
         """This process's environment without what belongs to Spark's Python, plus the launch's."""

@@ -5,12 +5,15 @@ Runs on executors and on a bare GPU machine; knows no Spark. Linux only: identit
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 from server_utils.host.processes import ProcessId
+
+_BRACE = "{brace}"
 
 
 class State(Enum):
@@ -133,3 +136,17 @@ class Server:
     def key(self) -> str:
         """The server's identity: its executor's, and which of its servers it is, from the second on."""
         return f"{self.executor}#{self.replica}" if self.replica else self.executor
+
+
+def literal(text: str) -> str:
+    """A text of the user's as part of a template: `fill` gives it back unchanged."""
+    return text.replace("{", _BRACE)
+
+
+def fill(template: str, values: Mapping[str, object]) -> str:
+    """The template with a value in place of each word in braces that is among them; any other stays as it is.
+
+    In one pass: a value that holds such a word, as a path may, is not filled in again.
+    """
+    known = {_BRACE: "{"} | {f"{{{word}}}": str(value) for word, value in values.items()}
+    return re.sub("|".join(map(re.escape, known)), lambda found: known[found[0]], template)

@@ -25,7 +25,7 @@ from server_utils.inference.openai.dispatch import answers
 from server_utils.inference.openai.request import Kind, Question
 from server_utils.inference.request_counters import Tally
 from server_utils.servers import lifecycle, state_dir
-from server_utils.servers import stop as servers_stop
+from server_utils.servers import lifecycle as servers_stop
 from support.fakes import command_of
 
 CONTEXT = 512

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from server_utils.backends.vllm import command_line as vllm_command_line
-from server_utils.servers.launch import Launch
-from server_utils.servers.templates import literal
+from server_utils.servers.launch import Launch, literal
 from server_utils.storage.urls import is_elsewhere
 
 STALL_S = 300.0

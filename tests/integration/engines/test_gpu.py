@@ -15,7 +15,7 @@ from support import real_vllm
 from integration.engines.test_triton_client import Running, triton_launch
 from server_utils.host import gpus
 from server_utils.host.processes import wait_until
-from server_utils.servers import gpu_assignment, lifecycle, stop
+from server_utils.servers import gpu_assignment, lifecycle
 
 WIDTH, ROWS = 4096, 256
 CACHE_MIB = 512
@@ -66,7 +66,7 @@ def test_a_model_lives_on_the_device_answers_and_leaves_its_memory_when_it_is_st
         assert all(len(answer[0]) == ROWS for answer in pool.map(client.infer, [[batch]] * 100))
     with capsys.disabled():
         print(f"\n{100 * batch.nbytes / (time.monotonic() - began) / 2**20:.0f} MiB/s each way through the client")  # noqa: T201 - the figure is the point
-    stop.stop(lifecycle.begin(running.launch, running.owner, timeout_s=1))
+    lifecycle.stop(lifecycle.begin(running.launch, running.owner, timeout_s=1))
     assert wait_until(lambda: used_mib() - before < 100, 30)
 
 
@@ -75,7 +75,7 @@ def test_a_killed_server_leaves_no_memory_on_the_device():
     running = Running(triton_launch(matrix_server))
     folder = lifecycle.begin(running.launch, running.owner, timeout_s=60)
     running.locate()
-    stop.kill(folder)
+    lifecycle.kill(folder)
     assert wait_until(lambda: used_mib() - before < 100, 30)
 
 
@@ -97,7 +97,7 @@ def vllm(owner):
     start.folders = folders
     yield start
     for folder in folders:
-        stop.stop(folder)
+        lifecycle.stop(folder)
 
 
 def told(server, option):
@@ -107,7 +107,7 @@ def told(server, option):
     return words[words.index(option) + 1], program.environ()["CUDA_VISIBLE_DEVICES"]
 
 
-@pytest.mark.parametrize("end", [stop.stop, stop.kill])
+@pytest.mark.parametrize("end", [lifecycle.stop, lifecycle.kill])
 def test_a_language_model_lives_on_the_device_and_leaves_its_memory_when_it_ends(vllm, end):
     before = used_mib()
     running, (server,) = vllm("0")
@@ -129,7 +129,7 @@ def test_a_server_with_several_gpus_spreads_its_model_over_all_of_them(vllm):
     assert told(server, "--tensor-parallel-size") == ("2", "0,1")
     assert all(used_mib(gpu) - before[gpu] > CACHE_MIB for gpu in range(2))
     assert len(running.ask(["tell me"] * 100, fields={"max_tokens": 8, "ignore_eos": True})) == 100
-    stop.stop(running.folder)
+    lifecycle.stop(running.folder)
     assert wait_until(lambda: all(used_mib(gpu) - before[gpu] < 100 for gpu in range(2)), 30)
 
 
@@ -140,5 +140,5 @@ def test_servers_of_one_executor_have_a_gpu_each(vllm):
     assert [told(server, "--tensor-parallel-size") for server in servers] == [("1", "0"), ("1", "1")]
     assert all(used_mib(gpu) - before[gpu] > CACHE_MIB for gpu in range(2))
     for folder in vllm.folders:
-        stop.stop(folder)
+        lifecycle.stop(folder)
     assert wait_until(lambda: all(used_mib(gpu) - before[gpu] < 100 for gpu in range(2)), 30)

@@ -20,7 +20,7 @@ from server_utils.errors import InferenceError, ServerStartError, ServerUnavaila
 from server_utils.host.processes import ProcessId, wait_until
 from server_utils.inference.triton.client import TritonClient, reason
 from server_utils.inference.triton.model import choose
-from server_utils.servers import lifecycle, stop
+from server_utils.servers import lifecycle
 from server_utils.servers.launch import State
 
 START_S = 120
@@ -97,7 +97,7 @@ def served(function, **fields):
     try:
         yield server
     finally:
-        stop.stop(lifecycle.begin(server.launch, server.owner, timeout_s=10))
+        lifecycle.stop(lifecycle.begin(server.launch, server.owner, timeout_s=10))
 
 
 @pytest.fixture

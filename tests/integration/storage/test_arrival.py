@@ -12,7 +12,7 @@ from integration.storage.faulty_proxy import Fault
 from integration.storage.places import contents, make_model
 from server_utils import ServerStartError, save_model
 from server_utils.host.processes import wait_until
-from server_utils.servers import lifecycle, state_dir, stop
+from server_utils.servers import lifecycle, state_dir
 from server_utils.servers.launch import State
 
 WITH_MODEL = {"env": {"MODEL": "{model}"}}
@@ -38,7 +38,7 @@ def test_a_server_gets_the_folder_of_its_model_on_this_host(make_launch, owner, 
     server = ensure(make_launch(model=url, **WITH_MODEL), owner)
     assert contents(folder_given(server)) == contents(tmp_path / "m")
     assert "is here: 3 files" in (folder_of(server) / "server.log").read_text()
-    stop.stop(folder_of(server))
+    lifecycle.stop(folder_of(server))
 
 
 def test_two_executors_of_a_host_cost_one_read(make_launch, make_owner, url, seaweedfs):
@@ -46,7 +46,7 @@ def test_two_executors_of_a_host_cost_one_read(make_launch, make_owner, url, sea
     assert folder_given(servers[0]) == folder_given(servers[1])
     assert seaweedfs.proxy.count("GET", "config.json") == 1
     for server in servers:
-        stop.stop(folder_of(server))
+        lifecycle.stop(folder_of(server))
 
 
 def test_a_restarted_server_does_not_fetch_again(make_launch, owner, url, seaweedfs):
@@ -54,13 +54,13 @@ def test_a_restarted_server_does_not_fetch_again(make_launch, owner, url, seawee
     kill(server.process)
     wait_for_record(folder_of(server), lambda now: now.state is State.READY and now.restarts == 1)
     assert seaweedfs.proxy.count("GET", "manifest") == 1
-    stop.stop(folder_of(server))
+    lifecycle.stop(folder_of(server))
 
 
 def test_a_plain_folder_is_used_in_place(make_launch, owner, tmp_path):
     server = ensure(make_launch(model=str(tmp_path), **WITH_MODEL), owner)
     assert folder_given(server) == tmp_path
-    stop.stop(folder_of(server))
+    lifecycle.stop(folder_of(server))
 
 
 def test_a_model_that_is_not_there_is_a_start_error_with_host_and_reason(make_launch, owner, url):
@@ -86,7 +86,7 @@ def test_a_download_ends_with_those_who_want_it(make_launch, owner, url, seaweed
     folder = lifecycle.begin(make_launch(model=url), owner, timeout_s=30)
     assert wait_until(lambda: held.reached, 30)
     if how == "stopped":
-        stop.stop(folder)
+        lifecycle.stop(folder)
     else:
         kill(owner if how == "owner killed" else state_dir.read(folder).supervisor)
     # that no process of it is left is checked by the fixture of all tests

@@ -9,7 +9,7 @@ import pytest
 from support.fakes import ask
 
 from server_utils.errors import ConfigurationError
-from server_utils.servers import gpu_assignment, lifecycle, stop
+from server_utils.servers import gpu_assignment, lifecycle
 
 
 @pytest.fixture
@@ -86,4 +86,4 @@ def test_a_server_is_told_how_many_gpus_it_sees(launch, owner):
             assert server.key.endswith("#1") == bool(replica)
     finally:
         for replica in range(2):
-            stop.stop(lifecycle.records.folder(launch.application, launch.name, owner, replica))
+            lifecycle.stop(lifecycle.records.folder(launch.application, launch.name, owner, replica))

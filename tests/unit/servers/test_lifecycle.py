@@ -16,7 +16,7 @@ from support.fakes import ask, command_of, contents, folder_of, kill, processes_
 
 from server_utils.errors import ServerStartError, ServerUnavailableError
 from server_utils.host.processes import ProcessId
-from server_utils.servers import lifecycle, state_dir, stop
+from server_utils.servers import lifecycle, state_dir
 from server_utils.servers.launch import State
 from server_utils.servers.orphans import SERVER_MARKER, marked
 
@@ -175,7 +175,7 @@ def test_a_killed_supervisor_is_replaced_and_it_counts_as_a_restart(make_launch,
 def test_stop_ends_the_server_its_supervisor_and_all_that_it_left_behind(make_launch, owner, state_root):
     server = ensure(make_launch("--ignore-sigterm", "--daemon"), owner)
     assert len(tree_of(folder_of(server))) == 2
-    stop.stop(folder_of(server))
+    lifecycle.stop(folder_of(server))
     assert processes_of(state_root) == []
     stopped = state_dir.read(folder_of(server))
     assert (stopped.state, stopped.reason, stopped.process) == (State.STOPPED, "told to stop", None)
@@ -183,7 +183,7 @@ def test_stop_ends_the_server_its_supervisor_and_all_that_it_left_behind(make_la
 
 def test_kill_ends_all_of_it_as_well(make_launch, owner, state_root):
     server = ensure(make_launch("--ignore-sigterm", "--daemon", stop_grace_s=1000), owner)
-    stop.kill(folder_of(server))
+    lifecycle.kill(folder_of(server))
     assert processes_of(state_root) == []
     assert state_dir.read(folder_of(server)).state is State.STOPPED
 
@@ -191,18 +191,18 @@ def test_kill_ends_all_of_it_as_well(make_launch, owner, state_root):
 def test_stop_while_the_server_starts_ends_it(make_launch, owner, state_root):
     launch = make_launch("--never-ready")
     folder = lifecycle.begin(launch, owner, timeout_s=_WITHIN_S)
-    stop.stop(folder)
+    lifecycle.stop(folder)
     assert processes_of(state_root) == []
     assert state_dir.read(folder).state is State.STOPPED
 
 
 def test_stopping_twice_or_what_was_never_started_is_fine(launch, owner):
     folder = state_dir.folder("test", "fake", owner)
-    stop.stop(folder)
+    lifecycle.stop(folder)
     ensure(launch, owner)
-    stop.stop(folder)
-    stop.stop(folder)
-    stop.kill(folder)
+    lifecycle.stop(folder)
+    lifecycle.stop(folder)
+    lifecycle.kill(folder)
     assert state_dir.read(folder).state is State.STOPPED
 
 
@@ -211,26 +211,26 @@ def test_stopping_what_failed_leaves_the_reason_in_the_record(make_launch, owner
         ensure(make_launch("--crash", "words"), owner)
     folder = state_dir.folder("test", "fake", owner)
     before = state_dir.read(folder)
-    stop.stop(folder)
+    lifecycle.stop(folder)
     assert state_dir.read(folder) == before
 
 
 def test_stop_does_not_touch_processes_that_have_the_numbers_of_those_of_a_record(launch, owner, make_owner):
     server = ensure(launch, owner)
     folder = folder_of(server)
-    stop.stop(folder)
+    lifecycle.stop(folder)
     stranger = make_owner()
     earlier = ProcessId(stranger.pid, stranger.started - 1)
     forged = json.loads((folder / "record.json").read_text())
     forged |= {"state": "ready", "supervisor": vars(earlier), "process": vars(earlier)}
     (folder / "record.json").write_text(json.dumps(forged))
-    stop.stop(folder)
-    stop.kill(folder)
+    lifecycle.stop(folder)
+    lifecycle.kill(folder)
     assert stranger.alive()
 
 
 def test_a_server_that_was_stopped_is_not_started_by_a_late_task(launch, owner, state_root):
-    stop.stop(folder_of(ensure(launch, owner)))
+    lifecycle.stop(folder_of(ensure(launch, owner)))
     with pytest.raises(ServerUnavailableError, match="was stopped; run actions before stop_servers"):
         ensure(launch, owner)
     assert processes_of(state_root) == []
@@ -259,7 +259,7 @@ def test_a_server_may_be_called_anything(make_launch, owner, name):
     server = ensure(make_launch(name=name), owner)
     assert server.name == name
     assert [state_dir.read(folder) for folder in state_dir.folders("test", name)] == [server]
-    stop.stop(folder_of(server))
+    lifecycle.stop(folder_of(server))
 
 
 def test_no_secret_of_the_environment_is_written_to_disk(launch, owner, monkeypatch, state_root):
@@ -268,7 +268,7 @@ def test_no_secret_of_the_environment_is_written_to_disk(launch, owner, monkeypa
     server = ensure(launch, owner, environ={"TOKEN": f"{secret}-2"})
     kill(server.process)
     wait_for_record(folder_of(server), lambda now: now.state is State.READY and now.restarts)
-    stop.stop(folder_of(server))
+    lifecycle.stop(folder_of(server))
     assert not files_with(secret, state_root)
 
 
@@ -288,7 +288,7 @@ def test_a_secret_of_the_launch_is_known_to_the_program_alone_whatever_dies_and_
     assert asker.communicate("go\n")[0].split()[-1] == "2"
     assert only_the_program_has(secret, ensure(launch, owner), state_root)
     assert secret not in repr(launch)
-    stop.stop(folder_of(server))
+    lifecycle.stop(folder_of(server))
     assert not files_with(secret, state_root)
 
 
@@ -338,7 +338,7 @@ def test_the_supervisor_and_its_server_keep_no_file_of_the_asker_open(launch, ow
 
 
 def test_a_server_with_a_longer_grace_than_the_patience_of_stop_gets_it(make_launch, owner, monkeypatch):
-    monkeypatch.setattr(stop, "_LADDER_S", 4.0)
+    monkeypatch.setattr(lifecycle, "_LADDER_S", 4.0)
     server = ensure(make_launch("--ignore-sigterm", stop_grace_s=5), owner)
-    stop.stop(folder_of(server))
+    lifecycle.stop(folder_of(server))
     assert state_dir.read(folder_of(server)).reason == "told to stop"  # else its supervisor was killed on the way

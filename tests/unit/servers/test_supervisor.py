@@ -15,7 +15,7 @@ from support.fakes import FAKE_SERVER, ask, folder_of, kill, processes_of, run_p
 
 from server_utils.errors import ServerStartError
 from server_utils.host.processes import ProcessId, descendants, wait_until
-from server_utils.servers import lifecycle, state_dir, stop
+from server_utils.servers import lifecycle, state_dir
 from server_utils.servers.launch import State
 from server_utils.servers.orphans import SERVER_MARKER, marked
 
@@ -242,7 +242,7 @@ def test_temporary_files_of_a_server_go_with_it(launch, owner):
     scratch = state_dir.scratch(folder_of(server))
     assert ask(server, "/environ")["TMPDIR"] == str(scratch)
     (scratch / "model").write_text("large")
-    stop.stop(folder_of(server))
+    lifecycle.stop(folder_of(server))
     assert not scratch.exists()
 
 

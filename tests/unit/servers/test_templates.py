@@ -8,7 +8,7 @@ import string
 import pytest
 
 from server_utils.backends.vllm.launch import Engine, command_line
-from server_utils.servers.templates import fill, literal
+from server_utils.servers.launch import fill, literal
 
 VALUES = {"python": "/bin/python", "model": "/models/{port:http}", "folder": "/f", "scratch": "/t", "port:http": 4711}
 JINJA = "{% for m in messages %}{{ m['content'] }} {model} {{model}} {{{model}}}{% endfor %}{# {folder} #}"

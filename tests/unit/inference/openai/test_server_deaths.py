@@ -23,7 +23,7 @@ from server_utils.inference.openai.connections import Lane
 from server_utils.inference.openai.dispatch import answers
 from server_utils.inference.openai.request import Kind, Question
 from server_utils.inference.request_counters import totals
-from server_utils.servers import lifecycle, state_dir, stop
+from server_utils.servers import lifecycle, state_dir
 from server_utils.servers.launch import State
 
 PROGRAM = Path(__file__).with_name("fake_openai.py").read_bytes()
@@ -68,7 +68,7 @@ def running(make_launch, owner):
     argv = ("{python}", "{folder}/program.py", "{port:http}")
     found = Running(make_launch(argv=argv, files={"program.py": PROGRAM}), owner)
     yield found
-    stop.stop(found.folder)
+    lifecycle.stop(found.folder)
 
 
 def test_a_row_that_the_server_dies_of_is_an_error_and_all_others_of_all_tasks_are_answered(running):
