@@ -11,7 +11,6 @@ from typing import Any, Literal
 from server_utils.errors import ConfigurationError
 from server_utils.inference import request_counters
 from server_utils.inference.request_counters import Tally
-from server_utils.inference.triton.batch_size import Pace
 from server_utils.inference.triton.client import TritonClient
 from server_utils.inference.triton.model import Model, Tensor, spark_type
 from server_utils.servers import gpu_assignment, lifecycle, state_dir
@@ -21,6 +20,7 @@ from server_utils.spark.executors import here
 _FIRST_ROWS = 1024
 OnError = Literal["raise", "null", "struct"]
 _links: dict[tuple[Any, ...], Link] = {}  # of this Python worker; Spark uses it for many tasks
+_QUICK_S, _SLOW_S = 0.1, 1.0
 
 
 @dataclass(frozen=True)
@@ -99,3 +99,27 @@ def _server(launch: Launch) -> Server:
     place = here()
     environ = gpu_assignment.environment(place.gpus, launch) | dict(place.environ)
     return lifecycle.ensure(launch, place.owner, timeout_s=launch.start_timeout_s, environ=environ)
+
+
+class Pace:
+    """Rows of a request: twice as many as long as answers take less than 0.1 s, half as many after more than a second.
+
+    A request costs Triton and its client some 5 ms of processor time, however few rows it holds. Models that are quick
+    should not pay it more often than they must; those that are slow should not have so many rows wait in line that
+    the last of them miss their deadline.
+
+    Attributes:
+        rows: of the next request, at most.
+    """
+
+    def __init__(self, least: int, most: int) -> None:
+        """Begin with `least`, which is where it returns to at the slowest; `most` is never exceeded."""
+        self._least, self._most = least, most
+        self.rows = least
+
+    def answered(self, rows: int, seconds: float) -> None:
+        """A request of so many rows took so long. One that was much smaller than it might have been is no sign."""
+        if seconds > _SLOW_S:
+            self.rows = max(self.rows // 2, self._least)
+        elif seconds < _QUICK_S and 2 * rows > self.rows:
+            self.rows = min(2 * self.rows, self._most)

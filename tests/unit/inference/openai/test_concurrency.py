@@ -9,7 +9,7 @@ import pytest
 
 from server_utils.host.processes import ProcessId
 from server_utils.inference import request_counters
-from server_utils.inference.openai.concurrency import Window
+from server_utils.inference.openai.connections import Window
 from server_utils.inference.request_counters import Tally
 
 

@@ -16,8 +16,7 @@ from server_utils.errors import ConfigurationError, InferenceError, ServerUnavai
 from server_utils.host.processes import ProcessId
 from server_utils.inference.openai.client import OpenAIClient
 from server_utils.inference.openai.columns import arrow_column
-from server_utils.inference.openai.concurrency import Window
-from server_utils.inference.openai.connections import Lane
+from server_utils.inference.openai.connections import Lane, Window
 from server_utils.inference.openai.dispatch import answers
 from server_utils.inference.openai.request import Kind, Question
 from server_utils.inference.request_counters import Tally, totals

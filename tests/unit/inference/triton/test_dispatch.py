@@ -9,9 +9,8 @@ import pytest
 
 from server_utils.errors import ConfigurationError, InferenceError
 from server_utils.inference.request_counters import Tally, totals
-from server_utils.inference.triton import batch_size, connections
-from server_utils.inference.triton.batch_size import Pace
-from server_utils.inference.triton.connections import Link, Request
+from server_utils.inference.triton import connections
+from server_utils.inference.triton.connections import Link, Pace, Request
 from server_utils.inference.triton.dispatch import answers
 from server_utils.inference.triton.model import Model, Tensor
 from server_utils.servers.launch import Launch
@@ -103,21 +102,21 @@ def test_requests_hold_at_most_so_many_rows(ask):
 
 
 def test_requests_grow_while_answers_are_quick(ask, monkeypatch):
-    monkeypatch.setattr(batch_size, "_QUICK_S", 60.0)
+    monkeypatch.setattr(connections, "_QUICK_S", 60.0)
     client = DoublingClient()
     list(ask(client, [[0] * 2000] * 3, batch_rows=None, max_batch_size=4096))
     assert sorted(map(len, client.requests)) == [1000, 1000, 2000, 2000]
 
 
 def test_requests_of_a_slow_model_do_not_grow(ask, monkeypatch):
-    monkeypatch.setattr(batch_size, "_QUICK_S", 0.0)
+    monkeypatch.setattr(connections, "_QUICK_S", 0.0)
     client = DoublingClient()
     list(ask(client, [[0] * 2000] * 2, batch_rows=None, max_batch_size=4096))
     assert sorted(map(len, client.requests)) == [1000] * 4
 
 
 def test_requests_never_hold_more_than_the_model_takes_or_the_user_said(ask, monkeypatch):
-    monkeypatch.setattr(batch_size, "_QUICK_S", 60.0)
+    monkeypatch.setattr(connections, "_QUICK_S", 60.0)
     for options in {"batch_rows": None, "max_batch_size": 1500}, {"batch_rows": 1500, "max_batch_size": 4096}:
         client = DoublingClient()
         list(ask(client, [[0] * 3000] * 4, **options))
