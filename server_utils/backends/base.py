@@ -14,20 +14,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from server_utils.backends import executor_tasks, starting
+from server_utils.backends import executor_tasks
+from server_utils.backends.executor_tasks import Outcome
 from server_utils.errors import ConfigurationError, ServerStartError, ServerUnavailableError, SidecarError
 from server_utils.jobs import monitor, resumable
 from server_utils.servers import lifecycle, state_dir
 from server_utils.servers.launch import Launch, Server
-from server_utils.spark import session
+from server_utils.spark import executors, session, worker_python
 from server_utils.spark.executors import on_each_executor
 from server_utils.storage import urls
 from server_utils.validation import checked
 
 logger = logging.getLogger(__name__)
-
 _ASK_S = 60.0
 MANAGER_OPTIONS = ("hang_timeout_s", "stop_grace_s", "max_restarts")
+GLANCES, _GLANCE_S = 4, 2.0  # a failure is to be told within three seconds of it
+_ROUND_S = 10.0  # the tasks watch the time themselves; a job is cancelled only this much later
 
 
 class ServerManager:
@@ -179,7 +181,7 @@ class ServerManager:
     def _start_everywhere(self, spark: Any, launch: Launch) -> list[Server]:
         began = time.monotonic()
         try:
-            outcomes = starting.start(spark, launch)
+            outcomes = start(spark, launch)
         except (SidecarError, KeyboardInterrupt):
             self._stop(launch)
             raise
@@ -204,3 +206,32 @@ class ServerManager:
 
     def _host_to_url(self, port: str, scheme: str) -> dict[str, str]:
         return {server.host: server.url(port, scheme) for server in self._started().values()}
+
+
+def start(spark: Any, launch: Launch) -> list[Outcome]:
+    """Start the servers, and wait until all are ready, or one failed and the others were ended.
+
+    Raises PlacementError when Spark has no room for a task on every executor in time.
+    """
+    deadline = time.monotonic() + launch.start_timeout_s + _ROUND_S
+    plan, driver = executors.plan_tasks(spark, deadline=deadline), worker_python.driver(spark)
+
+    def everywhere(task: Any) -> list[Outcome]:
+        return on_each_executor(spark, task, timeout_s=deadline - time.monotonic(), plan=plan)
+
+    for _ in range(GLANCES):
+        left_s = deadline - time.monotonic() - _ROUND_S
+        glance = functools.partial(executor_tasks.glance_here, launch, _GLANCE_S, left_s)
+        outcomes = everywhere(functools.partial(executor_tasks.in_a_fitting_python, driver, glance))
+        if any(outcome.failure for outcome in outcomes):
+            return _told_by_all(outcomes, everywhere(functools.partial(executor_tasks.end_here, launch)))
+        if all(len(outcome.servers) == launch.replicas for outcome in outcomes):
+            return outcomes
+    return everywhere(functools.partial(executor_tasks.start_here, launch, deadline - time.monotonic() - _ROUND_S))
+
+
+def _told_by_all(first: list[Outcome], last: list[Outcome]) -> list[Outcome]:
+    """One outcome per executor: its first failure, else its last word."""
+    told = {outcome.owner: outcome for outcome in last}
+    told |= {outcome.owner: outcome for outcome in first if outcome.failure}
+    return list(told.values())

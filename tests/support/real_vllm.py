@@ -13,7 +13,7 @@ import pytest
 from filelock import FileLock
 
 from server_utils.backends.payload import program_files
-from server_utils.backends.vllm.launch import PROGRAM, Engine, command_line
+from server_utils.backends.vllm.command_line import PROGRAM, Engine, command_line
 from server_utils.environments import builder
 from server_utils.errors import EnvironmentMissingError
 from server_utils.host.processes import ProcessId, wait_until

@@ -14,7 +14,7 @@ from support.fakes import processes_of
 from integration.spark import tiny_models
 from integration.spark.conftest import answers, executors, rows
 from server_utils import ServerStartError
-from server_utils.backends import starting
+from server_utils.backends import base
 
 _OTHER_PYTHONS = sorted(
     python
@@ -65,10 +65,10 @@ def test_a_crash_is_told_soon_after_it_not_at_the_end_of_the_time_allowed(manage
     assert told_s < 30  # seen: 1.3 to 3 s; `./run bench --only start` measures it
 
 
-@pytest.fixture(params=[starting.GLANCES, 0])
+@pytest.fixture(params=[base.GLANCES, 0])
 def glances(monkeypatch, request):
     """The first seconds of a start; and what comes after them, when tasks hold their slots and agree by exchanges."""
-    monkeypatch.setattr(starting, "GLANCES", request.param)
+    monkeypatch.setattr(base, "GLANCES", request.param)
 
 
 @pytest.mark.usefixtures("glances")

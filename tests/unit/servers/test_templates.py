@@ -7,7 +7,7 @@ import string
 
 import pytest
 
-from server_utils.backends.vllm.launch import Engine, command_line
+from server_utils.backends.vllm.command_line import Engine, command_line
 from server_utils.servers.launch import fill, literal
 
 VALUES = {"python": "/bin/python", "model": "/models/{port:http}", "folder": "/f", "scratch": "/t", "port:http": 4711}

@@ -9,7 +9,7 @@ import pytest
 
 from server_utils.backends.vllm import command_line
 from server_utils.backends.vllm.command_line import Option, arguments
-from server_utils.backends.vllm.fields import check
+from server_utils.backends.vllm.manager import check
 from server_utils.environments import builder
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.inference.openai.request import Kind

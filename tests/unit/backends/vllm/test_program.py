@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from server_utils.backends.vllm.launch import PROGRAM
+from server_utils.backends.vllm.command_line import PROGRAM
 
 _PLUGIN = """
 import importlib.metadata, pathlib, program
