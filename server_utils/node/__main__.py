@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from server_utils.errors import SidecarError
-from server_utils.node import spark_python, steps
+from server_utils.node import steps
 from server_utils.node.steps import Node, say
 
 _DEFAULT_HOME = "/opt/spark-sidecar"
@@ -34,7 +34,7 @@ _STEPS = {
     "package": steps.package,
     "gpu-addresses": steps.gpu_addresses,
     "environment": steps.environment,
-    "into-spark": spark_python.into_spark,
+    "into-spark": steps.into_spark,
     "verify": steps.verify,
 }
 _THAT_DOWNLOAD = ("uv", "package", "environment", "into-spark")

@@ -6,6 +6,7 @@ no wheels; what it fetches is held to the lock's hashes here, and once more on e
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import re
@@ -19,12 +20,12 @@ from server_utils.environments import builder
 from server_utils.environments.lock_files import FOLDER, engine_lock, pins, uv, uv_sources
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.host import files, platform
-from server_utils.node.delivery import deliver
 from server_utils.storage import urls
 from server_utils.storage.stores import factory
+from server_utils.storage.stores.base import Store, patiently
+from server_utils.storage.transfer import in_parallel
 
 logger = logging.getLogger(__name__)
-
 WHEELS = "wheels"
 SUMS = "SHA256SUMS"
 PYTHONS = ("3.11", "3.12")
@@ -144,3 +145,26 @@ def _write_sums(to: Path, files: list[Path]) -> None:
     beside = to / f".{SUMS}"
     beside.write_text("".join(lines), encoding="utf-8")
     beside.replace(to / SUMS)
+
+
+def deliver(folder: Path, url: str, *, last: str) -> None:
+    """Copy a folder to an address; a wheel that is there with its size is left: its name tells what is in it.
+
+    last: the name of the file that is written when all others are there.
+
+    Raises:
+        ConfigurationError: nothing can be put at the address.
+        StorageError: a file could not be sent; `last` is then what it was.
+    """
+    store = factory.store(urls.parse(url))
+    there = dict(store.names())
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    final = files.pop(last)
+    new = {key: path for key, path in files.items() if key.count("/") == 0 or there.get(key) != path.stat().st_size}
+    logger.info("Sending %d of %d files to %s.", len(new), len(files), url)
+    in_parallel([functools.partial(_send, store, key, path) for key, path in new.items()], threads=factory.CONNECTIONS)
+    _send(store, last, final)
+
+
+def _send(store: Store, key: str, path: Path) -> None:
+    patiently(lambda: store.upload(key, path), what=f"sending {key} to {store.url}")

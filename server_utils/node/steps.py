@@ -8,20 +8,26 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
-from server_utils.environments.lock_files import FOLDER
+from server_utils.environments.lock_files import FOLDER, lock_file, uv_sources
 from server_utils.errors import EnvironmentMissingError, SidecarError
 from server_utils.host import gpus, logs
 from server_utils.node.findings import Finding
+
+# It needs numpy 1.26, which the runtimes no longer have; models in process need no Triton.
+_NEVER = "nvidia-pytriton"
+_BLOCK = re.compile(r"^([\w.-]+)==([\w.+!]+)[^\n]*((?:\n +--hash=[^\n]+)+)", re.MULTILINE)
 
 
 class StepError(SidecarError):
@@ -197,3 +203,30 @@ def say(node: Node, text: str) -> None:
     """A line of the log."""
     with node.log.open("a", encoding="utf-8") as log:
         log.write(f"{time.strftime('%H:%M:%S')} {text.rstrip()}\n")
+
+
+def into_spark(node: Node) -> None:
+    """Install what the environment has and Spark's Python lacks, each by its hash in the lock."""
+    if not node.into_spark or node.is_master:
+        return
+    lock = lock_file(node.framework)
+    site = next((node.home / "envs" / node.framework).glob("lib/python*/site-packages"))
+    theirs, ours = dict(_installed(site)), {name for name, _ in _installed()}
+    lines = [
+        f"{name}=={version} \\{hashes}\n"
+        for name, version, hashes in _BLOCK.findall(lock.read_text(encoding="utf-8"))
+        if theirs.get(name) == version and name not in ours and name != _NEVER
+    ]
+    if not lines:
+        return
+    wanted = node.home / "into-spark.txt"
+    wanted.write_text("".join(lines), encoding="utf-8")
+    command = [str(node.home / "bin" / "uv"), "pip", "install", "--quiet", "--python", sys.executable]
+    places = sources(node) if node.wheels else uv_sources(lock)
+    run(node, [*command, "--no-deps", "--require-hashes", *places, "-r", str(wanted)])
+
+
+def _installed(site: Path | None = None) -> Iterator[tuple[str, str]]:
+    """(normalized name, version) of all that a folder holds, or that this interpreter finds."""
+    for each in metadata.distributions(path=[str(site)]) if site else metadata.distributions():
+        yield re.sub(r"[-_.]+", "-", each.metadata["Name"]).lower(), each.version

@@ -6,7 +6,7 @@ import pytest
 
 from integration.storage.faulty_proxy import Fault
 from server_utils.errors import StorageError
-from server_utils.node.delivery import deliver
+from server_utils.node.bundle import deliver
 from server_utils.storage import urls
 from server_utils.storage.stores import factory
 
