@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 
 from server_utils import VLLMServerManager
-from server_utils.demo import assets, sentiment, stage
+from server_utils.demo import assets, sentiment, spark_cluster
 from server_utils.demo.llm_report import LLMReport, Person, print_json, print_tables
 from server_utils.demo.reviews import Review, read
 from server_utils.environments import builder
@@ -25,7 +25,7 @@ from server_utils.host.processes import wait_until
 from server_utils.servers.launch import Server
 from server_utils.spark import java
 
-with stage.extras():
+with spark_cluster.extras():
     from server_utils.demo import spark_cluster
     from server_utils.demo.console import Screen
     from server_utils.demo.llm_plot import draw
@@ -67,7 +67,7 @@ def main(rows: int | None, output: Path | None, *, as_json: bool) -> None:
         ServerStartError: a server did not start.
     """
     began = time.monotonic()
-    folder = stage.folder(output, "demo-llm")
+    folder = spark_cluster.output_folder(output, "demo-llm")
     java.require_java()
     builder.find("vllm")
     reviews, model = read(assets.movie_reviews_path()), assets.smollm2_path()
@@ -86,7 +86,7 @@ def _cores() -> int:
 def _on_spark(screen: Screen, reviews: Sequence[Review], rows: int, model: Path, folder: Path) -> _Cluster:
     """All that needs Spark and the servers; both are stopped in the end."""
     sample, affixes = sentiment.balanced(reviews, rows), sentiment.prompt_parts(sentiment.few_shots(reviews))
-    with stage.spark(screen, folder) as spark, _servers(screen, spark, model) as (servers, start_s):
+    with spark_cluster.spark_session(screen, folder) as spark, _servers(screen, spark, model) as (servers, start_s):
         label = functools.partial(_label, spark, servers, sample, affixes, folder / _PARQUET)
         label_s = screen.rows("Reading", spark, servers, len(sample), label)
         found = _counted(servers)

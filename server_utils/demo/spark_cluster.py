@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 from pyspark import SparkConf, SparkContext
@@ -14,7 +17,13 @@ from pyspark.find_spark_home import _find_spark_home
 from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 
-from server_utils.errors import EnvironmentMissingError
+from server_utils.errors import ConfigurationError, EnvironmentMissingError
+from server_utils.host import platform
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from server_utils.demo.console import Screen
 
 EXECUTORS = 2
 # These JVMs live for a minute: they are done before the second compiler's work, on the model's cores, pays off.
@@ -31,6 +40,7 @@ _CONF = {
     "spark.ui.showConsoleProgress": "false",
 }
 _LAST_LINES = 8
+_LOG = "spark.log"
 
 
 def start(log: Path) -> SparkSession:
@@ -61,3 +71,45 @@ def stop(spark: SparkSession) -> None:
     folder = Path(_find_spark_home()) / "work" / spark.sparkContext.applicationId
     spark.stop()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def extras() -> Iterator[None]:
+    """Imports in this block may be missing: clusters have the wheel without its extras, and their own Spark.
+
+    Raises:
+        EnvironmentMissingError: says what to install.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as err:
+        msg = f"The demo needs {err.name}, which is not installed: pip install 'spark-sidecar[cli,plot,spark]'."
+        raise EnvironmentMissingError(msg) from err
+
+
+def output_folder(chosen: Path | None, name: str) -> Path:
+    """The folder for what a demo makes: the chosen one, or one of this name in the kit's home.
+
+    Raises:
+        ConfigurationError: it cannot be written.
+    """
+    found = (chosen or platform.home() / name).absolute()
+    try:
+        found.mkdir(parents=True, exist_ok=True)
+        (found / _LOG).touch()
+    except OSError as err:
+        msg = f"{found} cannot be written: {err}. Choose another folder with --output."
+        raise ConfigurationError(msg) from err
+    return found
+
+
+@contextmanager
+def spark_session(screen: Screen, output: Path) -> Iterator[SparkSession]:
+    """A Spark with two executors; its noise goes into a file of the output folder."""
+
+    starting = functools.partial(start, output / _LOG)
+    found, _ = screen.step("Starting Spark", starting, lambda found: f"Spark {found.version} and its executors are up")
+    try:
+        yield found
+    finally:
+        stop(found)

@@ -14,14 +14,14 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from server_utils import TritonServerManager
-from server_utils.demo import assets, stage
+from server_utils.demo import assets, spark_cluster
 from server_utils.demo.reviews import QUERIES, Hit, Review, evenly, read, top_hits
 from server_utils.demo.triton_model import triton_server
 from server_utils.demo.triton_report import Answer, Report, Search, print_json, print_tables
 from server_utils.environments import builder
 from server_utils.spark import java
 
-with stage.extras():
+with spark_cluster.extras():
     from server_utils.demo import spark_cluster
     from server_utils.demo.console import Screen
     from server_utils.demo.triton_plot import Pin, draw
@@ -65,7 +65,7 @@ def main(rows: int | None, output: Path | None, *, as_json: bool) -> None:
         ServerStartError: a server did not start.
     """
     began = time.monotonic()
-    folder = stage.folder(output, "demo")
+    folder = spark_cluster.output_folder(output, "demo")
     java.require_java()
     builder.find("triton")
     everything, model = read(assets.movie_reviews_path()), assets.minilm_path()
@@ -89,7 +89,10 @@ def main(rows: int | None, output: Path | None, *, as_json: bool) -> None:
 
 def _on_spark(screen: Screen, reviews: Sequence[Review], model: Path, parquet: Path) -> _Cluster:
     """All that needs Spark and the servers; both are stopped in the end."""
-    with stage.spark(screen, parquet.parent) as spark, _servers(screen, spark, model) as (servers, start_s):
+    with (
+        spark_cluster.spark_session(screen, parquet.parent) as spark,
+        _servers(screen, spark, model) as (servers, start_s),
+    ):
         embed = functools.partial(_embed, spark, servers, reviews, parquet)
         embed_s = screen.rows("Embedding", spark, servers, len(reviews), embed)
         queries = _query_vectors(spark, servers)
