@@ -15,7 +15,7 @@ except ImportError as err:
     # The wheel on a cluster goes without the extra, but its console command is there all the same.
     sys.exit(f"error: the command needs {err.name}, which is not installed: pip install 'spark-sidecar[cli]'")
 
-from server_utils.cli import clusters, environments, models, shapes
+from server_utils.cli import clusters, environments, models
 from server_utils.cli.output import AsJson, print_rows
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def main(*, debug: Debug = False) -> None:
     """Inference servers as sidecars of Spark executors."""
 
 
-for command in (shapes.shapes, clusters.cluster, shapes.fit):
+for command in (clusters.shapes, clusters.cluster, clusters.fit):
     app.command()(command)
 
 
