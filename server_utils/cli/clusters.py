@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from csp.databricks import cluster_spec as databricks_spec
+from csp.dataproc import cluster_spec as dataproc_spec
 from server_utils.cli.output import AsJson, print_json, print_rows
+from server_utils.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from server_utils.clusters.catalogue import Node
@@ -43,7 +46,6 @@ def cluster(
     Databricks: JSON for `databricks clusters create --json @FILE`. Dataproc: a `gcloud dataproc clusters create` line,
     or its words as JSON.
     """
-    from server_utils.cli import definitions
     from server_utils.clusters import cluster as clusters_cluster
 
     found = clusters_cluster.cluster(
@@ -53,15 +55,17 @@ def cluster(
         workers=workers,
         runtime=runtime,
         rapids=rapids,
-        conf=definitions.pairs(conf or [], option="--conf"),
-        env=definitions.pairs(env or [], option="--env"),
+        conf=pairs(conf or [], option="--conf"),
+        env=pairs(env or [], option="--env"),
     )
     if doubt := clusters_cluster.doubt(found):
         typer.echo(f"warning: {doubt}", err=True)
     if platform == "dataproc":
-        _print_gcloud(definitions.gcloud(found, name=name, init_script=init_script, bundle=bundle), as_json=as_json)
+        _print_gcloud(
+            dataproc_spec.gcloud_command(found, name=name, init_script=init_script, bundle=bundle), as_json=as_json
+        )
     else:
-        print_json(definitions.databricks(found, name=name, init_script=init_script))
+        print_json(databricks_spec.create_request(found, name=name, init_script=init_script))
 
 
 def _print_gcloud(words: list[str], *, as_json: bool) -> None:
@@ -206,3 +210,18 @@ def _print_table(title: str, columns: Sequence[Any], rows: Sequence[tuple[str, .
     for row in rows:
         table.add_row(*row)
     Console().print(table)
+
+
+def pairs(texts: Sequence[str], *, option: str) -> dict[str, str]:
+    """KEY=VALUE words as a dict.
+
+    Raises:
+        ConfigurationError: if one has no key or no equals sign; the message names the option.
+    """
+    found = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise ConfigurationError(f"{option} takes KEY=VALUE, not {text!r}")
+        found[key] = value
+    return found

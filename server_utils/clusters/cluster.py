@@ -20,6 +20,7 @@ from server_utils.validation import unknown
 
 # On YARN an application without dynamic allocation starts two executors, however many workers there are.
 _WORKER_COUNT_CONF = {"dataproc": "spark.executor.instances"}
+IDLE_MINUTES = 60
 
 
 @dataclass(frozen=True)

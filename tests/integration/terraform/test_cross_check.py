@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server_utils.cli import definitions
+from csp.databricks import cluster_spec as databricks_spec
 from server_utils.clusters import cluster
 from server_utils.clusters.catalogue import nodes, platforms
 
@@ -63,7 +63,7 @@ def test_a_cluster_on_databricks_is_the_one_that_python_defines(platform, newest
     assert set(found) == set(combinations(platform))
     for key, (row, framework) in combinations(platform).items():
         computed = cluster.cluster(platform, row.shape, framework, workers=2)
-        expected = definitions.databricks(computed, name="spark-sidecar")
+        expected = databricks_spec.create_request(computed, name="spark-sidecar")
         assert {name: found[key][name] for name in expected} == expected, key
 
 

@@ -11,7 +11,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from server_utils.cli import definitions
+from csp.databricks import cluster_spec as databricks_spec
+from csp.dataproc import cluster_spec as dataproc_spec
+from server_utils.cli import clusters
 from server_utils.clusters import cluster
 from server_utils.clusters.catalogue import nodes, platforms
 from server_utils.errors import ConfigurationError
@@ -64,7 +66,7 @@ def dataproc():
 @pytest.mark.skipif(shutil.which("gcloud") is None, reason="no gcloud on this machine")
 def test_gcloud_makes_of_our_words_the_cluster_that_was_meant(dataproc, tmp_path):
     found = cluster.cluster("dataproc", "l4x2", "tf", workers=3, conf={"spark.plugins": "a.B,c.D"})
-    words = definitions.gcloud(found, name="mine", init_script="gs://b/dataproc.sh", bundle="gs://b/wheels")
+    words = dataproc_spec.gcloud_command(found, name="mine", init_script="gs://b/dataproc.sh", bundle="gs://b/wheels")
     environment = os.environ | {
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_DATAPROC": dataproc.url,
         "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
@@ -93,8 +95,10 @@ def test_gcloud_makes_of_our_words_the_cluster_that_was_meant(dataproc, tmp_path
 
 def test_an_image_without_drivers_gets_no_secure_boot():
     """A driver that an initialization action builds is not signed."""
-    with_drivers = definitions.gcloud(cluster.cluster("dataproc", "l4x1", "vllm"), name="a")
-    without = definitions.gcloud(cluster.cluster("dataproc", "l4x1", "vllm", runtime="2.3-ubuntu22"), name="a")
+    with_drivers = dataproc_spec.gcloud_command(cluster.cluster("dataproc", "l4x1", "vllm"), name="a")
+    without = dataproc_spec.gcloud_command(
+        cluster.cluster("dataproc", "l4x1", "vllm", runtime="2.3-ubuntu22"), name="a"
+    )
     assert "--no-shielded-secure-boot" in without
     assert "--no-shielded-secure-boot" not in with_drivers
 
@@ -103,7 +107,7 @@ def test_an_image_without_drivers_gets_no_secure_boot():
 def test_databricks_gets_the_nodes_the_conf_and_the_variables(platform):
     for row in nodes(platform):
         found = cluster.cluster(platform, row.shape, "vllm", workers=2)
-        definition = definitions.databricks(found, name="mine")
+        definition = databricks_spec.create_request(found, name="mine")
         assert definition["node_type_id"] == row.node_type
         assert (definition["num_workers"], definition["spark_conf"]) == (2, found.conf)
         assert definition["spark_env_vars"]["FRAMEWORK"] == "vllm"
@@ -123,29 +127,29 @@ def test_databricks_gets_the_nodes_the_conf_and_the_variables(platform):
 )
 def test_an_init_script_is_named_by_where_it_is(path, kind):
     found = cluster.cluster("databricks-aws", "a10x1", "vllm")
-    definition = definitions.databricks(found, name="mine", init_script=path)
+    definition = databricks_spec.create_request(found, name="mine", init_script=path)
     assert definition["init_scripts"] == [{kind: {"destination": path}}]
 
 
 @pytest.mark.parametrize("path", ["init.sh", "dbfs:/init.sh", "https://host/init.sh"])
 def test_an_init_script_elsewhere_is_refused(path):
     with pytest.raises(ConfigurationError, match="is none of these"):
-        definitions.databricks(cluster.cluster("databricks-aws", "a10x1", "vllm"), name="a", init_script=path)
+        databricks_spec.create_request(cluster.cluster("databricks-aws", "a10x1", "vllm"), name="a", init_script=path)
     with pytest.raises(ConfigurationError, match=r"an initialization action is in a bucket \(gs://…\)"):
-        definitions.gcloud(cluster.cluster("dataproc", "l4x1", "vllm"), name="a", init_script=path)
+        dataproc_spec.gcloud_command(cluster.cluster("dataproc", "l4x1", "vllm"), name="a", init_script=path)
 
 
 def test_a_value_with_the_separator_is_refused_and_not_split():
     found = cluster.cluster("dataproc", "l4x1", "vllm", conf={"spark.mine": "a#b"})
     with pytest.raises(ConfigurationError, match=r"spark:spark\.mine holds a #"):
-        definitions.gcloud(found, name="a")
+        dataproc_spec.gcloud_command(found, name="a")
 
 
 def test_pairs_keep_what_comes_after_the_first_equals_sign():
-    assert definitions.pairs(["a=b=c", "d="], option="--conf") == {"a": "b=c", "d": ""}
+    assert clusters.pairs(["a=b=c", "d="], option="--conf") == {"a": "b=c", "d": ""}
 
 
 @pytest.mark.parametrize("text", ["a", "=b", ""])
 def test_what_is_no_pair_is_refused(text):
     with pytest.raises(ConfigurationError, match="--conf takes KEY=VALUE, not "):
-        definitions.pairs([text], option="--conf")
+        clusters.pairs([text], option="--conf")

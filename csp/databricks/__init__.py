@@ -1,0 +1,1 @@
+"""Databricks on AWS, Azure and GCP."""
