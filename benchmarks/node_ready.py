@@ -74,7 +74,7 @@ def by_us(work, framework, bundle, *, again=False):
     began = time.monotonic()
     with zipfile.ZipFile(next(bundle.glob("spark_sidecar-*.whl"))) as wheel:
         wheel.extractall(unpacked)
-    command = [python, "-m", "server_utils.node.__main__", framework, "--bundle", bundle]
+    command = [python, "-m", "server_utils.node", framework, "--bundle", bundle]
     timed(command, PYTHONPATH=str(unpacked), SPARK_SIDECAR_HOME=str(home))
     seconds = time.monotonic() - began
     compiled(home)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Cluster-scoped init script for Databricks: checks our wheel and lets it make the node ready (server_utils/node/__main__.py).
+# Cluster-scoped init script for Databricks: checks our wheel and lets it make the node ready (server_utils/node).
 #
 # Settings, the first that is there: a variable of the cluster (from runtime 19 on these do not reach init scripts in
 # every access mode); a line of the file that SETTINGS names; a line of spark-sidecar.env beside this script.
@@ -50,7 +50,7 @@ main() {
   (cd "$bundle" && sha256sum --quiet --check SHA256SUMS) || fail "$bundle is not whole: SHA256SUMS is missing or does not match; upload it again"
   wheel="$(mktemp -d)"
   "$PYTHON" -m zipfile -e "$bundle"/spark_sidecar-*.whl "$wheel"
-  PYTHONPATH="$wheel" "$PYTHON" -m server_utils.node.__main__ "$framework" --bundle "$bundle" --logs "${logs:-$bundle/logs}" \
+  PYTHONPATH="$wheel" "$PYTHON" -m server_utils.node "$framework" --bundle "$bundle" --logs "${logs:-$bundle/logs}" \
     --into-spark "$(setting SPARK_SIDECAR_INTO_SPARK)"
   rm -r "$wheel"
 }

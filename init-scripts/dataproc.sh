@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Initialization action for Dataproc: fetches our wheel and lets it make the node ready (server_utils/node/__main__.py). Metadata:
+# Initialization action for Dataproc: fetches our wheel and lets it make the node ready (server_utils/node). Metadata:
 #   framework                triton, torch, tf or vllm
 #   spark-sidecar-bundle     gs://… with our wheel and SHA256SUMS, as `spark-sidecar wheelhouse build` makes it
 #   spark-sidecar-logs       optional: gs://… for log and status, by default logs/ in the bundle
@@ -51,7 +51,7 @@ main() {
   (cd "$FETCHED" && sha256sum --quiet --check SHA256SUMS) || fail "$bundle is not whole: SHA256SUMS does not match; upload it again"
   wheel="$(mktemp -d)"
   "$python" -m zipfile -e "$FETCHED"/spark_sidecar-*.whl "$wheel"
-  PYTHONPATH="$wheel" "$python" -m server_utils.node.__main__ "$framework" --bundle "$FETCHED" --logs "${logs:-$bundle/logs}" --role "$(metadata dataproc-role)" \
+  PYTHONPATH="$wheel" "$python" -m server_utils.node "$framework" --bundle "$FETCHED" --logs "${logs:-$bundle/logs}" --role "$(metadata dataproc-role)" \
     --workers "$(metadata dataproc-worker-count)" --into-spark "$(metadata spark-sidecar-into-spark)"
   rm -r "$wheel"
 }

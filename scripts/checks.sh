@@ -22,8 +22,8 @@ some_tests() {
 # The other files need tools that only .venv holds; they would not even be collected.
 run_spark35_tests() {
   use_venv .venv-spark35
-  some_tests "$@" -m spark --ignore-glob 'tests/test_*.py' --ignore tests/integration/storage --ignore tests/integration/terraform \
-    --ignore tests/integration/init_scripts
+  some_tests "$@" -m spark --ignore tests/unit --ignore tests/integration/engines \
+    --ignore tests/integration/storage --ignore tests/integration/terraform --ignore tests/integration/init_scripts
 }
 
 # On one Spark and then on the other.

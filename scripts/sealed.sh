@@ -30,17 +30,17 @@ setup_vllm() {
 readonly NO_VLLM="vLLM does not run here: it needs an NVIDIA GPU, or Python 3.11 on x86-64."
 
 vllm_fits() {
-  .venv/bin/python -c 'import sys; from server_utils import requirements; sys.exit(not requirements.vllm_fits())'
+  .venv/bin/python -c 'import sys; from server_utils.environments.lock_files import vllm_fits; sys.exit(not vllm_fits())'
 }
 
 make_sealed() {
-  local code='from server_utils import assets, environments; environments.build("triton"); assets.fetch()'
+  local code='from server_utils.demo import assets; from server_utils.environments.builder import build; build("triton"); assets.fetch()'
   ensure_uv
   .venv/bin/python -c "$code"
 }
 
 make_sealed_vllm() {
-  local code='from server_utils import assets, environments; environments.build("vllm"); assets.fetch_llm()'
+  local code='from server_utils.demo import assets; from server_utils.environments.builder import build; build("vllm"); assets.fetch_llm()'
   ensure_uv
   .venv/bin/python -c "$code"
 }

@@ -20,7 +20,7 @@ from server_utils.backends.module_archive import archive
 from server_utils.backends.user_modules import UserModules, package_of
 from server_utils.errors import ConfigurationError
 
-_LIFE = Path(__file__).with_name("engine_watch.py")
+_ENGINE_WATCH = Path(__file__).with_name("engine_watch.py")
 _KEPT = {"__name__", "__doc__", "__package__", "__file__", "__path__"}  # of a module that travels
 _STOOD_IN_FOR = {"cloudpickle", "cloudpickle.cloudpickle", "pyspark.taskcontext"}  # where functions arrive they are
 _FROM_MEMO = {"BINGET", "LONG_BINGET"}
@@ -30,8 +30,8 @@ _TEXTS = {"SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE"}
 
 
 def program_files(program: Path, *modules: Path) -> dict[str, bytes]:
-    """A backend's program, and the modules that it may import (`life` and its own), as they are laid out for it."""
-    return {"program.py": program.read_bytes()} | {each.name: each.read_bytes() for each in (_LIFE, *modules)}
+    """A backend's program and the modules that it may import (`engine_watch` and its own), by file name."""
+    return {"program.py": program.read_bytes()} | {each.name: each.read_bytes() for each in (_ENGINE_WATCH, *modules)}
 
 
 def by_value(function_and_arguments: tuple[Any, ...], *, what: str) -> bytes:

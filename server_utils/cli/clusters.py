@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from csp.databricks import cluster_spec as databricks_spec
-from csp.dataproc import cluster_spec as dataproc_spec
 from server_utils.cli.output import AsJson, print_json, print_rows
 from server_utils.errors import ConfigurationError
 
@@ -46,6 +44,8 @@ def cluster(
     Databricks: JSON for `databricks clusters create --json @FILE`. Dataproc: a `gcloud dataproc clusters create` line,
     or its words as JSON.
     """
+    from csp.databricks import cluster_spec as databricks_spec
+    from csp.dataproc import cluster_spec as dataproc_spec
     from server_utils.clusters import cluster as clusters_cluster
 
     found = clusters_cluster.cluster(

@@ -106,7 +106,6 @@ def output_folder(chosen: Path | None, name: str) -> Path:
 @contextmanager
 def spark_session(screen: Screen, output: Path) -> Iterator[SparkSession]:
     """A Spark with two executors; its noise goes into a file of the output folder."""
-
     starting = functools.partial(start, output / _LOG)
     found, _ = screen.step("Starting Spark", starting, lambda found: f"Spark {found.version} and its executors are up")
     try:

@@ -70,6 +70,7 @@ def slug(text: str) -> str:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file in one step, private to the user: a reader sees the old content or the new, never half."""
     beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:

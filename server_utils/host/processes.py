@@ -101,6 +101,7 @@ def with_command(*words: str) -> list[ProcessId]:
 
 
 def living(pids: Iterable[int]) -> list[ProcessId]:
+    """The identities of those of the processes that are alive."""
     found = []
     for pid in pids:
         try:

@@ -1,1 +1,1 @@
-"""Prepare and check a node: `python -m server_utils.node.__main__`."""
+"""Prepare and check a node: `python -m server_utils.node`."""

@@ -95,7 +95,7 @@ def _steps(node: Node, status: Status) -> None:
 
 
 def _parsed(arguments: Sequence[str]) -> Node:
-    parser = argparse.ArgumentParser(prog="python -m server_utils.node.__main__")
+    parser = argparse.ArgumentParser(prog="python -m server_utils.node")
     parser.add_argument("framework")
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--logs", default="")

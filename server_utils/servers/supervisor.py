@@ -1,6 +1,7 @@
 """The process that owns one server: starts it, follows it, restarts it, ends it with its executor. No Spark.
 
-Run as `python -m server_utils.servers.supervisor FOLDER` by `sidecar.ensure`, in a session of its own. The Python worker that
+Run as `python -m server_utils.servers.supervisor FOLDER` by `lifecycle.ensure`, in a session of its own. The Python
+worker that
 starts it is reaped after an idle minute, so what it watches is the owner: the executor's JVM.
 """
 

@@ -27,7 +27,7 @@ from server_utils.spark.session import Plan, conf, gpus_per_executor, is_connect
 
 logger = logging.getLogger(__name__)
 _ALONE_PAUSE_S = 0.05
-_TASK = "SPARK_SIDECAR_TASK"  # as `backends.triton_task` reads it
+_TASK = "SPARK_SIDECAR_TASK"  # as `backends.triton.task_context` reads it
 _NUMBERS = ("partitionId", "stageId", "attemptNumber", "taskAttemptId", "cpus")
 _SECRET = re.compile("(?i)secret|password|token|access[.]?key")  # as spark.redaction.regex has it
 _PROPERTIES_BYTES = 64 << 10  # a variable of the environment has 128 KB at most

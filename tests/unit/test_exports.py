@@ -66,13 +66,13 @@ def test_nothing_heavy_comes_with(module):
 # What runs in other interpreters, and what it may import besides the standard library: other packages, and modules of
 # ours that are laid beside it.
 ELSEWHERE = {
-    "backends/life.py": set(),
-    "backends/triton_patches.py": {"life", "pytriton"},
-    "backends/triton_program.py": {"cloudpickle", "life", "triton_patches", "triton_task"},
-    "backends/triton_task.py": set(),
-    "backends/vllm_parser.py": set(),
-    "backends/vllm_program.py": {"life"},
-    "libpython.py": set(),
+    "backends/engine_watch.py": set(),
+    "backends/triton/pytriton_patches.py": {"engine_watch", "pytriton"},
+    "backends/triton/program.py": {"cloudpickle", "engine_watch", "pytriton_patches", "task_context"},
+    "backends/triton/task_context.py": set(),
+    "backends/vllm/list_options.py": set(),
+    "backends/vllm/program.py": {"engine_watch"},
+    "environments/libpython.py": set(),
 }
 
 

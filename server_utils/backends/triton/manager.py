@@ -19,7 +19,9 @@ from server_utils.servers.launch import Launch
 from server_utils.spark import session
 from server_utils.validation import one_deadline
 
-_PROGRAM, *_MODULES = (Path(__file__).with_name(f"triton_{part}.py") for part in ("program", "patches", "task"))
+_PROGRAM, *_MODULES = (
+    Path(__file__).with_name(f"{name}.py") for name in ("program", "pytriton_patches", "task_context")
+)
 _PORTS = ("http", "grpc", "metrics")
 _ENVIRONMENTS = ("triton", "torch", "tf")
 

@@ -1,6 +1,6 @@
 """The program of a Triton sidecar: runs the user's function in the sealed environment's interpreter.
 
-    python triton_program.py PAYLOAD MODULES ANNOUNCEMENT MODEL HTTP_PORT GRPC_PORT METRICS_PORT
+    python program.py PAYLOAD MODULES ANNOUNCEMENT MODEL HTTP_PORT GRPC_PORT METRICS_PORT
 
 PAYLOAD holds a cloudpickled (function, names of what it takes by position, names of what it takes by name): of `ports`
 and `model_path`, which is MODEL, the folder on this host. MODULES is a zip file of the user's own modules. Imports
@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
-import life  # laid beside this file, as are the next two
-import triton_patches as patches
-import triton_task
+import engine_watch  # laid beside this file, as are the next two
+import pytriton_patches as patches
+import task_context
 
 _BEAT_S = 1.0
 _BACKEND = "triton_python_backend_stub"[:15]  # the kernel keeps that much of a name
@@ -35,17 +35,19 @@ _stopping = threading.Event()
 
 
 def _beat(announcement: Path, http_port: int) -> None:
-    """Wait until all models are ready, announce what they take and give, then show life for ever."""
-    while not _models or not all(life.get(http_port, f"/v2/models/{name}/ready") is not None for name in _models):
+    """Wait until all models are ready, announce what they take and give, then show engine_watch for ever."""
+    while not _models or not all(
+        engine_watch.get(http_port, f"/v2/models/{name}/ready") is not None for name in _models
+    ):
         time.sleep(0.05)
-    described = {name: json.loads(life.get(http_port, f"/v2/models/{name}/config") or "{}") for name in _models}
-    life.write(announcement, {"models": described})
+    described = {name: json.loads(engine_watch.get(http_port, f"/v2/models/{name}/config") or "{}") for name in _models}
+    engine_watch.write(announcement, {"models": described})
     # Triton's Python backend processes below this one: one per instance of a model.
-    backends = [pid for pid, name in life.below(os.getpid()) if name == _BACKEND]
+    backends = [pid for pid, name in engine_watch.below(os.getpid()) if name == _BACKEND]
     while not _stopping.is_set():
-        states = {pid: life.state(pid) for pid in backends}
-        _end_without(backend for backend, state in states.items() if state in life.GONE)
-        if life.STOPPED not in states.values():
+        states = {pid: engine_watch.state(pid) for pid in backends}
+        _end_without(backend for backend, state in states.items() if state in engine_watch.GONE)
+        if engine_watch.STOPPED not in states.values():
             announcement.touch()
         time.sleep(_BEAT_S)
 
@@ -54,7 +56,7 @@ def _end_without(dead: Iterable[int]) -> None:
     """End this process when a backend did: Triton 2.51 says it is ready, and refuses every request from then on."""
     for pid in dead:
         if not _stopping.is_set():
-            life.end(f"Triton's Python backend (process {pid}) has died, and Triton cannot replace it")
+            engine_watch.end(f"Triton's Python backend (process {pid}) has died, and Triton cannot replace it")
 
 
 def _offer(modules: str) -> None:
@@ -63,7 +65,7 @@ def _offer(modules: str) -> None:
     with zipfile.ZipFile(modules) as packed:
         packed.extractall(folder)
     sys.path.insert(0, folder)
-    for ours in ("life", "triton_patches", "triton_task"):  # theirs may have the same names
+    for ours in ("engine_watch", "pytriton_patches", "task_context"):  # theirs may have the same names
         sys.modules.pop(ours, None)
 
 
@@ -71,7 +73,7 @@ def main(payload: str, modules: str, announcement: str, model: str, *ports: str)
     """Call the user's function with the ports; it returns when Triton was told to stop."""
     numbers = [int(port) for port in ports]
     folder = Path(announcement).parent
-    triton_task.know_the_task()
+    task_context.know_the_task()
     patches.stay_on_loopback()
     patches.own_ports(numbers)
     patches.own_workspace()

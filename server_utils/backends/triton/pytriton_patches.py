@@ -1,6 +1,6 @@
-"""What pytriton 0.7 is made to do otherwise: laid beside `triton_program`, which imports it.
+"""What pytriton 0.7 is made to do otherwise: laid beside `program.py`, which imports it.
 
-It runs in the sealed environment, which does not hold this package: it imports nothing of it but `life`.
+It runs in the sealed environment, which does not hold this package: it imports nothing of it but `engine_watch`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import life  # laid beside this file
+import engine_watch  # laid beside this file
 from pytriton import triton
 from pytriton.client import utils
 from pytriton.models import manager
@@ -74,7 +74,7 @@ def own_ports(ports: Sequence[int]) -> None:
         connect(self, *args, **kwargs)
         if self._config.allow_http is False or self._config.http_port != ports[0]:
             where = "is off" if self._config.allow_http is False else f"is at port {self._config.http_port}"
-            life.end(f"Triton's HTTP {where}, and must be at ports[0]: say TritonConfig(http_port=ports[0], …)")
+            engine_watch.end(f"Triton's HTTP {where}, and must be at ports[0]: say TritonConfig(http_port=ports[0], …)")
 
 
 def own_workspace() -> None:
@@ -164,7 +164,7 @@ def begin_anew_without_an_answer() -> None:
             try:
                 load(self, *args, **kwargs)
             except TimeoutError:
-                life.end("Triton did not answer while it loaded a model", status=os.EX_TEMPFAIL)
+                engine_watch.end("Triton did not answer while it loaded a model", status=os.EX_TEMPFAIL)
 
 
 def end_with_triton(stopping: threading.Event) -> None:
@@ -177,7 +177,7 @@ def end_with_triton(stopping: threading.Event) -> None:
     @_around("stop")
     def _(stop: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         if threading.current_thread() is not threading.main_thread():
-            life.end("Triton has exited")
+            engine_watch.end("Triton has exited")
         stopping.set()  # backends end on purpose from now on
         return stop(self, *args, **kwargs)
 

@@ -1,4 +1,4 @@
-"""What `TaskContext` says in a server's process: the task that started it. Laid beside `triton_program`.
+"""What `TaskContext` says in a server's process: the task that started it. Laid beside `program.py`.
 
 A function that was written to run inside Spark's Python imports `TaskContext` from pyspark. Where the sealed
 environment has no pyspark, a stand-in is imported that has this and nothing else; where it has one, its own

@@ -27,7 +27,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import life  # laid beside this file
+import engine_watch  # laid beside this file
 
 _BEAT_S = 0.5
 _PLUGIN = "spark_sidecar"
@@ -119,9 +119,11 @@ def metrics(text: str) -> dict[str, float]:
 
 def description(port: int) -> dict[str, Any]:
     """What the server offers: model name -> context length, engine's version, device, fields of each request."""
-    models = json.loads(life.get(port, "/v1/models", key=os.environ.get("VLLM_API_KEY")) or b'{"data": []}')["data"]
-    version = json.loads(life.get(port, "/version") or b"{}").get("version", "")
-    openapi = json.loads(life.get(port, "/openapi.json", timeout_s=30) or b"{}")
+    models = json.loads(engine_watch.get(port, "/v1/models", key=os.environ.get("VLLM_API_KEY")) or b'{"data": []}')[
+        "data"
+    ]
+    version = json.loads(engine_watch.get(port, "/version") or b"{}").get("version", "")
+    openapi = json.loads(engine_watch.get(port, "/openapi.json", timeout_s=30) or b"{}")
     fields = {path: found for path in _ENDPOINTS if (found := _fields(openapi, path))}
     engine = {"version": version, "device": "cpu" if _is_cpu_build() else "gpu", "fields": fields}
     return {m["id"]: {"max_model_len": m.get("max_model_len"), **engine} for m in models}
@@ -151,21 +153,21 @@ class Watch:
         """engine: the id of the API server. stall_s: seconds without a step while requests wait."""
         self._port, self._stall_s = port, stall_s
         self._announcement, self._metrics = announcement, announcement.with_name("metrics.json")
-        self._parts = [engine, *(pid for pid, _ in life.below(engine))]
+        self._parts = [engine, *(pid for pid, _ in engine_watch.below(engine))]
         self._last, self._since = -1.0, time.monotonic()
-        life.write(announcement, {"models": description(port)})
+        engine_watch.write(announcement, {"models": description(port)})
 
     def look(self) -> None:
         """One look: note the metrics, and touch the announcement if the engine works."""
-        states = {pid: life.state(pid) for pid in self._parts}
+        states = {pid: engine_watch.state(pid) for pid in self._parts}
         for pid, letter in states.items():
-            if letter in life.GONE:
-                life.end(f"a process of the engine ({pid}) has died")
-        page = life.get(self._port, "/metrics")
-        if page is None or life.STOPPED in states.values():
+            if letter in engine_watch.GONE:
+                engine_watch.end(f"a process of the engine ({pid}) has died")
+        page = engine_watch.get(self._port, "/metrics")
+        if page is None or engine_watch.STOPPED in states.values():
             return
         found = metrics(page.decode())
-        life.write(self._metrics, found | {"at": time.time()})
+        engine_watch.write(self._metrics, found | {"at": time.time()})
         if self._works(found):
             self._announcement.touch()
 
@@ -192,7 +194,7 @@ def main(announcement: str, port: str, stall_s: str, *arguments: str) -> None:
     while engine.poll() is None:
         if watch:
             watch.look()
-        elif life.get(int(port), "/health") is not None:
+        elif engine_watch.get(int(port), "/health") is not None:
             watch = Watch(engine.pid, int(port), Path(announcement), float(stall_s))
         try:
             engine.wait(_BEAT_S)

@@ -28,7 +28,7 @@ WIDE = 1 << 15  # 128 KiB of float32: one row is worth sharing
 CLIENT = """
 import pickle, sys
 import numpy as np
-from server_utils.clients import TritonClient
+from server_utils.inference.triton.client import TritonClient
 server, model = pickle.loads(bytes.fromhex(sys.argv[1]))
 TritonClient(lambda: server, model, timeout_s=60).infer([np.ones((1, 1 << 15), np.float32)])
 print("asked", flush=True)

@@ -112,11 +112,11 @@ def silent_once(ports, marker):
     import threading
     from pathlib import Path
 
-    import life
+    import engine_watch
     from pytriton.client import client
 
     def silence():
-        while not (stubs := [pid for pid, name in life.below(os.getpid()) if name == "triton_python_b"]):
+        while not (stubs := [pid for pid, name in engine_watch.below(os.getpid()) if name == "triton_python_b"]):
             pass
         os.kill(stubs[0], 19)  # SIGSTOP
 

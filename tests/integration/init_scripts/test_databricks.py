@@ -184,7 +184,7 @@ def test_a_run_that_was_killed_half_way_is_finished_by_the_next(databricks, bund
     process = node.start("bash", "/databricks/init.sh", **SETTINGS)
     assert node.run("cat", "/started")[1] == "x\n"
     os.killpg(process.pid, signal.SIGKILL)
-    node.run("pkill", "-KILL", "-f", "server_utils.node.__main__|sleep 100")
+    node.run("pkill", "-KILL", "-f", "server_utils.node|sleep 100")
     process.communicate()
     assert status(node)["state"] == "running"
     assert not node.exists(f"{HOME}/lib")

@@ -24,7 +24,7 @@ def test_a_node_that_was_made_ready_for_vllm_serves_a_language_model(databricks,
     node, run = databricks(build("vllm", tmp_path / "bundle"))
     code, _, err = run(FRAMEWORK="vllm", SPARK_SIDECAR_BUNDLE=VOLUME)
     assert code == 0, err
-    maker = str(ROOT / "tests" / "tiny_llm.py")
+    maker = str(ROOT / "tests" / "support" / "tiny_llm.py")
     made = node.run("/opt/spark-sidecar/envs/vllm/bin/python", maker, "/opt/tiny")
     assert made[0] == 0, made
     variables = {"DATABRICKS_RUNTIME_VERSION": "17.3", "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": PYTHON}

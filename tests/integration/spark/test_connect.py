@@ -19,7 +19,9 @@ pytestmark = pytest.mark.skipif(pyspark.__version__ < "4", reason="barrier tasks
 @pytest.fixture(scope="module")
 def port(state_root):
     """That of a Spark Connect server with two executors."""
-    server = run_as_user(f"from spark import connect_server; connect_server.main({CLUSTER!r})", stdin=subprocess.PIPE)
+    server = run_as_user(
+        f"from integration.spark import connect_server; connect_server.main({CLUSTER!r})", stdin=subprocess.PIPE
+    )
     try:
         yield int(server.stdout.readline())
     finally:
@@ -27,7 +29,7 @@ def port(state_root):
 
 
 def test_servers_start_answer_restart_and_stop_over_connect(state_root, port, tmp_path):
-    user = run_as_user(f"from spark import connect_user; connect_user.main({port}, {str(tmp_path)!r})")
+    user = run_as_user(f"from integration.spark import connect_user; connect_user.main({port}, {str(tmp_path)!r})")
     printed, _ = user.communicate(timeout=400)
     said = {line["step"]: line for line in map(json.loads, printed.splitlines())}
 
@@ -44,7 +46,7 @@ def test_servers_start_answer_restart_and_stop_over_connect(state_root, port, tm
 
 
 def test_rows_are_asked_once_over_connect_as_in_a_classic_session(port, tmp_path):
-    user = run_as_user(f"from spark import connect_uses; connect_uses.main({port}, {str(tmp_path)!r})")
+    user = run_as_user(f"from integration.spark import connect_uses; connect_uses.main({port}, {str(tmp_path)!r})")
     printed, _ = user.communicate(timeout=400)
     said = json.loads(printed.splitlines()[-1])
 

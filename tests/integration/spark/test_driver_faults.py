@@ -14,8 +14,8 @@ from integration.spark.conftest import executors, run_as_user
 from server_utils.host.processes import wait_until
 
 DRIVER = """
-from spark import tiny_models
-from spark.conftest import CLUSTER, Sessions
+from integration.spark import tiny_models
+from integration.spark.conftest import CLUSTER, Sessions
 from pathlib import Path
 from server_utils import TritonServerManager
 import sys

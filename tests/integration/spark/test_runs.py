@@ -328,7 +328,10 @@ def job(state_root, tmp_path):
 
     def start(**options):
         arguments = ", ".join(f"{name}={value!r}" for name, value in options.items())
-        code = f"from spark import long_job; long_job.main({str(tmp_path)!r}, {str(model_folder())!r}, {arguments})"
+        code = (
+            "from integration.spark import long_job; "
+            f"long_job.main({str(tmp_path)!r}, {str(model_folder())!r}, {arguments})"
+        )
         started.append(run_as_user(code))
         return started[-1]
 

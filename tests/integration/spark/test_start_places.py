@@ -16,7 +16,7 @@ USER = """
 import sys
 from pyspark.sql import SparkSession
 from server_utils import TritonServerManager
-from spark import tiny_models
+from integration.spark import tiny_models
 builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
 spark = builder.config("spark.driver.host", "127.0.0.1").config("spark.log.level", "OFF").getOrCreate()
 with TritonServerManager("elsewhere", spark=spark) as servers:

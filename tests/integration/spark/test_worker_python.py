@@ -121,7 +121,7 @@ def test_the_next_start_with_the_right_python_works(spark, manager, monkeypatch)
 CONNECT_USER = """
 from pyspark.sql import SparkSession
 from server_utils import SidecarError, TritonServerManager
-from spark import tiny_models
+from integration.spark import tiny_models
 spark = SparkSession.builder.remote("sc://127.0.0.1:{port}").getOrCreate()
 try:
     TritonServerManager("elsewhere", spark=spark).start_servers(tiny_models.whoami, timeout_s=120)
@@ -135,7 +135,7 @@ except SidecarError as error:
 def test_over_connect_the_servers_side_is_named_as_the_place_to_set_it(state_root, monkeypatch, tmp_path, kind):
     python = bare(tmp_path / kind) if kind == "bare" else OF_ANOTHER_MINOR[-1]
     monkeypatch.setenv("PYSPARK_PYTHON", str(python))
-    code = f"from spark import connect_server; connect_server.main({CLUSTER!r})"
+    code = f"from integration.spark import connect_server; connect_server.main({CLUSTER!r})"
     server = run_as_user(code, stdin=subprocess.PIPE)
     try:
         said, _ = run_as_user(CONNECT_USER.format(port=int(server.stdout.readline()))).communicate(timeout=300)

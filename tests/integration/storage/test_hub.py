@@ -82,7 +82,7 @@ def push(hub, source, url, **environ):
         "HF_HOME": f"{url}-home",
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
-    code = "from storage import loopback; from server_utils.cli.main import app; app()"
+    code = "from integration.storage import loopback; from server_utils.cli.main import app; app()"
     return subprocess.run(
         [sys.executable, "-c", code, "models", "push", source, str(url)], capture_output=True, text=True, check=False,
         env=os.environ | settings | environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},

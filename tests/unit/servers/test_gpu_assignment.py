@@ -86,4 +86,4 @@ def test_a_server_is_told_how_many_gpus_it_sees(launch, owner):
             assert server.key.endswith("#1") == bool(replica)
     finally:
         for replica in range(2):
-            lifecycle.stop(lifecycle.records.folder(launch.application, launch.name, owner, replica))
+            lifecycle.stop(lifecycle.state_dir.folder(launch.application, launch.name, owner, replica))

@@ -24,11 +24,11 @@ _WITHIN_S = 30
 
 ENSURE = """
 import pickle, sys
-from server_utils import sidecar
+from server_utils.servers import lifecycle
 launch, owner, timeout_s = pickle.loads(bytes.fromhex(sys.argv[1]))
 print('up', flush=True)
 sys.stdin.readline()
-server = sidecar.ensure(launch, owner, timeout_s=timeout_s)
+server = lifecycle.ensure(launch, owner, timeout_s=timeout_s)
 print(server.supervisor.pid, server.process.pid, server.restarts)
 """
 
@@ -99,7 +99,7 @@ def test_a_server_outlives_the_process_that_asked_for_it(launch, owner):
 
 def test_an_asker_that_is_killed_half_way_leaves_nothing_in_the_way(launch, owner):
     """It holds the lock, has started a supervisor, and dies before it writes the record."""
-    code = ENSURE.replace("server =", "sidecar._first_record = lambda *_: os.kill(os.getpid(), 9)\nserver =")
+    code = ENSURE.replace("server =", "lifecycle._first_record = lambda *_: os.kill(os.getpid(), 9)\nserver =")
     plain = pickle.dumps((launch, owner, _WITHIN_S)).hex()
     asker = run_python(f"import os\n{code}", plain, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     asker.communicate("go\n")

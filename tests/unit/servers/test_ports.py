@@ -13,7 +13,7 @@ from server_utils.servers.ports import Lease
 HOLD_A_LEASE = """
 import sys
 from pathlib import Path
-from server_utils.ports import Lease
+from server_utils.servers.ports import Lease
 print(Lease(Path(sys.argv[1]), ['a']).ports['a'], flush=True)
 sys.stdin.read()
 """

@@ -24,11 +24,11 @@ NAMES = ["model", "my model", "org/model", "../../etc", "..", ".", "t", "größe
 WRITE_MANY = """
 import dataclasses, sys
 from pathlib import Path
-from server_utils import records
+from server_utils.servers import state_dir
 folder = Path(sys.argv[1])
-server = records.read(folder)
+server = state_dir.read(folder)
 for number in range(1000):
-    records.write(folder, dataclasses.replace(server, restarts=number, log_tail=str(number) * 2000))
+    state_dir.write(folder, dataclasses.replace(server, restarts=number, log_tail=str(number) * 2000))
 """
 
 

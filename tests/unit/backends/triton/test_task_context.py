@@ -39,10 +39,10 @@ RIGHT = "3 7 1 4711 2 gpu ['0', '2'] night None"
 
 def said(code, task=None, *, pyspark=False):
     """What a server's process prints. pyspark: whether its environment has one."""
-    before = f"import sys; sys.path.append({str(FOLDER)!r}); import triton_task\n"
+    before = f"import sys; sys.path.append({str(FOLDER)!r}); import task_context\n"
     hide = "" if pyspark else "import site, sysconfig; sys.path.remove(sysconfig.get_path('purelib'))\n"
     environ = {"SPARK_SIDECAR_TASK": json.dumps(task)} if task else {}
-    program = f"{before}{hide}triton_task.know_the_task()\n{code}"
+    program = f"{before}{hide}task_context.know_the_task()\n{code}"
     found = subprocess.run(
         [sys.executable, "-I", "-c", program], env=environ, text=True, capture_output=True, check=False
     )

@@ -36,7 +36,7 @@ def run(tmp_path):
         entry.parent.mkdir(parents=True)
         entry.write_text(api_server)
         shutil.copy(PROGRAM, tmp_path / "program.py")
-        shutil.copy(PROGRAM.with_name("life.py"), tmp_path)
+        shutil.copy(PROGRAM.parents[1] / "engine_watch.py", tmp_path)
         return subprocess.run(
             [sys.executable, "-c", code], cwd=tmp_path, env=environ, capture_output=True, text=True, check=True
         ).stdout.split()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from support.fakes import kill, wait_for_record
+from support.fakes import ROOT, kill, wait_for_record
 
 from server_utils.errors import InferenceError
 from server_utils.host.processes import wait_until
@@ -25,7 +25,7 @@ from server_utils.inference.request_counters import totals
 from server_utils.servers import lifecycle, state_dir
 from server_utils.servers.launch import State
 
-PROGRAM = Path(__file__).with_name("fake_openai.py").read_bytes()
+PROGRAM = (ROOT / "tests" / "support" / "fake_openai.py").read_bytes()
 DIED = "the server died while it answered this row and no other, and twice before"
 
 

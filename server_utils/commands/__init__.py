@@ -1,1 +1,0 @@
-"""The commands of `spark-sidecar` that are groups of their own."""
