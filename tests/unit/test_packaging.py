@@ -131,9 +131,26 @@ def test_the_wheel_builds_and_carries_code_and_facts(tmp_path):
         names = set(wheel.namelist())
         metadata = next(wheel.read(name).decode() for name in names if name.endswith("METADATA"))
     facts = {path.relative_to(ROOT).as_posix() for path in (ROOT / "server_utils").rglob("data/**/*") if path.is_file()}
-    assert facts | {"server_utils/environments/libpython.py"} <= names
+    typed = {"server_utils/py.typed", "csp/py.typed"}  # without it mypy ignores our hints in a user's code
+    assert facts | typed | {"server_utils/environments/libpython.py"} <= names
     assert {name.split("/")[0].split("-")[0] for name in names} <= {"server_utils", "csp", "spark_sidecar"}
     assert "License-Expression: Apache-2.0" in metadata
+
+
+def test_the_version_and_the_changelog_say_alike_what_is_released():
+    """A version under work ends with .dev0 and its changes are unreleased; a released one has its section, dated."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    released = [heading for heading in headings if re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", heading)]
+    assert headings == ["[Unreleased]", *released]
+    is_released = bool(released) and released[0].startswith(f"[{version}] ")
+    assert is_released or re.fullmatch(r"\d+\.\d+\.\d+\.dev0", version)
+
+
+def test_a_commit_is_checked_by_the_command_that_ci_begins_with():
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    assert re.findall(r"^ +entry: (.+)$", hooks, re.MULTILINE) == ["./run check"]
+    assert re.findall(r"^ *- repo: (.+)$", hooks, re.MULTILINE) == ["local"]  # nothing is fetched
 
 
 def test_the_core_does_not_depend_on_pyspark():
