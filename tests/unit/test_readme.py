@@ -18,14 +18,18 @@ from server_utils import TritonServerManager, VLLMServerManager
 from server_utils.backends import base
 from server_utils.cli.main import app
 from server_utils.servers.launch import Launch, Server
-from unit.test_layering import RANK
+from unit.test_layering import LAYERS, MODULES, PACKAGES, RANK, package_of
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
-DOCUMENTS = [README, CONTRIBUTING, ROOT / "CURSED_KNOWLEDGE.md", *sorted((ROOT / "docs").glob("*.md"))]
+CHANGELOG = ROOT / "CHANGELOG.md"
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+PICTURES = sorted((ROOT / "docs").glob("*.svg"))
+DOCUMENTS = [README, CONTRIBUTING, CHANGELOG, ROOT / "CURSED_KNOWLEDGE.md", *sorted((ROOT / "docs").glob("*.md"))]
 documents = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 WITH_PYTHON = [document for document in DOCUMENTS if "```python\n" in document.read_text()]
+pictures = pytest.mark.parametrize("picture", PICTURES, ids=lambda path: path.name)
 with_python = pytest.mark.parametrize("document", WITH_PYTHON, ids=lambda path: path.name)
 
 MANAGERS = {each.__name__: each for each in (TritonServerManager, VLLMServerManager)}
@@ -52,7 +56,9 @@ SHOWN = {
 
 
 def blocks(document, language):
-    return re.findall(rf"^```{language}\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL)
+    """The blocks of a language, or those of none for ""."""
+    every = re.findall(r"^```(\w*)\n(.*?)^```$", document.read_text(), re.MULTILINE | re.DOTALL)
+    return [text for named, text in every if named == language]
 
 
 def tree(document):
@@ -238,14 +244,31 @@ def test_the_readme_is_short():
 
 
 def test_the_layers_of_the_contributing_guide_are_those_of_the_code():
-    """Its rows may be described, but no module stands above one that it imports."""
+    """Row by row the packages of the layer test; what a row is comes after them."""
     block = next(block for block in blocks(CONTRIBUTING, "") if block.startswith("errors"))
-    rows = [re.split(r" {3,}", line)[0].split() for line in block.splitlines()]
-    named = [name for row in rows for name in row]
-    assert len(named) == len(set(named))
-    assert set(named) <= set(RANK)
-    highest = [min(RANK[name] for name in row) for row in rows]
-    assert highest == sorted(highest)
+    assert [re.split(r" {3,}", line)[0].split() for line in block.splitlines()] == [row.split() for row in LAYERS]
+
+
+def test_the_table_of_packages_has_every_package_in_its_layer_with_every_module():
+    rows = re.findall(r"^\| (\d) \| `(\w+)` \| ([^|]+) \| [^|]+ \| ([^|]+) \|$", ARCHITECTURE.read_text(), re.MULTILINE)
+    assert {package: int(layer) for layer, package, _, _ in rows} == {name: rank + 1 for name, rank in RANK.items()}
+    for layer, package, may_import, modules in rows:
+        below = {"1": "nothing", "2": "layer 1"}.get(layer, f"layers 1 to {int(layer) - 1}")
+        assert may_import.partition(",")[0] == below, package
+        shown = {f"{package}.{name.replace('/', '.')}" for name in re.findall(r"`([\w/]+)`", modules)}
+        there = {name for name in set(MODULES) - PACKAGES - {package} if package_of(name) == package}
+        assert shown == there, f"the row of {package} in docs/architecture.md"
+
+
+def test_the_page_on_the_architecture_answers_ten_questions_with_files_and_is_easy_to_find():
+    answers = re.findall(r"^\| \w[^|]*\? \| ([^|]+) \|$", ARCHITECTURE.read_text(), re.MULTILINE)
+    assert len(answers) == 10
+    for answer in answers:
+        files = re.findall(r"`([\w./-]+\.py)`", answer)
+        assert files
+        assert all((ROOT / file).is_file() for file in files), answer
+    for document in (README, CONTRIBUTING):
+        assert "](docs/architecture.md)" in document.read_text(), document.name
 
 
 def test_every_row_of_cursed_knowledge_has_a_date_and_four_columns():
@@ -255,8 +278,32 @@ def test_every_row_of_cursed_knowledge_has_a_date_and_four_columns():
         assert re.fullmatch(r"\| 20\d\d-\d\d(-\d\d)? \| [^|]+ \| [^|]+ \| [^|]+ \|", line), line
 
 
-def test_the_picture_is_well_formed_and_says_in_words_what_it_shows():
-    namespace = "{http://www.w3.org/2000/svg}"
-    picture = ET.parse(ROOT / "docs" / "sidecar.svg").getroot()  # noqa: S314 - our own file
-    assert picture.find(f"{namespace}title").text
-    assert "executor" in picture.find(f"{namespace}desc").text
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pictures
+def test_a_picture_is_well_formed_and_says_in_words_what_it_shows(picture):
+    drawing = ET.parse(picture).getroot()  # noqa: S314 - our own file
+    assert drawing.find(f"{SVG}title").text
+    assert len(drawing.find(f"{SVG}desc").text.split()) > 40
+    assert any(f"]({path}{picture.name})" in page.read_text() for page in DOCUMENTS for path in ("", "docs/"))
+
+
+@pictures
+def test_a_picture_names_files_that_exist(picture):
+    """Below the root, the package, or `inference/`; a star stands for several."""
+    texts = (text.text for text in ET.parse(picture).getroot().iter(f"{SVG}text"))  # noqa: S314 - our own file
+    package = ROOT / "server_utils"
+    for name in (text for text in texts if re.fullmatch(r"[\w*./-]+\.(py|json|sh)|[\w-]+(/[\w-]+)*/", text)):
+        plain = name.removeprefix("../")
+        assert any(list(folder.glob(plain)) for folder in (ROOT, package, package / "inference")), name
+
+
+def test_the_first_screen_of_the_readme_is_made_of_short_sentences():
+    """What it is, for whom, what to type, why: up to the next heading."""
+    screen = re.sub(r"^```.*?^```|^!.*?$", "", README.read_text().split("\n## ")[0], flags=re.MULTILINE | re.DOTALL)
+    prose = " ".join(line for line in screen.splitlines() if not line.startswith("#"))
+    sentences = re.split(r"(?<=[.:])\s+", prose.strip())
+    assert len(sentences) > 5
+    assert [sentence for sentence in sentences if len(sentence.split()) >= 25] == []
+    assert "./run demo" in README.read_text().split("\n## ")[0]
