@@ -1,1 +1,1 @@
-"""The clouds: one package each. Runs on the laptop; nothing in server_utils but the command line imports it."""
+"""Cloud service providers: one package for each. Runs on a laptop; only the command line of server_utils imports it."""

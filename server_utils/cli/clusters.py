@@ -65,7 +65,7 @@ def cluster(
             dataproc_spec.gcloud_command(found, name=name, init_script=init_script, bundle=bundle), as_json=as_json
         )
     else:
-        print_json(databricks_spec.create_request(found, name=name, init_script=init_script))
+        print_json(databricks_spec.request_body(found, name=name, init_script=init_script))
 
 
 def _print_gcloud(words: list[str], *, as_json: bool) -> None:

@@ -63,7 +63,7 @@ def test_a_cluster_on_databricks_is_the_one_that_python_defines(platform, newest
     assert set(found) == set(combinations(platform))
     for key, (row, framework) in combinations(platform).items():
         computed = cluster.cluster(platform, row.shape, framework, workers=2)
-        expected = databricks_spec.create_request(computed, name="spark-sidecar")
+        expected = databricks_spec.request_body(computed, name="spark-sidecar")
         assert {name: found[key][name] for name in expected} == expected, key
 
 
