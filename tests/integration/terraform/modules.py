@@ -1,6 +1,6 @@
 """What our modules and examples declare, read from their HCL, and the tables of it in their READMEs.
 
-    PYTHONPATH=tests .venv/bin/python -m terraform.modules
+    PYTHONPATH=tests .venv/bin/python -m integration.terraform.modules
 
 writes the tables again, between the two comments that each README has for them.
 """

@@ -1,11 +1,18 @@
-"""The life of each example, as a user lives it: apply, nothing more to do, a changed script, destroy, models kept."""
+"""The life of each example, as a user lives it: apply, nothing more to do, a changed script, destroy, models kept.
+
+The example of Databricks is applied for each of its clouds.
+"""
 
 from __future__ import annotations
+
+import shutil
+import subprocess
 
 import pytest
 
 CLOUDS = ["databricks-aws", "databricks-azure", "databricks-gcp"]
-GIVEN = {**{each: {"catalog": "main"} for each in CLOUDS}, "dataproc": {"project": "project-1"}}
+FOLDER = {**dict.fromkeys(CLOUDS, "databricks"), "dataproc": "dataproc"}
+GIVEN = {**{each: {"platform": each, "catalog": "main"} for each in CLOUDS}, "dataproc": {"project": "project-1"}}
 CLUSTER = {**dict.fromkeys(CLOUDS, "databricks_cluster"), "dataproc": "google_dataproc_cluster"}
 STORE = {**dict.fromkeys(CLOUDS, "databricks_volume"), "dataproc": "google_storage_bucket"}
 each_example = pytest.mark.parametrize("example", GIVEN)
@@ -22,7 +29,7 @@ def apply(own_copy):
     """Applies an example in a copy of its own, and returns its folder."""
 
     def run(terraform, example, **more):
-        folder = own_copy / "terraform" / "examples" / example
+        folder = own_copy / "terraform" / "examples" / FOLDER[example]
         if not (folder / ".terraform").exists():
             for each in terraform.providers.values():
                 each.destroyed.clear()
@@ -60,6 +67,55 @@ def test_an_example_prints_what_to_open_next_and_has_nothing_more_to_do(example,
     assert "gpus_per_node = 1" in printed
     for name in ("models", "urls" if example == "dataproc" else "cluster_url"):
         assert f"{name} = " in printed
+
+
+@pytest.mark.parametrize(
+    ("given", "node_type"),
+    [
+        ({"platform": "databricks-aws"}, "g5.4xlarge"),
+        ({"platform": "databricks-azure"}, "Standard_NV36ads_A10_v5"),
+        ({"platform": "databricks-gcp"}, "g2-standard-12"),
+        ({"platform": "databricks-gcp", "shape": "a100x2"}, "a2-highgpu-2g"),
+    ],
+    ids=lambda value: "-".join(value.values()) if isinstance(value, dict) else value,
+)
+def test_each_cloud_of_databricks_has_a_shape_of_its_own_unless_one_is_given(given, node_type, newest, shared_copy):
+    folder = shared_copy / "terraform" / "examples" / "databricks"
+    newest.init(folder)
+    changes = newest.plan(folder, catalog="main", **given)["resource_changes"]
+    (cluster,) = (each["change"]["after"] for each in changes if each["type"] == "databricks_cluster")
+    assert cluster["node_type_id"] == node_type
+
+
+def test_a_cloud_that_databricks_does_not_have_is_refused(newest, shared_copy):
+    folder = shared_copy / "terraform" / "examples" / "databricks"
+    newest.init(folder)
+    message = newest.refusal(folder, platform="aws", catalog="main")
+    assert "platform is 'aws'. Choose one of: databricks-aws, databricks-azure, databricks-gcp." in message
+
+
+@each_kind
+def test_an_example_that_is_copied_into_another_repository_is_planned(example, newest, own_copy, tmp_path_factory):
+    """By the two changes that its README names."""
+    folder = tmp_path_factory.mktemp("elsewhere") / "cluster"
+    shutil.copytree(own_copy / "terraform" / "examples" / FOLDER[example], folder)
+    (wheel,) = (own_copy / "dist").glob("*.whl")
+    (folder / wheel.name).write_bytes(wheel.read_bytes())
+    main = folder / "main.tf"
+    text = main.read_text().replace("../../modules/", f"git::file://{commit(own_copy)}//terraform/modules/")
+    main.write_text(text.replace('module "assets" {', f'module "assets" {{\n  wheel = "{wheel.name}"', 1))
+    newest.init(folder)
+    planned = actions(newest.plan(folder, **GIVEN[example]))
+    assert planned[CLUSTER[example]] == {"create"}
+
+
+def commit(copy):
+    """Make a git repository of a copy, without what is built; return its path."""
+    git = ["git", "-C", copy, "-c", "user.name=test", "-c", "user.email=test@example.com"]
+    shutil.rmtree(copy / "dist")
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message=copy"]):
+        subprocess.run([*git, *command], check=True)
+    return copy
 
 
 def test_on_databricks_a_changed_init_script_restarts_the_cluster(apply, own_copy, each_terraform):

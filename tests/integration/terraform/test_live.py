@@ -1,7 +1,8 @@
 """An example on a real cloud account, for who has one: it makes a GPU cluster, which costs money, and destroys it.
 
-    terraform -chdir=terraform/examples/databricks-aws init      # once, from Terraform's own registry
-    SPARK_SIDECAR_LIVE=databricks-aws TF_VAR_catalog=main ./run test tests/integration/terraform/test_live.py
+    terraform -chdir=terraform/examples/databricks init      # once, from Terraform's own registry
+    export TF_VAR_platform=databricks-aws TF_VAR_catalog=main
+    SPARK_SIDECAR_LIVE=databricks ./run test tests/integration/terraform/test_live.py
     SPARK_SIDECAR_LIVE=dataproc TF_VAR_project=my-project ./run test tests/integration/terraform/test_live.py
 
 Credentials are those of the providers (`databricks auth login`, `gcloud auth application-default login`). The store

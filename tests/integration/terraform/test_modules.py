@@ -86,7 +86,7 @@ def test_the_terraform_that_is_asked_for_is_the_oldest_that_is_tested(folder):
 @each_folder
 def test_the_tables_of_the_readme_are_not_stale(folder):
     written = (folder / "README.md").read_text(encoding="utf-8")
-    assert written == modules.readme(folder), "run: PYTHONPATH=tests .venv/bin/python -m terraform.modules"
+    assert written == modules.readme(folder), "run: PYTHONPATH=tests .venv/bin/python -m integration.terraform.modules"
 
 
 @pytest.mark.parametrize("folder", EXAMPLES, ids=lambda path: path.name)

@@ -21,7 +21,7 @@ def test_the_schemas_are_those_of_the_pinned_wheels(end):
         raise
     assert set(expected) == set((refresh_schemas.SCHEMAS / end).glob("*.json"))
     for path, text in expected.items():
-        assert path.read_text(encoding="utf-8") == text, f"{path} is stale: run terraform.refresh_schemas"
+        assert path.read_text(encoding="utf-8") == text, f"{path} is stale: run integration.terraform.refresh_schemas"
 
 
 def test_the_schemas_are_few_and_name_their_licence():

@@ -1,4 +1,9 @@
-provider "databricks" {} # the SDK's credential chain: DATABRICKS_HOST and a token, a profile, or the cloud's own login
+provider "databricks" {} # finds credentials as the SDK does: DATABRICKS_HOST and a token, a profile, or the cloud's login
+
+locals {
+  # The smallest shape of the platform. Google Cloud offers no A10.
+  default_shape = var.platform == "databricks-gcp" ? "l4x1" : "a10x1"
+}
 
 module "files" {
   source  = "../../modules/databricks-volume"
@@ -24,8 +29,8 @@ module "assets" {
 
 module "cluster" {
   source      = "../../modules/databricks"
-  platform    = "databricks-azure"
-  shape       = var.shape
+  platform    = var.platform
+  shape       = coalesce(var.shape, local.default_shape)
   framework   = var.framework
   workers     = var.workers
   init_script = module.assets.init_script

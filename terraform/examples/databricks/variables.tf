@@ -1,0 +1,45 @@
+variable "platform" {
+  description = "Cloud of the workspace: databricks-aws, databricks-azure or databricks-gcp."
+  type        = string
+}
+
+variable "catalog" {
+  description = "Catalog of Unity Catalog for the two volumes; it must exist already."
+  type        = string
+}
+
+variable "schema" {
+  description = "Schema in the catalog; it must exist already."
+  type        = string
+  default     = "default"
+}
+
+variable "prefix" {
+  description = "Prefix of the names of the two volumes."
+  type        = string
+  default     = "spark_sidecar"
+}
+
+variable "shape" {
+  description = "GPU model and number of GPUs of each node, such as a10x1; `spark-sidecar shapes` lists those of each platform. null takes a10x1, on Google Cloud l4x1."
+  type        = string
+  default     = null
+}
+
+variable "framework" {
+  description = "Framework that the nodes are prepared for: triton, torch, tf, vllm or vllm-latest."
+  type        = string
+  default     = "vllm"
+}
+
+variable "workers" {
+  description = "Number of workers; 0 makes a single-node cluster."
+  type        = number
+  default     = 2
+}
+
+variable "keep_store" {
+  description = "Whether `terraform destroy` keeps the volume of models and data."
+  type        = bool
+  default     = true
+}
