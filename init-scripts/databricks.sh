@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Cluster-scoped init script for Databricks: checks our wheel and lets it make the node ready (server_utils/node).
-#
-# Settings, the first that is there: a variable of the cluster (from runtime 19 on these do not reach init scripts in
-# every access mode); a line of the file that SETTINGS names; a line of spark-sidecar.env beside this script.
+# Cluster-scoped init script for Databricks. It checks the spark-sidecar wheel, then prepares the node with the code in the
+# wheel (server_utils/node).
+# Each setting is read from the first of these places that has it: a variable of the cluster (from runtime 19 on, init
+# scripts do not see these in every access mode), or a line of a settings file. That is the file that SETTINGS names, or
+# else spark-sidecar.env in this script's folder.
 #   FRAMEWORK=vllm                     triton, torch, tf or vllm
-#   SPARK_SIDECAR_BUNDLE=/Volumes/…    folder with our wheel and SHA256SUMS, as `spark-sidecar wheelhouse build` makes it
-#   SPARK_SIDECAR_LOGS=/Volumes/…      optional: folder for log and status, by default logs/ in the bundle
-#   SPARK_SIDECAR_INTO_SPARK=yes       optional: what is missing for the framework into Spark's own Python, too
+#   SPARK_SIDECAR_BUNDLE=/Volumes/…    folder with the wheel and SHA256SUMS, as `spark-sidecar wheelhouse build` makes it
+#   SPARK_SIDECAR_LOGS=/Volumes/…      optional: folder for log and status files, by default logs/ in the bundle
+#   SPARK_SIDECAR_INTO_SPARK=yes       optional: also installs what the framework needs into Spark's own Python
 set -euo pipefail
 
-# Whoever uploads this script puts a path here: where it came from, a running init script cannot know.
+# A running init script cannot find out its own path: whoever uploads it replaces this by the path of the settings file.
 readonly SETTINGS="@SETTINGS@"
 readonly PYTHON="/databricks/python3/bin/python"
 
@@ -28,7 +29,7 @@ settings_file() {
   done
 }
 
-# setting NAME: the file is read, never run.
+# setting NAME: prints a setting. The file is read, never sourced.
 setting() {
   local file
   file="$(settings_file)"
@@ -50,7 +51,7 @@ main() {
   (cd "$bundle" && sha256sum --quiet --check SHA256SUMS) || fail "$bundle is not whole: SHA256SUMS is missing or does not match; upload it again"
   wheel="$(mktemp -d)"
   "$PYTHON" -m zipfile -e "$bundle"/spark_sidecar-*.whl "$wheel"
-  PYTHONPATH="$wheel" "$PYTHON" -m server_utils.node "$framework" --bundle "$bundle" --logs "${logs:-$bundle/logs}" \
+  PYTHONPATH="$wheel" "$PYTHON" -m server_utils.node.__main__ "$framework" --bundle "$bundle" --logs "${logs:-$bundle/logs}" \
     --into-spark "$(setting SPARK_SIDECAR_INTO_SPARK)"
   rm -r "$wheel"
 }

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Initialization action for Dataproc: fetches our wheel and lets it make the node ready (server_utils/node). Metadata:
+# Initialization action for Dataproc: downloads the wheel, then prepares the node with its server_utils/node. Metadata:
 #   framework                triton, torch, tf or vllm
-#   spark-sidecar-bundle     gs://… with our wheel and SHA256SUMS, as `spark-sidecar wheelhouse build` makes it
-#   spark-sidecar-logs       optional: gs://… for log and status, by default logs/ in the bundle
-#   spark-sidecar-into-spark optional: yes puts what is missing for the framework into Spark's own Python, too
-# The GPU driver is the image's business: take one of the -ml images.
+#   spark-sidecar-bundle     gs://… with the wheel and SHA256SUMS, as `spark-sidecar wheelhouse build` makes it
+#   spark-sidecar-logs       optional: gs://… for log and status files, by default logs/ in the bundle
+#   spark-sidecar-into-spark optional: yes also installs what the framework needs into Spark's own Python
+# It installs no GPU driver: use one of the -ml images, which have it.
 set -euo pipefail
 readonly FETCHED="/opt/spark-sidecar/bundle"
 
@@ -13,12 +13,12 @@ fail() {
   exit 1
 }
 
-# Empty where the cluster has none of this name.
+# metadata NAME: prints a value of the cluster's metadata; nothing if there is none of that name.
 metadata() {
   /usr/share/google/get_metadata_value "attributes/$1" 2>/dev/null || true
 }
 
-# The Python of Spark's workers: the image's own choice, or where its images have it.
+# The Python of Spark's workers: PYSPARK_PYTHON, or the first path at which an image has Python.
 spark_python() {
   local python
   for python in "${PYSPARK_PYTHON:-}" /opt/conda/{default,miniconda3}/bin/python /usr/bin/python3; do
@@ -27,7 +27,7 @@ spark_python() {
   echo "$python"
 }
 
-# fetch FROM: what is there already, by its SHA256SUMS, is not fetched again.
+# fetch FROM: downloads the bundle, unless one with the same SHA256SUMS was downloaded before.
 fetch() {
   local sums
   sums="$(gcloud storage cat "$1/SHA256SUMS")" || fail "$1/SHA256SUMS cannot be read; check the bucket's name and the nodes' access to it"
@@ -51,7 +51,7 @@ main() {
   (cd "$FETCHED" && sha256sum --quiet --check SHA256SUMS) || fail "$bundle is not whole: SHA256SUMS does not match; upload it again"
   wheel="$(mktemp -d)"
   "$python" -m zipfile -e "$FETCHED"/spark_sidecar-*.whl "$wheel"
-  PYTHONPATH="$wheel" "$python" -m server_utils.node "$framework" --bundle "$FETCHED" --logs "${logs:-$bundle/logs}" --role "$(metadata dataproc-role)" \
+  PYTHONPATH="$wheel" "$python" -m server_utils.node.__main__ "$framework" --bundle "$FETCHED" --logs "${logs:-$bundle/logs}" --role "$(metadata dataproc-role)" \
     --workers "$(metadata dataproc-worker-count)" --into-spark "$(metadata spark-sidecar-into-spark)"
   rm -r "$wheel"
 }

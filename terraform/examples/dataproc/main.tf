@@ -1,4 +1,4 @@
-provider "google" {} # application-default credentials
+provider "google" {} # finds the application-default credentials
 
 locals {
   models = "${module.store.url}/models"

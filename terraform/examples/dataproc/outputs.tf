@@ -1,5 +1,5 @@
 output "urls" {
-  description = "Open Jupyter, which has the notebooks, or Spark's UI here."
+  description = "Addresses of Jupyter, which has the notebooks, and of Spark's UI."
   value       = module.cluster.urls
 }
 
@@ -9,11 +9,11 @@ output "cluster" {
 }
 
 output "models" {
-  description = "Put models below this address: `spark-sidecar models push`, or `gcloud storage cp --recursive`."
+  description = "Upload models to a folder below this address: `spark-sidecar models push`, or `gcloud storage cp --recursive`."
   value       = "${module.store.url}/models"
 }
 
 output "gpus_per_node" {
-  description = "The largest tensor-parallel size."
+  description = "GPUs of each node: the largest tensor-parallel size."
   value       = module.cluster.gpus_per_node
 }

@@ -1,10 +1,10 @@
 variable "project" {
-  description = "Google Cloud project of everything."
+  description = "Id of the Google Cloud project in which everything is created."
   type        = string
 }
 
 variable "region" {
-  description = "Region of everything."
+  description = "Region in which everything is created."
   type        = string
   default     = "us-central1"
 }
@@ -22,13 +22,13 @@ variable "name" {
 }
 
 variable "shape" {
-  description = "GPU model and number of GPUs of each node; `spark-sidecar shapes` lists what Dataproc has."
+  description = "GPU model and number of GPUs of each node; `spark-sidecar shapes --platform dataproc` lists them."
   type        = string
   default     = "l4x1"
 }
 
 variable "framework" {
-  description = "What the nodes are made ready for: triton, torch, tf, vllm or vllm-latest."
+  description = "Framework that the nodes are prepared for: triton, torch, tf, vllm or vllm-latest."
   type        = string
   default     = "vllm"
 }
@@ -40,7 +40,7 @@ variable "workers" {
 }
 
 variable "keep_store" {
-  description = "Whether `terraform destroy` leaves the bucket of models and data, if there is anything in it, and destroys the rest."
+  description = "Whether `terraform destroy` keeps the bucket of models and data if it is not empty."
   type        = bool
   default     = true
 }

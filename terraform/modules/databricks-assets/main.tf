@@ -11,12 +11,12 @@ locals {
   files = var.bundle != null ? { for name in fileset(var.bundle, "**") : name => "${var.bundle}/${name}" } : { (basename(local.wheel)) = local.wheel }
   sums  = { for name, path in local.files : name => filesha256(path) }
 
-  # The folder's name is the hash of all in it: what a running cluster was started from never changes under it, and any
-  # change of a file is a change of the init script's path, upon which Databricks restarts the cluster.
+  # The hash of all files is in the folder's name. So the files of a running cluster never change, and a change of any file
+  # changes the init script's path, for which Databricks restarts the cluster.
   hash   = substr(sha256(jsonencode([local.sums, filesha256(local.init_script), var.framework])), 0, 12)
   folder = "${var.volume}/spark-sidecar-${local.hash}"
 
-  # Where a running init script came from, it cannot know: it is told its settings' path.
+  # A running init script cannot find out its own path, so the path of its settings is written into it.
   texts = merge(
     { "databricks.sh" = replace(file(local.init_script), "@SETTINGS@", "${local.folder}/spark-sidecar.env") },
     { "spark-sidecar.env" = "FRAMEWORK=${var.framework}\nSPARK_SIDECAR_BUNDLE=${local.folder}\nSPARK_SIDECAR_LOGS=${var.volume}/logs\n" },
@@ -35,7 +35,7 @@ resource "databricks_file" "files" {
   path   = "${local.folder}/${each.key}"
 
   lifecycle {
-    create_before_destroy = true # the cluster moves to the new folder before the old one goes
+    create_before_destroy = true # the old folder is deleted after the cluster has changed to the new one
   }
 }
 

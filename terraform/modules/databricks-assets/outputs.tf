@@ -1,5 +1,5 @@
 output "init_script" {
-  description = "Path of the uploaded init script; it changes when any of the files does."
+  description = "Path of the uploaded init script; it changes whenever one of the files changes."
   value       = databricks_file.texts["databricks.sh"].path
   depends_on  = [databricks_file.files, databricks_file.texts]
 }
@@ -10,7 +10,7 @@ output "folder" {
 }
 
 output "logs" {
-  description = "Folder of the init script's logs and status files, one below it for each node."
+  description = "Folder of the init script's logs and status files; each node has a folder below it."
   value       = "${var.volume}/logs"
 }
 

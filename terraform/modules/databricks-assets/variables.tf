@@ -9,7 +9,7 @@ variable "volume" {
 }
 
 variable "framework" {
-  description = "What the nodes are made ready for, as the cluster has it: triton, torch, tf, vllm or vllm-latest."
+  description = "Framework that the nodes are prepared for, the same as the cluster's: triton, torch, tf, vllm or vllm-latest."
   type        = string
 
   validation {
@@ -19,29 +19,29 @@ variable "framework" {
 }
 
 variable "wheel" {
-  description = "The kit's wheel, unless a bundle has it; null takes the only one in dist/."
+  description = "Path of the spark-sidecar wheel; null takes the only one in dist/. Not with bundle, which contains a wheel."
   type        = string
   default     = null
 
   validation {
     condition     = var.wheel == null ? var.bundle != null || length(local.built) == 1 : endswith(var.wheel, ".whl") && fileexists(var.wheel) && var.bundle == null
-    error_message = var.wheel == null ? "There are ${length(local.built)} wheels in dist/: run `rm -rf dist` and `uv build --wheel`, or name one in wheel." : "There is no wheel '${coalesce(var.wheel, "null")}': run `uv build --wheel` and give the path of what it makes; a bundle has its own wheel."
+    error_message = var.wheel == null ? "There are ${length(local.built)} wheels in dist/: run `rm -rf dist` and `uv build --wheel`, or set wheel to the path of one." : "There is no wheel '${coalesce(var.wheel, "null")}': run `uv build --wheel` and give the path of the file that it makes. With bundle, leave wheel out: a bundle contains its wheel."
   }
 }
 
 variable "bundle" {
-  description = "Folder made by `spark-sidecar wheelhouse build`, whose files are uploaded instead of the wheel alone: nodes then need no package index. null uploads the wheel, in which the lock files are."
+  description = "Folder made by `spark-sidecar wheelhouse build`. Its files are uploaded instead of the wheel alone, so that nodes need no package index. null uploads the wheel, which contains the lock files."
   type        = string
   default     = null
 
   validation {
     condition     = var.bundle == null ? true : fileexists("${var.bundle}/SHA256SUMS")
-    error_message = "bundle is '${coalesce(var.bundle, "null")}': give a folder that `spark-sidecar wheelhouse build` finished, with SHA256SUMS in it."
+    error_message = "bundle is '${coalesce(var.bundle, "null")}': give a folder that `spark-sidecar wheelhouse build` finished: it contains SHA256SUMS."
   }
 }
 
 variable "init_script" {
-  description = "The script that makes each node ready; null takes the kit's, init-scripts/databricks.sh."
+  description = "Path of the init script that prepares each node; null takes init-scripts/databricks.sh of this repository."
   type        = string
   default     = null
 
@@ -52,18 +52,18 @@ variable "init_script" {
 }
 
 variable "notebooks" {
-  description = "Folder whose *.ipynb are uploaded; null takes the kit's, notebooks/. A folder without any uploads none."
+  description = "Folder of the notebooks (*.ipynb) to upload; null takes notebooks/ of this repository. The folder may be empty."
   type        = string
   default     = null
 }
 
 variable "workspace_folder" {
-  description = "Workspace folder for the notebooks; null takes spark-sidecar in the home of whoever runs Terraform."
+  description = "Workspace folder for the notebooks; null takes spark-sidecar in the home of the user that runs Terraform."
   type        = string
   default     = null
 
   validation {
     condition     = var.workspace_folder == null ? true : can(regex("^/.*[^/]$", var.workspace_folder))
-    error_message = "workspace_folder is '${coalesce(var.workspace_folder, "null")}': give a path such as /Shared/spark-sidecar, without a slash at its end."
+    error_message = "workspace_folder is '${coalesce(var.workspace_folder, "null")}': give a path such as /Shared/spark-sidecar, without a slash at the end."
   }
 }

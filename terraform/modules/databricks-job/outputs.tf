@@ -4,6 +4,6 @@ output "job_id" {
 }
 
 output "url" {
-  description = "Where to open the job in the workspace."
+  description = "Address of the job's page in the workspace."
   value       = databricks_job.this.url
 }

@@ -4,12 +4,12 @@ variable "name" {
 
   validation {
     condition     = length(trimspace(var.name)) > 0
-    error_message = "The job needs a name."
+    error_message = "name is empty: give the job a name."
   }
 }
 
 variable "cluster_id" {
-  description = "The cluster that runs the notebook, as the module databricks returns it; it is started if need be."
+  description = "The cluster that runs the notebook, as the module databricks returns it. The job starts it if it is not running."
   type        = string
 
   validation {
@@ -24,19 +24,19 @@ variable "notebook" {
 
   validation {
     condition     = startswith(var.notebook, "/") && !endswith(var.notebook, ".ipynb")
-    error_message = "notebook is '${var.notebook}': give a workspace path that begins with / and has no .ipynb at its end."
+    error_message = "notebook is '${var.notebook}': give a workspace path that begins with / and does not end with .ipynb."
   }
 }
 
 variable "parameters" {
-  description = "The notebook's parameters; they arrive as widgets, that is as text."
+  description = "Parameters of the notebook, which reads them as widgets: values are text."
   type        = map(string)
   default     = {}
   nullable    = false
 }
 
 variable "timeout_minutes" {
-  description = "After this many minutes the run is cancelled; 0 for never."
+  description = "Minutes after which the run is cancelled; 0 for never."
   type        = number
   default     = 120
   nullable    = false

@@ -6,8 +6,9 @@ resource "databricks_volume" "this" {
   volume_type  = "MANAGED"
 }
 
-# Unity Catalog deletes a volume with everything in it, and `prevent_destroy` would keep the cluster as well. This is
-# destroyed before the volume; if it refuses, the volume stays and everything that is not needed for it goes.
+# Unity Catalog deletes a volume together with its content. `prevent_destroy` is no help: it stops the whole destroy, so
+# that the cluster stays too. Terraform destroys this resource before the volume. If its provisioner fails, the volume
+# stays, and Terraform still destroys whatever the volume does not depend on.
 resource "terraform_data" "keeper" {
   input = {
     keep   = var.keep
@@ -16,7 +17,7 @@ resource "terraform_data" "keeper" {
 
   provisioner "local-exec" {
     when        = destroy
-    command     = self.input.keep ? "echo \"$VOLUME is kept, all else is destroyed. To destroy it too: apply with keep = false, then destroy.\" >&2; exit 1" : "exit 0"
+    command     = self.input.keep ? "echo \"$VOLUME is kept, everything else is destroyed. To destroy it too: apply with keep = false, then destroy.\" >&2; exit 1" : "exit 0"
     environment = { VOLUME = self.input.volume }
   }
 }

@@ -1,5 +1,5 @@
 variable "catalog" {
-  description = "Catalog of Unity Catalog; it must be there already."
+  description = "Catalog of Unity Catalog; it must exist already."
   type        = string
 
   validation {
@@ -9,7 +9,7 @@ variable "catalog" {
 }
 
 variable "schema" {
-  description = "Schema in the catalog."
+  description = "Schema in the catalog; it must exist already."
   type        = string
 
   validation {
@@ -29,13 +29,13 @@ variable "name" {
 }
 
 variable "comment" {
-  description = "What the volume is for, as the catalog shows it."
+  description = "Comment on the volume, shown in the catalog."
   type        = string
   default     = "Made by Spark Sidecar"
 }
 
 variable "keep" {
-  description = "Whether `terraform destroy` leaves the volume with all that is in it, and says so, while it destroys the rest. To destroy it too, apply with false first."
+  description = "Whether `terraform destroy` keeps the volume and its content: it destroys the rest, then ends with an error that says so. To destroy the volume too, apply with false first."
   type        = bool
   nullable    = false
 }

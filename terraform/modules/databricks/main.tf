@@ -1,4 +1,4 @@
-# Everything that depends on platform, shape or framework is looked up in the kit's catalogue; nothing is computed here.
+# Everything that depends on platform, shape or framework is looked up in the catalogue, clusters.json; nothing is computed here.
 locals {
   catalogue            = jsondecode(file("${path.module}/../../../server_utils/data/clusters.json")).platforms
   databricks_platforms = [for name in keys(local.catalogue) : name if startswith(name, "databricks-")]
@@ -11,7 +11,8 @@ locals {
   single_node = var.autoscale == null && local.workers == 0
   pooled      = var.instance_pool_id != null
 
-  # In local mode Spark hangs if tasks or executors ask for GPUs (NVIDIA/spark-rapids discussion 8094), and has no executors.
+  # A single node runs Spark in local mode, which has no executors and hangs if executors or tasks request GPUs
+  # (NVIDIA/spark-rapids discussion 8094).
   conf_of_executors = local.single_node ? { for key, value in local.shape.conf : key => value if !can(regex("^spark\\.(executor|task)\\.", key)) } : local.shape.conf
   conf_of_one_node  = local.single_node ? { "spark.databricks.cluster.profile" = "singleNode", "spark.master" = "local[*]" } : {}
   conf_of_rapids    = var.rapids && local.shape.rapids_conf != null ? local.shape.rapids_conf : {}
@@ -50,8 +51,8 @@ resource "databricks_cluster" "this" {
   spark_env_vars          = local.env
   custom_tags             = merge({ "spark-sidecar" = var.framework }, var.tags, local.single_node ? { ResourceClass = "SingleNode" } : {})
 
-  # Dedicated access: GPU runtimes and RDDs need it. Named in the old way, because the new names and `kind` drift for ever
-  # (databricks/terraform-provider-databricks issues 4360 and 4909); the user always said, as it drifts when it is left out.
+  # Dedicated access mode: GPU runtimes and RDDs need it. The old name, SINGLE_USER, because the new names and `kind` show
+  # a change at every plan (databricks/terraform-provider-databricks issues 4360 and 4909). So does a missing user name.
   data_security_mode = "SINGLE_USER"
   single_user_name   = var.single_user_name != null ? var.single_user_name : data.databricks_current_user.this[0].user_name
 
@@ -116,7 +117,7 @@ resource "databricks_cluster" "this" {
   }
 
   timeouts {
-    create = "60m" # GPU capacity may take a while, and the init script has to finish
+    create = "60m" # waiting for GPU capacity, then running the init script
     update = "60m"
   }
 
@@ -128,7 +129,7 @@ resource "databricks_cluster" "this" {
 
     precondition {
       condition     = !var.rapids || local.shape.rapids_conf != null
-      error_message = "The RAPIDS Accelerator takes one GPU per executor, and ${var.shape} has ${local.shape.gpus}: set rapids = false, or choose a shape that ends with x1."
+      error_message = "The RAPIDS Accelerator supports one GPU per executor, but ${var.shape} has ${local.shape.gpus}: set rapids = false, or choose a shape that ends with x1."
     }
 
     precondition {
@@ -136,22 +137,22 @@ resource "databricks_cluster" "this" {
         for each in var.alternative_shapes :
         local.platform.shapes[each].gpus == local.shape.gpus && local.platform.shapes[each].vcpus >= local.shape.vcpus
       ])
-      error_message = "An alternative to ${var.shape} needs ${local.shape.gpus} GPUs and at least ${local.shape.vcpus} vCPUs, because the Spark conf is made for these; choose among: ${join(", ", [for name, each in local.platform.shapes : name if each.gpus == local.shape.gpus && each.vcpus >= local.shape.vcpus && name != var.shape])}."
+      error_message = "An alternative to ${var.shape} needs ${local.shape.gpus} GPUs and at least ${local.shape.vcpus} vCPUs, because the Spark conf assumes them. Choose among: ${join(", ", [for name, each in local.platform.shapes : name if each.gpus == local.shape.gpus && each.vcpus >= local.shape.vcpus && name != var.shape])}."
     }
 
     precondition {
       condition     = var.autoscale == null || var.workers == null
-      error_message = "autoscale decides the number of workers: leave workers out (it is ${local.workers})."
+      error_message = "autoscale and workers (${local.workers}) both set the number of workers: leave workers out."
     }
 
     precondition {
       condition     = !local.single_node || (var.driver_node_type == null && length(var.alternative_shapes) == 0 && !var.rapids)
-      error_message = "A single-node cluster (workers = 0) has one node, of the shape: leave driver_node_type, alternative_shapes and rapids out."
+      error_message = "A single-node cluster (workers = 0) has no separate driver and no workers: leave driver_node_type, alternative_shapes and rapids out."
     }
 
     precondition {
       condition     = var.instance_profile_arn == null || local.platform_name == "databricks-aws"
-      error_message = "instance_profile_arn is for databricks-aws, and this is ${local.platform_name}: leave it out."
+      error_message = "instance_profile_arn is for databricks-aws, but the platform is ${local.platform_name}: leave it out."
     }
   }
 }

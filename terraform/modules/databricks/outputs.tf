@@ -4,12 +4,12 @@ output "cluster_id" {
 }
 
 output "url" {
-  description = "Where to open the cluster in the workspace."
+  description = "Address of the cluster's page in the workspace."
   value       = databricks_cluster.this.url
 }
 
 output "platform" {
-  description = "The platform that was looked up."
+  description = "The platform: the one given, or that of the workspace."
   value       = local.platform_name
 }
 
@@ -24,11 +24,11 @@ output "gpus_per_node" {
 }
 
 output "spark_conf" {
-  description = "The Spark conf that the cluster got."
+  description = "The Spark conf of the cluster."
   value       = databricks_cluster.this.spark_conf
 }
 
 output "env" {
-  description = "The variables that the cluster got."
+  description = "The environment variables of the cluster."
   value       = databricks_cluster.this.spark_env_vars
 }

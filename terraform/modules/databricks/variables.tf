@@ -1,5 +1,5 @@
 variable "shape" {
-  description = "GPU model and number of GPUs of each node, such as a10x1 or h100x8: one of those the platform offers."
+  description = "GPU model and number of GPUs of each node, such as a10x1 or h100x8: one that the platform offers."
   type        = string
 
   validation {
@@ -9,7 +9,7 @@ variable "shape" {
 }
 
 variable "framework" {
-  description = "What the nodes are made ready for: triton, torch, tf, vllm or vllm-latest."
+  description = "Framework that the nodes are prepared for: triton, torch, tf, vllm or vllm-latest."
   type        = string
 
   validation {
@@ -19,7 +19,7 @@ variable "framework" {
 }
 
 variable "workers" {
-  description = "Number of workers, 2 unless said otherwise; 0 makes a single-node cluster whose only node has the shape."
+  description = "Number of workers. null means 2, unless autoscale is set. 0 makes a single-node cluster, whose only node has the shape."
   type        = number
   default     = null
 
@@ -30,7 +30,7 @@ variable "workers" {
 }
 
 variable "platform" {
-  description = "databricks-aws, databricks-azure or databricks-gcp; null asks the workspace for its cloud."
+  description = "databricks-aws, databricks-azure or databricks-gcp; null takes the cloud of the workspace."
   type        = string
   default     = null
 
@@ -53,18 +53,18 @@ variable "name" {
 }
 
 variable "runtime" {
-  description = "Key of a Databricks Runtime for machine learning on GPUs that the kit knows; null takes the platform's default."
+  description = "Key of a GPU runtime for machine learning that is in the catalogue, such as 17.3.x-gpu-ml-scala2.13; null takes the platform's default."
   type        = string
   default     = null
 
   validation {
     condition     = var.runtime == null ? true : contains(keys(local.platform.runtimes), var.runtime)
-    error_message = "The runtime '${coalesce(var.runtime, "null")}' is not known. Choose one of: ${join(", ", keys(local.platform.runtimes))}."
+    error_message = "The runtime '${coalesce(var.runtime, "null")}' is not in the catalogue. Choose one of: ${join(", ", keys(local.platform.runtimes))}."
   }
 }
 
 variable "driver_node_type" {
-  description = "Node type of the driver, which must have a GPU as well; null takes the platform's default. Not for single-node clusters."
+  description = "Node type of the driver, which must have a GPU too; null takes the platform's default. Not for single-node clusters."
   type        = string
   default     = null
 
@@ -75,7 +75,7 @@ variable "driver_node_type" {
 }
 
 variable "alternative_shapes" {
-  description = "Shapes whose node types Databricks may take for workers when the first has no capacity; each must have as many GPUs, and no fewer vCPUs, than the shape."
+  description = "Shapes whose node types Databricks may use for workers if shape has no capacity. Each must have the same number of GPUs as shape, and at least as many vCPUs."
   type        = list(string)
   default     = []
   nullable    = false
@@ -87,7 +87,7 @@ variable "alternative_shapes" {
 }
 
 variable "autoscale" {
-  description = "Bounds between which Databricks changes the number of workers; null keeps `workers`."
+  description = "Smallest and largest number of workers, between which Databricks scales the cluster; null for the fixed number in `workers`."
   type = object({
     min_workers = number
     max_workers = number
@@ -101,14 +101,14 @@ variable "autoscale" {
 }
 
 variable "rapids" {
-  description = "Whether Spark SQL uses the GPU as well (RAPIDS Accelerator); its jar must be on the cluster. Only for shapes with one GPU per node."
+  description = "Whether Spark SQL runs on the GPU too (RAPIDS Accelerator). Its jar must be on the cluster. Only for shapes with one GPU per node."
   type        = bool
   default     = false
   nullable    = false
 }
 
 variable "spark_conf" {
-  description = "Spark settings that are added to the recommended ones, or replace them."
+  description = "Spark settings, added to the recommended ones. A setting with the same name replaces the recommended one."
   type        = map(string)
   default     = {}
   nullable    = false
@@ -120,12 +120,12 @@ variable "spark_conf" {
 
   validation {
     condition     = alltrue([for key, value in var.spark_conf : !can(regex(local.secret_name, key)) || can(regex(local.secret_reference, value))])
-    error_message = "A setting whose name says that it is secret must be a reference such as {{secrets/scope/key}}: everything else is readable in Spark's UI and in Terraform's state."
+    error_message = "The value of a Spark setting with a name like a secret's (password, token, key) must be a reference such as {{secrets/scope/key}}: everything else is readable in Spark's UI and in Terraform's state."
   }
 }
 
 variable "env" {
-  description = "Variables of the nodes' environment that are added to those of the framework, or replace them."
+  description = "Environment variables of the nodes, added to those of the framework. A variable with the same name replaces the framework's."
   type        = map(string)
   default     = {}
   nullable    = false
@@ -137,12 +137,12 @@ variable "env" {
 
   validation {
     condition     = alltrue([for key, value in var.env : !can(regex(local.secret_name, key)) || can(regex(local.secret_reference, value))])
-    error_message = "A variable whose name says that it is secret must be a reference such as {{secrets/scope/key}}: everything else is readable in the workspace and in Terraform's state."
+    error_message = "The value of a variable with a name like a secret's (password, token, key) must be a reference such as {{secrets/scope/key}}: everything else is readable in the workspace and in Terraform's state."
   }
 }
 
 variable "init_script" {
-  description = "Path in a volume of the script that makes each node ready, as the module databricks-assets returns it; null for none."
+  description = "Path, in a volume, of the init script that prepares each node, as the module databricks-assets returns it; null for none."
   type        = string
   default     = null
 
@@ -153,7 +153,7 @@ variable "init_script" {
 }
 
 variable "log_folder" {
-  description = "Folder in a volume for the logs of the driver, the workers and the init script; null keeps none beyond the cluster's life."
+  description = "Folder in a volume for the logs of the driver, the workers and the init script; null keeps no logs after the cluster terminates."
   type        = string
   default     = null
 
@@ -164,14 +164,14 @@ variable "log_folder" {
 }
 
 variable "spot" {
-  description = "Whether workers are spot instances, with on-demand ones where there are none. The driver is always on demand."
+  description = "Whether workers are spot instances; Databricks falls back to on-demand instances if there is no spot capacity. The driver is always on demand."
   type        = bool
   default     = false
   nullable    = false
 }
 
 variable "instance_pool_id" {
-  description = "Pool that workers and driver are taken from; its node type must be the shape's. Excludes driver_node_type, spot and alternative_shapes, which are then the pool's business."
+  description = "Instance pool for workers and driver; its node type must be the shape's. Cannot be combined with driver_node_type, spot and alternative_shapes, because the pool decides them."
   type        = string
   default     = null
 
@@ -182,7 +182,7 @@ variable "instance_pool_id" {
 }
 
 variable "instance_profile_arn" {
-  description = "AWS only: the instance profile by which nodes reach S3."
+  description = "AWS only: the instance profile with which nodes access S3."
   type        = string
   default     = null
 
@@ -193,7 +193,7 @@ variable "instance_profile_arn" {
 }
 
 variable "idle_minutes" {
-  description = "Minutes without work after which the cluster ends; 0 keeps it running until it is ended by hand."
+  description = "Minutes without activity after which the cluster terminates; 0 for never."
   type        = number
   default     = 60
   nullable    = false
@@ -205,7 +205,7 @@ variable "idle_minutes" {
 }
 
 variable "single_user_name" {
-  description = "The user or service principal that the cluster is dedicated to; null takes whoever runs Terraform."
+  description = "The user or service principal that the cluster is dedicated to; null takes the user that runs Terraform."
   type        = string
   default     = null
 }
@@ -217,13 +217,13 @@ variable "policy_id" {
 }
 
 variable "tags" {
-  description = "Tags of the cluster and its instances, besides the module's own."
+  description = "Tags of the cluster and its instances, in addition to the module's own."
   type        = map(string)
   default     = {}
   nullable    = false
 
   validation {
     condition     = !contains(keys(var.tags), "ResourceClass")
-    error_message = "The tag ResourceClass is Databricks' own mark of single-node clusters; use workers = 0 for one, and another name for the tag."
+    error_message = "Databricks uses the tag ResourceClass for single-node clusters: give your tag another name. For a single-node cluster set workers = 0."
   }
 }

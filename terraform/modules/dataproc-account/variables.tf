@@ -4,7 +4,7 @@ variable "project" {
 }
 
 variable "account_id" {
-  description = "Id of the service account, the part of its e-mail before the @."
+  description = "Id of the service account: the part of its e-mail before the @."
   type        = string
   default     = "spark-sidecar"
   nullable    = false
@@ -16,21 +16,21 @@ variable "account_id" {
 }
 
 variable "buckets" {
-  description = "Buckets whose objects the nodes read and write, as label => name: the labels must be known before apply."
+  description = "Buckets whose objects the nodes may read and write, as label => name of the bucket. Labels are yours to choose; they must be known before apply."
   type        = map(string)
   default     = {}
   nullable    = false
 }
 
 variable "roles" {
-  description = "Roles on the project besides roles/dataproc.worker, such as roles/secretmanager.secretAccessor."
+  description = "Roles on the project in addition to roles/dataproc.worker, such as roles/secretmanager.secretAccessor."
   type        = set(string)
   default     = []
   nullable    = false
 
   validation {
     condition     = alltrue([for each in var.roles : can(regex("^(roles|(projects|organizations)/[^/]+/roles)/.+", each))])
-    error_message = "roles are [${join(", ", var.roles)}]: give each as roles/service.name, or as the path of a role of your own."
+    error_message = "roles are [${join(", ", var.roles)}]: give each as roles/service.name, or as the path of a custom role."
   }
 
   validation {

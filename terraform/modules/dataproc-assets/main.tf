@@ -9,12 +9,12 @@ locals {
   files = var.bundle != null ? { for name in fileset(var.bundle, "**") : name => "${var.bundle}/${name}" } : { (basename(local.wheel)) = local.wheel }
   sums  = { for name, path in local.files : name => filesha256(path) }
 
-  # Dataproc makes a new cluster when the init action's address changes; whether it does is the user's choice.
+  # A new address of the init action replaces the cluster. The user chooses whether a change of a file does that.
   hash   = substr(sha256(jsonencode([local.sums, filesha256(local.init_script)])), 0, 12)
   folder = var.recreate_on_change ? "spark-sidecar-${local.hash}" : "spark-sidecar"
 }
 
-# A change of a file's content alone is noticed by the provider, and uploaded.
+# The provider compares the content of the files, and uploads those that changed under the same name.
 resource "google_storage_bucket_object" "files" {
   for_each = local.files
 

@@ -1,11 +1,11 @@
 output "init_action" {
-  description = "The gs:// address of the uploaded init script, for the cluster."
+  description = "The gs:// address of the uploaded init script, for init_action of the module dataproc."
   value       = "gs://${var.bucket}/${google_storage_bucket_object.init_script.name}"
   depends_on  = [google_storage_bucket_object.files, google_storage_bucket_object.sums]
 }
 
 output "metadata" {
-  description = "Metadata that tells the init script where the files are, and where to put its logs."
+  description = "Metadata from which the init script reads where its files are, and where its logs go."
   value = {
     spark-sidecar-bundle = "gs://${var.bucket}/${local.folder}"
     spark-sidecar-logs   = "gs://${var.bucket}/spark-sidecar-logs"
@@ -13,6 +13,6 @@ output "metadata" {
 }
 
 output "programs" {
-  description = "The gs:// addresses of the notebooks' sources, by name, for jobs."
+  description = "The gs:// addresses of the uploaded programs, by name, for the module dataproc-job."
   value       = { for name, each in google_storage_bucket_object.programs : trimsuffix(basename(name), ".py") => "gs://${each.bucket}/${each.name}" }
 }

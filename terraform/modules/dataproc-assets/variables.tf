@@ -1,5 +1,5 @@
 variable "bucket" {
-  description = "Name of the bucket that the files are uploaded to: the cluster's staging bucket, where its Jupyter looks for notebooks."
+  description = "Name of the bucket that the files are uploaded to. Use the cluster's staging bucket: its Jupyter looks for notebooks there."
   type        = string
 
   validation {
@@ -9,29 +9,29 @@ variable "bucket" {
 }
 
 variable "wheel" {
-  description = "The kit's wheel, unless a bundle has it; null takes the only one in dist/."
+  description = "Path of the spark-sidecar wheel; null takes the only one in dist/. Not with bundle, which contains a wheel."
   type        = string
   default     = null
 
   validation {
     condition     = var.wheel == null ? var.bundle != null || length(local.built) == 1 : endswith(var.wheel, ".whl") && fileexists(var.wheel) && var.bundle == null
-    error_message = var.wheel == null ? "There are ${length(local.built)} wheels in dist/: run `rm -rf dist` and `uv build --wheel`, or name one in wheel." : "There is no wheel '${coalesce(var.wheel, "null")}': run `uv build --wheel` and give the path of what it makes; a bundle has its own wheel."
+    error_message = var.wheel == null ? "There are ${length(local.built)} wheels in dist/: run `rm -rf dist` and `uv build --wheel`, or set wheel to the path of one." : "There is no wheel '${coalesce(var.wheel, "null")}': run `uv build --wheel` and give the path of the file that it makes. With bundle, leave wheel out: a bundle contains its wheel."
   }
 }
 
 variable "bundle" {
-  description = "Folder made by `spark-sidecar wheelhouse build`, whose files are uploaded instead of the wheel alone: nodes then need no package index. null uploads the wheel, in which the lock files are."
+  description = "Folder made by `spark-sidecar wheelhouse build`. Its files are uploaded instead of the wheel alone, so that nodes need no package index. null uploads the wheel, which contains the lock files."
   type        = string
   default     = null
 
   validation {
     condition     = var.bundle == null ? true : fileexists("${var.bundle}/SHA256SUMS")
-    error_message = "bundle is '${coalesce(var.bundle, "null")}': give a folder that `spark-sidecar wheelhouse build` finished, with SHA256SUMS in it."
+    error_message = "bundle is '${coalesce(var.bundle, "null")}': give a folder that `spark-sidecar wheelhouse build` finished: it contains SHA256SUMS."
   }
 }
 
 variable "init_script" {
-  description = "The script that makes each node ready; null takes the kit's, init-scripts/dataproc.sh."
+  description = "Path of the init script that prepares each node; null takes init-scripts/dataproc.sh of this repository."
   type        = string
   default     = null
 
@@ -42,13 +42,13 @@ variable "init_script" {
 }
 
 variable "notebooks" {
-  description = "Folder whose *.ipynb, and whose src/*.py as programs for jobs, are uploaded; null takes the kit's, notebooks/."
+  description = "Folder of the notebooks (*.ipynb) and of programs for jobs (src/*.py) to upload; null takes notebooks/ of this repository. The folder may be empty."
   type        = string
   default     = null
 }
 
 variable "recreate_on_change" {
-  description = "Whether any change of the files makes a new cluster. If not, running nodes keep what they have, and only new ones (scaled up, replaced) get the change."
+  description = "Whether a change of any file replaces the cluster. If not, running nodes keep their files, and only nodes that start later get the change."
   type        = bool
   default     = false
   nullable    = false

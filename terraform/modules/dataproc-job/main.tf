@@ -1,4 +1,5 @@
-# A template costs nothing and runs when it is told to, like a job on Databricks; google_dataproc_job would run at apply.
+# A template costs nothing and runs when it is instantiated, like a job on Databricks. A google_dataproc_job would run once,
+# at apply.
 resource "google_dataproc_workflow_template" "this" {
   project  = var.project
   location = var.region

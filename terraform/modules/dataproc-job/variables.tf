@@ -19,17 +19,17 @@ variable "name" {
 }
 
 variable "cluster" {
-  description = "Name of the cluster that runs it, as the module dataproc returns it."
+  description = "Name of the cluster that runs the program, as the module dataproc returns it."
   type        = string
 }
 
 variable "program" {
-  description = "The gs:// address of a notebook's source, a Python file, as the module dataproc-assets returns it."
+  description = "The gs:// address of a Python program, such as the source of a notebook, as the module dataproc-assets returns it."
   type        = string
 
   validation {
     condition     = can(regex("^gs://[^/]+/.+\\.py$", var.program))
-    error_message = "program is '${var.program}': give the gs:// address of a .py file; a notebook's source is one, its .ipynb is not."
+    error_message = "program is '${var.program}': give the gs:// address of a .py file, such as the source of a notebook, not an .ipynb."
   }
 }
 

@@ -1,4 +1,4 @@
-# Everything that depends on shape or framework is looked up in the kit's catalogue; nothing is computed here.
+# Everything that depends on shape or framework is looked up in the catalogue, clusters.json; nothing is computed here.
 locals {
   catalogue = jsondecode(file("${path.module}/../../../server_utils/data/clusters.json")).platforms
   platform  = local.catalogue["dataproc"]
@@ -43,7 +43,7 @@ resource "google_dataproc_autoscaling_policy" "this" {
   }
 
   basic_algorithm {
-    cooldown_period = "240s" # a node takes minutes to load its model: no second thoughts meanwhile
+    cooldown_period = "240s" # a new node takes minutes to load its model: scale again only after that
 
     yarn_config {
       scale_up_factor               = 1
@@ -70,7 +70,7 @@ resource "google_dataproc_cluster" "this" {
       tags                   = var.network_tags
       metadata               = merge({ framework = var.framework }, var.metadata)
       service_account        = var.service_account
-      service_account_scopes = ["https://www.googleapis.com/auth/cloud-platform"] # an alias makes a new cluster at every apply
+      service_account_scopes = ["https://www.googleapis.com/auth/cloud-platform"] # with an alias, every apply replaces the cluster
 
       shielded_instance_config {
         enable_secure_boot          = local.secure_boot
@@ -85,7 +85,7 @@ resource "google_dataproc_cluster" "this" {
 
       disk_config {
         boot_disk_size_gb = var.boot_disk_gb
-        boot_disk_type    = "pd-balanced" # the machines with an L4 take no pd-standard
+        boot_disk_type    = "pd-balanced" # machines with an L4 do not support pd-standard
       }
 
       dynamic "accelerators" {
@@ -169,7 +169,7 @@ resource "google_dataproc_cluster" "this" {
   }
 
   timeouts {
-    create = "60m" # two init actions of half an hour
+    create = "60m" # two init actions of up to half an hour each
     update = "60m"
   }
 
@@ -181,27 +181,27 @@ resource "google_dataproc_cluster" "this" {
 
     precondition {
       condition     = !var.rapids || local.shape.rapids_conf != null
-      error_message = "The RAPIDS Accelerator takes one GPU per executor, and ${var.shape} has ${local.shape.gpus}: set rapids = false, or choose a shape that ends with x1."
+      error_message = "The RAPIDS Accelerator supports one GPU per executor, but ${var.shape} has ${local.shape.gpus}: set rapids = false, or choose a shape that ends with x1."
     }
 
     precondition {
       condition     = local.platform.runtimes[local.image].cuda != null || var.driver_init_action != null
-      error_message = "The image ${local.image} has no GPU driver: leave image out, or name your copy of Google's install_gpu_driver.sh in driver_init_action."
+      error_message = "The image ${local.image} has no GPU driver: leave image out, or set driver_init_action to your copy of Google's install_gpu_driver.sh."
     }
 
     precondition {
       condition     = var.driver_init_action == null || !local.secure_boot
-      error_message = "A driver built by driver_init_action is not signed and does not load with secure_boot: leave that out, or take an image that has the driver."
+      error_message = "The driver that driver_init_action builds is not signed, and does not load with secure_boot = true: leave secure_boot out, or choose an image that has the driver."
     }
 
     precondition {
       condition     = !local.single_node || (var.autoscale == null && var.spot_workers == 0 && var.master_machine_type == null)
-      error_message = "A single-node cluster (workers = 0) has one node, of the shape: leave autoscale, spot_workers and master_machine_type out."
+      error_message = "A single-node cluster (workers = 0) has no separate master and no workers: leave autoscale, spot_workers and master_machine_type out."
     }
 
     precondition {
       condition     = var.autoscale == null ? true : var.workers >= var.autoscale.min_workers && var.workers <= var.autoscale.max_workers && var.spot_workers <= var.autoscale.max_spot_workers
-      error_message = "workers and spot_workers are where autoscaling begins: they must be within its bounds."
+      error_message = "Autoscaling starts with workers and spot_workers (${var.workers} and ${var.spot_workers}): they must be within the bounds of autoscale."
     }
   }
 }

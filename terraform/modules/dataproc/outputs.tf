@@ -14,16 +14,16 @@ output "gpus_per_node" {
 }
 
 output "spark_conf" {
-  description = "The Spark conf that the cluster got."
+  description = "The Spark conf of the cluster."
   value       = local.spark_conf
 }
 
 output "env" {
-  description = "The variables that its executors got."
+  description = "The environment variables of the executors."
   value       = local.env
 }
 
 output "urls" {
-  description = "Where to open Jupyter, Spark's history and the rest, by name; empty without the component gateway."
+  description = "Addresses of Jupyter, Spark's history server and the other web interfaces, by name; empty without the component gateway."
   value       = google_dataproc_cluster.this.cluster_config[0].endpoint_config[0].http_ports
 }

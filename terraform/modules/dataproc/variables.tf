@@ -4,7 +4,7 @@ variable "project" {
 
   validation {
     condition     = can(regex("^[a-z0-9.:-]{6,100}$", var.project))
-    error_message = "project is '${var.project}': give the project's id (not its name or number's title)."
+    error_message = "project is '${var.project}': give the project's id, not its display name."
   }
 }
 
@@ -19,7 +19,7 @@ variable "region" {
 }
 
 variable "zone" {
-  description = "Zone of the cluster, one that has the shape's GPUs: when Dataproc chooses a zone it does not look for them."
+  description = "Zone of the cluster, one that has the shape's GPUs. It is required, because Dataproc ignores GPUs when it chooses a zone."
   type        = string
 
   validation {
@@ -29,7 +29,7 @@ variable "zone" {
 }
 
 variable "shape" {
-  description = "GPU model and number of GPUs of each node, such as l4x1 or a100x2: one of those Dataproc offers."
+  description = "GPU model and number of GPUs of each node, such as l4x1 or a100x2: one that Dataproc offers."
   type        = string
 
   validation {
@@ -39,7 +39,7 @@ variable "shape" {
 }
 
 variable "framework" {
-  description = "What the nodes are made ready for: triton, torch, tf, vllm or vllm-latest."
+  description = "Framework that the nodes are prepared for: triton, torch, tf, vllm or vllm-latest."
   type        = string
 
   validation {
@@ -49,7 +49,7 @@ variable "framework" {
 }
 
 variable "workers" {
-  description = "Number of primary workers, at least 2; 0 makes a single-node cluster whose only node has the shape."
+  description = "Number of primary workers, at least 2; 0 makes a single-node cluster, whose only node has the shape."
   type        = number
   default     = 2
   nullable    = false
@@ -61,7 +61,7 @@ variable "workers" {
 }
 
 variable "spot_workers" {
-  description = "Number of secondary workers, which are spot instances of the same shape and may be taken away at any time."
+  description = "Number of secondary workers: spot instances of the same shape, which Google may take back at any time."
   type        = number
   default     = 0
   nullable    = false
@@ -73,7 +73,7 @@ variable "spot_workers" {
 }
 
 variable "autoscale" {
-  description = "Bounds between which Dataproc changes the number of primary and of spot workers; null keeps both as they are."
+  description = "Smallest and largest number of primary workers, and largest number of spot workers, between which Dataproc scales the cluster; null for fixed numbers."
   type = object({
     min_workers      = optional(number, 2)
     max_workers      = number
@@ -88,7 +88,7 @@ variable "autoscale" {
 }
 
 variable "name" {
-  description = "Name of the cluster; other resources take theirs from it."
+  description = "Name of the cluster, and id of its autoscaling policy."
   type        = string
   default     = "spark-sidecar"
   nullable    = false
@@ -100,13 +100,13 @@ variable "name" {
 }
 
 variable "image" {
-  description = "Image of the nodes, one that the kit knows; null takes the platform's default, which has the GPU's driver."
+  description = "Image of the nodes that is in the catalogue, such as 2.3-ml-ubuntu22; null takes the platform's default, which has the GPU driver."
   type        = string
   default     = null
 
   validation {
     condition     = var.image == null ? true : contains(keys(local.platform.runtimes), var.image)
-    error_message = "The image '${coalesce(var.image, "null")}' is not known. Choose one of: ${join(", ", keys(local.platform.runtimes))}; never a sub-minor version, which makes a new cluster at every apply."
+    error_message = "The image '${coalesce(var.image, "null")}' is not in the catalogue. Choose one of: ${join(", ", keys(local.platform.runtimes))}; never a sub-minor version, with which every apply replaces the cluster."
   }
 }
 
@@ -133,7 +133,7 @@ variable "master_machine_type" {
 }
 
 variable "accelerator_type" {
-  description = "For machine types that do not bring their GPUs along; null where they do, as all in the catalogue do."
+  description = "GPU type to attach, for machine types without GPUs of their own; null otherwise. All machine types in the catalogue have their own."
   type        = string
   default     = null
 
@@ -144,14 +144,14 @@ variable "accelerator_type" {
 }
 
 variable "rapids" {
-  description = "Whether Spark SQL uses the GPU as well (RAPIDS Accelerator); its jar must be on the cluster. Only for shapes with one GPU per node."
+  description = "Whether Spark SQL runs on the GPU too (RAPIDS Accelerator). Its jar must be on the cluster. Only for shapes with one GPU per node."
   type        = bool
   default     = false
   nullable    = false
 }
 
 variable "spark_conf" {
-  description = "Spark settings that are added to the recommended ones, or replace them."
+  description = "Spark settings, added to the recommended ones. A setting with the same name replaces the recommended one."
   type        = map(string)
   default     = {}
   nullable    = false
@@ -163,43 +163,43 @@ variable "spark_conf" {
 
   validation {
     condition     = alltrue([for key in keys(var.spark_conf) : !can(regex(local.secret_name, key))])
-    error_message = "A setting whose name says that it is secret is readable in Spark's UI and in Terraform's state: let the job read it from Secret Manager, with the cluster's service account."
+    error_message = "spark_conf has a setting with a name like a secret's (password, token, key), which would be readable in Spark's UI and in Terraform's state: let the job read it from Secret Manager, with the cluster's service account."
   }
 }
 
 variable "properties" {
-  description = "Other properties of the cluster, with their prefix, such as yarn:yarn.log-aggregation-enable."
+  description = "Other cluster properties, with their prefix, such as yarn:yarn.log-aggregation-enable."
   type        = map(string)
   default     = {}
   nullable    = false
 
   validation {
     condition     = alltrue([for key in keys(var.properties) : can(regex("^[a-z-]+:.+", key)) && !startswith(key, "spark:")])
-    error_message = "Keys of properties have a prefix, such as yarn: or dataproc:, and not spark:, whose settings go into spark_conf."
+    error_message = "Keys of properties have a prefix, such as yarn: or dataproc:, but not spark:. Spark settings go into spark_conf."
   }
 }
 
 variable "env" {
-  description = "Variables of the executors' environment that are added to those of the framework, or replace them."
+  description = "Environment variables of the executors, added to those of the framework. A variable with the same name replaces the framework's."
   type        = map(string)
   default     = {}
   nullable    = false
 
   validation {
     condition     = alltrue([for key in keys(var.env) : can(regex("^[A-Za-z_][A-Za-z0-9_]*$", key)) && !can(regex(local.secret_name, key))])
-    error_message = "Names of env have letters, digits and _ only, and no secrets: those are readable in Spark's UI and in Terraform's state; read them from Secret Manager."
+    error_message = "Names of env have letters, digits and _ only, and are not like a secret's (password, token, key): a secret would be readable in Spark's UI and in Terraform's state. Read secrets from Secret Manager."
   }
 }
 
 variable "metadata" {
-  description = "Metadata of the instances, by which the init script is told where its files are; the module dataproc-assets returns some."
+  description = "Metadata of the instances. The init script reads from it where its files are, as the module dataproc-assets returns it."
   type        = map(string)
   default     = {}
   nullable    = false
 }
 
 variable "init_action" {
-  description = "The gs:// address of the script that makes each node ready, as the module dataproc-assets returns it; null for none."
+  description = "The gs:// address of the init script that prepares each node, as the module dataproc-assets returns it; null for none."
   type        = string
   default     = null
 
@@ -210,25 +210,25 @@ variable "init_action" {
 }
 
 variable "init_timeout_s" {
-  description = "Seconds that each init action may take. Dataproc's own 600 are too few: installing drivers alone took 15 minutes in Google's log."
+  description = "Seconds that each init action may take. Dataproc's default of 600 is too short: in a log of Google's, installing drivers alone took 15 minutes."
   type        = number
   default     = 1800
   nullable    = false
 
   validation {
     condition     = var.init_timeout_s >= 600
-    error_message = "init_timeout_s is ${var.init_timeout_s}: give 600 or more; a script that runs out of time leaves a failed cluster that costs money."
+    error_message = "init_timeout_s is ${var.init_timeout_s}: give 600 or more. If a script takes longer, the cluster fails but keeps running, and costs money."
   }
 }
 
 variable "subnetwork" {
-  description = "Subnetwork of the nodes, with Private Google Access; null takes that of the network default in the region."
+  description = "Subnetwork of the nodes, with Private Google Access; null takes the region's subnetwork of the network named default."
   type        = string
   default     = null
 }
 
 variable "internal_ip_only" {
-  description = "Whether nodes have internal addresses only. They then reach the internet only through a NAT, and Google's services through Private Google Access."
+  description = "Whether nodes have internal IP addresses only. They then reach the internet only through a NAT, and Google's services through Private Google Access."
   type        = bool
   default     = true
   nullable    = false
@@ -242,17 +242,17 @@ variable "network_tags" {
 }
 
 variable "service_account" {
-  description = "E-mail of the service account that the nodes run as; the module dataproc-account makes one that may do no more than it must."
+  description = "E-mail of the service account that the nodes run as; the module dataproc-account makes one with the fewest roles."
   type        = string
 
   validation {
     condition     = can(regex("^[^@]+@[^@]+\\.gserviceaccount\\.com$", var.service_account)) && !endswith(var.service_account, "-compute@developer.gserviceaccount.com")
-    error_message = "service_account is '${var.service_account}': give the e-mail of an account of its own, not of the project's default one, which may do far too much."
+    error_message = "service_account is '${var.service_account}': give the e-mail of a dedicated account, not of the project's default one, which has far too many permissions."
   }
 }
 
 variable "staging_bucket" {
-  description = "Name of the bucket for the cluster's own files, job output and notebooks, as the module gcs-bucket returns it."
+  description = "Name of the bucket for the files, job output and notebooks of the cluster, as the module gcs-bucket returns it."
   type        = string
 
   validation {
@@ -262,7 +262,7 @@ variable "staging_bucket" {
 }
 
 variable "kms_key" {
-  description = "Key of Cloud KMS by which the disks are encrypted; null takes Google's own."
+  description = "Cloud KMS key that encrypts the disks; null takes a key of Google's."
   type        = string
   default     = null
 
@@ -273,19 +273,19 @@ variable "kms_key" {
 }
 
 variable "boot_disk_gb" {
-  description = "Size of each node's disk: system, sealed environment, and the models on their way to the GPU."
+  description = "Size of each node's disk, for the system, the sealed environment and downloaded models."
   type        = number
   default     = 500
   nullable    = false
 
   validation {
     condition     = var.boot_disk_gb >= 100
-    error_message = "boot_disk_gb is ${var.boot_disk_gb}: an environment with CUDA and one model take 100 or more."
+    error_message = "boot_disk_gb is ${var.boot_disk_gb}: give 100 or more, for an environment with CUDA and one model."
   }
 }
 
 variable "secure_boot" {
-  description = "Whether nodes load signed kernel modules only; null means yes, unless driver_init_action builds the GPU's driver, which is not signed."
+  description = "Whether nodes load signed kernel modules only; null means yes, except with driver_init_action, which builds a GPU driver that is not signed."
   type        = bool
   default     = null
 }
@@ -302,20 +302,20 @@ variable "idle_delete_minutes" {
 }
 
 variable "component_gateway" {
-  description = "Whether Jupyter and Spark's UI are reachable through Google's gateway, by IAM, instead of by SSH only."
+  description = "Whether Google's component gateway serves Jupyter and Spark's UI to users with permission (IAM); if not, they are reachable by SSH only."
   type        = bool
   default     = true
   nullable    = false
 }
 
 variable "labels" {
-  description = "Labels of the cluster, besides the module's own."
+  description = "Labels of the cluster, in addition to the module's own."
   type        = map(string)
   default     = {}
   nullable    = false
 
   validation {
     condition     = alltrue([for key, value in var.labels : can(regex("^[a-z][a-z0-9_-]{0,62}$", key)) && can(regex("^[a-z0-9_-]{0,63}$", value))])
-    error_message = "Labels have lower-case letters, digits, _ and - only, at most 63 of them, and names begin with a letter."
+    error_message = "Names and values of labels have at most 63 characters: lower-case letters, digits, _ and -. Names begin with a letter."
   }
 }

@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Name of the bucket, unique in all of Google Cloud."
+  description = "Name of the bucket; it must be unique in all of Google Cloud."
   type        = string
 
   validation {
@@ -14,18 +14,18 @@ variable "project" {
 }
 
 variable "location" {
-  description = "Region of the bucket: the cluster's, or every read of a model crosses regions and is paid for."
+  description = "Region of the bucket. Choose that of the cluster: reads from another region cost money."
   type        = string
 }
 
 variable "keep" {
-  description = "Whether `terraform destroy` leaves the bucket while there is anything in it, and says so, after it destroyed the rest. To destroy it too, apply with false first."
+  description = "Whether `terraform destroy` keeps the bucket if it is not empty: it destroys the rest, then ends with an error that says so. To destroy the bucket too, apply with false first."
   type        = bool
   nullable    = false
 }
 
 variable "kms_key" {
-  description = "Key of Cloud KMS by which objects are encrypted; null takes Google's own."
+  description = "Cloud KMS key that encrypts the objects; null takes a key of Google's."
   type        = string
   default     = null
 
@@ -36,7 +36,7 @@ variable "kms_key" {
 }
 
 variable "noncurrent_days" {
-  description = "Days after which replaced or deleted objects are gone for good; until then they can be brought back."
+  description = "Days during which replaced or deleted objects can be restored; then they are deleted for good."
   type        = number
   default     = 30
   nullable    = false

@@ -28,12 +28,12 @@ run "defaults" {
 
   assert {
     condition     = databricks_cluster.this.single_user_name == "someone@example.com" && databricks_cluster.this.data_security_mode == "SINGLE_USER"
-    error_message = "dedicated to whoever runs Terraform"
+    error_message = "the cluster is dedicated to the user that runs Terraform"
   }
 
   assert {
     condition     = one(databricks_cluster.this.aws_attributes).availability == "ON_DEMAND"
-    error_message = "on demand unless said otherwise"
+    error_message = "workers are on demand by default"
   }
 }
 
@@ -42,7 +42,7 @@ run "created" {
 
   assert {
     condition     = output.node_type == "g5.4xlarge" && output.gpus_per_node == 1 && output.platform == "databricks-aws"
-    error_message = "outputs say what was looked up"
+    error_message = "the outputs have the values of the catalogue"
   }
 }
 
@@ -69,7 +69,7 @@ run "tensor_parallel" {
 
   assert {
     condition     = databricks_cluster.this.spark_conf["spark.executor.resource.gpu.amount"] == "4" && output.gpus_per_node == 4
-    error_message = "all GPUs of a node belong to its one executor"
+    error_message = "the one executor of a node has all its GPUs"
   }
 }
 
@@ -82,7 +82,7 @@ run "single_node" {
 
   assert {
     condition     = databricks_cluster.this.spark_conf["spark.databricks.cluster.profile"] == "singleNode" && databricks_cluster.this.custom_tags["ResourceClass"] == "SingleNode"
-    error_message = "Databricks' own marks of a single-node cluster"
+    error_message = "the settings and the tag of a single-node cluster"
   }
 
   assert {
@@ -92,7 +92,7 @@ run "single_node" {
 
   assert {
     condition     = !contains(keys(databricks_cluster.this.spark_conf), "spark.task.resource.gpu.amount")
-    error_message = "in local mode Spark knows no GPUs"
+    error_message = "in local mode no executor or task requests GPUs"
   }
 }
 
@@ -172,7 +172,7 @@ run "overrides_come_last" {
 
   assert {
     condition     = databricks_cluster.this.spark_conf["spark.executor.memory"] == "1g" && databricks_cluster.this.spark_env_vars["FRAMEWORK"] == "triton"
-    error_message = "the user has the last word"
+    error_message = "the user's values replace the recommended ones"
   }
 }
 

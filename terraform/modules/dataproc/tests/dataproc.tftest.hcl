@@ -15,22 +15,22 @@ run "defaults" {
 
   assert {
     condition     = one(one(google_dataproc_cluster.this.cluster_config).worker_config).machine_type == "g2-standard-12" && one(one(google_dataproc_cluster.this.cluster_config).worker_config).machine_type == output.machine_type
-    error_message = "the worker is the shape's"
+    error_message = "workers have the machine type of the shape"
   }
 
   assert {
     condition     = one(one(google_dataproc_cluster.this.cluster_config).gce_cluster_config).internal_ip_only
-    error_message = "internal addresses only, unless said otherwise"
+    error_message = "internal addresses only by default"
   }
 
   assert {
     condition     = one(one(one(google_dataproc_cluster.this.cluster_config).gce_cluster_config).shielded_instance_config).enable_secure_boot
-    error_message = "an image's own driver is signed"
+    error_message = "secure boot is on, as the image's own driver is signed"
   }
 
   assert {
     condition     = one(one(google_dataproc_cluster.this.cluster_config).gce_cluster_config).service_account_scopes == toset(["https://www.googleapis.com/auth/cloud-platform"])
-    error_message = "an alias makes a new cluster at every apply"
+    error_message = "with an alias every apply replaces the cluster"
   }
 
   assert {
@@ -62,7 +62,7 @@ run "init_actions" {
 
   assert {
     condition     = one(one(google_dataproc_cluster.this.cluster_config).initialization_action).timeout_sec == 1800
-    error_message = "half an hour, as ten minutes are too few"
+    error_message = "an init action may take half an hour"
   }
 }
 
@@ -75,7 +75,7 @@ run "tensor_parallel" {
 
   assert {
     condition     = one(one(google_dataproc_cluster.this.cluster_config).software_config).override_properties["spark:spark.executor.resource.gpu.amount"] == "4"
-    error_message = "all GPUs of a node belong to its one executor"
+    error_message = "the one executor of a node has all its GPUs"
   }
 }
 
