@@ -1,54 +1,52 @@
-"""The command `cluster`: prints the definition of one. Laptop; holds no logic."""
+"""The commands `shapes`, `fit` and `cluster`: which GPU nodes there are, and the definition of a cluster. Laptop."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from itertools import groupby
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from server_utils.cli.output import AsJson, print_json, print_rows
+from server_utils.cli.output import AsJson, Column, Row, print_json, print_rows, print_tables, print_text
 from server_utils.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from server_utils.clusters.catalogue import Node
-    from server_utils.clusters.gpu_fit import Fit
+    from server_utils.clusters.gpu_fit import Demand, Fit
     from server_utils.clusters.model_memory import Weights
 
-Pairs = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Replaces or adds one; may be repeated.")]
+Platform = Annotated[str | None, typer.Option(help="Only this platform, such as databricks-aws.")]
+Context = Annotated[int, typer.Option(help="Tokens of a prompt and its answer (vLLM: max_model_len).")]
 _CONTEXT = 6600
-Platform = Annotated[str | None, typer.Option(help="Only this one, such as databricks-aws.")]
-Context = Annotated[int, typer.Option(help="Tokens of a prompt and its answer: vLLM's max_model_len.")]
+_PAIR = "KEY=VALUE"
 
 
 def cluster(
-    platform: Annotated[str, typer.Argument(help="Such as databricks-aws or dataproc.")],
-    shape: Annotated[str, typer.Argument(help="Such as a10x1; `spark-sidecar shapes` lists them.")],
-    framework: Annotated[str, typer.Option(help="What the workers are made ready for, such as vllm.")],
+    platform: Annotated[str, typer.Argument(help="The platform, such as databricks-aws or dataproc.")],
+    shape: Annotated[str, typer.Argument(help="The nodes, such as a10x1; `spark-sidecar shapes` lists them.")],
+    framework: Annotated[str, typer.Option(help="The framework of the servers, such as vllm.")],
     *,
-    workers: Annotated[int, typer.Option(help="How many worker nodes.")] = 2,
-    name: Annotated[str, typer.Option(help="What the cluster is called.")] = "spark-sidecar",
-    runtime: Annotated[str | None, typer.Option(help="A runtime or image other than the platform's default.")] = None,
-    init_script: Annotated[str | None, typer.Option(help="Where the init script is: /Volumes/… or gs://…")] = None,
-    bundle: Annotated[str | None, typer.Option(help="Dataproc: where the wheelhouse is, gs://…")] = None,
-    rapids: Annotated[bool, typer.Option("--rapids", help="Spark's own SQL on the GPU too.")] = False,
-    conf: Pairs = None,
-    env: Pairs = None,
+    workers: Annotated[int, typer.Option(help="Number of worker nodes.")] = 2,
+    name: Annotated[str, typer.Option(help="Name of the cluster.")] = "spark-sidecar",
+    runtime: Annotated[str | None, typer.Option(help="Databricks runtime or Dataproc image.")] = None,
+    init_script: Annotated[str | None, typer.Option(help="Path of the init script: /Volumes/... or gs://...")] = None,
+    bundle: Annotated[str | None, typer.Option(help="Dataproc: URL of the wheelhouse, gs://...")] = None,
+    rapids: Annotated[bool, typer.Option("--rapids", help="Add the RAPIDS Accelerator for Spark SQL.")] = False,
+    conf: Annotated[list[str] | None, typer.Option(metavar=_PAIR, help="Set a Spark setting; may be repeated.")] = None,
+    env: Annotated[list[str] | None, typer.Option(metavar=_PAIR, help="Set a variable; may be repeated.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print a cluster's definition.
+    """Print the definition of a cluster: JSON for Databricks, a gcloud command for Dataproc.
 
-    Databricks: JSON for `databricks clusters create --json @FILE`. Dataproc: a `gcloud dataproc clusters create` line,
-    or its words as JSON.
+    Databricks: save it, then run `databricks clusters create --json @FILE`. Dataproc: run it; --json prints its words.
     """
     from csp.databricks import cluster_spec as databricks_spec
     from csp.dataproc import cluster_spec as dataproc_spec
     from server_utils.clusters import cluster as clusters_cluster
 
-    found = clusters_cluster.cluster(
+    definition = clusters_cluster.cluster(
         platform,
         shape,
         framework,
@@ -58,18 +56,18 @@ def cluster(
         conf=pairs(conf or [], option="--conf"),
         env=pairs(env or [], option="--env"),
     )
-    if doubt := clusters_cluster.doubt(found):
-        typer.echo(f"warning: {doubt}", err=True)
+    if warning := clusters_cluster.doubt(definition):
+        typer.echo(f"warning: {warning}", err=True)
     if platform == "dataproc":
         _print_gcloud(
-            dataproc_spec.gcloud_command(found, name=name, init_script=init_script, bundle=bundle), as_json=as_json
+            dataproc_spec.gcloud_command(definition, name=name, init_script=init_script, bundle=bundle), as_json=as_json
         )
     else:
-        print_json(databricks_spec.request_body(found, name=name, init_script=init_script))
+        print_json(databricks_spec.request_body(definition, name=name, init_script=init_script))
 
 
 def _print_gcloud(words: list[str], *, as_json: bool) -> None:
-    """The command for a shell, a flag a line; or its words for a program."""
+    """Print the command for a shell, one flag per line, or its words as JSON."""
     if as_json:
         print_json(words)
     else:
@@ -78,7 +76,7 @@ def _print_gcloud(words: list[str], *, as_json: bool) -> None:
 
 
 def shapes(platform: Platform = None, *, context: Context = _CONTEXT, as_json: AsJson = False) -> None:
-    """List the GPU shapes of each platform: node type, what Spark gets there, and which language models fit."""
+    """List the GPU nodes of each platform by shape, with the largest language model that fits."""
     from server_utils.clusters import catalogue, spark_conf
 
     nodes = catalogue.nodes(platform)
@@ -95,28 +93,28 @@ def shapes(platform: Platform = None, *, context: Context = _CONTEXT, as_json: A
 
 
 def fit(
-    model: Annotated[str, typer.Argument(help="A folder with config.json and safetensors, or a name that is known.")],
+    model: Annotated[str, typer.Argument(help="A folder with config.json and safetensors files, or a name.")],
     *,
     context: Context = _CONTEXT,
-    sequences: Annotated[int, typer.Option(help="How many sequences of that length must fit at once.")] = 1,
+    sequences: Annotated[int, typer.Option(help="Number of sequences of that length in memory at once.")] = 1,
     platform: Platform = None,
-    utilization: Annotated[float | None, typer.Option(help="vLLM's gpu_memory_utilization.")] = None,
+    utilization: Annotated[float | None, typer.Option(help="Share of GPU memory for vLLM, 0 to 1.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Show every shape, not only the smallest that fits.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say on which shapes a language model fits and why not elsewhere. Exit status 1 if it fits nowhere."""
+    """Show the smallest shape of each platform on which a language model fits. Exit status 1 if it fits nowhere."""
     from server_utils.clusters import model_memory
     from server_utils.clusters.gpu_fit import UTILIZATION, Demand, check
 
-    read = model_memory.read(model)
-    found = check(
-        read, Demand(context, sequences, UTILIZATION if utilization is None else utilization), platform=platform
-    )
+    weights = model_memory.read(model)
+    demand = Demand(context, sequences, UTILIZATION if utilization is None else utilization)
+    results = check(weights, demand, platform=platform)
     if as_json:
-        print_rows(found)
+        print_rows(results)
     else:
-        _print_fits(read, found, context)
-    if not any(each.fits for each in found):
-        _say_by_how_much(read, found)
+        _print_fits(weights, results, demand, every=every)
+    if not any(each.fits for each in results):
+        _print_closest(weights, results)
         raise typer.Exit(1)
 
 
@@ -134,94 +132,108 @@ def _fitting(nodes: Sequence[Node], context: int) -> dict[tuple[str, str], list[
     return fitting
 
 
-def _print_shapes(nodes: Sequence[Node], fitting: dict[tuple[str, str], list[str]], context: int) -> None:
-    from rich.table import Column
+def _print_shapes(nodes: Sequence[Node], fitting: Mapping[tuple[str, str], Sequence[str]], context: int) -> None:
+    from server_utils.clusters import model_memory
 
-    from server_utils.clusters import spark_conf
-
-    for platform, rows in groupby(nodes, key=lambda each: each.platform):
-        columns = (
-            Column("shape", no_wrap=True),
-            Column("node type", no_wrap=True),
-            Column("GPUs", no_wrap=True),
-            Column("vCPUs", justify="right"),
-            Column("RAM", justify="right", no_wrap=True),
-            "executor",
-            f"largest model ({context:,} tokens)",
-        )
-        _print_table(
-            platform,
-            columns,
-            [
-                (
-                    row.shape,
-                    row.node_type,
-                    f"{row.gpus} x {row.gpu} {row.gpu_memory_gib} GiB",
-                    str(row.vcpus),
-                    f"{row.ram_gib} GiB",
-                    f"{spark_conf.executor_cores(row)} cores, {spark_conf.heap_gib(row)} GiB heap",
-                    (fitting[row.platform, row.shape] or ["none of the known"])[-1],
-                )
-                for row in rows
-            ],
-        )
-
-
-def _print_fits(model: Weights, found: Sequence[Fit], context: int) -> None:
-    from rich.table import Column
-
-    title = f"{model.name}: {model.size / 2**30:.1f} GiB of weights, {model.dtype}, {context:,} tokens"
-    columns = ("platform", "shape", Column("node type", no_wrap=True), "fits", "GPUs used", "sequences", "why not")
-    _print_table(
-        title,
-        columns,
-        [
+    columns = (
+        Column("shape"),
+        Column("node type"),
+        Column("GPU GiB", right=True),
+        Column("vCPUs", right=True),
+        Column("RAM GiB", right=True),
+        Column("largest model"),
+    )
+    tables: dict[str, list[Row]] = {}
+    for row in nodes:
+        tables.setdefault(row.platform, []).append(
             (
-                each.platform,
-                each.shape,
-                each.node_type,
-                "yes" if each.fits else "no",
-                str(each.tensor_parallel),
-                str(each.sequences),
-                each.why,
+                row.shape,
+                row.node_type,
+                f"{row.gpus} x {row.gpu_memory_gib}",
+                str(row.vcpus),
+                str(row.ram_gib),
+                (fitting[row.platform, row.shape] or ["none"])[-1],
             )
-            for each in found
-        ],
+        )
+    print_tables(columns, tables)
+    print_text("")
+    print_text(
+        f"Largest model: the largest of {', '.join(model_memory.known())} that fits with a context of {context:,} "
+        "tokens. `spark-sidecar fit` checks other models; `spark-sidecar cluster` prints the Spark settings of a shape."
     )
 
 
-def _say_by_how_much(model: Weights, found: Sequence[Fit]) -> None:
+def _print_fits(model: Weights, results: Sequence[Fit], demand: Demand, *, every: bool) -> None:
+    columns = (
+        Column("shape"),
+        Column("node type"),
+        Column("GPUs used", right=True),
+        Column("sequences", right=True),
+        Column("lacks GiB per GPU", right=True),
+    )
+    wanted = f"{demand.sequences} sequence{'s' if demand.sequences > 1 else ''} of {demand.context:,} tokens"
+    print_text(f"{model.name}: {model.size / 2**30:.1f} GiB of weights in {model.dtype}; {wanted}")
+    print_text("")
+    tables = _by_platform(results)
+    shown = tables if every else {platform: fits[:1] for platform, fits in tables.items()}
+    print_tables(columns, {platform: [_fit_row(each) for each in fits] for platform, fits in shown.items()})
+    print_text("")
+    for reason in dict.fromkeys(each.why.partition("; ")[2] for fits in shown.values() for each in fits):
+        if reason:
+            print_text(f"GPUs used: {reason}.")
+    print_text(_summary(results, every=every))
+
+
+def _by_platform(results: Sequence[Fit]) -> dict[str, list[Fit]]:
+    """By platform: the shapes that fit, the smallest first, then the others, the one that lacks the least first."""
+    from server_utils.clusters.catalogue import node
+
+    def order(each: Fit) -> tuple[float, ...]:
+        row = node(each.platform, each.shape)
+        # First whether it fits: what lacks a few MiB is rounded to lacking nothing.
+        return (not each.fits, each.short_gib, row.gpus * row.gpu_memory_gib, row.gpus, row.vcpus, row.ram_gib)
+
+    tables: dict[str, list[Fit]] = {}
+    for each in sorted(results, key=order):
+        tables.setdefault(each.platform, []).append(each)
+    return {platform: tables[platform] for platform in dict.fromkeys(each.platform for each in results)}
+
+
+def _fit_row(each: Fit) -> Row:
+    lacks = "" if each.fits else f"{each.short_gib:.1f}"
+    return (each.shape, each.node_type, str(each.tensor_parallel), str(each.sequences), lacks)
+
+
+def _summary(results: Sequence[Fit], *, every: bool) -> str:
+    fitting = f"It fits on {sum(each.fits for each in results)} of {len(results)} shapes."
+    if every:
+        return fitting
+    everywhere = {each.platform for each in results} == {each.platform for each in results if each.fits}
+    closest = "" if everywhere else ", or else the closest"
+    return f"{fitting} Here is the smallest of each platform{closest}; --all shows every shape."
+
+
+def _print_closest(model: Weights, results: Sequence[Fit]) -> None:
     from server_utils.clusters.gpu_fit import closest
 
-    best = closest(found)
+    best = closest(results)
     message = (
         f"error: {model.name} fits nowhere; the closest is {best.shape} on {best.platform} ({best.node_type}), where "
-        f"each GPU lacks {best.short_gib:.1f} GiB. Take a shorter --context, or a quantized copy of the model."
+        f"each GPU lacks {best.short_gib:.1f} GiB. Use a shorter --context or a quantized model."
     )
     typer.echo(message, err=True)
 
 
-def _print_table(title: str, columns: Sequence[Any], rows: Sequence[tuple[str, ...]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
-
-
 def pairs(texts: Sequence[str], *, option: str) -> dict[str, str]:
-    """KEY=VALUE words as a dict.
+    """Return KEY=VALUE words as a dict.
 
     Raises:
         ConfigurationError: if one has no key or no equals sign; the message names the option.
     """
-    found = {}
+    parsed = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not key or not equals:
             raise ConfigurationError(f"{option} takes KEY=VALUE, not {text!r}")
-        found[key] = value
-    return found
+        parsed[key] = value
+    return parsed

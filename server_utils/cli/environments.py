@@ -1,4 +1,4 @@
-"""The commands that make environments and bundles: `env`, `wheelhouse`. Laptop and nodes; hold no logic."""
+"""The commands `env build`, `env list` and `wheelhouse build`. Laptop and nodes; no logic."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from typing import Annotated
 
 import typer
 
-env = typer.Typer(no_args_is_help=True, help="The sealed environments that servers run in.")
-wheelhouse = typer.Typer(no_args_is_help=True, help="Bundles that nodes are made ready from, without an index.")
+env = typer.Typer(no_args_is_help=True, help="Build and list the sealed environments that servers run in.")
+wheelhouse = typer.Typer(no_args_is_help=True, help="Build bundles for nodes without a package index.")
 
 
 @env.command("build")
 def env_build(
-    name: Annotated[str, typer.Argument(help="Which one, such as triton.")],
+    name: Annotated[str, typer.Argument(help="The environment, such as triton or vllm.")],
     *,
-    python: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="The interpreter to use.")] = None,
-    wheels: Annotated[Path | None, typer.Option(exists=True, file_okay=False, help="Only from this folder.")] = None,
+    python: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="The Python to use.")] = None,
+    wheels: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Use only wheels in this folder.")
+    ] = None,
     compile_later: Annotated[bool, typer.Option("--compile-later", help="Compile in the background.")] = False,
 ) -> None:
     """Build a sealed environment from its locked requirements."""
@@ -38,13 +40,13 @@ def env_list() -> None:
 @wheelhouse.command("build")
 def wheelhouse_build(
     framework: Annotated[str, typer.Option(help="The environment, such as vllm.")],
-    to: Annotated[str, typer.Option(help="Where to: a folder, s3://…, gs://… or /Volumes/….")],
+    to: Annotated[str, typer.Option(help="The target: a folder, s3://..., gs://... or /Volumes/...")],
     *,
-    python: Annotated[str, typer.Option(help="The minor version of the cluster's Python.")] = "3.12",
+    python: Annotated[str, typer.Option(help="Version of Python on the cluster.")] = "3.12",
     cpu: Annotated[bool, typer.Option("--cpu", help="For machines without a GPU.")] = False,
-    wheel: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Our own wheel.")] = None,
+    wheel: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Spark Sidecar's own wheel.")] = None,
 ) -> None:
-    """Fetch our wheel, uv and every locked wheel of an environment, each held to its hash."""
+    """Download the locked wheels of an environment, with uv and the wheel of Spark Sidecar, and check their hashes."""
     from server_utils.node import bundle
 
     typer.echo(bundle.build(framework, to, python=python, cpu=cpu, wheel=wheel))

@@ -1,4 +1,4 @@
-"""The console command `spark-sidecar`: reads arguments, calls one function, prints. Laptop; holds no logic."""
+"""The console command `spark-sidecar`: reads arguments, calls one function, prints. Laptop and nodes; no logic."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ except ImportError as err:
     sys.exit(f"error: the command needs {err.name}, which is not installed: pip install 'spark-sidecar[cli]'")
 
 from server_utils.cli import clusters, environments, models
-from server_utils.cli.output import AsJson, print_rows
+from server_utils.cli.output import AsJson, escape_unencodable, print_line, print_rows, print_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 
 class _Commands(TyperGroup):
-    """Ends an error of ours in one line: a stack trace says nothing to who typed the command."""
+    """Prints an expected error as one line: its stack trace does not help the user."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        escape_unencodable()
+        return super().main(*args, **extra)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -38,19 +42,21 @@ class _Commands(TyperGroup):
 
 
 app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-assets = typer.Typer(no_args_is_help=True, help="The model and the text of the demo.")
+assets = typer.Typer(no_args_is_help=True, help="Download the model and the text of the demo.")
 app.add_typer(environments.env, name="env")
 app.add_typer(environments.wheelhouse, name="wheelhouse")
 app.add_typer(assets, name="assets")
 app.add_typer(models.app, name="models")
 
-WithLLM = Annotated[bool, typer.Option("--llm", help="The demo with a language model, on vLLM servers.")]
-Debug = Annotated[bool, typer.Option("--debug", envvar="SPARK_SIDECAR_DEBUG", help="Show an error's stack trace.")]
+_LEVEL = len("warning  ")
+
+WithLLM = Annotated[bool, typer.Option("--llm", help="For the demo with a language model on vLLM servers.")]
+Debug = Annotated[bool, typer.Option("--debug", envvar="SPARK_SIDECAR_DEBUG", help="Show the stack trace of an error.")]
 
 
 @app.callback()
 def main(*, debug: Debug = False) -> None:
-    """Inference servers as sidecars of Spark executors."""
+    """Run inference servers beside Spark executors."""
 
 
 for command in (clusters.shapes, clusters.cluster, clusters.fit):
@@ -60,11 +66,11 @@ for command in (clusters.shapes, clusters.cluster, clusters.fit):
 @app.command()
 def doctor(
     *,
-    node: Annotated[str | None, typer.Option(help="Check only what servers of this environment need.")] = None,
-    need_gpu: Annotated[bool, typer.Option("--need-gpu", help="With --node: no GPU is an error.")] = False,
+    node: Annotated[str | None, typer.Option(help="Check only what this environment needs, such as vllm.")] = None,
+    need_gpu: Annotated[bool, typer.Option("--need-gpu", help="With --node: fail if there is no GPU.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check this machine, and say how to put right what does not fit. Exit status 1 if there is an error."""
+    """Check this machine and show how to fix each problem. Exit status 1 if there is an error."""
     from server_utils.node.checks import check_node
     from server_utils.node.doctor import check
 
@@ -79,11 +85,11 @@ def doctor(
 def demo(
     *,
     llm: WithLLM = False,
-    rows: Annotated[int | None, typer.Option(min=1, help="So many; by default 3,000 per core, with --llm 300.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Folder for the Parquet and the plot.")] = None,
+    rows: Annotated[int | None, typer.Option(min=1, help="Rows; default: 3,000 per core, with --llm 300.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder for the Parquet files and the plot.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Embed real text on a Spark cluster of two executors, with a real Triton server beside each."""
+    """Embed movie reviews on a Spark cluster of two executors, with a Triton server beside each."""
     if llm:
         from server_utils.demo.llm import main
     else:
@@ -94,19 +100,17 @@ def demo(
 
 @assets.command("fetch")
 def assets_fetch(*, llm: WithLLM = False) -> None:
-    """Fetch what the demo needs, once; later runs need no network."""
+    """Download what the demo needs. Later runs need no network."""
     from server_utils.demo import assets
 
     (assets.fetch_llm if llm else assets.fetch)()
 
 
 def _print_findings(findings: Sequence[Finding]) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
     styles = {"ok": "green", "warning": "yellow", "error": "bold red"}
     width = max(len(each.name) for each in findings)
     for each in findings:
-        fix = f"\n{'':{width + 11}}fix: {each.fix}" if each.fix else ""
-        line = Text.assemble((f"{each.level:<9}", styles[each.level]), f"{each.name:<{width}}  {each.found}{fix}")
-        Console().print(line, soft_wrap=True)  # never wrapped: a fix is there to be copied
+        line = f"{each.level:<{_LEVEL}}{each.name:<{width}}  {each.found}"
+        print_text(line, indent=_LEVEL + width + 2, style=styles[each.level], styled=len(each.level))
+        if each.fix:
+            print_line(f"{'':{_LEVEL}}fix: {each.fix}")
