@@ -51,7 +51,7 @@ main() {
   (cd "$bundle" && sha256sum --quiet --check SHA256SUMS) || fail "$bundle is not whole: SHA256SUMS is missing or does not match; upload it again"
   wheel="$(mktemp -d)"
   "$PYTHON" -m zipfile -e "$bundle"/spark_sidecar-*.whl "$wheel"
-  PYTHONPATH="$wheel" "$PYTHON" -m server_utils.node.__main__ "$framework" --bundle "$bundle" --logs "${logs:-$bundle/logs}" \
+  PYTHONPATH="$wheel" "$PYTHON" -m server_utils.node "$framework" --bundle "$bundle" --logs "${logs:-$bundle/logs}" \
     --into-spark "$(setting SPARK_SIDECAR_INTO_SPARK)"
   rm -r "$wheel"
 }

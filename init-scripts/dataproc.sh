@@ -51,7 +51,7 @@ main() {
   (cd "$FETCHED" && sha256sum --quiet --check SHA256SUMS) || fail "$bundle is not whole: SHA256SUMS does not match; upload it again"
   wheel="$(mktemp -d)"
   "$python" -m zipfile -e "$FETCHED"/spark_sidecar-*.whl "$wheel"
-  PYTHONPATH="$wheel" "$python" -m server_utils.node.__main__ "$framework" --bundle "$FETCHED" --logs "${logs:-$bundle/logs}" --role "$(metadata dataproc-role)" \
+  PYTHONPATH="$wheel" "$python" -m server_utils.node "$framework" --bundle "$FETCHED" --logs "${logs:-$bundle/logs}" --role "$(metadata dataproc-role)" \
     --workers "$(metadata dataproc-worker-count)" --into-spark "$(metadata spark-sidecar-into-spark)"
   rm -r "$wheel"
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from integration.spark import uses
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 PAGE = (TESTS.parent / "docs" / "semantics.md").read_text()
 
 
