@@ -26,26 +26,25 @@ run_spark35_tests() {
     --ignore tests/integration/storage --ignore tests/integration/terraform --ignore tests/integration/init_scripts
 }
 
-# On one Spark and then on the other.
-run_spark_tests() {
-  local failed=0
-  echo "The tests marked spark, on Spark 3.5:"
-  (run_spark35_tests "$@") || failed=1
+run_spark4_tests() {
   echo "The tests marked spark, on Spark 4:"
-  (use_venv .venv && some_tests "$@" -m spark) || failed=1
-  return "$failed"
+  use_venv .venv
+  some_tests "$@" -m spark
 }
 
-# Spark goes beside what needs none: both wait for servers most of the time. Its words come when it is done.
+# Two lanes side by side, of about the same length: tests wait for servers most of the time. The output of the lane in the
+# background comes when it is done.
 run_tests() {
-  local failed=0 spark said
-  said="$(mktemp)"
-  run_spark_tests "$@" >"$said" 2>&1 &
-  spark=$!
+  local failed=0 spark4 output
+  output="$(mktemp)"
+  (run_spark4_tests "$@") >"$output" 2>&1 &
+  spark4=$!
   (use_venv .venv && run_checks) || failed=1
   (use_venv .venv && some_tests "$@" -m "not spark") || failed=1
-  wait "$spark" || failed=1
-  cat "$said"
-  rm "$said"
+  echo "The tests marked spark, on Spark 3.5:"
+  (run_spark35_tests "$@") || failed=1
+  wait "$spark4" || failed=1
+  cat "$output"
+  rm "$output"
   return "$failed"
 }
