@@ -7,7 +7,7 @@ from pathlib import Path
 from server_utils import VLLMServerManager
 from server_utils.servers.launch import Launch
 
-_PROGRAM = Path(__file__).parents[2] / "fake_openai.py"
+_PROGRAM = Path(__file__).parents[2] / "support" / "fake_openai.py"
 _FIELDS = ["logit_bias", "max_tokens", "stop", "structured_outputs", "temperature", "vllm_xargs"]
 
 

@@ -96,7 +96,7 @@ def test_what_a_function_uses_of_the_users_own_modules_is_there(spark, manager, 
     [
         ("session = SparkSession.getActiveSession()", "session is a pyspark.sql.*SparkSession"),
         ("import threading; session = threading.Lock()", "session is a _thread.lock"),
-        ("session = open('/dev/null')", "session is a _io.TextIOWrapper"),
+        ("session = open('/dev/null', 'w')", "session is a _io.TextIOWrapper"),
         ("from matplotlib import pyplot as session", "it holds matplotlib.* has no matplotlib"),
         (
             "session = LongType()",
