@@ -148,7 +148,7 @@ def test_without_an_engine_on_this_machine_options_go_through_unchecked(monkeypa
 OPTIONS = '[{"names": ["--max-model-len"], "flag": false, "many": false, "choices": []}]'
 STAND_IN = """#!/bin/sh
 case "$2" in
-  */vllm_parser.py) echo x >> {asked}; echo '{options}' ;;
+  */list_options.py) echo x >> {asked}; echo '{options}' ;;
   *) exec {python} "$@" ;;
 esac
 """
