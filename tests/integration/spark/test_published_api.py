@@ -6,11 +6,13 @@ import importlib.util
 import json
 import re
 import socket
+import sys
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pyspark import cloudpickle
 from pyspark.ml.functions import predict_batch_udf
 from pyspark.sql.types import ArrayType, FloatType, StringType, StructField, StructType
 
@@ -221,7 +223,19 @@ def log_of(server):
     return Path(server.log).read_text()
 
 
+@pytest.fixture
+def as_in_notebooks():
+    """Spark sends the functions of this module and of `published` by value, as it does those of a notebook."""
+    modules = (published, sys.modules[__name__])
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    yield
+    for module in modules:
+        cloudpickle.unregister_pickle_by_value(module)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.usefixtures("as_in_notebooks")
 def test_a_published_notebook_of_each_family_runs_as_it_is(spark, tmp_path, family):
     weights, rows_of, columns, right, client, described = FAMILIES[family]
     if weights is not None:
