@@ -235,6 +235,7 @@ def asked_and_broken(spark, ask, use, asked):
 
     asked: a function that gives the rows that were asked about up to now.
     """
+    spark.catalog.clearCache()  # what an earlier use left there answers for a later one
     before = asked()
     found = use.rows(spark.range(0, ROWS, 1, PARTITIONS), ask).collect()
     return asked() - before, sum(not use.holds(row) for row in found)
