@@ -1,4 +1,4 @@
-# Sourced by ./run: lint, types and tests. All of them run; any failure makes the whole fail.
+# Sourced by ./run: lint and types. All of them run; any failure makes the whole fail.
 
 run_checks() {
   local failed=0
@@ -8,50 +8,5 @@ run_checks() {
   ruff check . || failed=1
   ruff format --check . || failed=1
   mypy || failed=1
-  return "$failed"
-}
-
-# A selection without any test (pytest's 5) is no failure here: the arguments may mean one of the passes only.
-some_tests() {
-  local code=0
-  python -m pytest "$@" || code=$?
-  ((code == 5)) && code=0
-  return "$code"
-}
-
-# Spark plays the same part in these on every version: they are about servers, packages and the demo.
-readonly SAME_ON_EVERY_SPARK="demo demo_llm published_vllm server_faults user_modules vllm_replicas"
-
-# The folders that are left out need tools that only .venv holds; they would not even be collected.
-run_spark35_tests() {
-  local name ignored=()
-  for name in unit integration/engines integration/storage integration/terraform integration/init_scripts; do
-    ignored+=(--ignore "tests/$name")
-  done
-  for name in $SAME_ON_EVERY_SPARK; do ignored+=(--ignore "tests/integration/spark/test_$name.py"); done
-  use_venv .venv-spark35
-  some_tests "$@" -m spark "${ignored[@]}"
-}
-
-run_spark4_tests() {
-  echo "The tests marked spark, on Spark 4:"
-  use_venv .venv
-  some_tests "$@" -m spark
-}
-
-# Two lanes side by side, of about the same length: tests wait for servers most of the time. The output of the lane in the
-# background comes when it is done.
-run_tests() {
-  local failed=0 spark4 output
-  output="$(mktemp)"
-  (run_spark4_tests "$@") >"$output" 2>&1 &
-  spark4=$!
-  (use_venv .venv && run_checks) || failed=1
-  (use_venv .venv && some_tests "$@" -m "not spark") || failed=1
-  echo "The tests marked spark, on Spark 3.5:"
-  (run_spark35_tests "$@") || failed=1
-  wait "$spark4" || failed=1
-  cat "$output"
-  rm "$output"
   return "$failed"
 }
