@@ -17,7 +17,7 @@ from transformers import (
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from support.tiny_llm import SIZES, tokenizer
+from tiny_llm import SIZES, tokenizer
 
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
