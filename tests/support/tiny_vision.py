@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 
 import torch
+from tiny_llm import SIZES, tokenizer
 from transformers import (
     CLIPVisionConfig,
     LlavaConfig,
@@ -16,8 +17,6 @@ from transformers import (
     Qwen2Config,
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
-
-from tiny_llm import SIZES, tokenizer
 
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
