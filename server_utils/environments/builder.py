@@ -1,6 +1,6 @@
 """Sealed environments: one locked virtual environment per engine, beside Spark's own Python. Driver and executors.
 
-Finds and builds them; starts no server. `base_python.py` chooses the interpreter that one is made with.
+Finds and builds them; starts no server. `interpreters.py` chooses the interpreter that one is made with.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def json_bytes(column: Any, functions: Any) -> Any:
 
 
 def _json(column: Any, functions: Any) -> Any:
-    # With its nulls: what is null asks nothing, what is not there may be left out (`questions.conversation`).
+    # With its nulls: what is null asks nothing, what is not there may be left out (`request.conversation`).
     return functions.to_json(functions.struct(column.alias("m")), {"ignoreNullFields": "false"})
 
 

@@ -1,6 +1,6 @@
 """What of this machine fits and what does not, each finding with its exact fix. Laptop and driver; changes nothing.
 
-`doctor_node.py` has the half that every node of a cluster is asked; `check_session` asks all nodes of a session.
+`checks.py` has the half that every node of a cluster is asked; `check_session` asks all nodes of a session.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Launch:
     In `argv` and in the values of `env` these are filled in where the server starts: `{python}` the environment's
     interpreter, `{folder}` the server's folder with its files, `{scratch}` its folder for temporary files (a short
     path: sockets fit), `{model}` the folder of its model, `{port:NAME}` for each name in `ports`, and `{gpus}` the
-    number of GPUs that it sees, or 1. What users give goes through `templates.literal`, and arrives as it is.
+    number of GPUs that it sees, or 1. What users give goes through `launch.literal`, and arrives as it is.
 
     Attributes:
         application: Spark's application id; servers of one application share a folder on each host.

@@ -40,7 +40,7 @@ class Supervisor:
     """One server's life. The record on disk tells how it goes, and how it went."""
 
     def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
-        """Take over a folder that `sidecar.ensure` laid out. env: the launch's, which is not on disk.
+        """Take over a folder that `lifecycle.ensure` laid out. env: the launch's, which is not on disk.
 
         Raises ProcessLookupError when the owner is gone, SystemExit when the folder is another supervisor's.
         """

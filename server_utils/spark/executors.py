@@ -92,7 +92,7 @@ def on_each_executor(
     """Run a picklable task once on every executor (at least once where Spark allows no barrier).
 
     timeout_s: seconds after which the Spark job is cancelled; a task that watches the time itself ends before that.
-    plan: of `plans.plan`, for a caller that has several tasks one after the other: over Connect it takes two jobs.
+    plan: of `plan_tasks`, for a caller that has several tasks one after the other: over Connect it takes two jobs.
 
     Raises:
         PlacementError: Spark could not place the tasks in time, or a task raised what it should not.

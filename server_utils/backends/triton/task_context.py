@@ -18,7 +18,7 @@ from decimal import Decimal
 from importlib.abc import Loader, MetaPathFinder
 from typing import Any, ClassVar, NoReturn
 
-VARIABLE = "SPARK_SIDECAR_TASK"  # as `placement` calls it
+VARIABLE = "SPARK_SIDECAR_TASK"  # as `executors` calls it
 _HERE = ("pyspark", "pyspark.taskcontext")
 
 
@@ -44,7 +44,7 @@ class TaskContext:
     current: ClassVar[TaskContext | None] = None
 
     def __init__(self, known: Mapping[str, Any]) -> None:
-        """known: what `placement` wrote down."""
+        """known: what `executors` wrote down."""
         self._known = known
 
     @classmethod

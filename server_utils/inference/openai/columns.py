@@ -1,4 +1,4 @@
-"""`asking.answers` as Spark columns of text, typed structs or vectors. Both sides."""
+"""`dispatch.answers` as Spark columns of text, typed structs or vectors. Both sides."""
 
 from __future__ import annotations
 

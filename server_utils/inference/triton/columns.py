@@ -1,4 +1,4 @@
-"""`batches.answers` as Spark wants it: column functions, and the function for `predict_batch_udf`. Both sides."""
+"""`dispatch.answers` as Spark wants it: column functions, and the function for `predict_batch_udf`. Both sides."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _arrow(request: Request, batches: Iterator[Any]) -> Iterator[pa.Array]:
 
 
 def _pandas(request: Request, batches: Iterator[tuple[Any, ...]]) -> Iterator[Any]:
-    """As `_arrow`, for columns followed by as many that say what their values are, see `pandas_columns.to_arrow`.
+    """As `_arrow`, for columns followed by as many that say what their values are, see `pandas_compat.to_arrow`.
 
     A null inside an array of numbers arrives as NaN, and cannot be told from one.
     """
