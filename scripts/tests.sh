@@ -1,11 +1,9 @@
 # Sourced by ./run: the tests, in two lanes side by side.
 
-# some_tests LANE ARGUMENTS: pytest, which notes what failed in a cache of the lane's own.
 # A selection without any test (pytest's 5) is no failure here: the arguments may mean one of the passes only.
 some_tests() {
-  local lane="$1" code=0
-  shift
-  python -m pytest -o cache_dir=".pytest_cache/$lane" "$@" || code=$?
+  local code=0
+  python -m pytest "$@" || code=$?
   ((code == 5)) && code=0
   return "$code"
 }
@@ -21,34 +19,33 @@ run_spark35_tests() {
   done
   for name in $SAME_ON_EVERY_SPARK; do ignored+=(--ignore "tests/integration/spark/test_$name.py"); done
   use_venv .venv-spark35
-  some_tests spark35 "$@" -m spark "${ignored[@]}"
+  some_tests "$@" -m spark "${ignored[@]}"
 }
 
 run_spark4_tests() {
   use_venv .venv
-  some_tests spark4 "$@" -m spark
+  some_tests "$@" -m spark
 }
 
 run_plain_tests() {
   use_venv .venv
-  some_tests plain "$@" -m "not spark"
+  some_tests "$@" -m "not spark"
 }
 
-# Tests wait for servers most of the time, so two lanes run side by side. What fails beside the other lane runs once more
-# by itself: two cores may have had no time for it. What fails again has failed. Both are told.
+# Tests wait for servers most of the time, so two lanes of about the same length run side by side. The output of the one in
+# the background comes when it is done.
 run_tests() {
-  local failed=0 lane spark4 output failing=()
+  local failed=0 spark4 output
   output="$(mktemp)"
   (run_spark4_tests "$@") >"$output" 2>&1 &
   spark4=$!
   (use_venv .venv && run_checks) || failed=1
-  (run_plain_tests "$@") || failing+=(plain)
-  (run_spark35_tests "$@") || failing+=(spark35)
-  wait "$spark4" || failing+=(spark4)
-  echo "The tests marked spark, on Spark 4:" && cat "$output" && rm "$output"
-  for lane in "${failing[@]}"; do
-    echo "What failed in the lane $lane runs once more, by itself:"
-    ("run_${lane}_tests" "$@" --last-failed) || failed=1
-  done
+  (run_plain_tests "$@") || failed=1
+  echo "The tests marked spark, on Spark 3.5:"
+  (run_spark35_tests "$@") || failed=1
+  wait "$spark4" || failed=1
+  echo "The tests marked spark, on Spark 4:"
+  cat "$output"
+  rm "$output"
   return "$failed"
 }
