@@ -1,6 +1,10 @@
 """One server per executor: start, follow, stop. Driver; the functions that run on executors say so.
 
 Knows no engine: a backend makes the `Launch` and adds what its users call.
+
+A start has two phases. Tasks that stay until their peers are ready have to agree on it, and an exchange takes a second
+(`spark.executors`). So the first seconds are short jobs, whose tasks come back as soon as their own servers are ready.
+Only a start that outlasts them gets tasks that hold their slots until its end, so that no other job takes these.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The embedded Spark of the demo: a cluster of two executors on this machine, its noise in a file. Laptop."""
+"""The embedded Spark of the demos, the folder for what they make, and the extras they need. Laptop.
+
+A cluster of two executors on this machine; its log goes to a file.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Locks of the cache: files, so that they hold between processes, and end with theirs. Driver and executors."""
+"""File locks, file names for any text, and replacement in one step. Driver and executors.
+
+A lock is held by a file, so it holds between processes, and ends with the process that has it.
+"""
 
 from __future__ import annotations
 

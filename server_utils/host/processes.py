@@ -1,4 +1,9 @@
-"""Processes: identity, trees, and terminate-then-kill. Linux; no Spark."""
+"""Processes: their identity, their trees, terminate-then-kill, and Spark's memory limit. Linux; no Spark.
+
+`spark.executor.pyspark.memory` limits the address space of Spark's Python workers, and whatever they start inherits it.
+It is meant for the rows that Python holds. A server reserves many times what it uses (threads, arenas, CUDA), and dies
+of such a limit with all kinds of errors, so a supervisor lifts it, or names it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The steps that make a node ready; `node.py` runs them in order. Nodes only.
+"""The steps that prepare a node; `python -m server_utils.node` runs them in order. Nodes only.
 
 Each does nothing where its work is done. Standard library only, until our package and what it needs are installed.
 """

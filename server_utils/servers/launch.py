@@ -1,6 +1,7 @@
-"""What to run and what runs: launches, servers, and identities of processes.
+"""What to run (`Launch`), what runs (`Server`), and the placeholders of a launch. No Spark.
 
-Runs on executors and on a bare GPU machine; knows no Spark. Linux only: identities come from /proc.
+Runs on the driver, on executors and on a bare GPU machine. A backend writes `{model}` where only the executor knows the
+value. Text of the user's may hold the same characters: it goes through `literal` first, and arrives as it was given.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""The one primitive: ensure that a launch runs for an owner on this host, however many ask at once. No Spark.
+"""Start a server for an executor unless one runs, wait for it, and stop it. Executors; no Spark.
 
-Used twice: eagerly by `start_servers()`, and lazily by any task that lands on an executor without a server.
+`ensure` is idempotent and safe under concurrent callers. It is used twice: eagerly by `start_servers()`, and lazily by
+any task that lands on an executor without a server. `stop` lets the supervisor end its server first, and then ends
+whatever is left.
 """
 
 from __future__ import annotations

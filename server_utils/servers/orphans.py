@@ -1,4 +1,4 @@
-"""The process that stays when a supervisor is killed: it ends what that one can no longer end. No Spark.
+"""Find and end processes that a server left behind, and the watchdog that does so after a killed supervisor. No Spark.
 
 SIGKILL of a supervisor takes the leader of its server along, but not what the leader started (measured: tritonserver
 lives on, and holds the GPU until somebody asks for a server again, which may be never).

@@ -1,7 +1,9 @@
-"""One task on every executor: the only barrier and RDD code. Driver and executors; knows no servers.
+"""Run one task on every executor, once they are there: the only barrier and RDD code. Knows no servers.
 
-A barrier task never raises: a raise while its peers wait kills their executors or orphans what they started. Each
-task returns an outcome; only the driver raises. Where Spark allows no barrier the tasks are spread without one.
+`plan_tasks` waits for the executors and decides how to reach them; `on_each_executor` runs the task. Driver, but for
+what a task calls. A barrier task never raises: a raise while its peers wait kills their executors or orphans what they
+started. Each task returns an outcome; only the driver raises. Where Spark allows no barrier the tasks are spread
+without one.
 """
 
 from __future__ import annotations

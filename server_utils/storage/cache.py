@@ -4,7 +4,8 @@
              <digest>.part/  one on its way, or what a killed download left of it
              locks/          one file per digest, per URL, and one for making room
 
-Driver and executors. A lock belongs to a process and ends with it, however it ends.
+Driver and executors. A lock belongs to a process and ends with it, however it ends. To make room, the least recently
+used model goes first; one that is in use stays.
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""`local_model`: from a URL to a folder on this node. Driver and executors; any number may ask at once."""
+"""`local_model`: from a URL to a folder on this node. Driver and executors; any number may ask at once.
+
+As a program, `python -m server_utils.storage.load URL ANSWER` fetches a model in a process of its own: a supervisor
+starts it, so that a download can be watched, timed and ended like a server. It logs to standard error; ANSWER is a file
+that holds {"path": ...} or {"error": ...} in the end.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Jobs side by side, of which the first failure ends all. Driver and executors."""
+"""Run transfers in threads, and count their bytes. Driver and executors.
+
+The first failure ends all threads. The count goes to the log every few seconds, or to the caller's own function.
+"""
 
 from __future__ import annotations
 

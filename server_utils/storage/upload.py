@@ -1,4 +1,7 @@
-"""Sends files to a store: files and parts side by side, each hashed as it is read. Driver and laptop."""
+"""List the files of a local folder, and send them to a store. Driver and laptop.
+
+The list says what cannot be saved, and reads no contents. Files and parts go side by side, each hashed as it is read.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""vLLM's command line from keyword arguments, checked against the engine's own parser. Driver; starts no server.
+"""vLLM's command line from keyword arguments, checked against the engine's own parser, and the launch made of it.
 
-The engine renames and drops options from release to release, so none is listed here but those that were renamed.
+Driver; starts no server. The engine renames and drops options from release to release, so none is listed here but those
+that were renamed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""vLLM: `VLLMServerManager`. Driver; the launch it makes runs on executors."""
+"""vLLM: `VLLMServerManager`, and the checks of a request's fields. Driver; the launch it makes runs on executors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""The ways from a Python worker to the servers of its executor, kept from task to task. Executors."""
+"""Connections to this executor's servers, cached between tasks, each with a concurrency limit. Executors.
+
+The limit is the number of rows that a task may have in flight at one server: as many as the engine can use, by the
+length of its queue, in equal shares for all tasks. A server that works on everything it was sent could do more; rows
+that wait in its queue gain nothing.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a column function asks of a Triton server, and what a Python worker keeps to ask it. Executors."""
+"""What a column function asks of a Triton server, and the connections that a Python worker keeps. Executors.
+
+The number of rows of a request grows while answers are quick and shrinks when they take long.
+"""
 
 from __future__ import annotations
 

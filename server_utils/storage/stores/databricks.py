@@ -1,6 +1,7 @@
 """Volumes and DBFS from outside of a cluster, by databricks-sdk. Laptop; on a cluster they are mounted folders.
 
-Files travel whole, several side by side; large ones go up in parts, which the SDK does by itself.
+Host and credentials are the SDK's business: environment, ~/.databrickscfg, a sign-in by browser. Files travel whole,
+several side by side; large ones go up in parts, which the SDK does by itself.
 """
 
 from __future__ import annotations
