@@ -27,6 +27,12 @@ def one_of(name: str, known: Collection[str]) -> str:
     return (f"; did you mean {near[0]}? it takes " if near else "; it takes ") + ", ".join(known)
 
 
+def near(name: str, known: Collection[str]) -> str:
+    """The end of a message about an unknown name: the nearest ones; empty where none is near."""
+    names = difflib.get_close_matches(name, known, n=3)
+    return f"; did you mean {' or '.join(names)}?" if names else ""
+
+
 def one_deadline(timeout_s: float | None, wait_retries: int | None, wait_timeout: float | None) -> float:
     """One number of seconds from the ways to say it. Raises ConfigurationError for one that is not positive."""
     if timeout_s is None and (wait_retries or wait_timeout):

@@ -12,16 +12,16 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from server_utils.backends.payload import program_files
-from server_utils.backends.vllm.command_line import PROGRAM, Engine, command_line
+from server_utils.backends.vllm.command_line import command_line
+from server_utils.backends.vllm.manager import DIALECT, PROGRAM, engine
 from server_utils.environments import builder
 from server_utils.errors import EnvironmentMissingError
 from server_utils.host.processes import ProcessId, wait_until
 from server_utils.inference.openai.client import OpenAIClient
 from server_utils.inference.openai.columns import arrow_column
-from server_utils.inference.openai.connections import Lane, Window
+from server_utils.inference.openai.connections import ConcurrencyLimit, Connection
 from server_utils.inference.openai.dispatch import answers
-from server_utils.inference.openai.request import Kind, Question
+from server_utils.inference.openai.request import CompletionRequest, Endpoint
 from server_utils.inference.request_counters import Tally
 from server_utils.servers import lifecycle, state_dir
 from server_utils.servers import lifecycle as servers_stop
@@ -57,14 +57,15 @@ class Running:
     def __init__(self, owner, model, *, key=None, **fields):
         words = command_line("tiny", {"max_model_len": CONTEXT, "max_num_seqs": 8} | fields.pop("options", {}))
         self.owner, self.key = owner, key
-        self.launch = Engine(words, fields.pop("stall_s", 300)).launch(
+        started = engine(words, stall_s=fields.pop("stall_s", 300), require_key=key is not None)
+        self.launch = started.launch(
             key,
             **{
                 "application": "test",
                 "name": "tiny",
                 "id": uuid.uuid4().hex,
                 "environment": "vllm",
-                "files": program_files(PROGRAM),
+                "files": started.files("tiny", DIALECT, PROGRAM),
                 "model": str(model),
                 "start_timeout_s": START_S,
                 "stop_grace_s": 5,
@@ -82,17 +83,26 @@ class Running:
     def record(self):
         return state_dir.read(self.folder)
 
-    def question(self, **fields):
-        return Question(**{"launch": self.launch, "kind": Kind.GENERATE, "model": "tiny", "key": self.key} | fields)
+    def request(self, **fields):
+        return CompletionRequest(
+            **{
+                "launch": self.launch,
+                "endpoint": Endpoint.GENERATE,
+                "model": "tiny",
+                "key": self.key,
+                "dialect": DIALECT,
+            }
+            | fields
+        )
 
     def ask(self, texts, **fields):
         """The answers to texts, as the column functions get them."""
         import pyarrow as pa
 
-        question = self.question(**fields)
-        client = OpenAIClient(self.ensure, timeout_s=question.timeout_s, key=self.key)
-        lanes = [Lane(client, Window(self.folder), Tally(self.folder))]
-        columns = answers(question, lanes, iter([pa.array(texts, pa.string())]), arrow_column)
+        request = self.request(**fields)
+        client = OpenAIClient(self.ensure, timeout_s=request.timeout_s, key=self.key)
+        connections = [Connection(client, ConcurrencyLimit(self.folder), Tally(self.folder))]
+        columns = answers(request, connections, iter([pa.array(texts, pa.string())]), arrow_column)
         return next(columns).to_pylist()
 
     def processes(self):

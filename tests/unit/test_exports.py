@@ -71,7 +71,8 @@ ELSEWHERE = {
     "backends/triton/program.py": {"cloudpickle", "engine_watch", "pytriton_patches", "task_context"},
     "backends/triton/task_context.py": set(),
     "backends/vllm/list_options.py": set(),
-    "backends/vllm/program.py": {"engine_watch"},
+    "backends/openai_program.py": {"engine_watch"},
+    "backends/vllm/program.py": {"engine_watch", "openai_program"},
     "environments/libpython.py": set(),
 }
 

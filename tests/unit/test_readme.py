@@ -36,7 +36,7 @@ MANAGERS = {each.__name__: each for each in (TritonServerManager, VLLMServerMana
 
 # What a method takes beyond its signature: where its **options go. What only the engine knows is named here.
 COLUMN = set(inspect.signature(TritonServerManager._request).parameters) - {"self"}
-QUESTION = set(inspect.signature(VLLMServerManager._question).parameters) - {"self"}
+QUESTION = set(inspect.signature(VLLMServerManager._request).parameters) - {"self"}
 FIELDS = QUESTION | {"temperature", "structured_outputs", "max_tokens"}
 START = set(base.MANAGER_OPTIONS)
 OPTIONS = {

@@ -1,4 +1,4 @@
-"""vLLM's command line from keyword arguments, checked against the engine's own parser, and the launch made of it.
+"""vLLM's command line from keyword arguments, checked against the engine's own parser.
 
 Driver; starts no server. The engine renames and drops options from release to release, so none is listed here but those
 that were renamed.
@@ -6,7 +6,6 @@ that were renamed.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import hashlib
 import json
@@ -16,15 +15,15 @@ import subprocess
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from server_utils.environments import builder
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.host import platform
-from server_utils.servers.launch import Launch, literal
-from server_utils.storage.urls import is_elsewhere
+from server_utils.servers.launch import literal
+from server_utils.validation import near
 
 logger = logging.getLogger(__name__)
 _SCRIPT = Path(__file__).with_name("list_options.py")
@@ -57,9 +56,7 @@ _RENAMED: dict[str, str | None] = {
     "device": None,
     "disable_frontend_multiprocessing": None,
 }
-STALL_S = 300.0
 STOP_S = 5.0
-PROGRAM = Path(__file__).with_name("program.py")
 
 
 @dataclass(frozen=True)
@@ -227,47 +224,8 @@ def _check_choice(name: str, value: str, known: Known | None) -> None:
 
 def _unknown(name: str, known: Known) -> str:
     names = [each.removeprefix("--").replace("-", "_") for each in known if each.startswith("--")]
-    near = difflib.get_close_matches(name, names, n=3)
-    hint = f"; did you mean {' or '.join(near)}?" if near else "; `vllm serve --help` lists what it takes"
+    hint = near(name, names) or "; `vllm serve --help` lists what it takes"
     return f"vLLM has no option {name!r}{hint}"
-
-
-@dataclass(frozen=True)
-class Engine:
-    """What a user asks of an engine, checked; equal for two that are run alike.
-
-    Attributes:
-        words: the command line, but for what only the executor knows, which is filled in there.
-        stall_s: seconds without a step, while requests wait, after which it counts as hung.
-        env: variables of its process; they win over ours.
-        require_key: whether each launch has a key that requests need.
-    """
-
-    words: tuple[str, ...]
-    stall_s: float = STALL_S
-    env: Mapping[str, str] = field(default_factory=dict, repr=False)
-    require_key: bool = False
-
-    def launch(self, key: str | None, *, model: str, **fields: Any) -> Launch:
-        """What to run. key: what requests must have, None for none. fields: the rest of the launch."""
-        local = Path(model).exists() or is_elsewhere(model)
-        env = {
-            "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "120",  # the engine closes idle connections after 5 s
-            "VLLM_NO_USAGE_STATS": "1",
-            **dict.fromkeys(("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), "lo"),  # else that of the host's name
-            "HF_HUB_OFFLINE": "1" if local else "0",
-        }
-        own = {variable: literal(str(value)) for variable, value in self.env.items()}
-        program = ("{python}", "{folder}/program.py", "{folder}/announcement", "{port:http}", f"{self.stall_s:g}")
-        return Launch(
-            argv=(*program, *self.words),
-            ports=("http",),
-            health="/health",
-            env=env | ({"VLLM_API_KEY": key} if key else {}) | own,
-            model=model,
-            announces=True,
-            **fields,
-        )
 
 
 def command_line(

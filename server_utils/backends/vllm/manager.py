@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
-import difflib
-import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from server_utils.backends.base import MANAGER_OPTIONS, ServerManager
-from server_utils.backends.payload import program_files
-from server_utils.backends.vllm.command_line import PROGRAM, STALL_S, STOP_S, Engine, command_line
+from server_utils.backends.base import MANAGER_OPTIONS
+from server_utils.backends.openai import STALL_S, Engine, OpenAIServerManager, check_fields
+from server_utils.backends.vllm.command_line import STOP_S, command_line
 from server_utils.environments import builder
 from server_utils.errors import ConfigurationError
-from server_utils.inference.openai.columns import text_column
-from server_utils.inference.openai.request import Kind, OnError, Question
-from server_utils.inference.openai.strict_json import plain
-from server_utils.inference.openai.structured_output import answer_format
-from server_utils.servers.launch import Launch
-from server_utils.spark import session
+from server_utils.inference.openai.dialect import Dialect, SchemaField
+from server_utils.inference.openai.request import Endpoint
 from server_utils.validation import one_deadline
 
-_ENVIRONMENTS = ("vllm", "vllm-latest")
-_ARGUMENTS = ("on_error", "details", "timeout_s", "window")  # of the column functions
-_OURS = {
-    "model": "it is the manager's model_name",
-    "prompt": "it is the column",
-    "messages": "they are the column",
-    "input": "it is the column",
-    "stream": "answers come whole, one per row",
-    "n": "a row has one answer",
-    "echo": "join the two columns in Spark",
-    "encoding_format": "vectors travel as bytes",
-    "return_token_ids": "details=True counts tokens",
+PROGRAM = Path(__file__).with_name("program.py")
+_ENV = {
+    "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "120",  # the engine closes idle connections after 5 s
+    "VLLM_NO_USAGE_STATS": "1",
+    **dict.fromkeys(("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), "lo"),  # else that of the host's name
 }
+_ENVIRONMENTS = ("vllm", "vllm-latest")
+_START_FOR = {
+    Endpoint.GENERATE: 'start_servers(runner="generate")',
+    Endpoint.CHAT: 'start_servers(runner="generate")',
+    Endpoint.EMBED: 'start_servers(runner="pooling")',
+}
+DIALECT = Dialect(
+    schema_field=SchemaField.STRUCTURED_OUTPUTS,  # vLLM's own; it holds for both endpoints
+    chat_batch_path="/v1/chat/completions/batch",
+    token_ids_field="return_token_ids",  # noqa: S106 - the name of a field
+    metrics={
+        "running": "vllm:num_requests_running",
+        "waiting": "vllm:num_requests_waiting",
+        "kv_cache_usage": "vllm:kv_cache_usage_perc",
+        "tokens_in": "vllm:prompt_tokens_total",
+        "tokens_out": "vllm:generation_tokens_total",
+        "prefix_queries": "vllm:prefix_cache_queries_total",
+        "prefix_hits": "vllm:prefix_cache_hits_total",
+        "preemptions": "vllm:num_preemptions_total",
+        "steps": "vllm:iteration_tokens_total_count",
+    },
+)
 # vLLM 0.32: "CPU Generator does not use offset", once a prompt is read in several steps; under load any may be.
 _DEADLY_ON_CPU = ("seed",)
 # Fields of older releases, which the server ignores without a word.
@@ -45,7 +54,7 @@ _RENAMED = {
 }
 
 
-class VLLMServerManager(ServerManager):
+class VLLMServerManager(OpenAIServerManager):
     """One vLLM server per executor, or several, each with its OpenAI-compatible interface on loopback.
 
     Example:
@@ -56,8 +65,10 @@ class VLLMServerManager(ServerManager):
                 df.withColumn("summary", servers.generate("prompt", max_tokens=128)).write.parquet("out")
     """
 
+    engine_name = "vLLM"
     environment = "vllm"
-    key: str | None = None
+    program = PROGRAM
+    dialect = DIALECT
 
     def __init__(
         self, model_name: str, model_path: str | Path | None = None, *, environment: str = "vllm", spark: Any = None
@@ -98,139 +109,45 @@ class VLLMServerManager(ServerManager):
         """
         ours = {"stop_grace_s": STOP_S} | {name: options.pop(name) for name in MANAGER_OPTIONS if name in options}
         words = command_line(self.model_name, options, environment=self.environment, stop_grace_s=ours["stop_grace_s"])
-        self._engine = Engine(words, stall_timeout_s, dict(env or {}), require_key)
-        self._start_engines(ours, one_deadline(timeout_s, wait_retries, wait_timeout), replicas)
+        started = engine(words, stall_s=stall_timeout_s, env=env, require_key=require_key)
+        deadline_s = one_deadline(timeout_s, wait_retries, wait_timeout)
+        self._start_engine(started, timeout_s=deadline_s, options=ours, replicas=replicas)
 
-    def _start_engines(self, ours: Mapping[str, Any], timeout_s: float, replicas: int) -> None:
-        if self.model_path is None:
-            raise ConfigurationError("vLLM needs a model; say VLLMServerManager(name, model_path)")
-        if not isinstance(replicas, int) or replicas < 1:
-            raise ConfigurationError(f"replicas must be a whole number, 1 or more; it is {replicas!r}")
-        self._start(
-            key=(replicas, self._engine, ours),
-            files=program_files(PROGRAM),
-            timeout_s=timeout_s,
-            options=ours,
-            replicas=replicas,
-        )
-
-    def generate(
-        self, prompt: Any, *, max_tokens: int | None = 256, response_format: Any = None, **options: Any
-    ) -> Any:
-        """A column with the model's continuation of each prompt: `df.withColumn("a", servers.generate("prompt"))`.
-
-        Args:
-            prompt: name or column of text, sent as it is; `chat` puts the model's own template round it.
-            max_tokens: of each answer; None leaves it to the engine, which stops after 16.
-            response_format: a JSON schema, a pydantic model's class or a Spark type: the engine keeps every answer to
-                it, and the column has its type; an answer that is not exactly a value of it is an error of its row.
-            options: `on_error`, `details`, `timeout_s` and `window`, see below; any other is a field of the request as
-                vLLM's OpenAI server takes it, such as `temperature=0` or `structured_outputs={"choice": [...]}`, made
-                of what JSON can hold.
-
-        Null gives null, without a request. Order is kept. With on_error="raise" (the default) the first row without
-        an answer fails the job, named by its number in its partition; "null" leaves null in its place; "struct" gives
-        struct<value, error> for every row. Rows in flight at two deaths of a server are asked one at a time and nothing
-        else meanwhile: one that it dies of again has no answer. details=True gives a struct with finish_reason,
-        prompt_tokens and completion_tokens beside the value. timeout_s: seconds for a request (default 600). window:
-        rows in flight per task at most; by default as many as the server can use.
-        """
-        return self._column(Kind.GENERATE, prompt, response_format, {"max_tokens": max_tokens, **options})
-
-    def chat(self, messages: Any, *, response_format: Any = None, **options: Any) -> Any:
-        """A column with the model's reply to each conversation, by the chat template of the model's tokenizer.
-
-        Args:
-            messages: name or column of array<struct<role, content>>; a text is one message of the user. Content is
-                text, or an array of parts such as struct<type, text, image_url: struct<url>>, where the null fields of
-                a part are left out. Null for a content, a part or what a part shows gives null, without a request, but
-                for an assistant's tool_calls. Messages in JSON are read first: by `from_json`, or by `parse_json`
-                (Spark 4).
-            response_format: as in `generate`.
-            options: as in `generate`; without max_tokens an answer ends where the model ends it, or the context does.
-        """
-        return self._column(Kind.CHAT, messages, response_format, options)
-
-    def embed(self, text: Any, **options: Any) -> Any:
-        """A column with the vectors, array<float>, of a text column; needs `start_servers(runner="pooling")`.
-
-        options: as in `generate`, but for what is about answers in words.
-        """
-        return self._column(Kind.EMBED, text, None, options)
-
-    def _column(self, kind: Kind, column: Any, response_format: Any, options: Mapping[str, Any]) -> Any:
-        question = self._question(kind, response_format, **options)
-        return text_column(question, session.column(column))
-
-    def _question(
-        self,
-        kind: Kind,
-        response_format: Any = None,
-        *,
-        on_error: OnError = "raise",
-        details: bool = False,
-        timeout_s: float = 600.0,
-        window: int | None = None,
-        **fields: Any,
-    ) -> Question:
-        launch = self._running()
-        offered = self.models[self.model_name]
-        known = offered["fields"]
-        said = plain_fields(fields)
-        form = answer_format(response_format)
-        check(said, known.get(kind.value), kind, device=offered["device"])
-        return Question(
-            launch,
-            kind,
-            self.model_name,
-            said,
-            form.schema,
-            on_error,
-            details,
-            kind is not Kind.CHAT or (f"{kind.value}/batch" in known and not details),
-            timeout_s,
-            window,
-            self.key,
-            form.kind,
-        )
-
-    def _launch(self, **fields: Any) -> Launch:
-        self.key = secrets.token_urlsafe(32) if self._engine.require_key else None
-        return self._engine.launch(self.key, **fields)
+    def _check(self, endpoint: Endpoint, fields: Mapping[str, Any], description: Mapping[str, Any]) -> None:
+        check(endpoint, fields, description["fields"], device=description["device"])
 
 
-def plain_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a request in JSON's own types; what is None is not said.
+def engine(
+    words: tuple[str, ...],
+    *,
+    stall_s: float = STALL_S,
+    env: Mapping[str, str] | None = None,
+    require_key: bool = False,
+) -> Engine:
+    """VLLM with this command line, see `command_line`. env: the user's variables."""
+    return Engine(words, _ENV, dict(env or {}), stall_s, "VLLM_API_KEY", require_key)
 
-    Raises:
-        ConfigurationError: one holds what JSON cannot, such as a set or a column: it is the same for all rows.
-    """
-    return {name: plain(value, name) for name, value in fields.items() if value is not None}
 
-
-def check(fields: Mapping[str, Any], known: Sequence[str] | None, kind: Kind, *, device: str | None = None) -> None:
+def check(
+    endpoint: Endpoint,
+    fields: Mapping[str, Any],
+    known: Mapping[str, Collection[str]],
+    *,
+    device: str | None = None,
+) -> None:
     """Refuse what the server would refuse, ignore or die of.
 
-    known: what the server says that a request may hold; None where it does not offer such requests.
-    device: what it says that it runs on: "cpu" or "gpu".
+    known: path -> the fields that the server says it takes. device: what it says that it runs on: "cpu" or "gpu".
 
     Raises:
         ConfigurationError: with the names that are near.
     """
-    if known is None:
-        wanted = {Kind.EMBED: 'start_servers(runner="pooling")'}.get(kind, 'start_servers(runner="generate")')
-        raise ConfigurationError(f"these servers do not offer {kind.value}; start them with {wanted}")
     for name, value in fields.items():
-        if name in _OURS:
-            raise ConfigurationError(f"{name} cannot be chosen: {_OURS[name]}")
         if name in _DEADLY_ON_CPU and device == "cpu":
             raise ConfigurationError(
                 f"{name} ends the engine of vLLM 0.32 on a CPU, and all requests with it, once a prompt is read in "
                 "several steps; leave it out (temperature=0 needs none)"
             )
-        if name in _RENAMED and name not in known:
+        if name in _RENAMED and name not in known.get(endpoint.value, (name,)):
             raise ConfigurationError(f"vLLM has no {name} any more; say {_RENAMED[name].format(value=repr(value))}")
-        if name not in known:
-            near = difflib.get_close_matches(name, [*known, *_ARGUMENTS], n=3)
-            hint = f"; did you mean {' or '.join(near)}?" if near else f"; it takes {', '.join(known)}"
-            raise ConfigurationError(f"{kind.value} has no field {name!r}{hint}")
+    check_fields(endpoint, fields, known, how=_START_FOR)

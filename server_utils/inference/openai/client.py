@@ -1,6 +1,6 @@
-"""Requests to an OpenAI-compatible server on this host: kept connections, one deadline, no way back to a dead one.
+"""Requests to an OpenAI-compatible server on this host: kept connections, one deadline, retries after a restart.
 
-Executors; no Spark, no engine: vLLM speaks this, and so do NIM, Dynamo and SGLang.
+Executors; no Spark, no engine: what engines change is in `Dialect`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import copy
 import json
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ import urllib3
 from server_utils.errors import InferenceError, ServerUnavailableError
 from server_utils.host.processes import ProcessId
 from server_utils.inference import request_lock
+from server_utils.inference.openai.dialect import Dialect
 from server_utils.servers.launch import Server
 
 _PAUSE_S = 0.1
-_MOST_PAUSE_S = 30.0
-_FAULTS = 3  # a server that fails so often on one request, and lives, will not answer it
-_DEATHS = 2  # one says nothing about what a server was answering
-_PASSING = (408, 425, 429, 502, 503, 504)
+_LONGEST_PAUSE_S = 30.0
+_MAX_FAILURES = 3  # a server that fails so often on one request, and lives, will not answer it
+_MAX_DEATHS = 2  # one death says nothing about what a server was answering
+_TRANSIENT = frozenset({408, 425, 429, 502, 503, 504})
 _NOT_SENT = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
 _CONNECTIONS = 128
 
@@ -44,19 +46,87 @@ class TimedOutError(InferenceError):
 
 
 class DiedError(InferenceError):
-    """Servers died while they answered this; asked alone, it is what they die of."""
+    """Servers died while they answered this request; if it was sent alone, they died of it."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of sending a request once.
+
+    Attributes:
+        reply: the server's; None where it gave none.
+        problem: why there is none.
+        pause_s: seconds until it may be sent again.
+        arrived: whether the server may have begun to answer it, so that its death may be the request's fault.
+        failed: whether the server said that it failed on it.
+    """
+
+    reply: Any = None
+    problem: str = ""
+    pause_s: float = _PAUSE_S
+    arrived: bool = False
+    failed: bool = False
+
+
+class Attempts:
+    """The retry policy of one request: which failures it survives, and until when it is sent again."""
+
+    def __init__(self, timeout_s: float, max_deaths: int) -> None:
+        """timeout_s: for one server process; the deadline begins anew at the next one."""
+        self._timeout_s, self._max_deaths = timeout_s, max_deaths
+        self._server: Server | None = None
+        self._deaths = self.failures = 0
+        self._arrived = False
+        self._deadline = 0.0
+
+    @property
+    def left_s(self) -> float:
+        """Seconds that an attempt may take."""
+        return max(self._deadline - time.monotonic(), 0.1)
+
+    def begin(self, server: Server) -> None:
+        """Count the death of the process before, if this is another one. Raises DiedError after too many."""
+        if self._server is not None and self._server.process == server.process:
+            return
+        if self._arrived:
+            self._deaths += 1
+        if self._deaths >= self._max_deaths:
+            raise DiedError("the server died while it answered this row and no other, and twice before")
+        self._server, self._arrived, self.failures = server, False, 0
+        self._deadline = time.monotonic() + self._timeout_s
+
+    def record(self, outcome: Outcome) -> None:
+        """Note an attempt without a reply."""
+        self._arrived |= outcome.arrived
+        self.failures += outcome.failed
+
+    def pause(self, outcome: Outcome) -> None:
+        """Wait until the next attempt. Raises ServerUnavailableError where the deadline is before that."""
+        if time.monotonic() + outcome.pause_s > self._deadline and self._server is not None:
+            raise ServerUnavailableError(
+                f"server {self._server.name!r} on {self._server.host} gave no answer within {self._timeout_s:g} s "
+                f"({outcome.problem}); see its log {self._server.log}, or allow more with timeout_s="
+            )
+        time.sleep(outcome.pause_s)
 
 
 class OpenAIClient:
-    """Asks one server. Safe to share by threads: connections are kept in a pool."""
+    """Sends requests to one server. Safe to share by threads: connections are kept in a pool."""
 
-    def __init__(self, locate: Callable[[], Server], *, timeout_s: float, key: str | None = None) -> None:
-        """Talk to the server that `locate` finds or starts; it is asked again when that one is gone.
+    def __init__(
+        self,
+        locate: Callable[[], Server],
+        *,
+        timeout_s: float,
+        key: str | None = None,
+        dialect: Dialect | None = None,
+    ) -> None:
+        """Talk to the server that `locate` finds or starts; it is called again when that one is gone.
 
         timeout_s: seconds for one request. Time that a server needs to start is not counted: it has its own bound.
         key: the server's API key, where it has one.
         """
-        self._locate, self._timeout_s = locate, timeout_s
+        self._locate, self._timeout_s, self._dialect = locate, timeout_s, dialect or Dialect()
         self._headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
         self._pool: tuple[tuple[ProcessId | None, int], urllib3.HTTPConnectionPool] | None = None
         self._server: Server | None = None
@@ -68,54 +138,57 @@ class OpenAIClient:
         return other
 
     def server(self) -> Server:
-        """The server that is asked now."""
+        """The server that gets the next request."""
         self._server = self._server or self._locate()
         return self._server
 
-    def ask(self, path: str, body: Mapping[str, Any], *, alone: bool = False) -> Any:
-        """POST a JSON object. Returns the answer's. alone: the server answers nothing else on this host meanwhile.
+    def send(self, path: str, body: Mapping[str, Any], *, exclusive: bool = False) -> Any:
+        """POST a JSON object. Returns the reply's. exclusive: the server has no other request of this host meanwhile.
 
         Raises:
             RefusedError: the server refused it (4xx), or failed on it again and again (5xx); with its own words.
             TimedOutError: no answer before the deadline.
-            DiedError: servers died while they answered it: two, or one when it was asked alone.
+            DiedError: servers died while they answered it: two, or one when it was sent alone.
             ServerUnavailableError: no server could be reached before the deadline.
         """
-        turn, deaths = (request_lock.alone, 1) if alone else (request_lock.together, _DEATHS)
-        with turn(Path(self.server().log).parent):  # until it is known what became of it
-            return self._ask(path, json.dumps(body).encode(), deaths)
+        lock = request_lock.alone if exclusive else request_lock.together
+        with lock(Path(self.server().log).parent):  # until it is known what became of it
+            attempts = Attempts(self._timeout_s, 1 if exclusive else _MAX_DEATHS)
+            return self._send_until_answered(path, json.dumps(body).encode(), attempts)
 
-    def _ask(self, path: str, data: bytes, most_deaths: int) -> Any:
-        faults, deaths, arrived = 0, 0, False
-        asked: Server | None = None
+    def _send_until_answered(self, path: str, data: bytes, attempts: Attempts) -> Any:
         while True:
             server = self.server()
-            if asked is None or asked.process != server.process:
-                deaths += arrived
-                if deaths >= most_deaths:
-                    raise DiedError("the server died while it answered this row and no other, and twice before")
-                asked, arrived, faults, deadline = server, False, 0, time.monotonic() + self._timeout_s
-            try:
-                answer = self._post(server, path, data, max(deadline - time.monotonic(), 0.1))
-                if answer.status == 200:  # noqa: PLR2004
-                    return json.loads(answer.data)
-                pause, problem = self._pause(answer), _words(answer)
-                faults += answer.status not in _PASSING
-                arrived |= faults > 0
-            except urllib3.exceptions.ReadTimeoutError as error:
-                raise TimedOutError(f"no answer within {self._timeout_s:g} s; allow more with timeout_s=") from error
-            except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-                arrived |= not isinstance(error, _NOT_SENT)
-                pause, problem = _PAUSE_S, f"{type(error).__name__}: {error}"
-            self._server = None  # asked for again: the record on disk says whether it was restarted
-            if faults >= _FAULTS and self.server().process == asked.process:
-                raise RefusedError(f"the server failed {faults} times on it: {problem}")
-            if time.monotonic() + pause > deadline:
-                raise ServerUnavailableError(
-                    f"server {server.name!r} on {server.host} gave no answer within {self._timeout_s:g} s ({problem}); "
-                    f"see its log {server.log}, or allow more with timeout_s="
-                )
-            time.sleep(pause)
+            attempts.begin(server)
+            outcome = self._send_once(server, path, data, attempts.left_s)
+            if outcome.reply is not None:
+                return outcome.reply
+            attempts.record(outcome)
+            self._server = None  # looked up again: the record on disk says whether it was restarted
+            if attempts.failures >= _MAX_FAILURES and self.server().process == server.process:
+                raise RefusedError(f"the server failed {attempts.failures} times on it: {outcome.problem}")
+            attempts.pause(outcome)
+
+    def _send_once(self, server: Server, path: str, data: bytes, seconds: float) -> Outcome:
+        """Raises RefusedError or TimedOutError where sending it again is of no use."""
+        try:
+            answer = self._post(server, path, data, seconds)
+            if answer.status == 200:  # noqa: PLR2004
+                return Outcome(json.loads(answer.data))
+        except urllib3.exceptions.ReadTimeoutError as error:
+            raise TimedOutError(f"no answer within {self._timeout_s:g} s; allow more with timeout_s=") from error
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            return Outcome(problem=f"{type(error).__name__}: {error}", arrived=not isinstance(error, _NOT_SENT))
+        return self._rejected(answer)
+
+    def _rejected(self, answer: urllib3.BaseHTTPResponse) -> Outcome:
+        """What another status than 200 means. Raises RefusedError where it is final."""
+        transient = answer.status in _TRANSIENT | self._dialect.transient
+        if 400 <= answer.status < 500 and not transient:  # noqa: PLR2004
+            raise RefusedError(_message(answer), _field(answer))
+        failed = not transient
+        arrived = failed or answer.status in self._dialect.worker_died
+        return Outcome(problem=_message(answer), pause_s=_pause(answer), arrived=arrived, failed=failed)
 
     def _post(self, server: Server, path: str, data: bytes, seconds: float) -> urllib3.BaseHTTPResponse:
         timeout = urllib3.Timeout(connect=min(seconds, 10.0), read=seconds)
@@ -131,20 +204,23 @@ class OpenAIClient:
             self._pool = (identity, pool)
         return self._pool[1]
 
-    def _pause(self, answer: urllib3.BaseHTTPResponse) -> float:
-        """Seconds until it may be asked again. Raises RefusedError when that is of no use."""
-        if 400 <= answer.status < 500 and answer.status not in _PASSING:  # noqa: PLR2004
-            raise RefusedError(_words(answer), _field(answer))
-        try:
-            return min(max(float(answer.headers.get("Retry-After", _PAUSE_S)), _PAUSE_S), _MOST_PAUSE_S)
-        except ValueError:  # a date: servers on this host have no need of it
-            return 1.0
+
+def _pause(answer: urllib3.BaseHTTPResponse) -> float:
+    """Seconds until a request may be sent again."""
+    try:
+        return min(max(float(answer.headers.get("Retry-After", _PAUSE_S)), _PAUSE_S), _LONGEST_PAUSE_S)
+    except ValueError:  # a date: servers on this host have no need of it
+        return 1.0
 
 
-def _words(answer: urllib3.BaseHTTPResponse) -> str:
-    """What the server says is wrong."""
+def _message(answer: urllib3.BaseHTTPResponse) -> str:
+    """What the server says is wrong: `message` in OpenAI's errors, with Dynamo's `details`; FastAPI's `detail`."""
     error = _error(answer)
-    message = error.get("message", error) if isinstance(error, dict) else error
+    message = error
+    if isinstance(error, dict):
+        message = error.get("message", error.get("detail", error))
+        if details := error.get("details"):
+            message = f"{message}: {json.dumps(details)}"
     return f"HTTP {answer.status}: {str(message)[:500]}"
 
 
@@ -158,7 +234,7 @@ def _field(answer: urllib3.BaseHTTPResponse) -> str | None:
 def _error(answer: urllib3.BaseHTTPResponse) -> Any:
     text = answer.data.decode(errors="replace")
     try:
-        found = json.loads(text)
+        document = json.loads(text)
     except ValueError:
         return text
-    return found.get("error", found) if isinstance(found, dict) else found
+    return document.get("error", document) if isinstance(document, dict) else document

@@ -14,109 +14,120 @@ from pathlib import Path
 
 from server_utils.inference import request_counters
 from server_utils.inference.openai.client import OpenAIClient
-from server_utils.inference.openai.request import Question
+from server_utils.inference.openai.dialect import Dialect
+from server_utils.inference.openai.request import CompletionRequest
 from server_utils.inference.request_counters import Tally
 from server_utils.servers import gpu_assignment, lifecycle, state_dir
 from server_utils.spark.executors import here
 
-_lanes: dict[tuple[str, str], list[Lane]] = {}  # of this Python worker, by name and launch; it has many tasks
-_START, _LEAST, _MOST = 128, 8, 4096
-_ROWS = 32  # per request: more gain nothing over HTTP, fewer cost (measured)
+_cache: dict[tuple[str, str], list[Connection]] = {}  # of this Python worker, by name and launch; it has many tasks
+_LEAST, _MOST = 8, 4096  # rows in flight
 _REQUESTS = 8  # in flight at least, so that a slow row holds up an eighth
-_LOOK_S = 0.25
+_READ_METRICS_S = 0.25
+_SHRINK = 0.75  # at once, at most: the queue of a moment may be short in the next
+_SHORT_QUEUE = 0.25  # waiting requests for each that runs, below which the engine could do more
 
 
 @dataclass
-class Lane:
-    """The way to one server. in_flight: rows that are on it."""
+class Connection:
+    """One server as a column uses it. in_flight: rows that were sent and have no answer yet."""
 
     client: OpenAIClient
-    window: Window
-    tally: Tally
+    limit: ConcurrencyLimit
+    counters: Tally
     in_flight: int = 0
 
     @property
-    def room(self) -> int:
-        """Rows that may follow now."""
-        return self.window.room(self.in_flight)
+    def capacity(self) -> int:
+        """Rows that may be sent now."""
+        return self.limit.capacity(self.in_flight)
 
 
-def lanes(question: Question) -> list[Lane]:
-    """This worker's ways to the servers of its executor; those of an earlier launch are given up.
+def connections(request: CompletionRequest) -> list[Connection]:
+    """This worker's connections to the servers of its executor; those of an earlier launch are dropped.
 
     Raises:
         ServerUnavailableError, ServerStartError: a server is not there and cannot be started.
     """
-    key = (question.launch.name, question.launch.id)
-    for stale in [known for known in _lanes if known[0] == key[0] and known != key]:
-        _lanes.pop(stale)
-    if key not in _lanes:
-        _lanes[key] = [_lane(question, replica) for replica in range(question.launch.replicas)]
+    key = (request.launch.name, request.launch.id)
+    for stale in [each for each in _cache if each[0] == key[0] and each != key]:
+        _cache.pop(stale)
+    if key not in _cache:
+        _cache[key] = [_connect(request, replica) for replica in range(request.launch.replicas)]
     return [
-        Lane(lane.client.within(question.timeout_s), lane.window.at_most(question.window), lane.tally)
-        for lane in _lanes[key]
+        Connection(each.client.within(request.timeout_s), each.limit.at_most(request.window), each.counters)
+        for each in _cache[key]
     ]
 
 
-def _lane(question: Question, replica: int) -> Lane:
-    place, launch = here(), question.launch
+def _connect(request: CompletionRequest, replica: int) -> Connection:
+    placement, launch = here(), request.launch
     locate = functools.partial(
         lifecycle.ensure,
         launch,
-        place.owner,
+        placement.owner,
         replica=replica,
         timeout_s=launch.start_timeout_s,
-        environ=gpu_assignment.environment(place.gpus, launch, replica),
+        environ=gpu_assignment.environment(placement.gpus, launch, replica),
     )
-    client = OpenAIClient(locate, timeout_s=question.timeout_s, key=question.key)
+    client = OpenAIClient(locate, timeout_s=request.timeout_s, key=request.key, dialect=request.dialect)
     folder = Path(client.server().log).parent
-    return Lane(client, Window(folder), request_counters.of(folder))
+    return Connection(client, ConcurrencyLimit(folder, request.dialect), request_counters.of(folder))
 
 
-class Window:
-    """The bound for one server and one task. Not for several threads."""
+class ConcurrencyLimit:
+    """Rows that one task may have in flight at one server. Not for several threads."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, dialect: Dialect | None = None) -> None:
         """folder: the server's."""
-        self._folder, self._most, self.limit = folder, _MOST, _START
-        self._seen = self._looked = 0.0
-        self._was_full = False
+        self._folder, self._dialect, self._most = folder, dialect or Dialect(), _MOST
+        self.rows = self._dialect.first_limit
+        self._metrics_at = self._read_at = 0.0
+        self._was_reached = False
 
-    def at_most(self, rows: int | None) -> Window:
-        """The same, which goes on from what was learnt, with a bound that is never exceeded."""
+    def at_most(self, rows: int | None) -> ConcurrencyLimit:
+        """The same, with what it has learnt, and a bound that is never exceeded."""
         self._most = rows or _MOST
-        self.limit = min(self.limit, self._most)
+        self.rows = min(self.rows, self._most)
         return self
 
     @property
     def rows_per_request(self) -> int:
         """Rows of one request, so that several are in flight."""
-        return max(1, min(_ROWS, self.limit // _REQUESTS))
+        return max(1, min(self._dialect.rows_per_request, self.rows // _REQUESTS))
 
-    def room(self, in_flight: int) -> int:
+    def capacity(self, in_flight: int) -> int:
         """Rows that may be sent now; none until there is room for a whole request."""
         self._follow()
-        room = self.limit - in_flight
-        is_full = room < self.rows_per_request
-        self._was_full |= is_full
-        return 0 if is_full else room
+        capacity = self.rows - in_flight
+        is_reached = capacity < self.rows_per_request
+        self._was_reached |= is_reached
+        return 0 if is_reached else capacity
 
     def _follow(self) -> None:
-        """Look at what the server says of itself, which is new about twice a second."""
-        if time.monotonic() - self._looked < _LOOK_S:
+        """Adapt to the server's metrics, which are new about twice a second."""
+        if time.monotonic() - self._read_at < _READ_METRICS_S:
             return
-        self._looked = time.monotonic()
-        found = state_dir.read_metrics(self._folder)
-        if found.get("at", 0.0) > self._seen:
-            self._seen = found["at"]
-            self._adapt(found["running"], found["waiting"])
+        self._read_at = time.monotonic()
+        metrics = state_dir.read_metrics(self._folder)
+        if metrics.get("at", 0.0) <= self._metrics_at:
+            return
+        self._metrics_at = metrics["at"]
+        tasks = request_counters.active(self._folder)
+        limit = next_limit(self.rows, metrics["running"], metrics["waiting"], tasks, was_reached=self._was_reached)
+        self.rows = min(limit, self._most)
+        self._was_reached = False
 
-    def _adapt(self, running: float, waiting: float) -> None:
-        """Double while nothing waits; shrink to an equal share of what is there once more waits than runs."""
-        if waiting > max(running, _LEAST):
-            fair = (running + waiting) / request_counters.active(self._folder)
-            if self.limit > fair:
-                self.limit = max(_LEAST, int(max(fair, self.limit * 0.75)))
-        elif self._was_full and waiting < running / 4 + 1:
-            self.limit = min(self._most, self.limit * 2)
-        self._was_full = False
+
+def next_limit(limit: int, running: float, waiting: float, tasks: int, *, was_reached: bool) -> int:
+    """The limit after one look at an engine with so many requests.
+
+    Twice as many rows while nothing waits and the limit was reached. Once more waits than runs, an equal share of what
+    is there for each of the tasks, in steps.
+    """
+    if waiting > max(running, _LEAST):
+        share = (running + waiting) / tasks
+        return max(_LEAST, int(max(share, limit * _SHRINK))) if limit > share else limit
+    if was_reached and waiting < running * _SHORT_QUEUE + 1:
+        return limit * 2
+    return limit

@@ -1,7 +1,7 @@
-"""Rows in, answers out: a window of requests in flight across Arrow batches, answered in order. Executors.
+"""Rows in, answers out: requests in flight across Arrow batches, answered in order. Executors.
 
 Each task keeps as many rows in flight as its servers can use. A row that takes long holds back those behind it only in
-the order of the answers: the next ones, and those of the next batches, are asked meanwhile.
+the order of the answers: the next ones, and those of the next batches, are sent meanwhile.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from server_utils.errors import InferenceError
 from server_utils.inference import utf8
 from server_utils.inference.openai import request as openai_request
 from server_utils.inference.openai import row_errors
+from server_utils.inference.openai.chat_messages import conversation
 from server_utils.inference.openai.client import DiedError, RefusedError, TimedOutError
-from server_utils.inference.openai.connections import Lane
-from server_utils.inference.openai.request import NOTHING, Answer, Kind, Question
+from server_utils.inference.openai.connections import Connection
+from server_utils.inference.openai.request import NOTHING, Answer, CompletionRequest, Endpoint
 
 _THREADS = 128  # requests in flight per worker
 _AHEAD_BYTES = 64 << 20  # of input that is held while an early row is not answered
-_AHEAD_WINDOWS = 32  # of rows: a row may take so many times as long as the others before they wait for it
+_AHEAD_LIMITS = 32  # of rows: a row may take so many times as long as the others before they wait for it
 _WAKE_S = 0.25
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row on its way: where its answer belongs, and what is asked."""
+    """A row to send: where its answer belongs, and its prompt."""
 
     batch: Batch
     number: int
@@ -45,157 +46,190 @@ class Batch:
         """first: the number of the first row in its partition."""
         self.first, self.bytes_held = first, bytes_held
         self.answers: list[Answer] = [NOTHING] * size
-        self.left = 0
+        self.unanswered = 0
+
+
+class PendingBatches:
+    """The batches that were read and not yet given on, in order."""
+
+    def __init__(self) -> None:
+        self._batches: deque[Batch] = deque()
+        self._rows_read = 0
+
+    def add(self, texts: pa.Array) -> Batch:
+        """The next batch."""
+        batch = Batch(len(texts), self._rows_read, texts.nbytes)
+        self._batches.append(batch)
+        self._rows_read += len(texts)
+        return batch
+
+    def pop_ready(self) -> Iterator[Batch]:
+        """The batches at the front whose rows all have answers."""
+        while self._batches and not self._batches[0].unanswered:
+            yield self._batches.popleft()
+
+    def are_empty(self) -> bool:
+        """Whether all were given on."""
+        return not self._batches
+
+    def leave_room(self, limit: int) -> bool:
+        """Whether another batch may be read, where so many rows may be in flight."""
+        if not self._batches:
+            return True
+        unanswered = sum(batch.unanswered for batch in self._batches)
+        rows, held = sum(len(batch.answers) for batch in self._batches), sum(b.bytes_held for b in self._batches)
+        most_rows = _AHEAD_LIMITS * limit + len(self._batches[0].answers)
+        return unanswered < limit and rows < most_rows and held < _AHEAD_BYTES
 
 
 def answers(
-    question: Question,
-    lanes: Sequence[Lane],
+    request: CompletionRequest,
+    connections: Sequence[Connection],
     batches: Iterator[pa.Array],
-    column: Callable[[Question, Sequence[Answer]], pa.Array],
+    to_column: Callable[[CompletionRequest, Sequence[Answer]], pa.Array],
 ) -> Iterator[pa.Array]:
     """A column of answers per batch of text or of conversations, in order; runs in a task.
 
-    lanes: to the servers that are asked. column: makes the Arrow column of a batch's answers.
+    to_column: makes the Arrow column of a batch's answers.
 
     Raises:
         InferenceError: a row has no answer and on_error is "raise"; names the row.
-        ServerUnavailableError, ServerStartError: there is no server to ask.
+        ServerUnavailableError, ServerStartError: there is no server to send to.
     """
-    pending: deque[Batch] = deque()
-    first = 0
-    with Asker(question, lanes) as asker:
-
-        def ready(*, until: Callable[[], bool]) -> Iterator[pa.Array]:
-            while pending and (not pending[0].left or not until()):
-                if pending[0].left:
-                    asker.wait()
-                else:
-                    yield column(question, pending.popleft().answers)
-
-        for texts in batches:
-            batch = Batch(len(texts), first, texts.nbytes)
-            pending.append(batch)
-            first += len(texts)
-            rows = deque(asker.rows(batch, texts))
-            batch.left = len(rows)
-            while rows:
-                yield from ready(until=asker.has_room)
-                asker.send(rows)
-            yield from ready(until=lambda: asker.may_read(pending))
-        yield from ready(until=lambda: False)
+    with Dispatcher(request, connections) as dispatcher:
+        for batch in dispatcher.answered(batches):
+            yield to_column(request, batch.answers)
 
 
-class Asker:
+class Dispatcher:
     """The requests of one column in one task."""
 
-    def __init__(self, question: Question, lanes: Sequence[Lane]) -> None:
-        self._question, self._lanes = question, lanes
-        self._judge = row_errors.Judge(question)
+    def __init__(self, request: CompletionRequest, connections: Sequence[Connection]) -> None:
+        self._request, self._connections = request, connections
+        self._policy = row_errors.RowErrorPolicy(request)
+        self._pending = PendingBatches()
         self._changed = threading.Condition()
         self._failure: BaseException | None = None
         self._threads = futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="sidecar")
 
     def __enter__(self) -> Self:
-        for lane in self._lanes:
-            lane.tally.begin()
+        for connection in self._connections:
+            connection.counters.begin()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
-        for lane in self._lanes:
-            lane.tally.finish()
+        for connection in self._connections:
+            connection.counters.finish()
 
-    def rows(self, batch: Batch, texts: pa.Array) -> Iterator[Row]:
-        """The rows that are asked; the others are answered here and now."""
-        for number, raw in enumerate(texts.cast(pa.binary()).to_pylist()):
-            prompt, problem = None if raw is None else utf8.read(raw), None
-            if raw is not None and prompt is None:
-                problem = utf8.PROBLEM
-            elif self._question.kind is Kind.CHAT and prompt is not None:
-                prompt, problem = openai_request.conversation(prompt)
-            if problem:
-                batch.answers[number] = self._judge.refused(problem, batch.first + number)
-            elif prompt is not None:
-                yield Row(batch, number, prompt)
+    def answered(self, batches: Iterator[pa.Array]) -> Iterator[Batch]:
+        """The batches with their answers, in order. Reads ahead while early rows are unanswered."""
+        for texts in batches:
+            batch = self._pending.add(texts)
+            rows = deque(self._rows(batch, texts))
+            batch.unanswered = len(rows)
+            while rows:
+                yield from self._ready_until(self._has_capacity)
+                self._send(rows)
+            yield from self._ready_until(self._may_read)
+        yield from self._ready_until(self._pending.are_empty)
 
-    def has_room(self) -> bool:
-        """Whether a request may be sent. Raises what ended the job in the meantime."""
-        if self._failure is not None:
-            raise self._failure
-        return any(lane.room for lane in self._lanes)
+    def _ready_until(self, condition: Callable[[], bool]) -> Iterator[Batch]:
+        """The batches that become ready until the condition holds; waits for answers where none is."""
+        self._raise_failure()
+        yield from self._pending.pop_ready()
+        while not condition():
+            self._wait()
+            yield from self._pending.pop_ready()
 
-    def may_read(self, pending: Sequence[Batch]) -> bool:
-        """Whether another batch may be read while these wait for answers."""
-        if self._failure is not None:
-            raise self._failure
-        window = sum(lane.window.limit for lane in self._lanes)
-        rows, held = sum(batch.left for batch in pending), sum(batch.bytes_held for batch in pending)
-        waiting = sum(len(batch.answers) for batch in pending)
-        return rows < window and waiting < _AHEAD_WINDOWS * window + len(pending[0].answers) and held < _AHEAD_BYTES
+    def _has_capacity(self) -> bool:
+        return any(connection.capacity for connection in self._connections)
 
-    def wait(self) -> None:
+    def _may_read(self) -> bool:
+        return self._pending.leave_room(sum(connection.limit.rows for connection in self._connections))
+
+    def _wait(self) -> None:
         """Until something was answered, or a moment."""
         with self._changed:
             if self._failure is None:
                 self._changed.wait(_WAKE_S)
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
 
-    def send(self, rows: deque[Row]) -> None:
-        """Send the first of the rows by the emptiest lane."""
-        lane = max(self._lanes, key=lambda lane: lane.room)
-        most = lane.window.rows_per_request if self._question.many else 1
-        request = [rows.popleft() for _ in range(min(most, lane.room, len(rows)))]
-        if not request:
-            return
-        with self._changed:
-            lane.in_flight += len(request)
-        self._submit(lane, request)
+    def _rows(self, batch: Batch, texts: pa.Array) -> Iterator[Row]:
+        """The rows to send; the others are answered here and now."""
+        for number, raw in enumerate(texts.cast(pa.binary()).to_pylist()):
+            prompt, problem = self._prompt(raw)
+            if problem:
+                batch.answers[number] = self._policy.refuse(problem, batch.first + number)
+            elif prompt is not None:
+                yield Row(batch, number, prompt)
 
-    def _submit(self, lane: Lane, request: list[Row], *, alone: bool = False) -> None:
-        """Ask in a thread; whatever ends it early ends the job: no row may wait for ever."""
-        asked = self._threads.submit(self._ask, lane, request, alone=alone)
-        asked.add_done_callback(lambda done: None if done.cancelled() else self._fail(done.exception()))
+    def _prompt(self, raw: bytes | None) -> tuple[Any, str | None]:
+        """What to send for a row, and what is wrong with it; (None, None) where there is nothing to send."""
+        if raw is None:
+            return None, None
+        text = utf8.read(raw)
+        if text is None:
+            return None, utf8.PROBLEM
+        return conversation(text) if self._request.endpoint is Endpoint.CHAT else (text, None)
 
-    def _ask(self, lane: Lane, request: list[Row], *, alone: bool) -> None:
+    def _send(self, rows: deque[Row]) -> None:
+        """Send the first of the rows over the connection with the most capacity."""
+        connection = max(self._connections, key=lambda each: each.capacity)
+        most = min(self._request.rows_per_request, connection.limit.rows_per_request, connection.capacity, len(rows))
+        sent = [rows.popleft() for _ in range(most)]
+        if sent:
+            with self._changed:
+                connection.in_flight += len(sent)
+            self._submit(connection, sent)
+
+    def _submit(self, connection: Connection, rows: list[Row], *, exclusive: bool = False) -> None:
+        """Send in a thread; whatever ends it early ends the job: no row may wait for ever."""
+        future = self._threads.submit(self._complete, connection, rows, exclusive=exclusive)
+        future.add_done_callback(lambda done: None if done.cancelled() else self._fail(done.exception()))
+
+    def _complete(self, connection: Connection, rows: list[Row], *, exclusive: bool) -> None:
         """One request, in a thread of its own; one that is refused is halved until the rows to blame are found."""
         try:
-            found = self._replies(lane, request, alone=alone)
+            replies = self._replies(connection, rows, exclusive=exclusive)
         except (RefusedError, TimedOutError, DiedError) as error:
-            if fault := row_errors.callers_fault(self._question, error):
+            if fault := row_errors.callers_fault(self._request, error):
                 raise fault from error
-            if len(request) > 1 or (isinstance(error, DiedError) and not alone):
-                self._ask_parts(lane, request, error)
+            if len(rows) > 1 or (isinstance(error, DiedError) and not exclusive):
+                self._submit_parts(connection, rows, error)
                 return
-            found = [row_errors.of_error(error)]
-        self._settle(lane, request, found)
+            replies = [row_errors.of_error(error)]
+        self._store(connection, rows, replies)
 
-    def _replies(self, lane: Lane, request: list[Row], *, alone: bool) -> list[Answer]:
-        prompts = [row.prompt for row in request]
-        where, body = openai_request.path(self._question, len(prompts)), openai_request.body(self._question, prompts)
-        reply = lane.client.ask(where, body, alone=alone)  # whatever is wrong with our own words is no row's fault
+    def _replies(self, connection: Connection, rows: list[Row], *, exclusive: bool) -> list[Answer]:
+        prompts = [row.prompt for row in rows]
+        path, body = openai_request.path(self._request, len(prompts)), openai_request.body(self._request, prompts)
+        reply = connection.client.send(path, body, exclusive=exclusive)  # a fault in our own body is no row's fault
         try:
-            return openai_request.replies(self._question, reply, len(prompts))
+            return openai_request.replies(self._request, reply, len(prompts))
         except (KeyError, TypeError, ValueError) as error:
             raise RefusedError(f"the server's answer cannot be read: {type(error).__name__}: {error}") from error
 
-    def _ask_parts(self, lane: Lane, request: list[Row], error: InferenceError) -> None:
+    def _submit_parts(self, connection: Connection, rows: list[Row], error: InferenceError) -> None:
         """In halves, side by side; after a time-out or deaths row by row: with time, or the server, to itself."""
-        size = (len(request) + 1) // 2 if isinstance(error, RefusedError) else 1
-        for start in range(0, len(request), size):
-            self._submit(lane, request[start : start + size], alone=isinstance(error, DiedError))
+        size = (len(rows) + 1) // 2 if isinstance(error, RefusedError) else 1
+        for start in range(0, len(rows), size):
+            self._submit(connection, rows[start : start + size], exclusive=isinstance(error, DiedError))
 
-    def _settle(self, lane: Lane, request: list[Row], found: Sequence[Answer]) -> None:
+    def _store(self, connection: Connection, rows: list[Row], replies: Sequence[Answer]) -> None:
         """Put the answers where they belong."""
-        pairs = zip(request, found, strict=True)
-        final = [self._judge.final(answer, row.batch.first + row.number) for row, answer in pairs]
-        lane.tally.add(len(final), [answer.kind for answer in final if answer.kind])
+        pairs = zip(rows, replies, strict=True)
+        resolved = [self._policy.resolve(answer, row.batch.first + row.number) for row, answer in pairs]
+        connection.counters.add(len(resolved), [answer.kind for answer in resolved if answer.kind])
         with self._changed:
-            lane.in_flight -= len(request)
-            for row, answer in zip(request, final, strict=True):
+            connection.in_flight -= len(rows)
+            for row, answer in zip(rows, resolved, strict=True):
                 row.batch.answers[row.number] = answer
-                row.batch.left -= 1
+                row.batch.unanswered -= 1
             self._changed.notify()
 
     def _fail(self, error: BaseException | None) -> None:

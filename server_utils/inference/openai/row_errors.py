@@ -1,4 +1,4 @@
-"""What becomes of a row that has no answer, or not the one that was asked for. Executors."""
+"""Row error policy: what becomes of a row without a valid answer: raise, null or struct. Executors."""
 
 from __future__ import annotations
 
@@ -7,46 +7,47 @@ from json import JSONDecodeError
 
 from server_utils.errors import ConfigurationError, InferenceError
 from server_utils.inference.openai.client import DiedError, RefusedError, TimedOutError
-from server_utils.inference.openai.request import NOTHING, Answer, Question, with_error, with_value
+from server_utils.inference.openai.request import NOTHING, Answer, CompletionRequest, with_error, with_value
 from server_utils.inference.openai.strict_json import AnswerError
 from server_utils.inference.openai.structured_output import Checker
 
-_TOO_LONG = ("maximum context length", "max_model_len", "longer than the maximum", "too long")
+# In lower case; the last is the type of Dynamo's error.
+_TOO_LONG = ("maximum context length", "max_model_len", "longer than the maximum", "too long", "context_length")
 _SHOWN = 80  # characters of an answer that is not what was asked for
 
 
 def of_error(error: InferenceError) -> Answer:
-    """The answer to a row that was asked by itself, and refused, not answered in time, or the death of the server."""
+    """The answer to a row that was sent by itself, and was refused, had no answer in time, or ended the server."""
     message = str(error)
     if isinstance(error, TimedOutError):
         return Answer(error=message, kind="timed_out")
     if isinstance(error, DiedError):
         return Answer(error=message, kind="died")
-    long = any(words in message for words in _TOO_LONG)
+    long = any(words in message.lower() for words in _TOO_LONG)
     return Answer(error=message, kind="too_long" if long else "refused")
 
 
-def callers_fault(question: Question, error: InferenceError) -> ConfigurationError | None:
+def callers_fault(request: CompletionRequest, error: InferenceError) -> ConfigurationError | None:
     """What is wrong with all rows alike: the server blames a field that the caller has chosen, not a row's length."""
     field = error.field if isinstance(error, RefusedError) else None
-    if field is None or field not in question.fields or of_error(error).kind == "too_long":
+    if field is None or field not in request.fields or of_error(error).kind == "too_long":
         return None
-    return ConfigurationError(f"the server refuses {field}={question.fields[field]!r}: {error}")
+    return ConfigurationError(f"the server refuses {field}={request.fields[field]!r}: {error}")
 
 
-class Judge:
-    """Checks answers against the question's schema, and says what an error means for the job."""
+class RowErrorPolicy:
+    """Checks answers against the schema of a request, and decides what an error means for the job."""
 
-    def __init__(self, question: Question) -> None:
-        """The schema was checked when the question was made."""
-        self._raises = question.on_error == "raise"
-        self._checker = Checker(question.schema, question.answer_type) if question.schema is not None else None
+    def __init__(self, request: CompletionRequest) -> None:
+        """The schema was checked when the request was made."""
+        self._raises = request.on_error == "raise"
+        self._checker = Checker(request.schema, request.answer_type) if request.schema is not None else None
 
-    def final(self, answer: Answer, row: int) -> Answer:
+    def resolve(self, answer: Answer, row: int) -> Answer:
         """The answer as it goes into the column. row: its number in its partition.
 
         Raises:
-            InferenceError: it is an error, and the question says that the first one ends the job.
+            InferenceError: it is an error, and the request says that the first one ends the job.
         """
         if answer.error is None and self._checker is not None:
             answer = _checked(answer, self._checker)
@@ -60,9 +61,9 @@ class Judge:
             )
         return answer
 
-    def refused(self, problem: str, row: int) -> Answer:
-        """The answer to a row that cannot be asked. Raises as `final` does."""
-        return self.final(with_error(NOTHING, problem, "refused"), row)
+    def refuse(self, problem: str, row: int) -> Answer:
+        """The answer to a row that cannot be sent. Raises as `resolve` does."""
+        return self.resolve(with_error(NOTHING, problem, "refused"), row)
 
 
 def _checked(answer: Answer, checker: Checker) -> Answer:

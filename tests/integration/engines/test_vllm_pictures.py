@@ -11,7 +11,7 @@ import pytest
 from support import real_vllm
 from support.real_vllm import Running
 
-from server_utils.inference.openai.request import Kind
+from server_utils.inference.openai.request import Endpoint
 
 TOKENS_OF_A_PICTURE = 16  # see tiny_vision.py
 
@@ -45,7 +45,7 @@ def conversation(*pictures, text="what is this"):
 def test_a_message_with_a_picture_is_answered_and_a_damaged_one_is_its_own_error(running):
     damaged = "data:image/png;base64," + base64.b64encode(b"no picture").decode()
     rows = [conversation(), conversation(png(0)), conversation(png(255)), conversation(damaged), conversation()]
-    asked = {"kind": Kind.CHAT, "on_error": "struct", "fields": {"max_tokens": 4, "ignore_eos": True}}
+    asked = {"endpoint": Endpoint.CHAT, "on_error": "struct", "fields": {"max_tokens": 4, "ignore_eos": True}}
 
     plain, dark, red, bad, last = running.ask(rows, many=False, details=True, **asked)
     in_one_request = running.ask(rows, **asked)

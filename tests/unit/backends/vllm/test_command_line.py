@@ -12,7 +12,7 @@ from server_utils.backends.vllm.command_line import Option, arguments
 from server_utils.backends.vllm.manager import check
 from server_utils.environments import builder
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
-from server_utils.inference.openai.request import Kind
+from server_utils.inference.openai.request import Endpoint
 
 
 def known_of(**names):
@@ -105,9 +105,9 @@ def test_what_the_engine_would_refuse_is_refused_before_any_job(options, words):
 
 
 def test_a_field_that_ends_the_engine_on_a_cpu_is_refused_there_only():
-    check({"seed": 1}, ["seed"], Kind.GENERATE, device="gpu")
+    check(Endpoint.GENERATE, {"seed": 1}, {"/v1/completions": ["seed"]}, device="gpu")
     with pytest.raises(ConfigurationError, match=r"seed ends the engine of vLLM 0\.32 on a CPU"):
-        check({"seed": 1}, ["seed"], Kind.GENERATE, device="cpu")
+        check(Endpoint.GENERATE, {"seed": 1}, {"/v1/completions": ["seed"]}, device="cpu")
 
 
 def test_no_secret_is_in_a_refusal():

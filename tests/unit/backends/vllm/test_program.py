@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from server_utils.backends.vllm.command_line import PROGRAM
+from server_utils.backends.vllm.manager import DIALECT, PROGRAM, engine
 
 _PLUGIN = """
 import importlib.metadata, pathlib, program
@@ -35,8 +34,14 @@ def run(tmp_path):
         entry = tmp_path / "vllm" / "entrypoints" / "openai" / "api_server.py"
         entry.parent.mkdir(parents=True)
         entry.write_text(api_server)
-        shutil.copy(PROGRAM, tmp_path / "program.py")
-        shutil.copy(PROGRAM.parents[1] / "engine_watch.py", tmp_path)
+        for name, content in (
+            engine(
+                (),
+            )
+            .files("tiny", DIALECT, PROGRAM)
+            .items()
+        ):
+            (tmp_path / name).write_bytes(content)
         return subprocess.run(
             [sys.executable, "-c", code], cwd=tmp_path, env=environ, capture_output=True, text=True, check=True
         ).stdout.split()

@@ -9,7 +9,7 @@ import pytest
 
 from server_utils.host.processes import ProcessId
 from server_utils.inference import request_counters
-from server_utils.inference.openai.connections import Window
+from server_utils.inference.openai.connections import ConcurrencyLimit
 from server_utils.inference.request_counters import Tally
 
 
@@ -29,41 +29,41 @@ def metrics(tmp_path):
     return Metrics(tmp_path)
 
 
-def look(window, in_flight):
+def look(limit, in_flight):
     """A look that is not put off because the last one was a moment ago."""
-    window._looked = -1.0
-    return window.room(in_flight)
+    limit._read_at = -1.0
+    return limit.capacity(in_flight)
 
 
-def test_a_window_that_is_full_doubles_while_nothing_waits(tmp_path, metrics):
-    window = Window(tmp_path)
-    first = window.limit
-    look(window, first)
+def test_a_limit_that_is_full_doubles_while_nothing_waits(tmp_path, metrics):
+    limit = ConcurrencyLimit(tmp_path)
+    first = limit.rows
+    look(limit, first)
     metrics.say(running=first, waiting=0)
 
-    assert look(window, first) == first
-    assert window.limit == 2 * first
+    assert look(limit, first) == first
+    assert limit.rows == 2 * first
 
 
-def test_a_window_that_is_not_used_stays_as_it_is(tmp_path, metrics):
-    window = Window(tmp_path)
-    first = window.limit
+def test_a_limit_that_is_not_used_stays_as_it_is(tmp_path, metrics):
+    limit = ConcurrencyLimit(tmp_path)
+    first = limit.rows
     metrics.say(running=3, waiting=0)
-    look(window, 3)
+    look(limit, 3)
 
-    assert window.limit == first
+    assert limit.rows == first
 
 
 def test_one_word_of_the_server_counts_once(tmp_path, metrics):
-    window = Window(tmp_path)
-    look(window, window.limit)
+    limit = ConcurrencyLimit(tmp_path)
+    look(limit, limit.rows)
     metrics.say(running=9)
-    look(window, window.limit)
-    after = window.limit
+    look(limit, limit.rows)
+    after = limit.rows
     for _ in range(5):
-        look(window, window.limit)
+        look(limit, limit.rows)
 
-    assert window.limit == after
+    assert limit.rows == after
 
 
 def test_a_long_queue_brings_it_down_to_an_equal_share_of_what_is_there(tmp_path, metrics):
@@ -71,13 +71,13 @@ def test_a_long_queue_brings_it_down_to_an_equal_share_of_what_is_there(tmp_path
     for each in tallies:
         each.begin()
     others = [_another_worker(tmp_path) for _ in range(3)]
-    window = Window(tmp_path)
-    window.limit = 1000
+    limit = ConcurrencyLimit(tmp_path)
+    limit.rows = 1000
     for _ in range(20):
         metrics.say(running=128, waiting=1000)
-        look(window, window.limit)
+        look(limit, limit.rows)
 
-    assert window.limit == (128 + 1000) // 4
+    assert limit.rows == (128 + 1000) // 4
     assert len(others) == 3
 
 
@@ -91,25 +91,25 @@ def _another_worker(folder):
 
 
 def test_it_is_never_more_than_the_user_allows_nor_less_than_a_few(tmp_path, metrics):
-    window = Window(tmp_path).at_most(20)
+    limit = ConcurrencyLimit(tmp_path).at_most(20)
     for _ in range(9):
-        look(window, window.limit)
+        look(limit, limit.rows)
         metrics.say(running=20)
-        look(window, window.limit)
-    assert window.limit == 20
+        look(limit, limit.rows)
+    assert limit.rows == 20
     for _ in range(50):
         metrics.say(running=1, waiting=10_000)
-        window.limit = min(window.limit, 11)
-        look(window, 20)
-    assert window.limit >= 8
+        limit.rows = min(limit.rows, 11)
+        look(limit, 20)
+    assert limit.rows >= 8
 
 
 def test_requests_are_sent_whole_or_not_at_all(tmp_path):
-    window = Window(tmp_path)
-    size = window.rows_per_request
+    limit = ConcurrencyLimit(tmp_path)
+    size = limit.rows_per_request
 
-    assert window.room(window.limit - size) == size
-    assert window.room(window.limit - size + 1) == 0
+    assert limit.capacity(limit.rows - size) == size
+    assert limit.capacity(limit.rows - size + 1) == 0
 
 
 def test_the_dead_do_not_take_a_share(tmp_path):

@@ -12,13 +12,15 @@ import pyarrow as pa
 import pytest
 from support.fake_openai import Server
 
+from server_utils.backends.vllm.manager import DIALECT
 from server_utils.errors import ConfigurationError, InferenceError, ServerUnavailableError
 from server_utils.host.processes import ProcessId
 from server_utils.inference.openai.client import OpenAIClient
 from server_utils.inference.openai.columns import arrow_column
-from server_utils.inference.openai.connections import Lane, Window
+from server_utils.inference.openai.connections import ConcurrencyLimit, Connection
+from server_utils.inference.openai.dialect import Dialect
 from server_utils.inference.openai.dispatch import answers
-from server_utils.inference.openai.request import Kind, Question
+from server_utils.inference.openai.request import CompletionRequest, Endpoint
 from server_utils.inference.request_counters import Tally, totals
 from server_utils.inference.utf8 import PROBLEM
 from server_utils.servers.launch import Launch
@@ -54,17 +56,22 @@ def place(server, tmp_path):
     return Place(server.server_address[1], tmp_path)
 
 
-def question(**fields):
-    return Question(**{"launch": LAUNCH, "kind": Kind.GENERATE, "model": "m", "timeout_s": 20.0} | fields)
+def request(**fields):
+    return CompletionRequest(
+        **{"launch": LAUNCH, "endpoint": Endpoint.GENERATE, "model": "m", "timeout_s": 20.0, "dialect": DIALECT}
+        | fields
+    )
 
 
-def ask(place, batches, *, lanes=None, **fields):
+def ask(place, batches, *, connections=None, **fields):
     """The answers to batches of texts, as Python values."""
-    asked = question(**fields)
+    asked = request(**fields)
     client = OpenAIClient(place, timeout_s=asked.timeout_s, key=asked.key)
-    lanes = lanes or [Lane(client, Window(place.folder).at_most(asked.window), Tally(place.folder))]
+    connections = connections or [
+        Connection(client, ConcurrencyLimit(place.folder).at_most(asked.window), Tally(place.folder))
+    ]
     columns = (pa.array(batch, pa.string()) for batch in batches)
-    return [column.to_pylist() for column in answers(asked, lanes, columns, arrow_column)]
+    return [column.to_pylist() for column in answers(asked, connections, columns, arrow_column)]
 
 
 def rows_of(server):
@@ -206,9 +213,12 @@ def test_rows_are_dealt_out_over_all_servers_of_the_executor(place, server, tmp_
     other = Server(0)
     threading.Thread(target=other.serve_forever, daemon=True).start()
     places = [place, Place(other.server_address[1], tmp_path)]
-    lanes = [Lane(OpenAIClient(p, timeout_s=20), Window(tmp_path).at_most(16), Tally(tmp_path)) for p in places]
+    connections = [
+        Connection(OpenAIClient(p, timeout_s=20), ConcurrencyLimit(tmp_path).at_most(16), Tally(tmp_path))
+        for p in places
+    ]
     try:
-        assert ask(place, [["x"] * 200], lanes=lanes) == [["X"] * 200]
+        assert ask(place, [["x"] * 200], connections=connections) == [["X"] * 200]
         assert sum(rows_of(server)) + sum(rows_of(other)) == 200
         assert min(sum(rows_of(server)), sum(rows_of(other))) > 50
     finally:
@@ -220,7 +230,7 @@ def test_conversations_go_to_the_batch_endpoint_where_there_are_several(place, s
     documents = [json.dumps({"m": text}) for text in ("hi", "there")]
     documents += [json.dumps({"m": [{"role": "system", "content": "x"}, {"role": "user", "content": "you"}]}), "{}"]
 
-    assert ask(place, [documents, documents[:1]], kind=Kind.CHAT) == [["HI", "THERE", "YOU", None], ["HI"]]
+    assert ask(place, [documents, documents[:1]], endpoint=Endpoint.CHAT) == [["HI", "THERE", "YOU", None], ["HI"]]
     assert {seen["path"] for seen in server.seen} == {"/v1/chat/completions", "/v1/chat/completions/batch"}
 
 
@@ -232,7 +242,9 @@ PARTS = [{"role": "user", "content": [{"type": "text", "text": "what is this"}, 
 def test_the_parts_of_a_message_pictures_among_them_are_sent_as_they_are(place, server, many):
     documents = [json.dumps({"m": messages}) for messages in (PARTS, [{"role": "system", "content": "x"}, *PARTS])]
 
-    assert ask(place, [documents], kind=Kind.CHAT, many=many) == [["WHAT IS THIS ", "WHAT IS THIS "]]
+    assert ask(place, [documents], endpoint=Endpoint.CHAT, dialect=DIALECT if many else Dialect()) == [
+        ["WHAT IS THIS ", "WHAT IS THIS "]
+    ]
 
     sent = [seen["body"]["messages"] for seen in server.seen]
     expected = [PARTS, [{"role": "system", "content": "x"}, *PARTS]]
@@ -240,7 +252,7 @@ def test_the_parts_of_a_message_pictures_among_them_are_sent_as_they_are(place, 
 
 
 def test_a_text_that_looks_like_messages_is_a_text_all_the_same(place, server):
-    ask(place, [[json.dumps({"m": json.dumps(PARTS)})]], kind=Kind.CHAT)
+    ask(place, [[json.dumps({"m": json.dumps(PARTS)})]], endpoint=Endpoint.CHAT)
 
     assert server.seen[0]["body"]["messages"] == [{"role": "user", "content": json.dumps(PARTS)}]
 
@@ -265,7 +277,7 @@ CALLS = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": 
 def test_a_conversation_with_a_null_for_what_is_said_asks_nothing_like_a_null_text(place, server, nothing):
     documents = [json.dumps({"m": messages}) for messages in ([nothing], [nothing, USER], [USER, nothing], [USER])]
 
-    assert ask(place, [documents], kind=Kind.CHAT) == [[None, None, None, "HI"]]
+    assert ask(place, [documents], endpoint=Endpoint.CHAT) == [[None, None, None, "HI"]]
     assert rows_of(server) == [1]
 
 
@@ -274,7 +286,7 @@ def test_an_assistant_that_calls_a_tool_has_no_content_and_is_sent_so(place, ser
     told = {"role": "assistant", "content": None, "tool_calls": [*CALLS, {"id": "2", "function": None}], "name": None}
     messages = [USER, told, {"role": "tool", "content": "", "tool_calls": None}, USER]
 
-    assert ask(place, [[json.dumps({"m": messages})]], kind=Kind.CHAT) == [["HI"]]
+    assert ask(place, [[json.dumps({"m": messages})]], endpoint=Endpoint.CHAT) == [["HI"]]
     sent = server.seen[0]["body"]["messages"]
     assert sent == [
         USER,
@@ -302,21 +314,25 @@ def test_an_assistant_that_calls_a_tool_has_no_content_and_is_sent_so(place, ser
     ],
 )
 def test_messages_that_are_none_are_the_rows_own_error(place, server, messages):
-    (found,) = ask(place, [[json.dumps({"m": messages})]], kind=Kind.CHAT, on_error="struct")
+    (found,) = ask(place, [[json.dumps({"m": messages})]], endpoint=Endpoint.CHAT, on_error="struct")
 
     assert "messages must be a text, or an array of structs with role and content" in found[0]["error"]
     assert not server.seen
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", Endpoint)
 def test_a_text_that_is_not_utf8_is_the_error_of_its_row_and_is_not_sent(place, server, kind):
     texts = [b"fine", b"caf\xe9", None, b"", b"\0"]
-    if kind is Kind.CHAT:
+    if kind is Endpoint.CHAT:
         texts = [b'{"m": "fine"}', b"\xff", None, b'{"m": ""}', b'{"m": "\\u0000"}']
-    asked = question(kind=kind, on_error="struct")
-    lanes = [Lane(OpenAIClient(place, timeout_s=20.0), Window(place.folder).at_most(None), Tally(place.folder))]
+    asked = request(endpoint=kind, on_error="struct")
+    connections = [
+        Connection(
+            OpenAIClient(place, timeout_s=20.0), ConcurrencyLimit(place.folder).at_most(None), Tally(place.folder)
+        )
+    ]
 
-    (column,) = answers(asked, lanes, iter([pa.array(texts, pa.binary())]), arrow_column)
+    (column,) = answers(asked, connections, iter([pa.array(texts, pa.binary())]), arrow_column)
 
     found = column.to_pylist()
     assert [row["error"] for row in found] == [None, PROBLEM, None, None, None]
@@ -325,7 +341,7 @@ def test_a_text_that_is_not_utf8_is_the_error_of_its_row_and_is_not_sent(place, 
 
 
 def test_vectors_come_as_float32_and_a_refused_text_has_none(place):
-    (found,) = ask(place, [["abc", None, "refuse", "de"]], kind=Kind.EMBED, on_error="null")
+    (found,) = ask(place, [["abc", None, "refuse", "de"]], endpoint=Endpoint.EMBED, on_error="null")
 
     assert found == [[3.0, 1.0], None, None, [2.0, 1.0]]
 
@@ -418,7 +434,7 @@ def test_a_refusal_that_blames_the_row_is_the_rows_error(place, blamed, text):
 )
 def test_what_is_no_number_of_seconds_or_rows_is_refused_at_once(fields, words):
     with pytest.raises(ConfigurationError, match=words):
-        question(**fields)
+        request(**fields)
 
 
 def test_an_answer_with_half_a_character_is_an_error_of_its_row(place):
@@ -443,4 +459,4 @@ def test_a_key_is_sent_and_stays_out_of_the_questions_text(place, server):
     ask(place, [["a"]], key="secret")
 
     assert server.seen[0]["key"] == "Bearer secret"
-    assert "secret" not in repr(question(key="secret"))
+    assert "secret" not in repr(request(key="secret"))

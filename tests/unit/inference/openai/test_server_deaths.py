@@ -13,14 +13,15 @@ import pyarrow as pa
 import pytest
 from support.fakes import ROOT, kill, wait_for_record
 
+from server_utils.backends.vllm.manager import DIALECT
 from server_utils.errors import InferenceError
 from server_utils.host.processes import wait_until
 from server_utils.inference import request_counters
 from server_utils.inference.openai.client import OpenAIClient
 from server_utils.inference.openai.columns import arrow_column
-from server_utils.inference.openai.connections import Lane, Window
+from server_utils.inference.openai.connections import ConcurrencyLimit, Connection
 from server_utils.inference.openai.dispatch import answers
-from server_utils.inference.openai.request import Kind, Question
+from server_utils.inference.openai.request import CompletionRequest, Endpoint
 from server_utils.inference.request_counters import totals
 from server_utils.servers import lifecycle, state_dir
 from server_utils.servers.launch import State
@@ -41,10 +42,19 @@ class Running:
 
     def ask(self, texts, **fields):
         """As one task of many does it."""
-        question = Question(**{"launch": self.launch, "kind": Kind.GENERATE, "model": "m", "timeout_s": 20.0} | fields)
-        client = OpenAIClient(self.locate, timeout_s=question.timeout_s)
-        lanes = [Lane(client, Window(self.folder), request_counters.of(self.folder))]
-        (column,) = answers(question, lanes, iter([pa.array(texts, pa.string())]), arrow_column)
+        request = CompletionRequest(
+            **{
+                "launch": self.launch,
+                "endpoint": Endpoint.GENERATE,
+                "model": "m",
+                "timeout_s": 20.0,
+                "dialect": DIALECT,
+            }
+            | fields
+        )
+        client = OpenAIClient(self.locate, timeout_s=request.timeout_s)
+        connections = [Connection(client, ConcurrencyLimit(self.folder), request_counters.of(self.folder))]
+        (column,) = answers(request, connections, iter([pa.array(texts, pa.string())]), arrow_column)
         return column.to_pylist()
 
     def wait_until_it_has(self, rows):

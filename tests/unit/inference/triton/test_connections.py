@@ -8,7 +8,7 @@ import pytest
 import urllib3
 
 from server_utils.inference.openai import connections
-from server_utils.inference.openai.request import Question
+from server_utils.inference.openai.request import CompletionRequest, Endpoint
 from server_utils.inference.triton import connections as triton_connections
 from server_utils.inference.triton.connections import Request
 from server_utils.inference.triton.model import Model, Tensor
@@ -31,8 +31,8 @@ def link(monkeypatch, owner):
     return lambda *which: triton_connections.link(Request(launched(*which), model, NUMBER, "raise", 5.0, 2, None))
 
 
-def windows_of(launch):
-    return [lane.window for lane in connections.lanes(Question(launch, "chat", "tiny"))]
+def limits_of(launch):
+    return [each.limit for each in connections.connections(CompletionRequest(launch, Endpoint.CHAT, "tiny"))]
 
 
 def test_links_to_several_servers_are_kept_side_by_side(link):
@@ -51,11 +51,11 @@ def test_a_link_to_an_earlier_launch_of_the_same_servers_is_given_up(link):
 
 def test_what_was_learnt_of_one_server_survives_a_column_of_another(launch, owner, monkeypatch):
     monkeypatch.setattr(connections, "here", lambda: Here(owner, (), lambda _: []))
-    monkeypatch.setattr(connections, "_lanes", {})
+    monkeypatch.setattr(connections, "_cache", {})
     other = dataclasses.replace(launch, name="other", id="other")
-    first, of_other = windows_of(launch), windows_of(other)
-    assert windows_of(launch) == first
-    assert windows_of(other) == of_other
+    first, of_other = limits_of(launch), limits_of(other)
+    assert limits_of(launch) == first
+    assert limits_of(other) == of_other
     assert first != of_other
 
 

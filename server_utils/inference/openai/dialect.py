@@ -1,0 +1,62 @@
+"""How the OpenAI-compatible server of one engine differs from the others'. Pure data: it travels to the tasks.
+
+A backend has one `Dialect`. Requests, retries and concurrency limits read it, and hold no engine's facts themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+
+class SchemaField(Enum):
+    """The field of a request that holds the JSON schema of its answer."""
+
+    STRUCTURED_OUTPUTS = "structured_outputs"  # vLLM, NIM 2
+    GUIDED_JSON = "guided_json"  # Dynamo
+    RESPONSE_FORMAT = "response_format"  # OpenAI, SGLang
+    NVEXT = "nvext"  # NIM 1
+
+    def holding(self, schema: Mapping[str, Any]) -> dict[str, Any]:
+        """The field with this schema, as a part of a request."""
+        value: Any = {
+            SchemaField.STRUCTURED_OUTPUTS: {"json": schema},
+            SchemaField.GUIDED_JSON: schema,
+            SchemaField.RESPONSE_FORMAT: {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}},
+            SchemaField.NVEXT: {"guided_json": schema},
+        }[self]
+        return {self.value: value}
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What the server of an engine takes, and what its answers mean.
+
+    Attributes:
+        schema_field: how a request says its JSON schema; None where the server ignores schemas: they are then refused.
+        rows_per_request: prompts, or texts to embed, in one request at most; 1 where it takes no lists.
+        chat_batch_path: where it takes several conversations at once; None where it does not.
+        token_ids_field: the field that makes it list the tokens of each row; None where a request with several rows
+            only has the sum, so that `details=True` sends rows one by one.
+        base64_vectors: whether it can send vectors as base64 of little-endian float32.
+        first_limit: rows in flight per task until the metrics tell; for good where there are none.
+        worker_died: HTTP statuses by which a front end says that its worker died with the request.
+        transient: HTTP statuses, besides those of every server, after which the same request may succeed.
+        metrics: what the package follows -> the name of the engine's Prometheus sample. `running` and `waiting` are
+            requests, `steps` counts the engine's steps, `tokens_in` and `tokens_out` tokens. Samples of one name are
+            added up.
+        metrics_path: where they are; None where the server has none.
+    """
+
+    schema_field: SchemaField | None = SchemaField.RESPONSE_FORMAT
+    rows_per_request: int = 32  # more gain nothing over HTTP, fewer cost (measured)
+    chat_batch_path: str | None = None
+    token_ids_field: str | None = None
+    base64_vectors: bool = True
+    first_limit: int = 128
+    worker_died: frozenset[int] = frozenset()
+    transient: frozenset[int] = frozenset()
+    metrics: Mapping[str, str] = field(default_factory=dict)
+    metrics_path: str | None = "/metrics"
