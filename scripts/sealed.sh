@@ -18,10 +18,11 @@ setup_demo() {
   alone make_sealed_vllm
 }
 
-# For the tests, which skip those with vLLM where there is none.
+# For the tests, which skip those with vLLM, or `transformers serve` beside it, where there is none.
 setup_vllm() {
   if vllm_fits; then
     alone make_sealed_vllm
+    alone make_sealed_transformers
   else
     echo "$NO_VLLM Its tests are skipped." >&2
   fi
@@ -43,4 +44,9 @@ make_sealed_vllm() {
   local code='from server_utils.demo import assets; from server_utils.environments.builder import build; build("vllm"); assets.fetch_llm()'
   ensure_uv
   .venv/bin/python -c "$code"
+}
+
+make_sealed_transformers() {
+  ensure_uv
+  .venv/bin/spark-sidecar env build transformers >/dev/null
 }

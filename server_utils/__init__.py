@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from server_utils.backends.base import ServerManager
+    from server_utils.backends.transformers.manager import TransformersServerManager
     from server_utils.backends.triton.manager import TritonServerManager
     from server_utils.backends.vllm.manager import VLLMServerManager
     from server_utils.errors import (
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 _HOME = {
     "by_prefix": "server_utils.spark.partitioning",
     "ServerManager": "server_utils.backends.base",
+    "TransformersServerManager": "server_utils.backends.transformers.manager",
     "TritonServerManager": "server_utils.backends.triton.manager",
     "VLLMServerManager": "server_utils.backends.vllm.manager",
     "data_url": "server_utils.storage.locations",
@@ -58,6 +60,7 @@ __all__ = [
     "ServerUnavailableError",
     "SidecarError",
     "StorageError",
+    "TransformersServerManager",
     "TritonServerManager",
     "VLLMServerManager",
     "by_prefix",

@@ -188,6 +188,9 @@ class OpenAIServerManager(ServerManager):
 
     def _check(self, endpoint: Endpoint, fields: Mapping[str, Any], description: Mapping[str, Any]) -> None:
         """Refuse fields that the server would refuse, ignore or die of. description: the server's of its model."""
+        for name in fields:
+            if name in self.dialect.ignored_fields:
+                raise ConfigurationError(f"{self.engine_name} ignores {name}; leave it out")
         check_fields(endpoint, fields, description.get("fields"), how=self.start_for)
 
     def _start_engine(self, engine: Engine, *, timeout_s: float, options: Mapping[str, Any], replicas: int = 1) -> None:
@@ -210,6 +213,18 @@ class OpenAIServerManager(ServerManager):
     def _launch(self, **fields: Any) -> Launch:
         self.key = secrets.token_urlsafe(32) if self._engine.require_key else None
         return self._engine.launch(self.key, **fields)
+
+
+def command_words(options: Mapping[str, Any]) -> list[str]:
+    """Keyword arguments as words of a command line: True gives `--x`, False `--no-x`, a mapping JSON; no None."""
+    words: list[str] = []
+    for name, value in options.items():
+        option = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        elif value is not None:
+            words += [f"--{option}", literal(json.dumps(value) if isinstance(value, Mapping) else str(value))]
+    return words
 
 
 def plain_fields(fields: Mapping[str, Any]) -> dict[str, Any]:

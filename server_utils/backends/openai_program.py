@@ -77,7 +77,9 @@ def describe(settings: Settings, port: int, engine: Mapping[str, Any]) -> dict[s
     models = {each["id"]: each for each in json.loads(page or b"{}").get("data", [])}
     openapi = json.loads(engine_watch.get(port, "/openapi.json", timeout_s=30) or b"{}")
     fields = {path: each for path in _ENDPOINTS if (each := _fields(openapi, path)) is not None} if openapi else None
-    lengths = {name: models[name].get("max_model_len") for name in models} or {settings.model: None}
+    if settings.model not in models:  # it knows its only model by another name
+        models = {settings.model: next(iter(models.values()), {})}
+    lengths = {name: each.get("max_model_len") for name, each in models.items()}
     return {name: {"max_model_len": length, "fields": fields, **engine} for name, length in lengths.items()}
 
 

@@ -31,7 +31,14 @@ __all__ = ["Compiling", "Interpreter", "build", "find", "folder", "is_current", 
 logger = logging.getLogger(__name__)
 
 # Environment -> the package that shows that an interpreter can play its part.
-_PACKAGES = {"tf": "tensorflow", "torch": "torch", "triton": "pytriton", "vllm": "vllm", "vllm-latest": "vllm"}
+_PACKAGES = {
+    "tf": "tensorflow",
+    "torch": "torch",
+    "transformers": "transformers",
+    "triton": "pytriton",
+    "vllm": "vllm",
+    "vllm-latest": "vllm",
+}
 _STAMP = ".spark-sidecar-stamp"
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).parents[1] / "data" / "requirements"
-_ENGINES = ("tf", "torch", "triton", "vllm", "vllm-latest")
+_ENGINES = ("tf", "torch", "transformers", "triton", "vllm", "vllm-latest")
 _CPU_LOCKS = {"vllm-latest": "vllm"}  # without a GPU both are the newest: drivers have no say
 
 

@@ -23,7 +23,7 @@ LOCKS = sorted(REQUIREMENTS.glob("*.txt"))
 SHELL = [*ROOT.glob("*scripts/*.sh"), *ROOT.glob("server_utils/data/*.sh")]
 SCRIPTS = [ROOT / "run", ROOT / ".ci" / "run", *sorted(SHELL)]
 # Parts of other files, never resolved on their own.
-PARTS = {"common", "tf", "torch", "triton"}
+PARTS = {"common", "tf", "torch", "transformers", "triton"}
 REQUIREMENT = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[[\w,]+\])?\s*(?:==([\w.+]+))?", re.MULTILINE)
 
 locks = pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
@@ -103,7 +103,7 @@ def test_an_engine_is_the_same_release_with_and_without_a_gpu(name):
 
 
 @pytest.mark.parametrize("platform", platforms())
-@pytest.mark.parametrize("name", ["tf", "torch", "triton", "vllm"])
+@pytest.mark.parametrize("name", ["tf", "torch", "transformers", "triton", "vllm"])
 def test_the_drivers_of_every_runtime_run_what_is_locked(name, platform):
     """A driver runs what was built for its own major version of CUDA and the older ones."""
     built = cuda_of(REQUIREMENTS / f"{name}-cuda.txt")
@@ -113,7 +113,9 @@ def test_the_drivers_of_every_runtime_run_what_is_locked(name, platform):
         assert runtime.cuda is None or built[0] <= int(runtime.cuda.partition(".")[0]), runtime.name
 
 
-@pytest.mark.parametrize("name", ["tf-cuda", "torch-cuda", "triton-cuda", "vllm-cuda", "vllm-latest-cuda", "node"])
+@pytest.mark.parametrize(
+    "name", ["tf-cuda", "torch-cuda", "transformers-cuda", "triton-cuda", "vllm-cuda", "vllm-latest-cuda", "node"]
+)
 @pytest.mark.parametrize("python", ["3.11", "3.12"])
 def test_a_lock_has_wheels_for_the_pythons_of_the_platforms(name, python, tmp_path):
     """Resolved for that Python on a cluster's Linux, from the lock alone; nothing is downloaded but descriptions."""

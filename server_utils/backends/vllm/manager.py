@@ -124,7 +124,7 @@ def engine(
     env: Mapping[str, str] | None = None,
     require_key: bool = False,
 ) -> Engine:
-    """VLLM with this command line, see `command_line`. env: the user's variables."""
+    """An engine of vLLM with this command line, see `command_line`. env: the user's variables."""
     return Engine(words, _ENV, dict(env or {}), stall_s, "VLLM_API_KEY", require_key)
 
 

@@ -40,6 +40,8 @@ class Dialect:
         chat_batch_path: where it takes several conversations at once; None where it does not.
         token_ids_field: the field that makes it list the tokens of each row; None where a request with several rows
             only has the sum, so that `details=True` sends rows one by one.
+        sends_model: whether a request names the model; a server may know it by another name than the user does.
+        ignored_fields: fields that it takes and ignores; they are refused.
         base64_vectors: whether it can send vectors as base64 of little-endian float32.
         first_limit: rows in flight per task until the metrics tell; for good where there are none.
         worker_died: HTTP statuses by which a front end says that its worker died with the request.
@@ -54,6 +56,8 @@ class Dialect:
     rows_per_request: int = 32  # more gain nothing over HTTP, fewer cost (measured)
     chat_batch_path: str | None = None
     token_ids_field: str | None = None
+    sends_model: bool = True
+    ignored_fields: frozenset[str] = frozenset()
     base64_vectors: bool = True
     first_limit: int = 128
     worker_died: frozenset[int] = frozenset()

@@ -126,7 +126,7 @@ def path(request: CompletionRequest, rows: int) -> str:
 def body(request: CompletionRequest, prompts: Sequence[Any]) -> dict[str, Any]:
     """The JSON body for these rows: texts, or conversations for a chat."""
     dialect = request.dialect
-    common: dict[str, Any] = {"model": request.model, **request.fields}
+    common: dict[str, Any] = ({"model": request.model} if dialect.sends_model else {}) | dict(request.fields)
     if request.schema is not None and dialect.schema_field is not None:
         common |= dialect.schema_field.holding(request.schema)
     one_or_many = list(prompts) if request.rows_per_request > 1 else prompts[0]

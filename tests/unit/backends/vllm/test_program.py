@@ -104,3 +104,19 @@ def test_a_model_whose_path_looks_like_a_pattern_is_reached_by_a_link(tmp_path, 
     assert (rest, untouched) == ("--x", others)
     assert "[" not in place
     assert (Path(place) / "config.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize(
+    ("flags", "options"),
+    [
+        ("flags\t\t: fpu avx2 avx512f", {"--dtype": "float32"}),
+        ("flags\t\t: fpu avx512f avx512_bf16", {}),
+        ("Features\t: fp asimd bf16", {}),
+        ("model name\t: avx512_bf16", {"--dtype": "float32"}),
+    ],
+)
+def test_a_processor_without_bfloat16_computes_in_float32_unless_the_user_says_otherwise(run, flags, options):
+    cpuinfo = f"processor\t: 0\n{flags}\nbugs\t: none\n"
+    code = f"import json, program; print(json.dumps(program.cpu_arguments({cpuinfo!r})))"
+    given = json.loads(" ".join(run(code)))
+    assert {name: value for name, value in given.items() if name == "--dtype"} == options

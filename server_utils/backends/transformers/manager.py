@@ -1,0 +1,84 @@
+"""`transformers serve`: the small server of Hugging Face's library. Driver; the launch it makes runs on executors.
+
+The smallest backend, and the pattern for the next: a dialect, an environment, and a command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from server_utils.backends.base import MANAGER_OPTIONS
+from server_utils.backends.openai import Engine, OpenAIServerManager, command_words
+from server_utils.errors import ConfigurationError
+from server_utils.inference.openai.dialect import Dialect
+from server_utils.validation import one_deadline, one_of
+
+_OPTIONS = (
+    "attn_implementation",
+    "chat_template_kwargs",
+    "compile",
+    "continuous_batching",
+    "default_seed",
+    "device",
+    "dtype",
+    "quantization",
+    "reasoning",
+    "trust_remote_code",
+)
+
+
+class TransformersServerManager(OpenAIServerManager):
+    """One `transformers serve` per executor: for models that no faster engine has, and for machines without a GPU.
+
+    It answers one prompt per request, has no JSON schemas, no embeddings and no metrics.
+
+    Example:
+        ::
+
+            with TransformersServerManager("smol", "/models/SmolLM2-135M-Instruct") as servers:
+                servers.start_servers()
+                df.withColumn("reply", servers.chat("question", max_tokens=64))
+    """
+
+    engine_name = "transformers serve"
+    environment = "transformers"
+    dialect = Dialect(
+        schema_field=None,
+        rows_per_request=1,
+        sends_model=False,  # it knows its model by the path, which only the executor has
+        ignored_fields=frozenset({"best_of", "logprobs", "presence_penalty", "top_logprobs", "user"}),
+        first_limit=8,
+        metrics_path=None,
+    )
+
+    def start_servers(
+        self,
+        *,
+        replicas: int = 1,
+        env: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+        **options: Any,
+    ) -> None:
+        """Start the servers of every executor and wait until all are healthy. A second call with the same is a no-op.
+
+        Args:
+            replicas: servers per executor; its GPUs are dealt out among them in equal shares.
+            env: environment variables of the engine; written nowhere, so they may be secrets.
+            timeout_s: seconds until all are healthy, model load included; default 600.
+            options: of `transformers serve`, such as `dtype="float32"` or `continuous_batching=True`. Besides,
+                `hang_timeout_s`, `stop_grace_s` and `max_restarts` of `Launch`.
+
+        Raises:
+            ConfigurationError: there is no such option; nothing was started.
+            ServerStartError: a server failed; names each host with its log's last lines. The others are stopped.
+        """
+        manager_options = {name: options.pop(name) for name in MANAGER_OPTIONS if name in options}
+        for name in options:
+            if name not in _OPTIONS:
+                raise ConfigurationError(f"transformers serve has no option {name!r}{one_of(name, _OPTIONS)}")
+        command = ("{python}", "-m", "transformers.cli.transformers", "serve", "{model}")
+        words = (*command, "--host", "127.0.0.1", "--port", "{port:http}", *command_words(options))
+        engine = Engine(words, user_env=dict(env or {}))
+        deadline_s = one_deadline(timeout_s, None, None)
+        self._start_engine(engine, timeout_s=deadline_s, options=manager_options, replicas=replicas)
