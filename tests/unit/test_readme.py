@@ -15,7 +15,7 @@ import typer
 
 import server_utils
 from server_utils import TritonServerManager, VLLMServerManager
-from server_utils.backends import base
+from server_utils.backends import openai
 from server_utils.cli.main import app
 from server_utils.servers.launch import Launch, Server
 from unit.test_layering import LAYERS, MODULES, PACKAGES, RANK, package_of
@@ -161,7 +161,7 @@ def test_the_example_of_a_backend_calls_what_managers_have():
     calls = [(name, call) for name, call in attributes(tree(CONTRIBUTING), {"self"}) if call]
     assert calls
     for name, call in calls:
-        check_call(getattr(base.ServerManager, name), call, bound=True)
+        check_call(getattr(openai.OpenAIServerManager, name), call, bound=True)
 
 
 def test_servers_have_what_the_documents_read_of_them():
