@@ -9,20 +9,17 @@ import functools
 import sys
 from concurrent import futures
 from dataclasses import dataclass
-from typing import Any, Literal
 
 from server_utils.errors import ConfigurationError
-from server_utils.inference import request_counters
+from server_utils.inference import request_counters, row_errors, worker_cache
 from server_utils.inference.request_counters import Tally
+from server_utils.inference.row_errors import OnError
 from server_utils.inference.triton.client import TritonClient
 from server_utils.inference.triton.model import Model, Tensor, spark_type
-from server_utils.servers import gpu_assignment, lifecycle, state_dir
-from server_utils.servers.launch import Launch, Server
-from server_utils.spark.executors import here
+from server_utils.inference.worker_cache import WorkerCache
+from server_utils.servers.launch import Launch
 
 _FIRST_ROWS = 1024
-OnError = Literal["raise", "null", "struct"]
-_links: dict[tuple[Any, ...], Link] = {}  # of this Python worker; Spark uses it for many tasks
 _QUICK_S, _SLOW_S = 0.1, 1.0
 
 
@@ -47,8 +44,7 @@ class Request:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work. Raises ConfigurationError."""
-        if self.on_error not in ("raise", "null", "struct"):
-            raise ConfigurationError(f'on_error must be "raise", "null" or "struct"; it is {self.on_error!r}')
+        row_errors.check_on_error(self.on_error)
         for name in ("timeout_s", "window", "batch_rows"):
             value = getattr(self, name)
             if not (value is None and name == "batch_rows") and not value > 0:
@@ -59,8 +55,7 @@ class Request:
     @property
     def spark_type(self) -> str:
         """The type of the column."""
-        value = spark_type(self.output)
-        return f"struct<value: {value}, error: string>" if self.on_error == "struct" else value
+        return row_errors.column_type(spark_type(self.output), self.on_error)
 
     def pace(self) -> Pace:
         """Rows of its requests; one where the model takes no batches."""
@@ -69,8 +64,8 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Link:
-    """What a Python worker keeps between tasks: a client with its connections, and threads that wait for answers.
+class Connection:
+    """What a Python worker keeps between tasks: a client with its sockets, and threads that wait for answers.
 
     pace: rows of a request.
     tally: of the rows that were answered.
@@ -81,27 +76,28 @@ class Link:
     pace: Pace
     tally: Tally
 
-
-def link(request: Request) -> Link:
-    """This worker's link for a request; one to an earlier launch of the same servers is given up."""
-    name, launched = request.launch.name, request.launch.id
-    key = (name, launched, request.model.name, request.timeout_s, request.window, request.batch_rows)
-    for stale in [known for known in _links if known[0] == name and known[1] != launched]:
-        _links.pop(stale).threads.shutdown(wait=False)
-    if key not in _links:
-        launch = request.launch
-        client = TritonClient(functools.partial(_server, launch), request.model, timeout_s=request.timeout_s)
-        threads = futures.ThreadPoolExecutor(request.window, thread_name_prefix="sidecar")
-        counts = request_counters.of(state_dir.folder(launch.application, launch.name, here().owner))
-        _links[key] = Link(client, threads, request.pace(), counts)
-    return _links[key]
+    def close(self) -> None:
+        """Start no more requests."""
+        self.threads.shutdown(wait=False)
 
 
-def _server(launch: Launch) -> Server:
-    """The server of this executor, started by the task that runs now if need be."""
-    place = here()
-    environ = gpu_assignment.environment(place.gpus, launch) | dict(place.environ)
-    return lifecycle.ensure(launch, place.owner, timeout_s=launch.start_timeout_s, environ=environ)
+_connections = WorkerCache(Connection.close)
+
+
+def connection(request: Request) -> Connection:
+    """This worker's connection for a request."""
+    options = (request.model.name, request.timeout_s, request.window, request.batch_rows)
+    return _connections.get(request.launch, functools.partial(_connect, request), options=options)
+
+
+def _connect(request: Request) -> Connection:
+    locate = functools.partial(worker_cache.ready_server, request.launch)
+    return Connection(
+        TritonClient(locate, request.model, timeout_s=request.timeout_s),
+        futures.ThreadPoolExecutor(request.window, thread_name_prefix="sidecar"),
+        request.pace(),
+        request_counters.of(worker_cache.server_folder(request.launch)),
+    )
 
 
 class Pace:

@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from server_utils.errors import InferenceError
-from server_utils.inference.triton.connections import Link, Request, link
+from server_utils.inference import row_errors
+from server_utils.inference.triton.connections import Connection, Request, connection
 from server_utils.inference.triton.tensors import Array, Rows, to_arrow, wrong_answers
 
 _REQUEST_BYTES = 16 << 20  # a request of long texts is cut before it holds this much
@@ -30,7 +31,7 @@ def answers(request: Request, batches: Iterator[Sequence[pa.Array]]) -> Iterator
         ServerUnavailableError, ServerStartError: there is no server to ask.
     """
     pending: deque[Batch] = deque()
-    kept, first = link(request), 0
+    kept, first = connection(request), 0
     try:
         for columns in batches:
             pending.append(Batch(request, kept, columns, first))
@@ -54,10 +55,10 @@ def answers(request: Request, batches: Iterator[Sequence[pa.Array]]) -> Iterator
 class Batch:
     """One Arrow batch on its way: its requests, and what is wrong with its rows."""
 
-    def __init__(self, request: Request, kept: Link, columns: Sequence[pa.Array], first: int) -> None:
+    def __init__(self, request: Request, kept: Connection, columns: Sequence[pa.Array], first: int) -> None:
         """Send the rows that can be sent. first: the number of the first row in its partition."""
         self._request, self._first, self._size = request, first, len(columns[0])
-        self._link = kept
+        self._connection = kept
         model = request.model
         self._inputs = [
             Rows(column, tensor, empty=model.takes_empty(tensor))
@@ -72,7 +73,9 @@ class Batch:
                 if send[number]:
                     send[number] = False
                     self._refuse(number, problem)
-        self.asked = [self._link.threads.submit(self._ask, numbers) for numbers in self._requests(np.flatnonzero(send))]
+        self.asked = [
+            self._connection.threads.submit(self._ask, numbers) for numbers in self._requests(np.flatnonzero(send))
+        ]
 
     def done(self) -> bool:
         """Whether all answers are there."""
@@ -101,20 +104,20 @@ class Batch:
             cut |= np.diff(rows.widths[numbers]) != 0
             cut |= np.diff(np.cumsum(rows.sizes[numbers]) // _REQUEST_BYTES) != 0
         for run in np.split(numbers, np.flatnonzero(cut) + 1):
-            yield from np.array_split(run, math.ceil(len(run) / self._link.pace.rows))
+            yield from np.array_split(run, math.ceil(len(run) / self._connection.pace.rows))
 
     def _ask(self, numbers: Array) -> list[tuple[Array, Array]]:
         """One request; one that is refused is halved until the rows to blame are found."""
         began = time.monotonic()
         try:
-            found = self._link.client.infer([rows.take(numbers) for rows in self._inputs])
+            found = self._connection.client.infer([rows.take(numbers) for rows in self._inputs])
         except InferenceError as error:
             if len(numbers) == 1:
                 self._refuse(int(numbers[0]), f"was refused: {error}")
                 return []
             half = len(numbers) // 2
             return self._ask(numbers[:half]) + self._ask(numbers[half:])
-        self._link.pace.answered(len(numbers), time.monotonic() - began)
+        self._connection.pace.answered(len(numbers), time.monotonic() - began)
         names = [tensor.name for tensor in self._request.model.outputs]
         return [self._answered(numbers, found[names.index(self._request.output.name)])]
 
@@ -123,7 +126,7 @@ class Batch:
         wrong = wrong_answers(answers, self._request.output)
         for number, problem in wrong.items():
             self._refuse(int(numbers[number]), problem)
-        self._link.tally.add(len(numbers) - len(wrong), [])
+        self._connection.tally.add(len(numbers) - len(wrong), [])
         if not wrong:
             return numbers, answers
         fine = np.setdiff1d(np.arange(len(numbers)), list(wrong))
@@ -132,16 +135,6 @@ class Batch:
     def _refuse(self, number: int, problem: str) -> None:
         if self._request.on_error == "raise":
             # The message holds the engine's words: a chain of errors would show a library's traceback above it.
-            raise InferenceError(
-                f'row {self._first + number} of {_partition()} {problem}. With on_error="null" or "struct" the other '
-                "rows go on"
-            ) from None
-        self._link.tally.add(1, ["refused"])
+            raise row_errors.row_error(self._first + number, f" {problem}") from None
+        self._connection.tally.add(1, ["refused"])
         self._errors[number] = problem
-
-
-def _partition() -> str:
-    from pyspark import TaskContext
-
-    context = TaskContext.get()
-    return f"partition {context.partitionId()}" if context else "the input"

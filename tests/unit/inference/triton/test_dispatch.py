@@ -10,9 +10,10 @@ import pytest
 from server_utils.errors import ConfigurationError, InferenceError
 from server_utils.inference.request_counters import Tally, totals
 from server_utils.inference.triton import connections
-from server_utils.inference.triton.connections import Link, Pace, Request
+from server_utils.inference.triton.connections import Connection, Pace, Request
 from server_utils.inference.triton.dispatch import answers
 from server_utils.inference.triton.model import Model, Tensor
+from server_utils.inference.worker_cache import WorkerCache
 from server_utils.servers.launch import Launch
 
 FLOATS = np.dtype(np.float32)
@@ -45,8 +46,9 @@ def ask(monkeypatch, tmp_path):
         launch = Launch("app", "double", "id", "none", (), ("http",), "/")
         request = Request(launch, model, model.outputs[0], on_error, 5.0, window, batch_rows)
         pools.append(futures.ThreadPoolExecutor(window))
-        key = ("double", "id", "double", 5.0, window, batch_rows)
-        monkeypatch.setitem(connections._links, key, Link(client, pools[-1], request.pace(), Tally(tmp_path)))
+        made = Connection(client, pools[-1], request.pace(), Tally(tmp_path))
+        monkeypatch.setattr(connections, "_connect", lambda _: made)
+        monkeypatch.setattr(connections, "_connections", WorkerCache())
         return answers(request, ([pa.array(column, pa.float32())] for column in columns))
 
     yield run
