@@ -81,7 +81,7 @@ class OpenAIClient:
             DiedError: servers died while they answered it: two, or one when it was asked alone.
             ServerUnavailableError: no server could be reached before the deadline.
         """
-        turn, deaths = (request_lock.alone, 1) if alone else (request_lock.together, _DEATHS)
+        turn, deaths = (request_lock.exclusive_request, 1) if alone else (request_lock.shared_request, _DEATHS)
         with turn(Path(self.server().log).parent):  # until it is known what became of it
             return self._ask(path, json.dumps(body).encode(), deaths)
 

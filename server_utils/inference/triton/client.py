@@ -50,7 +50,7 @@ class TritonClient:
             ServerUnavailableError: no server answered before the deadline.
         """
         asked: Server | None = None
-        turn = request_lock.together
+        turn = request_lock.shared_request
         while True:
             server = self._server or self._locate()
             if asked is None or asked.process != server.process:
@@ -61,9 +61,9 @@ class TritonClient:
                     return self._ask(server, inputs)
             except InferenceServerException as error:
                 if not self._is_gone(server, error):
-                    if turn is request_lock.alone or not self._may_be_merged(inputs):
+                    if turn is request_lock.exclusive_request or not self._may_be_merged(inputs):
                         raise InferenceError(reason(error.message())) from error
-                    turn = request_lock.alone
+                    turn = request_lock.exclusive_request
                     continue
                 problem: Exception = error
             except (OSError, HTTPParseError) as error:
