@@ -22,7 +22,7 @@ from server_utils.inference.openai.columns import arrow_column
 from server_utils.inference.openai.connections import Lane, Window
 from server_utils.inference.openai.dispatch import answers
 from server_utils.inference.openai.request import Kind, Question
-from server_utils.inference.request_counters import Tally
+from server_utils.inference.request_counters import RequestCounters
 from server_utils.servers import lifecycle, state_dir
 from server_utils.servers import lifecycle as servers_stop
 from support.fakes import command_of
@@ -91,7 +91,7 @@ class Running:
 
         question = self.question(**fields)
         client = OpenAIClient(self.ensure, timeout_s=question.timeout_s, key=self.key)
-        lanes = [Lane(client, Window(self.folder), Tally(self.folder))]
+        lanes = [Lane(client, Window(self.folder), RequestCounters(self.folder))]
         columns = answers(question, lanes, iter([pa.array(texts, pa.string())]), arrow_column)
         return next(columns).to_pylist()
 

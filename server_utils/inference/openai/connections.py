@@ -15,7 +15,7 @@ from pathlib import Path
 from server_utils.inference import request_counters
 from server_utils.inference.openai.client import OpenAIClient
 from server_utils.inference.openai.request import Question
-from server_utils.inference.request_counters import Tally
+from server_utils.inference.request_counters import RequestCounters
 from server_utils.servers import gpu_assignment, lifecycle, state_dir
 from server_utils.spark.executors import here
 
@@ -32,7 +32,7 @@ class Lane:
 
     client: OpenAIClient
     window: Window
-    tally: Tally
+    tally: RequestCounters
     in_flight: int = 0
 
     @property

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from server_utils.errors import ConfigurationError
 from server_utils.inference import request_counters, row_errors, worker_cache
-from server_utils.inference.request_counters import Tally
+from server_utils.inference.request_counters import RequestCounters
 from server_utils.inference.row_errors import OnError
 from server_utils.inference.triton.client import TritonClient
 from server_utils.inference.triton.model import Model, Tensor, spark_type
@@ -68,13 +68,13 @@ class Connection:
     """What a Python worker keeps between tasks: a client with its sockets, and threads that wait for answers.
 
     pace: rows of a request.
-    tally: of the rows that were answered.
+    counters: of the rows that were answered.
     """
 
     client: TritonClient
     threads: futures.ThreadPoolExecutor
     pace: Pace
-    tally: Tally
+    counters: RequestCounters
 
     def close(self) -> None:
         """Start no more requests."""

@@ -49,7 +49,7 @@ def answers(request: Request, batches: Iterator[Sequence[pa.Array]]) -> Iterator
     finally:
         for batch in pending:
             batch.cancel()
-        kept.tally.flush()
+        kept.counters.flush()
 
 
 class Batch:
@@ -126,7 +126,7 @@ class Batch:
         wrong = wrong_answers(answers, self._request.output)
         for number, problem in wrong.items():
             self._refuse(int(numbers[number]), problem)
-        self._connection.tally.add(len(numbers) - len(wrong), [])
+        self._connection.counters.add(len(numbers) - len(wrong), [])
         if not wrong:
             return numbers, answers
         fine = np.setdiff1d(np.arange(len(numbers)), list(wrong))
@@ -136,5 +136,5 @@ class Batch:
         if self._request.on_error == "raise":
             # The message holds the engine's words: a chain of errors would show a library's traceback above it.
             raise row_errors.row_error(self._first + number, f" {problem}") from None
-        self._connection.tally.add(1, ["refused"])
+        self._connection.counters.add(1, ["refused"])
         self._errors[number] = problem

@@ -19,7 +19,7 @@ from server_utils.inference.openai.columns import arrow_column
 from server_utils.inference.openai.connections import Lane, Window
 from server_utils.inference.openai.dispatch import answers
 from server_utils.inference.openai.request import Kind, Question
-from server_utils.inference.request_counters import Tally, totals
+from server_utils.inference.request_counters import RequestCounters, totals
 from server_utils.inference.utf8 import PROBLEM
 from server_utils.servers.launch import Launch
 from server_utils.servers.launch import Server as Record
@@ -62,7 +62,7 @@ def ask(place, batches, *, lanes=None, **fields):
     """The answers to batches of texts, as Python values."""
     asked = question(**fields)
     client = OpenAIClient(place, timeout_s=asked.timeout_s, key=asked.key)
-    lanes = lanes or [Lane(client, Window(place.folder).at_most(asked.window), Tally(place.folder))]
+    lanes = lanes or [Lane(client, Window(place.folder).at_most(asked.window), RequestCounters(place.folder))]
     columns = (pa.array(batch, pa.string()) for batch in batches)
     return [column.to_pylist() for column in answers(asked, lanes, columns, arrow_column)]
 
@@ -206,7 +206,9 @@ def test_rows_are_dealt_out_over_all_servers_of_the_executor(place, server, tmp_
     other = Server(0)
     threading.Thread(target=other.serve_forever, daemon=True).start()
     places = [place, Place(other.server_address[1], tmp_path)]
-    lanes = [Lane(OpenAIClient(p, timeout_s=20), Window(tmp_path).at_most(16), Tally(tmp_path)) for p in places]
+    lanes = [
+        Lane(OpenAIClient(p, timeout_s=20), Window(tmp_path).at_most(16), RequestCounters(tmp_path)) for p in places
+    ]
     try:
         assert ask(place, [["x"] * 200], lanes=lanes) == [["X"] * 200]
         assert sum(rows_of(server)) + sum(rows_of(other)) == 200
@@ -314,7 +316,9 @@ def test_a_text_that_is_not_utf8_is_the_error_of_its_row_and_is_not_sent(place, 
     if kind is Kind.CHAT:
         texts = [b'{"m": "fine"}', b"\xff", None, b'{"m": ""}', b'{"m": "\\u0000"}']
     asked = question(kind=kind, on_error="struct")
-    lanes = [Lane(OpenAIClient(place, timeout_s=20.0), Window(place.folder).at_most(None), Tally(place.folder))]
+    lanes = [
+        Lane(OpenAIClient(place, timeout_s=20.0), Window(place.folder).at_most(None), RequestCounters(place.folder))
+    ]
 
     (column,) = answers(asked, lanes, iter([pa.array(texts, pa.binary())]), arrow_column)
 

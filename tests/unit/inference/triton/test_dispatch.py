@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from server_utils.errors import ConfigurationError, InferenceError
-from server_utils.inference.request_counters import Tally, totals
+from server_utils.inference.request_counters import RequestCounters, totals
 from server_utils.inference.triton import connections
 from server_utils.inference.triton.connections import Connection, Pace, Request
 from server_utils.inference.triton.dispatch import answers
@@ -46,7 +46,7 @@ def ask(monkeypatch, tmp_path):
         launch = Launch("app", "double", "id", "none", (), ("http",), "/")
         request = Request(launch, model, model.outputs[0], on_error, 5.0, window, batch_rows)
         pools.append(futures.ThreadPoolExecutor(window))
-        made = Connection(client, pools[-1], request.pace(), Tally(tmp_path))
+        made = Connection(client, pools[-1], request.pace(), RequestCounters(tmp_path))
         monkeypatch.setattr(connections, "_connect", lambda _: made)
         monkeypatch.setattr(connections, "_connections", WorkerCache())
         return answers(request, ([pa.array(column, pa.float32())] for column in columns))
