@@ -1,6 +1,6 @@
-"""What a column function asks of a Triton server, and the connections that a Python worker keeps. Executors.
+"""What a column function asks of a Triton server, and this worker's connection for it, with an adaptive batch size.
 
-The number of rows of a request grows while answers are quick and shrinks when they take long.
+`Request` is made on the driver; everything else runs on executors.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from server_utils.servers.launch import Launch
 
 _FIRST_ROWS = 1024
 _QUICK_S, _SLOW_S = 0.1, 1.0
+_FACTOR = 2  # by which a batch size grows and shrinks
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Request:
         output: the output that becomes the column.
         timeout_s: seconds for one request, at each server that takes over after a death; not counted while it starts.
         window: requests in flight per task.
-        batch_rows: rows of one request at most, as is the model's own limit; None follows the model, see `Pace`.
+        batch_rows: rows of one request at most, as is the model's own limit; None adapts them, see `AdaptiveBatchSize`.
     """
 
     launch: Launch
@@ -57,23 +58,22 @@ class Request:
         """The type of the column."""
         return row_errors.column_type(spark_type(self.output), self.on_error)
 
-    def pace(self) -> Pace:
+    def batch_size(self) -> AdaptiveBatchSize:
         """Rows of its requests; one where the model takes no batches."""
         most = min(self.batch_rows or sys.maxsize, self.model.max_batch_size or 1)
-        return Pace(min(self.batch_rows or _FIRST_ROWS, most), most)
+        return AdaptiveBatchSize(min(self.batch_rows or _FIRST_ROWS, most), most)
 
 
 @dataclass(frozen=True)
 class Connection:
     """What a Python worker keeps between tasks: a client with its sockets, and threads that wait for answers.
 
-    pace: rows of a request.
-    counters: of the rows that were answered.
+    batch_size: rows of a request. counters: of the rows that were answered.
     """
 
     client: TritonClient
     threads: futures.ThreadPoolExecutor
-    pace: Pace
+    batch_size: AdaptiveBatchSize
     counters: RequestCounters
 
     def close(self) -> None:
@@ -84,7 +84,7 @@ class Connection:
 _connections = WorkerCache(Connection.close)
 
 
-def connection(request: Request) -> Connection:
+def worker_connection(request: Request) -> Connection:
     """This worker's connection for a request."""
     options = (request.model.name, request.timeout_s, request.window, request.batch_rows)
     return _connections.get(request.launch, functools.partial(_connect, request), options=options)
@@ -95,30 +95,38 @@ def _connect(request: Request) -> Connection:
     return Connection(
         TritonClient(locate, request.model, timeout_s=request.timeout_s),
         futures.ThreadPoolExecutor(request.window, thread_name_prefix="sidecar"),
-        request.pace(),
+        request.batch_size(),
         request_counters.of(worker_cache.server_folder(request.launch)),
     )
 
 
-class Pace:
-    """Rows of a request: twice as many as long as answers take less than 0.1 s, half as many after more than a second.
+class AdaptiveBatchSize:
+    """The rows of a request, by the time that answers take.
 
-    A request costs Triton and its client some 5 ms of processor time, however few rows it holds. Models that are quick
-    should not pay it more often than they must; those that are slow should not have so many rows wait in line that
-    the last of them miss their deadline.
+    A request costs Triton and its client some 5 ms of processor time, however few rows it holds. A quick model should
+    not pay that more often than it must. In a request to a slow model the last rows must not miss their deadline.
 
     Attributes:
         rows: of the next request, at most.
     """
 
     def __init__(self, least: int, most: int) -> None:
-        """Begin with `least`, which is where it returns to at the slowest; `most` is never exceeded."""
+        """Begin with `least`."""
         self._least, self._most = least, most
         self.rows = least
 
-    def answered(self, rows: int, seconds: float) -> None:
-        """A request of so many rows took so long. One that was much smaller than it might have been is no sign."""
-        if seconds > _SLOW_S:
-            self.rows = max(self.rows // 2, self._least)
-        elif seconds < _QUICK_S and 2 * rows > self.rows:
-            self.rows = min(2 * self.rows, self._most)
+    def record(self, rows: int, seconds: float) -> None:
+        """A request of so many rows was answered in so many seconds."""
+        self.rows = next_limit(self.rows, rows, seconds, least=self._least, most=self._most)
+
+
+def next_limit(limit: int, rows: int, seconds: float, *, least: int, most: int) -> int:
+    """The batch size after an answer: half after a slow one, twice as many after a quick one, within the bounds.
+
+    A request of less than half the limit tells nothing: a full one may take longer.
+    """
+    if seconds > _SLOW_S:
+        return max(limit // _FACTOR, least)
+    if seconds < _QUICK_S and rows * _FACTOR > limit:
+        return min(limit * _FACTOR, most)
+    return limit

@@ -28,7 +28,9 @@ def connection(monkeypatch, owner):
     monkeypatch.setattr(worker_cache, "here", lambda: Here(owner, (), lambda _: []))
     monkeypatch.setattr(triton_connections, "_connections", WorkerCache(Connection.close))
     model = Model("double", (NUMBER,), (NUMBER,), max_batch_size=8)
-    return lambda *which: triton_connections.connection(Request(launched(*which), model, NUMBER, "raise", 5.0, 2, None))
+    return lambda *which: triton_connections.worker_connection(
+        Request(launched(*which), model, NUMBER, "raise", 5.0, 2, None)
+    )
 
 
 def windows_of(launch):
