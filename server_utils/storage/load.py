@@ -20,7 +20,7 @@ from server_utils.errors import ModelCorruptError, ModelNotFoundError, SidecarEr
 from server_utils.storage import cache, download, manifest
 from server_utils.storage.manifest import Manifest
 from server_utils.storage.stores import factory
-from server_utils.storage.stores.base import NotThereError, Store, patiently
+from server_utils.storage.stores.base import NotThereError, Store, retry
 from server_utils.storage.transfer import Meter, Progress
 from server_utils.storage.urls import MANIFEST, Address, parse
 
@@ -57,7 +57,7 @@ def local_model(url: str | Path, *, progress: Progress | None = None) -> Path:
 def read_manifest(store: Store, address: Address) -> tuple[Manifest, str]:
     """The manifest of a model and its tag. Raises ModelNotFoundError and ModelCorruptError as `local_model`."""
     try:
-        content, tag = patiently(lambda: store.read(MANIFEST), what=f"reading the manifest of {store.url}")
+        content, tag = retry(lambda: store.read(MANIFEST), what=f"reading the manifest of {store.url}")
     except NotThereError as error:
         raise ModelNotFoundError(f"there is no model at {store.url}: {_instead(store, address)}") from error
     return manifest.read(content, store.url), tag

@@ -28,12 +28,17 @@ _NAME_BYTES, _PATH_BYTES = 255, 3_000  # Linux: 255 and 4096, of which the cache
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of a file: its place in bytes, and what it must hash to. crc32c: "" where nobody made it."""
+    """A part of a file: its place in bytes, and what it must hash to. crc32c: "" where it was not computed."""
 
     start: int
     size: int
     sha256: str
     crc32c: str = ""
+
+    @property
+    def end(self) -> int:
+        """Where the next part starts."""
+        return self.start + self.size
 
     def check(self, *, thorough: bool) -> tuple[Hash, bytes]:
         """A hash for its bytes, and the digest that must come out. thorough: by SHA-256, whatever it takes."""

@@ -21,7 +21,7 @@ from server_utils.errors import ModelCorruptError, ModelExistsError, StorageErro
 from server_utils.storage import upload
 from server_utils.storage.manifest import Entry, Manifest, read
 from server_utils.storage.stores import factory
-from server_utils.storage.stores.base import ChangedError, NotThereError, Store, TransientError, patiently
+from server_utils.storage.stores.base import ChangedError, NotThereError, Store, TransientError, retry
 from server_utils.storage.transfer import Meter, Progress
 from server_utils.storage.upload import LocalFile, send
 from server_utils.storage.urls import MANIFEST, on_this_machine, parse
@@ -81,7 +81,7 @@ def _save(source: Path, store: Store, *, overwrite: bool, progress: Progress | N
     found = upload.list_files(source)
     total, part_size = sum(each.size for each in found), upload.part_size(found)
     folder = _folder(store, _there(store).folder, upload.fingerprint(found))
-    patiently(store.probe, what=f"trying whether {store.url} can be written to")
+    retry(store.probe, what=f"trying whether {store.url} can be written to")
     files = _send(store, folder, found, part_size, Meter(f"saving {store.url}", total, progress))
     upload.check_unchanged(found)
     saved = datetime.now(UTC).isoformat(timespec="seconds")
@@ -94,7 +94,7 @@ def _folder(store: Store, taken: str, start: str) -> str:
 
     taken: the folder of the model that is there. Readers use it, and whoever replaces that model removes it.
     """
-    for name in patiently(store.folders, what=f"looking into {store.url}"):
+    for name in retry(store.folders, what=f"looking into {store.url}"):
         if name != taken and re.fullmatch(rf"{start}-[0-9a-f]{{8}}", name):
             logger.info("going on with a save of the same files that did not end")
             return name
@@ -105,7 +105,7 @@ def _send(store: Store, folder: str, found: Sequence[LocalFile], part_size: int,
     """Send what is not there yet, and look again: what was damaged on its way may lie under another name."""
     entries: dict[str, Entry] = {}
     for _ in range(_TRIES):
-        there = dict(patiently(lambda: list(store.names()), what=f"looking into {store.url}"))
+        there = dict(retry(lambda: list(store.names()), what=f"looking into {store.url}"))
         here = {each.name for each in found if there.get(f"{folder}/{each.name}") == each.size}
         lacking = [each for each in found if each.name not in here or each.name not in entries]
         if not lacking:
@@ -124,7 +124,7 @@ def _publish(store: Store, manifest: Manifest, *, overwrite: bool) -> None:
             raise ModelExistsError(before.refusal)
         write = partial(store.write, MANIFEST, manifest.to_json(), replaces=before.tag)
         try:
-            patiently(write, what=f"writing the manifest of {store.url}")
+            retry(write, what=f"writing the manifest of {store.url}")
         except ChangedError:  # somebody else was quicker; or it was us, and the answer was lost
             continue
         if before.folder and before.folder != manifest.folder:
@@ -148,7 +148,7 @@ class _There:
 
 def _there(store: Store) -> _There:
     try:
-        content, tag = patiently(lambda: store.read(MANIFEST), what=f"reading the manifest of {store.url}")
+        content, tag = retry(lambda: store.read(MANIFEST), what=f"reading the manifest of {store.url}")
     except NotThereError:
         return _There(None, "", "")
     hint = "choose another name, or say overwrite=True"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from server_utils.errors import ConfigurationError, StorageError
 from server_utils.storage.manifest import PART, Both, Entry, bad_name
-from server_utils.storage.stores.base import CHUNK, Parts, Store, patiently
+from server_utils.storage.stores.base import CHUNK, Parts, Store, retry
 from server_utils.storage.transfer import Meter, in_parallel
 
 _MIB = 1 << 20
@@ -35,7 +35,7 @@ def send(
     """Upload files into a folder of a store. Returns what they are, by name.
 
     there: names of files that are in the store already; they are only hashed.
-    Raises what `patiently` does; then no object is there half.
+    Raises what `retry` does; then no object is there half.
     """
     sending = _Sending(store, folder, part_size, meter)
     try:
@@ -79,7 +79,7 @@ class _Sending:
                     left -= len(chunk)
                 self.hashes[each.name][number] = found.hexdigests()
         if not is_there:
-            patiently(lambda: self._store.upload(key, each.path), what=f"sending {each.name}", stop=self.stop)
+            retry(lambda: self._store.upload(key, each.path), what=f"sending {each.name}", stop=self.stop)
         self._meter.add(each.size)
 
     def _part(self, each: LocalFile, split: _Split, number: int) -> Callable[[], None]:
@@ -89,10 +89,10 @@ class _Sending:
             found.update(content)
             self.hashes[each.name][number] = found.hexdigests()
             what = f"sending {each.name}, part {number + 1} of {len(self.hashes[each.name])}"
-            patiently(lambda: split.parts.put(number, content), what=what, stop=self.stop)
+            retry(lambda: split.parts.put(number, content), what=what, stop=self.stop)
             self._meter.add(len(content))
             if split.last():
-                patiently(split.parts.finish, what=f"finishing {each.name}", stop=self.stop)
+                retry(split.parts.finish, what=f"finishing {each.name}", stop=self.stop)
                 split.finished = True
 
         return job

@@ -11,7 +11,7 @@ from server_utils.storage import download
 from server_utils.storage.load import read_manifest
 from server_utils.storage.manifest import Entry, Manifest, read
 from server_utils.storage.stores import factory
-from server_utils.storage.stores.base import NotThereError, Store, patiently
+from server_utils.storage.stores.base import NotThereError, Store, retry
 from server_utils.storage.transfer import Meter, Progress, in_parallel
 from server_utils.storage.urls import MANIFEST, Address, parse
 
@@ -51,7 +51,7 @@ def verify(url: str | Path, *, progress: Progress | None = None) -> list[Problem
     address = parse(url)
     store = factory.store(address)
     found, _ = read_manifest(store, address)
-    sizes = dict(patiently(lambda: list(store.names()), what=f"looking into {store.url}"))
+    sizes = dict(retry(lambda: list(store.names()), what=f"looking into {store.url}"))
     meter, problems = Meter(f"verifying {store.url}", found.size, progress), list[Problem]()
 
     def job(entry: Entry) -> Callable[[], None]:
@@ -80,7 +80,7 @@ def _problem(store: Store, found: Manifest, entry: Entry, size: int | None) -> s
 def _below(address: Address, above: str, depth: int) -> Iterator[Saved]:
     store = factory.store(address)
     try:
-        names = patiently(store.folders, what=f"looking into {store.url}")
+        names = retry(store.folders, what=f"looking into {store.url}")
     except NotThereError as error:
         raise ModelNotFoundError(f"there is no {store.url}: {error}") from error
     for name in names:
@@ -94,7 +94,7 @@ def _below(address: Address, above: str, depth: int) -> Iterator[Saved]:
 def _saved(address: Address, name: str) -> Saved | None:
     store = factory.store(address)
     try:
-        content, _ = patiently(lambda: store.read(MANIFEST), what=f"reading the manifest of {store.url}")
+        content, _ = retry(lambda: store.read(MANIFEST), what=f"reading the manifest of {store.url}")
     except NotThereError:
         return None
     try:

@@ -62,7 +62,7 @@ class S3:
             max_pool_connections=connections,
             connect_timeout=_CONNECT_S,
             read_timeout=_READ_S,
-            retries={"total_max_attempts": 1, "mode": "standard"},  # patience is in one place, and that is not here
+            retries={"total_max_attempts": 1, "mode": "standard"},  # `base.retry` is the one place that retries
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",  # our own hashes say more; theirs skip ranges anyway
         )
