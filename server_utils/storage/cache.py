@@ -64,8 +64,8 @@ def hold_of(path: Path) -> bool:
     return hold(path.parent.name) is not None
 
 
-def alone_with(url: str) -> AbstractContextManager[Path]:
-    """The only one of this host that asks for a URL. Gives the lock's own file, to leave a note in."""
+def exclusive_load(url: str) -> AbstractContextManager[Path]:
+    """Hold the lock on a URL, so that one process of the host loads it at a time. Gives the lock's file, for a note."""
     return alone(lock_file(_root(), f"url-{hashlib.sha256(os.fsencode(url)).hexdigest()[:32]}"))
 
 
@@ -86,8 +86,8 @@ def _fetch(manifest: Manifest, fill: Callable[[Path], None]) -> None:
     part.rename(whole)
 
 
-def forget_half(digest: str) -> None:
-    """Remove what there is of a model that nobody will finish."""
+def remove_part(digest: str) -> None:
+    """Remove what has been downloaded of a model that nobody will finish."""
     with alone(lock_file(_root(), digest)):
         shutil.rmtree(_root() / f"{digest}.part", ignore_errors=True)
 
