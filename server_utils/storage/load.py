@@ -33,7 +33,7 @@ _SHOWN = 8
 def local_model(url: str | Path, *, progress: Progress | None = None) -> Path:
     """A folder on this node with the model's files, whole and verified; the same one for all who ask on this host.
 
-    It is read-only by agreement: others use it too. It stays while this process lives; later it may make room.
+    It is read-only by agreement: others use it too. It stays while this process lives, and may be removed later.
 
     Args:
         url: s3://, gs://, /Volumes/…, dbfs:/, file:// or a path, of a model saved by `save_model`.
@@ -67,8 +67,8 @@ def read_manifest(store: Store, address: Address) -> tuple[Manifest, str]:
 def _reuse_if_newer_than(started_at: int, note: Path) -> Path | None:
     """The model that another process has loaded from the same URL, if it asked the store after this call started.
 
-    Processes that load a model at the same time wait for one of them. What that one has found is at least as new as
-    what they would find, so they do not ask the store again. Without this, each of them would, one after the other.
+    Processes that load a model at the same time wait for one of them. What that one has loaded is at least as new
+    as what they would load, so they do not ask the store again. Without this, each of them would, one after the other.
     """
     try:
         last_load = json.loads(note.read_text())

@@ -1,9 +1,9 @@
 """The list of a model's files with their sizes and hashes: uploaded last, it makes a folder a model.
 
-Driver and executors. What is read from a store is somebody else's word: every name is checked before it is a path.
+Driver and executors. What is read from a store is not trusted: every name is checked before it becomes a path.
 
 Each part has two hashes: SHA-256, which names the content and which `verify` compares, and CRC32C, by which a download
-is checked: of four billion damaged parts it lets one pass, and on a node hashing competes with the transfer for the
+is checked: it misses one of four billion damaged parts, and on a node hashing competes with the transfer for the
 cores. On one core SHA-256 ran at 1.8 GB/s and CRC32C at 27.
 """
 
@@ -104,13 +104,13 @@ def read(content: bytes, url: str) -> Manifest:
     Raises ModelCorruptError when it is no manifest, or would lead out of its folder.
     """
     try:
-        found = json.loads(content)
-        if found["format"] != _FORMAT:
+        document = json.loads(content)
+        if document["format"] != _FORMAT:
             raise ModelCorruptError(
-                f"{url} was saved by a later version (format {found['format']!r}): install that one"
+                f"{url} was saved by a later version (format {document['format']!r}): install that one"
             )
-        files = tuple(_entry(**each) for each in found["files"])
-        manifest = Manifest(str(found["folder"]), str(found["saved"]), int(found["part_size"]), files)
+        files = tuple(_entry(**each) for each in document["files"])
+        manifest = Manifest(str(document["folder"]), str(document["saved"]), int(document["part_size"]), files)
         wrong = _wrong(manifest)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelCorruptError(

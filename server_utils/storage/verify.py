@@ -39,40 +39,40 @@ class Problem:
 
 
 def saved_models(root: str | Path) -> list[Saved]:
-    """The models below a URL, sorted by name. Raises StorageError when it cannot be looked into."""
+    """The models below a URL, sorted by name. Raises StorageError when it cannot be listed."""
     return list(_below(parse(root), "", _DEPTH))
 
 
 def verify(url: str | Path, *, progress: Progress | None = None) -> list[Problem]:
-    """Read every file of a model where it is and compare it with what was saved; an empty list is good news.
+    """Read every file of a model where it is and compare it with what was saved; an empty list where nothing is wrong.
 
     Raises ModelNotFoundError, ModelCorruptError and StorageError as `local_model` does.
     """
     address = parse(url)
     store = factory.store(address)
-    found, _ = read_manifest(store, address)
+    model, _ = read_manifest(store, address)
     sizes = dict(retry(lambda: list(store.names()), what=f"looking into {store.url}"))
-    meter, problems = Meter(f"verifying {store.url}", found.size, progress), list[Problem]()
+    meter, problems = Meter(f"verifying {store.url}", model.size, progress), list[Problem]()
 
     def job(entry: Entry) -> Callable[[], None]:
         def check() -> None:
-            if problem := _problem(store, found, entry, sizes.get(found.key(entry))):
+            if problem := _problem(store, model, entry, sizes.get(model.key(entry))):
                 problems.append(Problem(entry.name, problem))
             meter.add(entry.size)
 
         return check
 
-    in_parallel([job(entry) for entry in found.files], threads=factory.CONNECTIONS)
+    in_parallel([job(entry) for entry in model.files], threads=factory.CONNECTIONS)
     return sorted(problems, key=lambda each: each.file)
 
 
-def _problem(store: Store, found: Manifest, entry: Entry, size: int | None) -> str:
+def _problem(store: Store, model: Manifest, entry: Entry, size: int | None) -> str:
     try:
         if size is None:
             return "it is missing"
         if size != entry.size:
             return f"it has {size} bytes instead of {entry.size}"
-        return "its content is not what was saved" if size and download.damaged(store, found, entry) else ""
+        return "its content is not what was saved" if size and download.damaged(store, model, entry) else ""
     except NotThereError:  # removed since it was listed
         return "it is missing"
 
@@ -85,8 +85,8 @@ def _below(address: Address, above: str, depth: int) -> Iterator[Saved]:
         raise ModelNotFoundError(f"there is no {store.url}: {error}") from error
     for name in names:
         below = replace(address, path=f"{address.path.rstrip('/')}/{name}".removeprefix("/" * (address.path == "")))
-        if found := _saved(below, f"{above}{name}"):
-            yield found
+        if saved := _saved(below, f"{above}{name}"):
+            yield saved
         elif depth > 1:
             yield from _below(below, f"{above}{name}/", depth - 1)
 
@@ -98,7 +98,7 @@ def _saved(address: Address, name: str) -> Saved | None:
     except NotThereError:
         return None
     try:
-        found = read(content, store.url)
+        model = read(content, store.url)
     except ModelCorruptError as error:
         return Saved(name, str(address), 0, 0, "", str(error))
-    return Saved(name, str(address), len(found.files), found.size, found.saved)
+    return Saved(name, str(address), len(model.files), model.size, model.saved)
