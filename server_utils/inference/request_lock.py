@@ -23,9 +23,9 @@ _RUNNING = "requests.lock"
 @contextmanager
 def shared_request(folder: Path) -> Iterator[None]:
     """Run beside other shared requests. folder: the server's. Waits while an exclusive request runs, or waits."""
-    admission = files.shared(folder / _ADMISSION)
+    admission = files.shared_lock(folder / _ADMISSION)
     try:
-        running = files.shared(folder / _RUNNING)
+        running = files.shared_lock(folder / _RUNNING)
     finally:
         os.close(admission)
     try:
@@ -37,5 +37,5 @@ def shared_request(folder: Path) -> Iterator[None]:
 @contextmanager
 def exclusive_request(folder: Path) -> Iterator[None]:
     """Run beside no other request. folder: the server's. Waits for those that run, and lets none begin meanwhile."""
-    with files.alone(folder / _ADMISSION), files.alone(folder / _RUNNING):
+    with files.exclusive_lock(folder / _ADMISSION), files.exclusive_lock(folder / _RUNNING):
         yield
