@@ -7,7 +7,6 @@ that holds {"path": ...} or {"error": ...} in the end.
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 import sys
@@ -24,6 +23,7 @@ from server_utils.storage.stores import factory
 from server_utils.storage.stores.base import NotThereError, Store, retry
 from server_utils.storage.transfer import Meter, Progress
 from server_utils.storage.urls import MANIFEST, Address, parse
+from server_utils.validation import nearest
 
 logger = logging.getLogger(__name__)
 _TRIES = 3  # to fetch a model that is replaced meanwhile
@@ -115,10 +115,10 @@ def _what_is_there(store: Store, address: Address) -> str:
         folders = factory.store(replace(address, path=above or "/" * address.path.startswith("/"))).folders()
     except NotThereError as error:
         return f"{error}"
-    near = difflib.get_close_matches(name, folders, n=3)
+    near = nearest(name, folders)
     more = f" and {len(folders) - _SHOWN} more" if len(folders) > _SHOWN else ""
     beside = (", ".join(folders[:_SHOWN]) or "nothing") + more
-    return (f"did you mean {' or '.join(near)}? " if near else "") + f"Beside it there is {beside}"
+    return (f"did you mean {near}? " if near else "") + f"Beside it there is {beside}"
 
 
 def _some_files(store: Store) -> list[str]:
