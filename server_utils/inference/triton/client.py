@@ -17,7 +17,7 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 from server_utils.errors import InferenceError, ServerUnavailableError
 from server_utils.host.processes import ProcessId
 from server_utils.inference import request_lock
-from server_utils.inference.triton.model import Model
+from server_utils.inference.triton.model import Model, Tensor
 from server_utils.inference.triton.shared_memory import SharedMemoryPool
 from server_utils.inference.triton.tensors import Array
 from server_utils.servers.launch import Server
@@ -105,17 +105,18 @@ class TritonClient:
         outputs = [http.InferRequestedOutput(tensor.name) for tensor in self.model.outputs]
         connection, memory = self._connected(server)
         answer = connection.infer(self.model.name, self._encoded(inputs, memory), outputs=outputs)
-        arrays = [answer.as_numpy(tensor.name) for tensor in self.model.outputs]
-        for tensor, array in zip(self.model.outputs, arrays, strict=True):
-            if array is None:
-                raise InferenceError(f"the model answered without output {tensor}")
-        answers = arrays if self.model.max_batch_size else [array[None] for array in arrays]
-        for tensor, array in zip(self.model.outputs, answers, strict=True):
-            if len(array) != len(inputs[0]):
-                raise InferenceError(f"output {tensor} came back with {len(array)} rows for {len(inputs[0])}")
-            if not tensor.has(array.shape[1:]):
-                raise InferenceError(f"output {tensor} came back with rows of shape {array.shape[1:]}")
-        return answers
+        return [self._checked(tensor, answer.as_numpy(tensor.name), len(inputs[0])) for tensor in self.model.outputs]
+
+    def _checked(self, tensor: Tensor, array: Array | None, rows: int) -> Array:
+        """An output as an array of so many rows. Raises InferenceError when it is something else."""
+        if array is None:
+            raise InferenceError(f"the model answered without output {tensor}")
+        batch = array if self.model.max_batch_size else array[None]
+        if len(batch) != rows:
+            raise InferenceError(f"output {tensor} came back with {len(batch)} rows for {rows}")
+        if not tensor.has(batch.shape[1:]):
+            raise InferenceError(f"output {tensor} came back with rows of shape {batch.shape[1:]}")
+        return batch
 
     def _encoded(self, inputs: Sequence[Array], memory: SharedMemoryPool) -> list[http.InferInput]:
         batches = inputs if self.model.max_batch_size else [rows[0] for rows in inputs]

@@ -77,7 +77,7 @@ class Connection:
     counters: RequestCounters
 
     def close(self) -> None:
-        """Start no more requests."""
+        """Take no more requests."""
         self.threads.shutdown(wait=False)
 
 
