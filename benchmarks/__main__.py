@@ -1,4 +1,4 @@
-"""Run the arms by turns in one session and print medians and ratios.
+"""Run the arms in alternation in one session and print medians and ratios; standard error shows each run.
 
 python -m benchmarks [--only WORKLOAD] [--rows N] [--rounds N] [--json]
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -23,22 +22,12 @@ import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
 from benchmarks import arms, functions
+from benchmarks.measure import alternate, progress, seconds, session
 from server_utils import TritonServerManager
 from server_utils.demo import assets
 from server_utils.environments import builder as environments_builder
 
 MODEL = str(assets.minilm_path())
-
-
-def session() -> SparkSession:
-    """Two executors of one core each: as many tasks as this machine has cores, and a server beside each."""
-    os.environ["PYSPARK_PYTHON"] = sys.executable
-    builder = SparkSession.builder.master("local-cluster[2,1,1536]").appName("benchmarks")
-    for key, value in {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}.items():
-        builder = builder.config(key, value)
-    spark = builder.config("spark.log.level", "ERROR").getOrCreate()
-    spark.sparkContext.setLogLevel("ERROR")
-    return spark
 
 
 def write_texts(spark: SparkSession, folder: Path, rows: int) -> list[str]:
@@ -59,22 +48,14 @@ def write_pixels(folder: Path, rows: int) -> None:
         pq.write_table(pa.table(columns), folder / "pixels" / f"part-{part}.parquet")
 
 
-def seconds(frame) -> float:
-    """The time of a whole job; the answers are made and thrown away."""
-    began = time.perf_counter()
-    frame.write.format("noop").mode("overwrite").save()
-    return time.perf_counter() - began
+def jobs(frame, by_name: dict) -> dict:
+    """Arms that are Spark jobs over a frame."""
+    return {name: functools.partial(timed, arm, frame) for name, arm in by_name.items()}
 
 
-def in_turns(frame, by_name: dict, rounds: int, extra: dict, *, warm: int = 1) -> dict[str, float]:
-    """Median seconds of each arm; every round runs them all, and the first `warm` ones are not counted."""
-    times: dict[str, list[float]] = {name: [] for name in by_name | extra}
-    for _ in range(rounds + warm):
-        for name, arm in by_name.items():
-            times[name].append(seconds(arm(frame)))
-        for name, measure in extra.items():
-            times[name].append(measure())
-    return {name: statistics.median(found[warm:]) for name, found in times.items()}
+def timed(arm, frame) -> float:
+    """Seconds of the job of one arm."""
+    return seconds(arm(frame))
 
 
 class Direct:
@@ -103,14 +84,15 @@ def texts(spark: SparkSession, folder: Path, rows: int, rounds: int) -> dict[str
     """Short-text embeddings with MiniLM, and the direct limit: rows per second by arm."""
     lines = write_texts(spark, folder, rows)
     limits = {"direct, 1 process": Direct(1), "direct, 2 processes": Direct(2)}
+    direct = {name: functools.partial(limit, lines) for name, limit in limits.items()}
     with TritonServerManager("encoder", MODEL) as servers:
         servers.start_servers(functions.encoder_server)
         frame = spark.read.parquet(str(folder / "texts"))
-        extra = {name: functools.partial(limit, lines) for name, limit in limits.items()}
-        found = in_turns(frame, arms.encoder_arms(servers, MODEL), rounds, extra)
+        in_spark = jobs(frame, arms.encoder_arms(servers, MODEL))
+        times = alternate(in_spark | direct, rounds, title="texts")
     for limit in limits.values():
         limit.close()
-    return {name: rows / took for name, took in found.items()}
+    return {name: rows / took for name, took in times.items()}
 
 
 def pixels(spark: SparkSession, folder: Path, rows: int, rounds: int) -> dict[str, float]:
@@ -120,8 +102,8 @@ def pixels(spark: SparkSession, folder: Path, rows: int, rounds: int) -> dict[st
         servers.start_servers(functions.classifier_server)
         frame = spark.read.parquet(str(folder / "pixels"))
         # the JVM compiles its way through the rows for the first minute
-        found = in_turns(frame, arms.classifier_arms(servers), 2 * rounds, {}, warm=5)
-    return {name: rows / took for name, took in found.items()}
+        times = alternate(jobs(frame, arms.classifier_arms(servers)), 2 * rounds, title="tensors", warm=5)
+    return {name: rows / took for name, took in times.items()}
 
 
 def start(rounds: int) -> dict[str, float]:
@@ -138,7 +120,8 @@ def start(rounds: int) -> dict[str, float]:
             began = time.perf_counter()
             servers.start_servers(functions.encoder_server)
             times["start_servers"].append(time.perf_counter() - began)
-    return {name: statistics.median(found[1:]) for name, found in times.items()}
+        progress(f"start: {', '.join(f'{name} {took[-1]:.1f} s' for name, took in times.items())}")
+    return {name: statistics.median(took[1:]) for name, took in times.items()}
 
 
 def main() -> None:
@@ -149,7 +132,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--only", choices=["texts", "tensors", "start"], help="one workload instead of all three")
     options = parser.parse_args()
-    spark = session()
+    spark = session("local-cluster[2,1,1536]")  # as many tasks as there are cores, and a server beside each executor
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         workloads = {

@@ -1,4 +1,4 @@
-"""Embeddings from a vLLM server by requests of 16 texts, of one text, and as the column asks: by turns on one engine.
+"""Embeddings from a vLLM server by requests of 16 texts, of one text, and by the column: alternating on one engine.
 
 python -m benchmarks.embeddings [--rows N] [--rounds N] [--json]
 
@@ -10,21 +10,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import time
 from collections.abc import Callable
 from concurrent import futures
 
 import urllib3
 
-from benchmarks.llm import seconds, session
+from benchmarks.measure import alternate, seconds, session
 from server_utils import VLLMServerManager
 from server_utils.demo import assets
 
 _AT_ONCE, _MANY = 8, 16
 
 
-def asks(url: str, texts: list[str], size: int) -> Callable[[], float]:
+def http_arm(url: str, texts: list[str], size: int) -> Callable[[], float]:
     """An arm: seconds for all texts, so many in a request."""
     pool = urllib3.PoolManager(maxsize=_AT_ONCE)
 
@@ -53,26 +52,23 @@ def main() -> None:
     options = parser.parse_args()
     lines = assets.movie_reviews_path().read_text(encoding="utf-8").splitlines()[: options.rows]
     texts = [line.split("\t")[2] for line in lines]
-    spark = session()
+    spark = session("local-cluster[1,2,1536]")
     frame = spark.createDataFrame([(text,) for text in texts], "text string").repartition(2).cache()
     frame.count()
     with VLLMServerManager("bench", str(assets.minilm_path())) as servers:
         servers.start_servers(runner="pooling", env={"OMP_NUM_THREADS": "1"}, max_model_len=256, enforce_eager=True)
         url = next(iter(servers.urls.values()))
         arms = {
-            f"{_MANY} texts a request": asks(url, texts, _MANY),
-            "one text a request": asks(url, texts, 1),
+            f"{_MANY} texts a request": http_arm(url, texts, _MANY),
+            "one text a request": http_arm(url, texts, 1),
             "the column": lambda: seconds(frame.select(servers.embed("text"))),
         }
-        times: dict[str, list[float]] = {name: [] for name in arms}
-        for _ in range(options.rounds + 1):  # the first warms everything up and is not counted
-            for name, arm in arms.items():
-                times[name].append(arm())
+        times = alternate(arms, options.rounds, title="embeddings")
     spark.stop()
-    found = {name: len(texts) / statistics.median(took[1:]) for name, took in times.items()}
-    best = max(found.values())
-    text = "\n".join(f"{name:<22}{speed:10.1f} rows/s{speed / best:8.2f}" for name, speed in found.items())
-    print(json.dumps(found) if options.json else text)
+    speeds = {name: len(texts) / took for name, took in times.items()}
+    best = max(speeds.values())
+    text = "\n".join(f"{name:<22}{speed:10.1f} rows/s{speed / best:8.2f}" for name, speed in speeds.items())
+    print(json.dumps(speeds) if options.json else text)
 
 
 if __name__ == "__main__":

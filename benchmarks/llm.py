@@ -1,7 +1,8 @@
-"""vLLM offline, upstream's way and ours, by turns on one engine's worth of cores: python -m benchmarks.llm [--json].
+"""vLLM offline, upstream's way and ours, alternating on one engine's worth of cores: python -m benchmarks.llm [--json].
 
 Needs the sealed environment `vllm` (`spark-sidecar env build vllm`) and a model folder; prints medians, and shares of
-the offline engine. Each arm has one engine with the same settings; the rivals in Spark have two task slots.
+the offline engine. Each arm has one engine with the same settings; the arms in Spark have two task slots. Standard
+error shows each run, and the shares of each workload as soon as it ends.
 """
 
 from __future__ import annotations
@@ -10,17 +11,14 @@ import argparse
 import json
 import os
 import random
-import statistics
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 from pyspark.ml.functions import predict_batch_udf
-from pyspark.sql import SparkSession
 from pyspark.sql.types import StringType
 
+from benchmarks.measure import alternate, progress, seconds, session
 from server_utils import VLLMServerManager
 from server_utils.environments import builder as environments_builder
 
@@ -48,8 +46,8 @@ def skewed(rows: int) -> tuple[list[str], dict]:
     pick = random.Random(1)  # noqa: S311
     prompts = []
     for number in range(rows):
-        asked = (LONG if number % 20 == 10 else SHORT).format(*pick.choices(WORDS, k=2))  # noqa: PLR2004
-        prompts.append(CHAT.format(f"{asked} ({number})"))
+        question = (LONG if number % 20 == 10 else SHORT).format(*pick.choices(WORDS, k=2))  # noqa: PLR2004
+        prompts.append(CHAT.format(f"{question} ({number})"))
     return prompts, {"max_tokens": 256, "temperature": 0}
 
 
@@ -107,14 +105,7 @@ def upstream(url: str, model: str, sampling: dict):
     return predict_batch_udf(make_predict_fn, return_type=StringType(), batch_size=32)
 
 
-def seconds(frame) -> float:
-    """The time of a whole job; the answers are made and thrown away."""
-    began = time.perf_counter()
-    frame.write.format("noop").mode("overwrite").save()
-    return time.perf_counter() - began
-
-
-def measure(spark, servers, offline, workload, rounds) -> dict[str, float]:
+def measure(spark, servers, offline, workload, rounds, *, title) -> dict[str, float]:
     """Median rows per second by arm; the first round warms everything up and is not counted."""
     prompts, sampling = workload
     frame = spark.createDataFrame([(prompt,) for prompt in prompts], "prompt string").repartition(2).cache()
@@ -125,21 +116,9 @@ def measure(spark, servers, offline, workload, rounds) -> dict[str, float]:
         "upstream": lambda: seconds(frame.select(upstream(url, "bench", sampling)("prompt"))),
         "ours": lambda: seconds(frame.select(servers.generate("prompt", **sampling))),
     }
-    times = {name: [] for name in arms}
-    for _ in range(rounds + 1):
-        for name, arm in arms.items():
-            times[name].append(arm())
+    times = alternate(arms, rounds, title=title)
     frame.unpersist()
-    return {name: len(prompts) / statistics.median(found[1:]) for name, found in times.items()}
-
-
-def session() -> SparkSession:
-    """One executor with two slots: one engine, and few tasks to keep it busy."""
-    os.environ["PYSPARK_PYTHON"] = sys.executable
-    builder = SparkSession.builder.master("local-cluster[1,2,1536]").appName("benchmarks")
-    for key, value in {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}.items():
-        builder = builder.config(key, value)
-    return builder.config("spark.log.level", "OFF").getOrCreate()
+    return {name: len(prompts) / took for name, took in times.items()}
 
 
 def main() -> None:
@@ -153,17 +132,20 @@ def main() -> None:
     parser.add_argument("--only", choices=["uniform", "skewed"], help="one workload instead of both")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    spark = session()
+    spark = session("local-cluster[1,2,1536]")  # one engine, and few tasks to keep it busy
+    progress("starting the offline engine")
     offline = Offline(options.model, options.threads)
     workloads = {"uniform": uniform, "skewed": random_ends if options.random else skewed}
     with VLLMServerManager("bench", options.model) as servers:
         environ = {"OMP_NUM_THREADS": str(options.threads)}
+        progress("starting the server")
         servers.start_servers(env=environ, enforce_eager=True, enable_prefix_caching=False, **SETTINGS)
         report = {}
         for name, make in workloads.items():
             if options.only not in (None, name):
                 continue
-            report[name] = measure(spark, servers, offline, make(options.rows), options.rounds)
+            report[name] = measure(spark, servers, offline, make(options.rows), options.rounds, title=name)
+            progress("\n".join(table({name: report[name]})))
     offline.close()
     spark.stop()
     print(json.dumps(report) if options.json else "\n".join(table(report)))

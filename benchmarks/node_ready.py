@@ -59,7 +59,7 @@ def timed(command, **variables):
 
 
 def by_pip(work, framework):
-    """As in the init scripts that one finds: every package again, whatever is there."""
+    """As in the init scripts in most guides: every package again, whatever is there."""
     python = spark_python(work / "spark")
     as_on_a_new_node(work.parent)
     options = ["--upgrade", "--force-reinstall", "--no-cache-dir", "--quiet", "--disable-pip-version-check"]
@@ -112,14 +112,14 @@ def measure(work, framework, rounds, bundle):
     """Arm -> its median over the rounds; the arms take turns."""
     thin = work / "thin"
     shutil.copytree(bundle, thin, ignore=shutil.ignore_patterns("wheels", "uv-*"))
-    found = {PIP: [], COLD: [], WHEELHOUSE: [], SECOND: []}
+    times = {PIP: [], COLD: [], WHEELHOUSE: [], SECOND: []}
     for number in range(rounds):
         print(f"round {number + 1} of {rounds}", file=sys.stderr)
-        found[PIP].append(by_pip(work / f"pip-{number}", framework))
-        found[COLD].append(by_us(work / f"cold-{number}", framework, thin))
-        found[WHEELHOUSE].append(by_us(work / f"wheels-{number}", framework, bundle))
-        found[SECOND].append(by_us(work / f"wheels-{number}", framework, bundle, again=True))
-    return {name: statistics.median(seconds) for name, seconds in found.items()}
+        times[PIP].append(by_pip(work / f"pip-{number}", framework))
+        times[COLD].append(by_us(work / f"cold-{number}", framework, thin))
+        times[WHEELHOUSE].append(by_us(work / f"wheels-{number}", framework, bundle))
+        times[SECOND].append(by_us(work / f"wheels-{number}", framework, bundle, again=True))
+    return {name: statistics.median(seconds) for name, seconds in times.items()}
 
 
 def main():

@@ -17,11 +17,11 @@ def main(model: str, settings: str) -> None:
     engine = LLM(model, **json.loads(settings))
     print("ready", flush=True)
     for line in sys.stdin:
-        asked = json.loads(line)
+        job = json.loads(line)
         began = time.perf_counter()
-        found = engine.generate(asked["prompts"], SamplingParams(**asked["sampling"]), use_tqdm=False)
+        outputs = engine.generate(job["prompts"], SamplingParams(**job["sampling"]), use_tqdm=False)
         took = time.perf_counter() - began
-        print(json.dumps({"s": took, "tokens": sum(len(each.outputs[0].token_ids) for each in found)}), flush=True)
+        print(json.dumps({"s": took, "tokens": sum(len(each.outputs[0].token_ids) for each in outputs)}), flush=True)
 
 
 if __name__ == "__main__":

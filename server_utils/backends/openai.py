@@ -17,13 +17,14 @@ from server_utils.backends.payload import program_files
 from server_utils.errors import ConfigurationError
 from server_utils.inference.openai.columns import text_column
 from server_utils.inference.openai.dialect import Dialect
-from server_utils.inference.openai.request import CompletionRequest, Endpoint, OnError
+from server_utils.inference.openai.request import CompletionRequest, Endpoint
 from server_utils.inference.openai.strict_json import plain
 from server_utils.inference.openai.structured_output import answer_format
+from server_utils.inference.row_errors import OnError
 from server_utils.servers.launch import Launch, literal
 from server_utils.spark import session
 from server_utils.storage.urls import is_elsewhere
-from server_utils.validation import near
+from server_utils.validation import nearest
 
 STALL_S = 300.0
 PROGRAM = Path(__file__).with_name("openai_program.py")
@@ -267,5 +268,6 @@ def check_fields(
         if name in _RESERVED_FIELDS:
             raise ConfigurationError(f"{name} cannot be chosen: {_RESERVED_FIELDS[name]}")
         if names and name not in names:
-            hint = near(name, [*names, *_ARGUMENTS]) or f"; it takes {', '.join(names)}"
+            near = nearest(name, [*names, *_ARGUMENTS])
+            hint = f"; did you mean {near}?" if near else f"; it takes {', '.join(names)}"
             raise ConfigurationError(f"{endpoint.value} has no field {name!r}{hint}")

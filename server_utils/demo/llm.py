@@ -1,7 +1,7 @@
 """The demo with a language model, from beginning to end. Laptop: the driver of an embedded Spark cluster.
 
-Two real vLLM servers call movie reviews positive or negative, and are scored against what people said. Then the same
-servers read facts out of texts into typed columns.
+Two real vLLM servers label movie reviews positive or negative, and are scored against the labels of people. Then the
+same servers read facts out of texts into typed columns.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 _ROWS_PER_CORE = 300  # a core reads about ten reviews a second: half a minute
 _PARQUET, _PLOT = "opinions.parquet", "opinions.png"
 _EXAMPLES = 3
-_METRICS_S = 10.0  # the servers note theirs twice a second
+_METRICS_S = 10.0  # the servers write theirs twice a second
 _TASKS = 4 * spark_cluster.EXECUTORS  # two for each slot: one that is late does not leave the other server idle
 _MEMORY = 512 << 20  # for the keys and values of 20,000 tokens
 
 
 @dataclass(frozen=True)
 class _Cluster:
-    """What was learned while Spark ran. servers: as they were once the reviews were done."""
+    """What was measured while Spark ran. servers: as they were once the reviews were done."""
 
     servers: Sequence[Server]
     start_s: float
@@ -58,7 +58,7 @@ def main(rows: int | None, output: Path | None, *, as_json: bool) -> None:
 
     Args:
         rows: how many, half of them positive; by default so many for each core that it takes less than two minutes.
-        output: folder for the Parquet, the plot and Spark's log; default `demo-llm` in the kit's home.
+        output: folder for the Parquet, the plot and Spark's log; default `demo-llm` in the package's home.
         as_json: print one JSON object on standard output instead of tables.
 
     Raises:
@@ -89,11 +89,11 @@ def _on_spark(screen: Screen, reviews: Sequence[Review], rows: int, model: Path,
     with spark_cluster.spark_session(screen, folder) as spark, _servers(screen, spark, model) as (servers, start_s):
         label = functools.partial(_label, spark, servers, sample, affixes, folder / _PARQUET)
         label_s = screen.rows("Reading", spark, servers, len(sample), label)
-        found = _counted(servers)
+        counted = _counted(servers)
         people, _ = screen.step(
             "Reading facts into typed columns", functools.partial(_people, spark, servers), lambda _: "Facts are read"
         )
-        return _Cluster(found, start_s, label_s, people)
+        return _Cluster(counted, start_s, label_s, people)
 
 
 @contextmanager
@@ -118,7 +118,7 @@ def _label(
     affixes: tuple[str, str],
     parquet: Path,
 ) -> None:
-    """Ask for one of two words behind each review; the server can give no other answer."""
+    """Generate one of two words after each review; the server can give no other answer."""
     from pyspark.sql import functions
 
     before, behind = map(functions.lit, affixes)
@@ -132,24 +132,24 @@ def _label(
 
 
 def _people(spark: SparkSession, servers: VLLMServerManager) -> list[Person]:
-    """Facts as typed columns: the server keeps every answer to the type."""
+    """Facts as typed columns: every answer of the server has the type."""
     from pyspark.sql.types import IntegerType, StringType, StructField, StructType
 
     fields = {"name": StringType(), "age": IntegerType(), "city": StringType()}
     kind = StructType([StructField(name, each, nullable=False) for name, each in fields.items()])
     frame = spark.createDataFrame([*enumerate(text for text, _ in sentiment.PEOPLE)], "number int, text string")
     person = servers.chat("text", response_format=kind, max_tokens=64, temperature=0, on_error="struct")
-    ordered = frame.coalesce(1).orderBy("number")  # before they are asked: a sort reads its input twice
+    ordered = frame.coalesce(1).orderBy("number")  # before the column: a sort reads its input twice
     rows = ordered.withColumn("person", person).select("text", "person.value.*").collect()
-    found = [(row.name, row.age, row.city) for row in rows]
+    people = [(row.name, row.age, row.city) for row in rows]
     return [
         Person(text, *values, right=values == facts)
-        for (text, facts), values in zip(sentiment.PEOPLE, found, strict=True)
+        for (text, facts), values in zip(sentiment.PEOPLE, people, strict=True)
     ]
 
 
 def _counted(servers: VLLMServerManager) -> list[Server]:
-    """The servers once they have counted all that was asked before this call."""
+    """The servers once they have counted all requests before this call."""
     now = time.time()
     wait_until(lambda: all(server.metrics.get("at", 0) > now for server in servers.status()), _METRICS_S)
     return servers.status()

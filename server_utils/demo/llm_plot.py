@@ -85,8 +85,8 @@ def _words(figure: Figure, area: Axes, report: LLMReport) -> None:
         back = {"facecolor": GROUND, "edgecolor": "none", "pad": 1.5}  # the lines to the quotes run behind
         figure.text(0, y, words, transform=area.transData, color=FAINT, ha="center", va="center", zorder=4, bbox=back)
     for x, (label, colour) in zip((0.02, 0.64), _SIDES.items(), strict=True):
-        said = f"the model says {label}"
-        area.text(x, 0.97, said, color=colour, fontsize=13, fontweight="bold", transform=area.transAxes, va="top")
+        title = f"the model says {label}"
+        area.text(x, 0.97, title, color=colour, fontsize=13, fontweight="bold", transform=area.transAxes, va="top")
     figure.text(0.66, 0.872, f"{report.accuracy:.0%}", color=INK, fontsize=46, fontweight="bold")
     figure.text(0.79, 0.912, "are called what", color=INK, fontsize=14)
     figure.text(0.79, 0.88, "people call them", color=INK, fontsize=14)

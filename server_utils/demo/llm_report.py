@@ -128,6 +128,6 @@ def _examples(report: LLMReport) -> Table:
 def _people(people: list[Person]) -> Table:
     table = Table("", "name string", Column("age int", justify="right"), "city string", "text", box=box.SIMPLE_HEAD)
     for each in people:
-        found = ["" if value is None else str(value) for value in (each.name, each.age, each.city)]
-        table.add_row("[green]✓[/]" if each.right else "[red]✗[/]", *map(Text, found), Text(each.text, style="dim"))
+        facts = ["" if value is None else str(value) for value in (each.name, each.age, each.city)]
+        table.add_row("[green]✓[/]" if each.right else "[red]✗[/]", *map(Text, facts), Text(each.text, style="dim"))
     return table

@@ -1,4 +1,4 @@
-"""What the language model of the demo is asked, and how its answers are scored. Laptop; no Spark, no model."""
+"""The prompts for the language model of the demo, and the scores of its answers. Laptop; no Spark, no model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DECIDED = 1.0  # people were of one mind: a mean score at least so far from 0
 _SHOTS = 12
 _SHOT_DECIDED, _SHOT_LENGTH = 2.5, 120
 
-# Short texts with facts in them, and what is in them: the second thing that is asked of the model.
+# Short texts with facts in them, and what is in them: the second task of the model.
 PEOPLE = (
     ("Maria Lopez, 42, runs a bakery in Porto.", ("Maria Lopez", 42, "Porto")),
     ("At 67, the pianist Jonas Berg still gives concerts all over Oslo.", ("Jonas Berg", 67, "Oslo")),
@@ -57,7 +57,7 @@ def human_label(score: float) -> str:
 
 
 def few_shots(reviews: Sequence[Review]) -> list[Review]:
-    """The examples in the prompt: short, of clear opinion, spread over the file, good and bad ones by turns."""
+    """The examples in the prompt: short, of clear opinion, spread over the file, good and bad ones alternating."""
     short = [review for review in reviews if len(review.text) < _SHOT_LENGTH]
     good = evenly([review for review in short if review.score >= _SHOT_DECIDED], _SHOTS // 2)
     bad = evenly([review for review in short if review.score <= -_SHOT_DECIDED], _SHOTS // 2)
@@ -67,15 +67,15 @@ def few_shots(reviews: Sequence[Review]) -> list[Review]:
 def balanced(reviews: Sequence[Review], rows: int) -> list[Review]:
     """So many reviews on which people were of one mind, half of them good, spread over the file; never an example."""
     shown = {review.id for review in few_shots(reviews)}
-    asked = [review for review in reviews if abs(review.score) >= _DECIDED and review.id not in shown]
-    good = [review for review in asked if human_label(review.score) == POSITIVE]
-    bad = [review for review in asked if human_label(review.score) == NEGATIVE]
+    decided = [review for review in reviews if abs(review.score) >= _DECIDED and review.id not in shown]
+    good = [review for review in decided if human_label(review.score) == POSITIVE]
+    bad = [review for review in decided if human_label(review.score) == NEGATIVE]
     each = min(max(rows // 2, 1), len(good), len(bad))
     return evenly(good, each) + evenly(bad, each)
 
 
 def prompt_parts(examples: Iterable[Review]) -> tuple[str, str]:
-    """What stands before each review, the same for all of them, and what stands behind it."""
+    """The text before each review, the same for all of them, and the text after it."""
     shown = "".join(f"Review: {each.text}\nSentiment: {human_label(each.score)}\n\n" for each in examples)
     return f"{_TASK}{shown}Review: ", "\nSentiment:"
 
@@ -93,8 +93,8 @@ def accuracy(judged: Sequence[Judged]) -> float:
 
 
 def clearest(judged: Iterable[Judged], count: int) -> list[Judged]:
-    """Those on which people were most of one mind, what they call positive and what they call negative by turns."""
+    """Those on which people were most of one mind, positive and negative ones alternating."""
     ranked = sorted(judged, key=lambda each: (-abs(each.score), each.id))
     sides = [[each for each in ranked if each.human == label] for label in (POSITIVE, NEGATIVE)]
-    turns = [each for pair in zip_longest(*sides) for each in pair if each]
-    return turns[:count]
+    alternating = [each for pair in zip_longest(*sides) for each in pair if each]
+    return alternating[:count]

@@ -52,7 +52,7 @@ def start(log: Path) -> SparkSession:
     Raises:
         EnvironmentMissingError: if Spark does not start; with the last lines of the file.
     """
-    # Another Spark that the user works with has no say here, nor its settings.
+    # Another Spark of the user, and its settings, are ignored.
     for name in ("SPARK_HOME", "SPARK_CONF_DIR", "PYSPARK_SUBMIT_ARGS"):
         os.environ.pop(name, None)
     os.environ |= {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
@@ -91,27 +91,27 @@ def extras() -> Iterator[None]:
 
 
 def output_folder(chosen: Path | None, name: str) -> Path:
-    """The folder for what a demo makes: the chosen one, or one of this name in the kit's home.
+    """The folder for what a demo makes: the chosen one, or one of this name in the package's home.
 
     Raises:
         ConfigurationError: it cannot be written.
     """
-    found = (chosen or platform.home() / name).absolute()
+    folder = (chosen or platform.home() / name).absolute()
     try:
-        found.mkdir(parents=True, exist_ok=True)
-        (found / _LOG).touch()
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _LOG).touch()
     except OSError as err:
-        msg = f"{found} cannot be written: {err}. Choose another folder with --output."
+        msg = f"{folder} cannot be written: {err}. Choose another folder with --output."
         raise ConfigurationError(msg) from err
-    return found
+    return folder
 
 
 @contextmanager
 def spark_session(screen: Screen, output: Path) -> Iterator[SparkSession]:
     """A Spark with two executors; its noise goes into a file of the output folder."""
     starting = functools.partial(start, output / _LOG)
-    found, _ = screen.step("Starting Spark", starting, lambda found: f"Spark {found.version} and its executors are up")
+    spark, _ = screen.step("Starting Spark", starting, lambda spark: f"Spark {spark.version} and its executors are up")
     try:
-        yield found
+        yield spark
     finally:
-        stop(found)
+        stop(spark)

@@ -42,7 +42,7 @@ _TASK_ROWS = 256  # few enough for a progress bar that moves
 
 @dataclass(frozen=True)
 class _Cluster:
-    """What was learned while Spark ran."""
+    """What was measured while Spark ran."""
 
     servers: int
     restarts: int
@@ -56,7 +56,7 @@ def main(rows: int | None, output: Path | None, *, as_json: bool) -> None:
 
     Args:
         rows: how many, evenly spread over the file; by default so many for each core that it takes about a minute.
-        output: folder for the Parquet, the plot and Spark's log; default `demo` in the kit's home.
+        output: folder for the Parquet, the plot and Spark's log; default `demo` in the package's home.
         as_json: print one JSON object on standard output instead of tables.
 
     Raises:
@@ -96,8 +96,8 @@ def _on_spark(screen: Screen, reviews: Sequence[Review], model: Path, parquet: P
         embed = functools.partial(_embed, spark, servers, reviews, parquet)
         embed_s = screen.rows("Embedding", spark, servers, len(reviews), embed)
         queries = _query_vectors(spark, servers)
-        found = servers.status()
-        return _Cluster(len(found), sum(server.restarts for server in found), start_s, embed_s, queries)
+        status = servers.status()
+        return _Cluster(len(status), sum(server.restarts for server in status), start_s, embed_s, queries)
 
 
 @contextmanager
@@ -127,10 +127,10 @@ def _searched(folder: Path, queries: Vectors) -> tuple[int, list[Search]]:
     table = pq.read_table(folder / _PARQUET)
     vectors = np.stack(table["vector"].to_numpy())
     hits = [top_hits(vectors, query) for query in queries]
-    searches = [Search(query, _answers(table, found)) for query, found in zip(QUERIES, hits, strict=True)]
+    searches = [Search(query, _answers(table, best)) for query, best in zip(QUERIES, hits, strict=True)]
     pins = [
-        Pin(search.query, vector, [hit.row for hit in found], search.answers[0].text)
-        for search, vector, found in zip(searches, queries, hits, strict=True)
+        Pin(search.query, vector, [hit.row for hit in best], search.answers[0].text)
+        for search, vector, best in zip(searches, queries, hits, strict=True)
     ]
     draw(vectors, table["score"].to_numpy(), pins, folder / _PLOT)
     return len(table), searches

@@ -1,4 +1,4 @@
-"""Arrow columns from and to the pandas ones of Sparks before 4.1, with nothing lost on the way. Executors; no Spark."""
+"""Arrow columns from and to the pandas columns of Sparks before 4.1, without loss. Executors; no Spark."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ NULL, INVALID = 1, 2  # states of a value
 
 
 def to_arrow(values: pd.Series, states: pd.Series, tensor: Tensor) -> pa.Array:
-    """A column as Spark hands it out.
+    """A column as it was in Spark.
 
-    states: of each value NULL, which pandas itself does not tell from NaN; INVALID, whose text is not UTF-8, and null
-        therefore, as pandas cannot have it; anything else for a value.
+    states: of each value. NULL: pandas itself does not tell null from NaN. INVALID: a text that is not UTF-8, which
+        pandas cannot hold, so it got null. Anything else: the value is right.
     """
-    plain, found = values.to_numpy(), states.to_numpy()
-    mask, invalid = found == NULL, found == INVALID
+    plain, state = values.to_numpy(), states.to_numpy()
+    mask, invalid = state == NULL, state == INVALID
     if plain.ndim > 1:
         raise ConfigurationError(
             f"a column of structs cannot be sent as {tensor}; use an array, a number, text or binary"
@@ -39,11 +39,11 @@ def to_arrow(values: pd.Series, states: pd.Series, tensor: Tensor) -> pa.Array:
 
 
 def _with_invalid(values: pa.Array, invalid: Array) -> pa.Array:
-    """Texts, or arrays of texts, with those that are not UTF-8 as wrong as they were in Spark."""
+    """Texts, or arrays of texts, with `utf8.INVALID` where Spark had a text that is not UTF-8."""
     kind = values.type
     if pa.types.is_list(kind) and pa.types.is_string(kind.value_type):
-        found = pa.array(_bytes(values.to_pylist(), invalid, [utf8.INVALID]), pa.list_(pa.binary()))
-        return pa.ListArray.from_arrays(found.offsets, found.flatten().view(pa.string()), mask=found.is_null())
+        lists = pa.array(_bytes(values.to_pylist(), invalid, [utf8.INVALID]), pa.list_(pa.binary()))
+        return pa.ListArray.from_arrays(lists.offsets, lists.flatten().view(pa.string()), mask=lists.is_null())
     if pa.types.is_string(kind) or pa.types.is_null(kind):
         return pa.array(_bytes(values.to_pylist(), invalid, utf8.INVALID), pa.binary()).view(pa.string())
     return values  # refused for its type
@@ -60,7 +60,7 @@ def _encoded(value: Any) -> Any:
 
 
 def _whole(values: Array) -> Array:
-    """Whole numbers again, as which they left Spark: pandas knows no null among them and made them floats."""
+    """Whole numbers again, as in Spark: pandas has no null among whole numbers and made them floats."""
     if not np.array_equal(values, np.trunc(values)):
         return values  # they were no whole numbers: refused like any other such column
     if np.abs(values).max() >= _EXACT:
@@ -80,10 +80,10 @@ def from_arrow(column: pa.Array) -> pd.Series | pd.DataFrame:
 
 
 class _Series(pd.Series):  # type: ignore[misc] # pandas has no types here
-    """Arrow inside. Spark 3.5 and 4.0 make Python lists of arrays by `apply`, slowly, and every NaN in them a null."""
+    """Holds Arrow. Spark 3.5 and 4.0 make Python lists of arrays by `apply`, slowly, and every NaN in them a null."""
 
     def apply(self, *_args: Any, **_options: Any) -> _Series:
-        """Stay what it is: Spark then asks the Arrow array inside."""
+        """Change nothing: Spark then reads the Arrow array inside."""
         return self
 
 

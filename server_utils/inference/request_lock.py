@@ -1,48 +1,41 @@
-"""Requests to a server beside others or alone, across all processes of a host. Executors; no Spark.
+"""A reader-writer lock around the requests to a server, for all processes of a host. Executors; no Spark.
 
-Triton merges requests that wait at the same time, and refuses all of them for one bad row. Who wants to know whether
-its own row is to blame asks alone.
+Triton merges requests that wait at the same time, and refuses all of them for one bad row; an engine that crashes fails
+all requests that it works on. So requests are shared by default: any number runs at once. One that must know whether
+its own row is to blame is exclusive: it runs while no other does.
+
+An exclusive request goes first: once it waits, no new shared request begins. Else it could wait for ever.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from server_utils.host import files
+
+_ADMISSION = "admission.lock"  # shared for a moment by each that begins; an exclusive one keeps it until its end
+_RUNNING = "requests.lock"
+
 
 @contextmanager
-def together(folder: Path) -> Iterator[None]:
-    """Beside others. folder: the server's; waits while somebody is alone, or wants to be."""
-    turn = _lock(folder / "turn", fcntl.LOCK_SH)
+def shared_request(folder: Path) -> Iterator[None]:
+    """Run beside other shared requests. folder: the server's. Waits while an exclusive request runs, or waits."""
+    admission = files.shared_lock(folder / _ADMISSION)
     try:
-        room = _lock(folder / "room", fcntl.LOCK_SH)
+        running = files.shared_lock(folder / _RUNNING)
     finally:
-        os.close(turn)
+        os.close(admission)
     try:
         yield
     finally:
-        os.close(room)
+        os.close(running)
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Beside nobody: waits until all others have their answers, and lets no new ones in meanwhile."""
-    turn = _lock(folder / "turn", fcntl.LOCK_EX)
-    try:
-        room = _lock(folder / "room", fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            os.close(room)
-    finally:
-        os.close(turn)
-
-
-def _lock(path: Path, kind: int) -> int:
-    """An open file that holds the lock, until it is closed or this process ends."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(descriptor, kind)
-    return descriptor
+def exclusive_request(folder: Path) -> Iterator[None]:
+    """Run beside no other request. folder: the server's. Waits for those that run, and lets none begin meanwhile."""
+    with files.exclusive_lock(folder / _ADMISSION), files.exclusive_lock(folder / _RUNNING):
+        yield

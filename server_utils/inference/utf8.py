@@ -1,6 +1,6 @@
 """Texts that are not UTF-8: Spark carries such bytes as they are, Python and JSON cannot. Both sides; no Spark.
 
-Spark's own expressions are made of the `pyspark.sql.functions` that the caller hands in.
+The caller passes `pyspark.sql.functions`, from which Spark's expressions are made.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 PROBLEM = "has a text that is not UTF-8; decode it in Spark first, such as decode(cast(text as binary), 'ISO-8859-1')"
 INVALID = b"\xff"  # in no UTF-8
-_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"  # what Java puts in the place of bytes that are not UTF-8
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"  # Java's replacement of bytes that are not UTF-8
 
 
 def wrong_elements(texts: pa.Array) -> np.ndarray[Any, Any]:
@@ -26,7 +26,7 @@ def wrong_elements(texts: pa.Array) -> np.ndarray[Any, Any]:
 
 
 def binary_type(text: pa.DataType) -> pa.DataType:
-    """The type of the bytes of a column of texts: a cast to it copies nothing and looks at nothing."""
+    """The type of the bytes of a column of texts: a cast to it neither copies nor checks."""
     return pa.large_binary() if pa.types.is_large_string(text) else pa.binary()
 
 
@@ -51,8 +51,8 @@ def is_wrong(column: Any, functions: Any) -> Any:
 def json_bytes(column: Any, functions: Any) -> Any:
     """Spark's binary: JSON with the column in "m"; `INVALID` where a text in it is not UTF-8.
 
-    Spark's to_json has a replacement character in the place of what is not UTF-8: a row with more of them in JSON than
-    in the column itself is not UTF-8. Casts keep the bytes. A column of binary is text.
+    Spark's to_json writes a replacement character for what is not UTF-8. So a row whose JSON has more of them than its
+    text is not UTF-8. Casts keep the bytes. A column of binary is text.
     """
     text = column.cast("string")
     document = functions.when(functions.typeof(column) == "binary", _json(text, functions))
@@ -62,7 +62,7 @@ def json_bytes(column: Any, functions: Any) -> Any:
 
 
 def _json(column: Any, functions: Any) -> Any:
-    # With its nulls: what is null asks nothing, what is not there may be left out (`request.conversation`).
+    # With its nulls: a null message is not sent, a missing field may be left out (`request.conversation`).
     return functions.to_json(functions.struct(column.alias("m")), {"ignoreNullFields": "false"})
 
 

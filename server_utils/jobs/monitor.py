@@ -1,6 +1,6 @@
-"""Shows how a job on the servers gets on while it runs: in a terminal, in a notebook, or in the log. Driver.
+"""Shows the progress of a job on the servers: in a terminal, in a notebook, or in the log. Driver.
 
-A thread looks at the servers: the job neither waits for it nor fails because of it.
+A thread polls the servers: the job neither waits for it nor fails because of it.
 """
 
 from __future__ import annotations
@@ -22,41 +22,41 @@ from server_utils.spark import session
 logger = logging.getLogger(__name__)
 
 _RECENT_S = 30.0  # rates are those of this long
-_JOB_S = 10.0  # between looks that are Spark jobs
-_LAST_S = 5.0  # for the last look; where that is a job, the slots are free by then
+_JOB_S = 10.0  # between polls that are Spark jobs
+_LAST_S = 5.0  # for the last poll; where that is a job, the slots are free by then
 
 
 class Servers(Protocol):
-    """A manager, as far as it is needed here."""
+    """The part of a manager that is needed here."""
 
     def status(self) -> list[Server]:
         """See `ServerManager`."""
 
 
-def progress(servers: Servers, total: int | None = None, *, columns: int = 1, every_s: float | None = None) -> Shown:
-    """Show how the jobs of a block get on: `with servers.progress(total=10_000): df.write.parquet("out")`.
+def progress(servers: Servers, total: int | None = None, *, columns: int = 1, every_s: float | None = None) -> Monitor:
+    """Show the progress of the jobs of a block: `with servers.progress(total=10_000): df.write.parquet("out")`.
 
     One line on stderr in a terminal, a table in a notebook, else lines of the log (`server_utils`, level INFO).
     The value of the block has the figures as `latest`.
 
-    Where executors run on other hosts each look is a small Spark job of its own, which waits for free slots: what is
-    shown is then as old as the last one that found some.
+    Where executors run on other hosts each poll is a small Spark job of its own, which waits for free slots: what is
+    shown is then as old as the last poll that got one.
 
     Args:
         servers: the manager; `servers.progress(...)` is how it is called.
-        total: rows there are; tells how long it will take. Null rows are not asked and count as not answered.
+        total: rows there are; tells how long it will take. Null rows are not sent and count as not answered.
         columns: of these servers, that each row passes through.
-        every_s: seconds from look to look; by default 1 on a screen, 30 in the log, and at least 10 where it is a job.
+        every_s: seconds between polls; by default 1 on a screen, 30 in the log, and at least 10 where it is a job.
     """
-    return Shown(servers.status, screen(), total=total, columns=columns, every_s=every_s, spark=session.active())
+    return Monitor(servers.status, screen(), total=total, columns=columns, every_s=every_s, spark=session.active())
 
 
-class Shown:
-    """Looks at the servers until the block is left."""
+class Monitor:
+    """Polls the servers until the block is left, and shows their progress."""
 
     def __init__(
         self,
-        look: Callable[[], list[Server]],
+        poll: Callable[[], list[Server]],
         on: Screen,
         *,
         total: int | None = None,
@@ -64,13 +64,13 @@ class Shown:
         every_s: float | None = None,
         spark: Any = None,
     ) -> None:
-        """spark: the session whose jobs `look` starts, if it does."""
+        """spark: the session whose jobs `poll` starts, if it does."""
         self.latest = Progress(total=total)
-        self._look, self._screen, self._spark, self._columns = look, on, spark, columns
+        self._poll, self._screen, self._spark, self._columns = poll, on, spark, columns
         self._is_job = spark is not None and not session.on_this_host(spark)
         self._every_s = every_s or max(on.every_s, _JOB_S if self._is_job else 0.0)
         self._written, self._tag = 0, f"spark-sidecar-{uuid.uuid4().hex}"
-        self._seen: deque[Snapshot] = deque()
+        self._recent: deque[Snapshot] = deque()
         self._first: Snapshot | None = None
         self._over, self._ended = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._watch, name="sidecar-progress", daemon=True)
@@ -92,7 +92,7 @@ class Shown:
         _quietly(self._screen.end)
 
     def written(self, rows: int) -> None:
-        """Say that so many rows are done, whatever the servers counted."""
+        """So many rows are done, whatever the servers counted."""
         self._written = rows
 
     def _watch(self) -> None:
@@ -101,28 +101,28 @@ class Shown:
         over, pause = False, 0.0 if self._is_job else self._every_s
         while not over:
             over, pause = self._over.wait(pause), self._every_s
-            if not self._ended.is_set():  # one look more after the end, but none that nobody waits for
+            if not self._ended.is_set():  # one poll more after the end, but none that nobody waits for
                 _quietly(self._update)
 
     def _update(self) -> None:
-        now = Snapshot(time.monotonic(), tuple(self._look()), self._written)
+        now = Snapshot(time.monotonic(), tuple(self._poll()), self._written)
         self._first = self._first or now
-        self._seen.append(now)
-        while self._seen[0].at < now.at - _RECENT_S and len(self._seen) > 2:  # noqa: PLR2004 - a rate needs two
-            self._seen.popleft()
-        total, recent = self.latest.total, self._seen[0]
+        self._recent.append(now)
+        while self._recent[0].at < now.at - _RECENT_S and len(self._recent) > 2:  # noqa: PLR2004 - a rate needs two
+            self._recent.popleft()
+        total, recent = self.latest.total, self._recent[0]
         self.latest = between(self._first, now, total=total, columns=self._columns, recent=recent)
         if not self._ended.is_set():
-            self._screen.show(self.latest, self._each(self._first, now))
+            self._screen.show(self.latest, self._by_server(self._first, now))
 
-    def _each(self, first: Snapshot, now: Snapshot) -> dict[str, Progress]:
+    def _by_server(self, first: Snapshot, now: Snapshot) -> dict[str, Progress]:
         """By server, without those that were stopped."""
         alone = {server.key: Snapshot(now.at, (server,)) for server in now.servers if not server.state.final}
-        return {key: between(first, one, columns=self._columns, recent=self._seen[0]) for key, one in alone.items()}
+        return {key: between(first, one, columns=self._columns, recent=self._recent[0]) for key, one in alone.items()}
 
 
 def _quietly(act: Callable[[], object]) -> None:
-    """Do it if it can be done."""
+    """Call, and log an error instead of raising it."""
     try:
         act()
     except Exception:  # no job ends because it cannot be watched, whatever the reason

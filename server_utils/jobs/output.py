@@ -1,6 +1,6 @@
 """What a run writes to, and how it compares with the input. Driver; knows no servers.
 
-Paths and names of columns are what they are: no pattern, no way into a struct.
+Paths and names of columns are literal: no character is a pattern, or leads into a struct.
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ class Output:
         self.path, self.key_names, self._kind = literal(path), tuple(keys), kind
         self._spark, self._schema, self._has_written = planned.sparkSession, planned.schema, False
         _check_names(self._schema, kind)
-        found = self._looked()
-        if found is not None and (problems := _differences(self._schema, found.schema)):
+        existing = self._first_read()
+        if existing is not None and (problems := _differences(self._schema, existing.schema)):
             raise ConfigurationError(
                 f"what is at {path} has other columns: {'; '.join(problems)}. Write to another path, or ask as before"
             )
 
     def keys(self) -> Any:
         """The keys at the path, as it is now."""
-        found = self._found()
-        if found is not None:
-            return found.select(*map(named, self.key_names))
+        existing = self._read()
+        if existing is not None:
+            return existing.select(*map(named, self.key_names))
         if self._has_written:
             raise OutputError(
                 f"what was written to {self.path} cannot be found there. Was it removed? Otherwise give another path"
@@ -85,10 +85,10 @@ class Output:
         writer.option("mapreduce.job.application.attempt.id", str(secrets.randbelow(2**31))).save(self.path)
         self._has_written = True
 
-    def _looked(self) -> Any:
-        """What is there at first sight. Raises ConfigurationError for a path that Spark cannot use."""
+    def _first_read(self) -> Any:
+        """As `_read`. Raises ConfigurationError for a path that Spark cannot use."""
         try:
-            return self._found()
+            return self._read()
         except Exception as error:  # Spark's errors have no common class, and over Connect there are others
             reason = re.sub(r"^An error occurred while calling .*\n: ", "", str(error)).partition("\n")[0]
             raise ConfigurationError(
@@ -96,30 +96,30 @@ class Output:
                 "or put right what it names"
             ) from error
 
-    def _found(self) -> Any:
-        """What is there, None where nothing is."""
+    def _read(self) -> Any:
+        """A frame of what is at the path, None where nothing is."""
         from pyspark.errors import AnalysisException
 
         reader = self._spark.read.format(self._kind)
         if self._kind in _FILES:
             reader = reader.option("__globPaths__", "false")  # Spark's own word (3.5 to 4.3): [1] is no pattern
         try:
-            found = reader.load(self.path)
-            found.schema  # noqa: B018 - over Connect this is the first look at the path
+            existing = reader.load(self.path)
+            existing.schema  # noqa: B018 - over Connect only this reads the path
         except AnalysisException as error:
             if any(word in str(error) for word in _NOTHING):
                 return None
             raise
-        return found
+        return existing
 
 
-def _differences(planned: Any, found: Any) -> list[str]:
+def _differences(planned: Any, existing: Any) -> list[str]:
     """By column, for people. Spark does not keep in files which columns may be null."""
-    wanted, there = ({each.name: each.dataType.simpleString() for each in schema} for schema in (planned, found))
+    wanted, actual = ({each.name: each.dataType.simpleString() for each in schema} for schema in (planned, existing))
     return [
-        f"{name} is {there.get(name, 'not')} there and would be {wanted.get(name, 'missing')}"
-        for name in sorted(wanted.keys() | there.keys())
-        if wanted.get(name) != there.get(name)
+        f"{name} is {actual.get(name, 'not')} there and would be {wanted.get(name, 'missing')}"
+        for name in sorted(wanted.keys() | actual.keys())
+        if wanted.get(name) != actual.get(name)
     ]
 
 
@@ -142,7 +142,7 @@ def _names(kind: Any) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Count:
-    """How the keys of the input and those at the path compare; found by one job that reads nothing but keys.
+    """How the keys of the input and those at the path compare; counted by one job that reads nothing but keys.
 
     Attributes:
         rows: of the input.
@@ -167,11 +167,11 @@ class Count:
     @classmethod
     def of(cls, frame: Any, output: Output, parts: int) -> Count:
         """Count now."""
-        found = _by_part(frame, output, parts).collect()
-        left = {row.part: row.left for row in found if row.left}
-        nulls, doubled, twice = (sum(row[name] for row in found) for name in ("nulls", "doubled", "twice"))
-        example = next((row.example for row in found if row.example), None)
-        return cls(sum(row.rows for row in found), left, nulls, doubled, twice, example)
+        counts = _by_part(frame, output, parts).collect()
+        left = {row.part: row.left for row in counts if row.left}
+        nulls, doubled, twice = (sum(row[name] for row in counts) for name in ("nulls", "doubled", "twice"))
+        example = next((row.example for row in counts if row.example), None)
+        return cls(sum(row.rows for row in counts), left, nulls, doubled, twice, example)
 
     def check(self, output: Output) -> None:
         """Raise ConfigurationError where the keys are none, or those at the path are doubled."""
@@ -208,8 +208,8 @@ def _by_part(frame: Any, output: Output, parts: int) -> Any:
     keys = [f"key_{number}" for number in range(len(output.key_names))]  # no name of theirs can meet one of ours
     ours, theirs = f.col("ours"), f.col("theirs")
     input_keys = frame.select(*(named(name).alias(key) for name, key in zip(output.key_names, keys, strict=True)))
-    there = output.keys().toDF(*keys).groupBy(*keys).agg(f.count("*").alias("theirs"))
-    both = input_keys.groupBy(*keys).agg(f.count("*").alias("ours")).join(there, keys, "left")
+    output_keys = output.keys().toDF(*keys).groupBy(*keys).agg(f.count("*").alias("theirs"))
+    both = input_keys.groupBy(*keys).agg(f.count("*").alias("ours")).join(output_keys, keys, "left")
 
     def sum_where(condition: Any, of: Any = 1) -> Any:
         return f.sum(f.when(condition, of).otherwise(0))

@@ -1,4 +1,4 @@
-"""How a job on the servers gets on: figures from two looks at them, as a line or a small table. Driver; no Spark."""
+"""The progress of a job on the servers, from two polls of them, as a line or a small table. Driver; no Spark."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from server_utils.servers.launch import Server, State
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One look.
+    """The result of one poll.
 
     Attributes:
         at: seconds of a clock that only goes forward.
@@ -28,10 +28,10 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Progress:
-    """What was done between two looks, and how things stood at the second. Plain data: `dataclasses.asdict` fits JSON.
+    """What was done between two polls, and the state at the second. Plain data: `dataclasses.asdict` fits JSON.
 
     Attributes:
-        seconds: between the looks.
+        seconds: between the polls.
         rows: answered, errors included; a row that Spark asked for again counts again, but never beyond the total.
         total: rows there are; None where nobody said.
         left_s: seconds until all are answered, at this rate; None where that cannot be told.
@@ -65,11 +65,11 @@ class Progress:
 def between(
     first: Snapshot, last: Snapshot, *, total: int | None = None, columns: int = 1, recent: Snapshot | None = None
 ) -> Progress:
-    """The progress from one look to another.
+    """The progress from one poll to another.
 
     Args:
-        first: the one that counts begin with.
-        last: how it is now.
+        first: the poll that counts begin with.
+        last: the latest poll.
         total: rows there are.
         columns: of these servers, that each row passes through.
         recent: rates are those since then, where that is later than the first.
@@ -104,17 +104,17 @@ class _Gains:
 
     def __init__(self, before: Snapshot, after: Snapshot) -> None:
         self.seconds = max(after.at - before.at, 1e-6)
-        known = {server.key: server for server in before.servers}
+        earlier = {server.key: server for server in before.servers}
         nothing: dict[str, Any] = {"rows": 0, "restarts": 0, "errors": {}, "metrics": {}}
-        self._pairs = [(known.get(now.key) or replace(now, **nothing), now) for now in after.servers]
+        self._pairs = [(earlier.get(now.key) or replace(now, **nothing), now) for now in after.servers]
         self.rows = sum(int(_gain(was.rows, now.rows)) for was, now in self._pairs)
         self.restarts = sum(int(_gain(was.restarts, now.restarts)) for was, now in self._pairs)
 
     def errors(self) -> dict[str, int]:
-        found = Counter[str]()
+        gains = Counter[str]()
         for was, now in self._pairs:
-            found.update({kind: int(_gain(was.errors.get(kind, 0), number)) for kind, number in now.errors.items()})
-        return {kind: found[kind] for kind in sorted(found) if found[kind]}
+            gains.update({kind: int(_gain(was.errors.get(kind, 0), number)) for kind, number in now.errors.items()})
+        return {kind: gains[kind] for kind in sorted(gains) if gains[kind]}
 
     def metric(self, name: str) -> float:
         return sum(_gain(was.metrics.get(name, 0.0), now.metrics.get(name, 0.0)) for was, now in self._pairs)
@@ -144,20 +144,20 @@ def line(progress: Progress) -> str:
 def table(progress: Progress, each: Mapping[str, Progress]) -> str:
     """The same as HTML: the line, and a row per server. each: by server, what it did."""
     head = ("server", "rows", "rows/s", "tokens/s in", "tokens/s out", "running", "waiting", "KV cache", "restarts")
-    rows = "".join(_row("td", [name, *_cells(found)]) for name, found in each.items())
+    rows = "".join(_row("td", [name, *_cells(its)]) for name, its in each.items())
     return f"<div><p>{html.escape(line(progress))}</p><table>{_row('th', head)}{rows}</table></div>"
 
 
-def _cells(found: Progress) -> list[str]:
-    rates = (found.rows_per_s, found.tokens_in_per_s, found.tokens_out_per_s)
-    state = "" if found.ready else " (not ready)"
+def _cells(progress: Progress) -> list[str]:
+    rates = (progress.rows_per_s, progress.tokens_in_per_s, progress.tokens_out_per_s)
+    state = "" if progress.ready else " (not ready)"
     return [
-        f"{found.rows:,}{state}",
+        f"{progress.rows:,}{state}",
         *map(_short, rates),
-        str(found.running),
-        str(found.waiting),
-        f"{found.kv_cache_usage:.0%}",
-        str(found.restarts),
+        str(progress.running),
+        str(progress.waiting),
+        f"{progress.kv_cache_usage:.0%}",
+        str(progress.restarts),
     ]
 
 

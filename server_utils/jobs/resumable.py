@@ -1,14 +1,14 @@
-"""Long jobs that go on where they were: rows in, rows with answers out, each key exactly once. Driver.
+"""Resumable jobs: rows in, rows with answers out, each key exactly once. Driver.
 
-The rows are cut into parts by a hash of their keys. Each part is a Spark job that leaves out what is written already,
-asks the servers about the rest, and appends it by Spark's own writer. Nothing else is kept anywhere: what is at the
-path says what is done.
+A hash of the keys splits the rows into parts. Each part is a Spark job: it leaves out the rows that are already
+written, sends the others to the servers, and appends them by Spark's own writer. There is no other state: what is at
+the path says what is done.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -27,13 +27,13 @@ Format = Literal["parquet", "orc", "delta"]  # those that keep every type
 
 @dataclass(frozen=True)
 class Run:
-    """What a run has done.
+    """The result of a run.
 
     Attributes:
         rows: of the input.
-        there: of them at the path before.
+        there: rows that were at the path before.
         written: by this run; the sum of both is `rows`.
-        errors: of the servers' answers in this run, by kind, as far as was seen: rows that hold null or an error.
+        errors: of the servers' answers in this run, by kind, as last counted: rows that hold null or an error.
     """
 
     rows: int
@@ -53,7 +53,7 @@ def run(
     format: Format = "parquet",  # noqa: A002 - Spark's own word for it
     arrange: Callable[[Any], Any] = evenly,
 ) -> Run:
-    """Write a frame with columns of these servers to a path; the same call after a kill goes on where it was.
+    """Write a frame with columns of these servers to a path; after a kill, the same call resumes.
 
     `servers.run(df, {"summary": servers.generate("prompt")}, "s3a://bucket/out", key="id")`. Shows its progress as
     `progress()` does.
@@ -66,7 +66,7 @@ def run(
         path: any that Spark can write to, every character as it is. What is there already counts as done, errors
             included.
         key: the column or columns that tell rows apart, by their very names: never null, never twice.
-        parts: jobs. A kill costs the part that was at work; between parts the servers have less to do for a moment.
+        parts: jobs. A kill costs the part that is at work; between parts the servers have less to do for a moment.
         format: how it is written.
         arrange: what lays the rows of a part out over tasks; `functools.partial(by_prefix, column="prompt")` brings
             prompts with the same beginning together.
@@ -82,22 +82,38 @@ def run(
     before = Count.of(frame, output, parts)
     before.check(output)
     written = 0
-    with monitor.progress(servers, before.left, columns=len(columns)) as shown:
-        for number, rows in sorted(before.left_by_part.items()):
-            logger.info("part %d of %d: %d rows", number + 1, parts, rows)
-            mine = frame.where(part([*map(session.named, keys)], parts) == number)
-            left = mine.join(output.keys(), keys, "left_anti").select(*map(session.named, frame.columns))
-            # The columns come last: of what is dropped above nothing may be asked.
-            output.append(arrange(left).withColumns(dict(columns)))
+    with monitor.progress(servers, before.left, columns=len(columns)) as display:
+        for rows in _append_parts(frame, columns, output, before.left_by_part, parts=parts, arrange=arrange):
             written += rows
-            shown.written(written)
+            display.written(written)
     if written:
         Count.of(frame, output, parts).check_whole(output)
-    return Run(before.rows, before.rows - before.left, written, shown.latest.errors)
+    return Run(before.rows, before.rows - before.left, written, display.latest.errors)
+
+
+def _append_parts(
+    frame: Any,
+    columns: Mapping[str, Any],
+    output: Output,
+    left_by_part: Mapping[int, int],
+    *,
+    parts: int,
+    arrange: Callable[[Any], Any],
+) -> Iterator[int]:
+    """Append what is left of one part after the other. Gives the number of rows after each."""
+    keys = list(output.key_names)
+    part_of_row = part([*map(session.named, keys)], parts)
+    for number, rows in sorted(left_by_part.items()):
+        logger.info("part %d of %d: %d rows", number + 1, parts, rows)
+        left = frame.where(part_of_row == number).join(output.keys(), keys, "left_anti")
+        left = left.select(*map(session.named, frame.columns))
+        # The columns come last: rows that are left out above must not be sent.
+        output.append(arrange(left).withColumns(dict(columns)))
+        yield rows
 
 
 def _check(frame: Any, columns: Mapping[str, Any], keys: Sequence[str], parts: int, kind: str) -> None:
-    """Refuse what Spark would refuse late, or not at all."""
+    """Refuse arguments that Spark would refuse late, or not at all."""
     if kind not in get_args(Format):
         raise ConfigurationError(f"format must be one that keeps types: {', '.join(get_args(Format))}; it is {kind!r}")
     if not isinstance(parts, int) or parts < 1:
@@ -115,11 +131,11 @@ def _check(frame: Any, columns: Mapping[str, Any], keys: Sequence[str], parts: i
 def _check_new(frame: Any, columns: Mapping[str, Any]) -> None:
     """No two columns may have one name; Spark says whether `a` and `A` are one."""
     fold = str if session.is_case_sensitive(frame.sparkSession) else str.lower
-    there = [fold(name) for name in frame.columns]
-    if twice := [name for name, folded in zip(frame.columns, there, strict=True) if there.count(folded) > 1]:
+    existing = [fold(name) for name in frame.columns]
+    if twice := [name for name, folded in zip(frame.columns, existing, strict=True) if existing.count(folded) > 1]:
         raise ConfigurationError(f"the input has several columns {twice[0]!r}; drop or rename one, such as with toDF()")
     new = [fold(name) for name in columns]
-    if taken := [name for name in new if name in there]:
+    if taken := [name for name in new if name in existing]:
         raise ConfigurationError(f"the input has a column {taken[0]!r} already; give the new one another name")
     if len(set(new)) < len(new):
         raise ConfigurationError(f"to Spark two of the new columns have one name: {', '.join(columns)}; rename one")

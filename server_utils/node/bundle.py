@@ -22,7 +22,7 @@ from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.host import files, platform
 from server_utils.storage import urls
 from server_utils.storage.stores import factory
-from server_utils.storage.stores.base import Store, patiently
+from server_utils.storage.stores.base import Store, retry
 from server_utils.storage.transfer import in_parallel
 
 logger = logging.getLogger(__name__)
@@ -167,4 +167,4 @@ def deliver(folder: Path, url: str, *, last: str) -> None:
 
 
 def _send(store: Store, key: str, path: Path) -> None:
-    patiently(lambda: store.upload(key, path), what=f"sending {key} to {store.url}")
+    retry(lambda: store.upload(key, path), what=f"sending {key} to {store.url}")

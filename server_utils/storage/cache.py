@@ -1,11 +1,11 @@
 """The models on this host, by content: one folder each, whole or not there, and locked for as long as it is used.
 
 <cache root>/<digest>/       a whole model: manifest.json, and its files in model/
-             <digest>.part/  one on its way, or what a killed download left of it
-             locks/          one file per digest, per URL, and one for making room
+             <digest>.part/  a download, or what a killed one has left
+             locks/          one file per digest, per URL, and one for freeing space
 
-Driver and executors. A lock belongs to a process and ends with it, however it ends. To make room, the least recently
-used model goes first; one that is in use stays.
+Driver and executors. A lock belongs to a process and ends with it, however it ends. To free space, the least
+recently used model is removed first; one that is in use stays.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 
 from server_utils.errors import ConfigurationError, ModelCorruptError, StorageError
 from server_utils.host import platform
-from server_utils.host.files import alone, alone_at_once, shared
+from server_utils.host.files import exclusive_lock, exclusive_lock_if_free, shared_lock
 from server_utils.storage import manifest as manifests
 from server_utils.storage.manifest import Manifest
 from server_utils.storage.urls import MANIFEST
@@ -37,11 +37,11 @@ logger = logging.getLogger(__name__)
 def ensure(manifest: Manifest, fill: Callable[[Path], None]) -> Path:
     """The folder of a model, held by this process from now on: nobody evicts it while the process lives.
 
-    fill: (empty or half-filled folder) -> has all files in it. Called by one process of the host at a time, and only
-    where the model is not there yet.
+    fill: (folder, empty or with a part of the files) -> has all files in it. Called by one process of the host at a
+    time, and only where the model is not there yet.
     """
     while not (path := hold(manifest.digest)):
-        with alone(lock_file(_root(), manifest.digest)):
+        with exclusive_lock(lock_file(_root(), manifest.digest)):
             if not _is_whole(manifest.digest):
                 _fetch(manifest, fill)
     return path
@@ -51,7 +51,7 @@ def hold(digest: str) -> Path | None:
     """The folder of a model if it is there whole, held as by `ensure`; else None."""
     with _held_lock:
         if digest not in _held:
-            _held[digest] = shared(lock_file(_root(), digest))
+            _held[digest] = shared_lock(lock_file(_root(), digest))
         if not _is_whole(digest):
             os.close(_held.pop(digest))
             return None
@@ -64,19 +64,19 @@ def hold_of(path: Path) -> bool:
     return hold(path.parent.name) is not None
 
 
-def alone_with(url: str) -> AbstractContextManager[Path]:
-    """The only one of this host that asks for a URL. Gives the lock's own file, to leave a note in."""
-    return alone(lock_file(_root(), f"url-{hashlib.sha256(os.fsencode(url)).hexdigest()[:32]}"))
+def exclusive_load(url: str) -> AbstractContextManager[Path]:
+    """Hold the lock on a URL, so that one process of the host loads it at a time. Gives the lock's file, for a note."""
+    return exclusive_lock(lock_file(_root(), f"url-{hashlib.sha256(os.fsencode(url)).hexdigest()[:32]}"))
 
 
 def _fetch(manifest: Manifest, fill: Callable[[Path], None]) -> None:
     whole, part = _root() / manifest.digest, _root() / f"{manifest.digest}.part"
-    if whole.exists():  # somebody has damaged it: what is left of it saves some of the way
+    if whole.exists():  # somebody has damaged it: the files that are left need no download
         shutil.rmtree(part, ignore_errors=True)
         whole.rename(part)
     (part / _FILES).mkdir(parents=True, exist_ok=True)
     (part / MANIFEST).write_bytes(manifest.to_json())
-    make_room(_root(), manifest, platform.cache_limit())
+    free_space(_root(), manifest, platform.cache_limit())
     try:
         fill(part / _FILES)
     except StorageError:
@@ -86,9 +86,9 @@ def _fetch(manifest: Manifest, fill: Callable[[Path], None]) -> None:
     part.rename(whole)
 
 
-def forget_half(digest: str) -> None:
-    """Remove what there is of a model that nobody will finish."""
-    with alone(lock_file(_root(), digest)):
+def remove_part(digest: str) -> None:
+    """Remove what has been downloaded of a model that nobody will finish."""
+    with exclusive_lock(lock_file(_root(), digest)):
         shutil.rmtree(_root() / f"{digest}.part", ignore_errors=True)
 
 
@@ -108,10 +108,10 @@ def _root() -> Path:
     with suppress(OSError):  # told below
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
     platform.writable(root / "locks", variable="SPARK_SIDECAR_CACHE")
-    found = root.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+    status = root.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         raise ConfigurationError(
-            f"{root} must be a folder of this user; it is {stat.filemode(found.st_mode)} of user {found.st_uid}. Set "
+            f"{root} must be a folder of this user; it is {stat.filemode(status.st_mode)} of user {status.st_uid}. Set "
             "SPARK_SIDECAR_CACHE to a folder of your own on every node"
         )
     return root
@@ -122,25 +122,25 @@ def lock_file(root: Path, name: str) -> Path:
     return root / "locks" / name
 
 
-def make_room(root: Path, manifest: Manifest, limit: int | None) -> None:
+def free_space(root: Path, manifest: Manifest, limit: int | None) -> None:
     """Remove the least recently used models until this one fits. Raises StorageError when those in use are too many."""
-    with alone(lock_file(root, "room")):
+    with exclusive_lock(lock_file(root, "room")):
         others = {each: size for each, size in _sizes(root).items() if each.name.split(".")[0] != manifest.digest}
         for folder in sorted(others, key=lambda each: each.stat().st_mtime):
-            if not _lacking(root, manifest, sum(others.values()), limit):
+            if not _missing_bytes(root, manifest, sum(others.values()), limit):
                 return
             if _evict(root, folder):
                 del others[folder]
-        if lacking := _lacking(root, manifest, sum(others.values()), limit):
+        if missing := _missing_bytes(root, manifest, sum(others.values()), limit):
             raise StorageError(
-                f"a model of {manifest.size / 1e9:.2f} GB does not fit into {root}: {lacking / 1e9:.2f} GB lack, and "
+                f"a model of {manifest.size / 1e9:.2f} GB does not fit into {root}: {missing / 1e9:.2f} GB lack, and "
                 f"{sum(others.values()) / 1e9:.2f} GB there are in use. Raise SPARK_SIDECAR_CACHE_GB, set "
                 "SPARK_SIDECAR_CACHE to a folder on a larger disk, or stop what uses the others"
             )
 
 
-def _lacking(root: Path, manifest: Manifest, used: int, limit: int | None) -> int:
-    """Bytes that are missing, on the disk or up to the limit; 0 when there is room."""
+def _missing_bytes(root: Path, manifest: Manifest, used: int, limit: int | None) -> int:
+    """Bytes that are missing, on the disk or up to the limit; 0 when it fits."""
     part = root / f"{manifest.digest}.part"
     on_disk = manifest.size - bytes_in(part) - shutil.disk_usage(part).free
     return max(on_disk, 0 if limit is None else used + manifest.size - limit, 0)
@@ -148,7 +148,7 @@ def _lacking(root: Path, manifest: Manifest, used: int, limit: int | None) -> in
 
 def _evict(root: Path, folder: Path) -> bool:
     """Remove a model, or half a one, unless a process uses it or works on it."""
-    with alone_at_once(lock_file(root, folder.name.split(".")[0])) as nobody_uses_it:
+    with exclusive_lock_if_free(lock_file(root, folder.name.split(".")[0])) as nobody_uses_it:
         if nobody_uses_it:
             gone = root / f".gone-{uuid.uuid4().hex}"
             folder.rename(gone)  # in one step: half a model is never to be seen under its name
@@ -158,12 +158,12 @@ def _evict(root: Path, folder: Path) -> bool:
 
 
 def _sizes(root: Path) -> dict[Path, int]:
-    """Every model here with its bytes; one on its way counts with all that it will have."""
-    found = {}
+    """Every model of the cache with its bytes; a download counts with all that it will have."""
+    sizes = {}
     for path in root.glob(f"*/{MANIFEST}"):
         with suppress(OSError, ModelCorruptError):  # removed meanwhile, or cut short by a crash
-            found[path.parent] = manifests.read(path.read_bytes(), str(path)).size
-    return found
+            sizes[path.parent] = manifests.read(path.read_bytes(), str(path)).size
+    return sizes
 
 
 def bytes_in(folder: Path) -> int:

@@ -1,4 +1,4 @@
-"""Where models and data belong here: the reason that notebooks need no ifs. Driver; in a task only by environment.
+"""Where models and data belong on this platform, so that notebooks need no ifs. Driver; in a task only by environment.
 
 Set once per cluster: an environment variable, or a line in Spark's conf. A laptop needs neither.
 """

@@ -21,7 +21,7 @@ from server_utils.errors import ModelCorruptError, ModelExistsError, StorageErro
 from server_utils.storage import upload
 from server_utils.storage.manifest import Entry, Manifest, read
 from server_utils.storage.stores import factory
-from server_utils.storage.stores.base import ChangedError, NotThereError, Store, TransientError, patiently
+from server_utils.storage.stores.base import ChangedError, NotThereError, Store, TransientError, retry
 from server_utils.storage.transfer import Meter, Progress
 from server_utils.storage.upload import LocalFile, send
 from server_utils.storage.urls import MANIFEST, on_this_machine, parse
@@ -50,8 +50,8 @@ def save_model(
     """
     address = parse(url)
     store = factory.store(address)
-    if not overwrite and (there := _there(store)).is_there:
-        raise ModelExistsError(there.refusal)
+    if not overwrite and (existing := _existing_model(store)).is_there:
+        raise ModelExistsError(existing.refusal)
     try:
         with _folder_of(source) as folder:
             _save(folder, store, overwrite=overwrite, progress=progress)
@@ -78,12 +78,12 @@ def _folder_of(source: str | Path) -> Iterator[Path]:
 
 
 def _save(source: Path, store: Store, *, overwrite: bool, progress: Progress | None) -> None:
-    found = upload.list_files(source)
-    total, part_size = sum(each.size for each in found), upload.part_size(found)
-    folder = _folder(store, _there(store).folder, upload.fingerprint(found))
-    patiently(store.probe, what=f"trying whether {store.url} can be written to")
-    files = _send(store, folder, found, part_size, Meter(f"saving {store.url}", total, progress))
-    upload.check_unchanged(found)
+    local = upload.list_files(source)
+    total, part_size = sum(each.size for each in local), upload.part_size(local)
+    folder = _folder(store, _existing_model(store).folder, upload.fingerprint(local))
+    retry(store.probe, what=f"trying whether {store.url} can be written to")
+    files = _send(store, folder, local, part_size, Meter(f"saving {store.url}", total, progress))
+    upload.check_unchanged(local)
     saved = datetime.now(UTC).isoformat(timespec="seconds")
     _publish(store, Manifest(folder, saved, part_size, files), overwrite=overwrite)
     logger.info("%s is saved: %d files, %.1f MB", store.url, len(files), total / 1e6)
@@ -94,37 +94,37 @@ def _folder(store: Store, taken: str, start: str) -> str:
 
     taken: the folder of the model that is there. Readers use it, and whoever replaces that model removes it.
     """
-    for name in patiently(store.folders, what=f"looking into {store.url}"):
+    for name in retry(store.folders, what=f"looking into {store.url}"):
         if name != taken and re.fullmatch(rf"{start}-[0-9a-f]{{8}}", name):
-            logger.info("going on with a save of the same files that did not end")
+            logger.info("continuing a save of the same files that did not end")
             return name
     return f"{start}-{uuid.uuid4().hex[:8]}"
 
 
-def _send(store: Store, folder: str, found: Sequence[LocalFile], part_size: int, meter: Meter) -> tuple[Entry, ...]:
-    """Send what is not there yet, and look again: what was damaged on its way may lie under another name."""
+def _send(store: Store, folder: str, local: Sequence[LocalFile], part_size: int, meter: Meter) -> tuple[Entry, ...]:
+    """Send what is not there yet, and list again: what was damaged on its way may lie under another name."""
     entries: dict[str, Entry] = {}
     for _ in range(_TRIES):
-        there = dict(patiently(lambda: list(store.names()), what=f"looking into {store.url}"))
-        here = {each.name for each in found if there.get(f"{folder}/{each.name}") == each.size}
-        lacking = [each for each in found if each.name not in here or each.name not in entries]
-        if not lacking:
-            return tuple(entries[each.name] for each in found)
-        meter.set(sum(each.size for each in found) - sum(each.size for each in lacking))
-        entries |= send(store, folder, lacking, part_size, meter, there=here, threads=factory.SENDING)
-    raise StorageError(f"{store.url} took {lacking[0].name!r} {_TRIES} times, and does not have it; try another place")
+        sizes = dict(retry(lambda: list(store.names()), what=f"looking into {store.url}"))
+        sent = {each.name for each in local if sizes.get(f"{folder}/{each.name}") == each.size}
+        missing = [each for each in local if each.name not in sent or each.name not in entries]
+        if not missing:
+            return tuple(entries[each.name] for each in local)
+        meter.set(sum(each.size for each in local) - sum(each.size for each in missing))
+        entries |= send(store, folder, missing, part_size, meter, sent=sent, threads=factory.SENDING)
+    raise StorageError(f"{store.url} took {missing[0].name!r} {_TRIES} times, and does not have it; try another place")
 
 
 def _publish(store: Store, manifest: Manifest, *, overwrite: bool) -> None:
-    """Write the manifest: from here on there is this model, and no other."""
+    """Write the manifest, which makes this the model at the URL."""
     for _ in range(_TRIES):
-        before = _there(store)
+        before = _existing_model(store)
         if before.is_there and before.folder != manifest.folder and not overwrite:
             _remove(store, manifest.folder)
             raise ModelExistsError(before.refusal)
         write = partial(store.write, MANIFEST, manifest.to_json(), replaces=before.tag)
         try:
-            patiently(write, what=f"writing the manifest of {store.url}")
+            retry(write, what=f"writing the manifest of {store.url}")
         except ChangedError:  # somebody else was quicker; or it was us, and the answer was lost
             continue
         if before.folder and before.folder != manifest.folder:
@@ -134,8 +134,8 @@ def _publish(store: Store, manifest: Manifest, *, overwrite: bool) -> None:
 
 
 @dataclass(frozen=True)
-class _There:
-    """What a save finds. tag: of the manifest, None where there is none. folder: of its files; "" if unknown."""
+class _ExistingModel:
+    """What is at the URL. tag: of the manifest, None where there is none. folder: of its files; "" if unknown."""
 
     tag: str | None
     folder: str
@@ -146,22 +146,23 @@ class _There:
         return self.tag is not None
 
 
-def _there(store: Store) -> _There:
+def _existing_model(store: Store) -> _ExistingModel:
     try:
-        content, tag = patiently(lambda: store.read(MANIFEST), what=f"reading the manifest of {store.url}")
+        content, tag = retry(lambda: store.read(MANIFEST), what=f"reading the manifest of {store.url}")
     except NotThereError:
-        return _There(None, "", "")
+        return _ExistingModel(None, "", "")
     hint = "choose another name, or say overwrite=True"
     try:
-        found = read(content, store.url)
+        model = read(content, store.url)
     except ModelCorruptError as error:
-        return _There(tag, "", f"{error}; {hint}")
-    size = f"{len(found.files)} files, {found.size / 1e6:.1f} MB"
-    return _There(tag, found.folder, f"{store.url} holds a model already (saved {found.saved}, {size}); {hint}")
+        return _ExistingModel(tag, "", f"{error}; {hint}")
+    size = f"{len(model.files)} files, {model.size / 1e6:.1f} MB"
+    refusal = f"{store.url} holds a model already (saved {model.saved}, {size}); {hint}"
+    return _ExistingModel(tag, model.folder, refusal)
 
 
 def _remove(store: Store, folder: str) -> None:
-    """Remove the files of a model that nobody can find any more; if that fails they only take room."""
+    """Remove the files of a model that nobody can find any more; if that fails they only take space."""
     try:
         store.delete(folder)
     except (NotThereError, TransientError, StorageError) as error:

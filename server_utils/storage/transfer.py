@@ -27,39 +27,39 @@ def in_parallel(jobs: Iterable[Callable[[], None]], *, threads: int, stop: threa
         if failed:
             failed.result()
     finally:  # also when the user interrupts
-        executor.shutdown(wait=False, cancel_futures=True)  # else a job that hears of the stop makes room for one
+        executor.shutdown(wait=False, cancel_futures=True)  # else a job that sees the stop would let the next one begin
         if stop:
             stop.set()
         executor.shutdown()
 
 
 class Meter:
-    """Adds up what threads have done. what: the work, for the log: "fetching s3://…"."""
+    """Adds up the bytes that threads have transferred. what: the work, for the log: "fetching s3://…"."""
 
     def __init__(self, what: str, total: int, report: Progress | None = None) -> None:
         self._what, self._total, self._report = what, total, report
         self._lock, self._done = threading.Lock(), 0
-        self._began = self._said = time.monotonic()
+        self._began = self._reported_at = time.monotonic()
         self._every_s = _REPORT_EVERY_S if report else _LOG_EVERY_S
 
     def add(self, count: int) -> None:
         """So many bytes more."""
         with self._lock:
-            self._is(self._done + count)
+            self._set(self._done + count)
 
     def set(self, done: int) -> None:
-        """So many bytes by now; fewer than before where some must travel again."""
+        """So many bytes by now; fewer than before where some must be sent again."""
         with self._lock:
             if done != self._done:
-                self._is(done)
+                self._set(done)
 
-    def _is(self, done: int) -> None:
+    def _set(self, done: int) -> None:
         self._done, now = done, time.monotonic()
-        if now - self._said > self._every_s or done == self._total:
-            self._said = now
-            self._say(now)
+        if now - self._reported_at > self._every_s or done == self._total:
+            self._reported_at = now
+            self._tell(now)
 
-    def _say(self, now: float) -> None:
+    def _tell(self, now: float) -> None:
         if self._report:
             self._report(self._done, self._total)
             return

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from server_utils.errors import ConfigurationError, StorageError
 from server_utils.storage.manifest import PART, Both, Entry, bad_name
-from server_utils.storage.stores.base import CHUNK, Parts, Store, patiently
+from server_utils.storage.stores.base import CHUNK, Parts, Store, retry
 from server_utils.storage.transfer import Meter, in_parallel
 
 _MIB = 1 << 20
@@ -25,87 +25,87 @@ _MOST_PARTS = 9_000  # S3 takes 10,000 parts of an object
 def send(
     store: Store,
     folder: str,
-    found: Sequence[LocalFile],
+    files: Sequence[LocalFile],
     part_size: int,
     meter: Meter,
     *,
-    there: Collection[str],
+    sent: Collection[str],
     threads: int,
 ) -> dict[str, Entry]:
     """Upload files into a folder of a store. Returns what they are, by name.
 
-    there: names of files that are in the store already; they are only hashed.
-    Raises what `patiently` does; then no object is there half.
+    sent: names of files that are in the store already; they are only hashed.
+    Raises what `retry` does; then no object is there half.
     """
-    sending = _Sending(store, folder, part_size, meter)
+    uploading = _Upload(store, folder, part_size, meter)
     try:
-        jobs = [job for each in found for job in sending.jobs(each, is_there=each.name in there)]
-        in_parallel(jobs, threads=threads, stop=sending.stop)
+        jobs = [job for each in files for job in uploading.jobs(each, is_sent=each.name in sent)]
+        in_parallel(jobs, threads=threads, stop=uploading.stop)
     except OSError as error:
         raise StorageError(f"{error.filename or 'a file'} cannot be read: {error.strerror}") from error
     finally:
-        sending.clean()
-    return {each.name: sending.entry(each) for each in found}
+        uploading.clean()
+    return {each.name: uploading.entry(each) for each in files}
 
 
-class _Sending:
+class _Upload:
     """One upload of a folder. hashes: of the parts of each file, filled in as they are read."""
 
     def __init__(self, store: Store, folder: str, part_size: int, meter: Meter) -> None:
         self._store, self._folder, self._part_size, self._meter = store, folder, part_size, meter
         self.stop, self.hashes = threading.Event(), dict[str, list[tuple[str, str]]]()
-        self._split: list[_Split] = []
+        self._in_parts: list[_FileInParts] = []
 
     def entry(self, each: LocalFile) -> Entry:
         """What a file is, once it was read."""
         hashes = self.hashes[each.name]
         return Entry(each.name, each.size, tuple(sha256 for sha256, _ in hashes), tuple(crc32c for _, crc32c in hashes))
 
-    def jobs(self, each: LocalFile, *, is_there: bool) -> list[Callable[[], None]]:
+    def jobs(self, each: LocalFile, *, is_sent: bool) -> list[Callable[[], None]]:
         """What is to be done for one file: a job for each part where the store takes parts, else one."""
         key, starts = f"{self._folder}/{each.name}", range(0, each.size, self._part_size)
         self.hashes[each.name] = [("", "")] * len(starts)
-        if not is_there and (parts := self._store.parts(key, len(starts))):
-            self._split.append(split := _Split(parts, left=len(starts)))
-            return [self._part(each, split, number) for number in range(len(starts))]
-        return [lambda: self._whole(each, key, is_there=is_there)]
+        if not is_sent and (parts := self._store.parts(key, len(starts))):
+            self._in_parts.append(in_parts := _FileInParts(parts, left=len(starts)))
+            return [self._part(each, in_parts, number) for number in range(len(starts))]
+        return [lambda: self._whole(each, key, is_sent=is_sent)]
 
-    def _whole(self, each: LocalFile, key: str, *, is_there: bool) -> None:
+    def _whole(self, each: LocalFile, key: str, *, is_sent: bool) -> None:
         with each.path.open("rb", buffering=0) as file:
             for number in range(len(self.hashes[each.name])):
-                left, found = min(self._part_size, each.size - number * self._part_size), Both()
+                left, hashes = min(self._part_size, each.size - number * self._part_size), Both()
                 while left and (chunk := file.read(min(CHUNK, left))):
-                    found.update(chunk)
+                    hashes.update(chunk)
                     left -= len(chunk)
-                self.hashes[each.name][number] = found.hexdigests()
-        if not is_there:
-            patiently(lambda: self._store.upload(key, each.path), what=f"sending {each.name}", stop=self.stop)
+                self.hashes[each.name][number] = hashes.hexdigests()
+        if not is_sent:
+            retry(lambda: self._store.upload(key, each.path), what=f"sending {each.name}", stop=self.stop)
         self._meter.add(each.size)
 
-    def _part(self, each: LocalFile, split: _Split, number: int) -> Callable[[], None]:
+    def _part(self, each: LocalFile, in_parts: _FileInParts, number: int) -> Callable[[], None]:
         def job() -> None:
             content = _bytes(each, number * self._part_size, self._part_size)
-            found = Both()
-            found.update(content)
-            self.hashes[each.name][number] = found.hexdigests()
+            hashes = Both()
+            hashes.update(content)
+            self.hashes[each.name][number] = hashes.hexdigests()
             what = f"sending {each.name}, part {number + 1} of {len(self.hashes[each.name])}"
-            patiently(lambda: split.parts.put(number, content), what=what, stop=self.stop)
+            retry(lambda: in_parts.parts.put(number, content), what=what, stop=self.stop)
             self._meter.add(len(content))
-            if split.last():
-                patiently(split.parts.finish, what=f"finishing {each.name}", stop=self.stop)
-                split.finished = True
+            if in_parts.last():
+                retry(in_parts.parts.finish, what=f"finishing {each.name}", stop=self.stop)
+                in_parts.finished = True
 
         return job
 
     def clean(self) -> None:
-        """Take away the parts of what did not come to its end."""
-        for split in self._split:
-            if not split.finished:
-                split.parts.abort()
+        """Remove the parts of files that were not finished."""
+        for in_parts in self._in_parts:
+            if not in_parts.finished:
+                in_parts.parts.abort()
 
 
-class _Split:
-    """A file that travels in parts, and how many are left."""
+class _FileInParts:
+    """A file that is sent in parts, and how many are left."""
 
     def __init__(self, parts: Parts, left: int) -> None:
         self.parts, self.finished = parts, False
@@ -128,7 +128,7 @@ def _bytes(each: LocalFile, start: int, size: int) -> bytes:
 
 @dataclass(frozen=True)
 class LocalFile:
-    """A file to be saved: its name in the model, where it is, and by what one sees that it has changed.
+    """A file to be saved: its name in the model, where it is, and what changes with its content.
 
     identity: the inode, and when it was changed last by the kernel's account, which no archive can set.
     """
@@ -157,21 +157,21 @@ def list_files(source: Path) -> list[LocalFile]:
     return [_local_file(source / name, name, top) for name in names]
 
 
-def part_size(found: Sequence[LocalFile]) -> int:
+def part_size(files: Sequence[LocalFile]) -> int:
     """Bytes of a part: 16 MiB, or more where a file would have too many of them."""
-    largest = max(each.size for each in found)
+    largest = max(each.size for each in files)
     return max(PART, -(-largest // _MOST_PARTS // _MIB) * _MIB)
 
 
-def fingerprint(found: Sequence[LocalFile]) -> str:
+def fingerprint(files: Sequence[LocalFile]) -> str:
     """Tells this state of these very files from any other without reading them: 12 hexadecimal digits."""
-    said = "".join(f"{each.name}\0{each.size} {each.changed_ns} {each.identity}\0" for each in found)
-    return hashlib.sha256(said.encode()).hexdigest()[:12]
+    state = "".join(f"{each.name}\0{each.size} {each.changed_ns} {each.identity}\0" for each in files)
+    return hashlib.sha256(state.encode()).hexdigest()[:12]
 
 
-def check_unchanged(found: Sequence[LocalFile]) -> None:
+def check_unchanged(files: Sequence[LocalFile]) -> None:
     """Raises StorageError when a file is not the one that was looked at any more."""
-    for each in found:
+    for each in files:
         now = each.path.stat() if each.path.exists() else None
         if now is None or (now.st_size, now.st_mtime_ns) != (each.size, each.changed_ns):
             raise StorageError(f"{each.path} was changed while it was being saved; save it again when it is finished")

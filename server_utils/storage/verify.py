@@ -11,7 +11,7 @@ from server_utils.storage import download
 from server_utils.storage.load import read_manifest
 from server_utils.storage.manifest import Entry, Manifest, read
 from server_utils.storage.stores import factory
-from server_utils.storage.stores.base import NotThereError, Store, patiently
+from server_utils.storage.stores.base import NotThereError, Store, retry
 from server_utils.storage.transfer import Meter, Progress, in_parallel
 from server_utils.storage.urls import MANIFEST, Address, parse
 
@@ -39,40 +39,40 @@ class Problem:
 
 
 def saved_models(root: str | Path) -> list[Saved]:
-    """The models below a URL, sorted by name. Raises StorageError when it cannot be looked into."""
+    """The models below a URL, sorted by name. Raises StorageError when it cannot be listed."""
     return list(_below(parse(root), "", _DEPTH))
 
 
 def verify(url: str | Path, *, progress: Progress | None = None) -> list[Problem]:
-    """Read every file of a model where it is and compare it with what was saved; an empty list is good news.
+    """Read every file of a model where it is and compare it with what was saved; an empty list where nothing is wrong.
 
     Raises ModelNotFoundError, ModelCorruptError and StorageError as `local_model` does.
     """
     address = parse(url)
     store = factory.store(address)
-    found, _ = read_manifest(store, address)
-    sizes = dict(patiently(lambda: list(store.names()), what=f"looking into {store.url}"))
-    meter, problems = Meter(f"verifying {store.url}", found.size, progress), list[Problem]()
+    model, _ = read_manifest(store, address)
+    sizes = dict(retry(lambda: list(store.names()), what=f"looking into {store.url}"))
+    meter, problems = Meter(f"verifying {store.url}", model.size, progress), list[Problem]()
 
     def job(entry: Entry) -> Callable[[], None]:
         def check() -> None:
-            if problem := _problem(store, found, entry, sizes.get(found.key(entry))):
+            if problem := _problem(store, model, entry, sizes.get(model.key(entry))):
                 problems.append(Problem(entry.name, problem))
             meter.add(entry.size)
 
         return check
 
-    in_parallel([job(entry) for entry in found.files], threads=factory.CONNECTIONS)
+    in_parallel([job(entry) for entry in model.files], threads=factory.CONNECTIONS)
     return sorted(problems, key=lambda each: each.file)
 
 
-def _problem(store: Store, found: Manifest, entry: Entry, size: int | None) -> str:
+def _problem(store: Store, model: Manifest, entry: Entry, size: int | None) -> str:
     try:
         if size is None:
             return "it is missing"
         if size != entry.size:
             return f"it has {size} bytes instead of {entry.size}"
-        return "its content is not what was saved" if size and download.damaged(store, found, entry) else ""
+        return "its content is not what was saved" if size and download.damaged(store, model, entry) else ""
     except NotThereError:  # removed since it was listed
         return "it is missing"
 
@@ -80,13 +80,13 @@ def _problem(store: Store, found: Manifest, entry: Entry, size: int | None) -> s
 def _below(address: Address, above: str, depth: int) -> Iterator[Saved]:
     store = factory.store(address)
     try:
-        names = patiently(store.folders, what=f"looking into {store.url}")
+        names = retry(store.folders, what=f"looking into {store.url}")
     except NotThereError as error:
         raise ModelNotFoundError(f"there is no {store.url}: {error}") from error
     for name in names:
         below = replace(address, path=f"{address.path.rstrip('/')}/{name}".removeprefix("/" * (address.path == "")))
-        if found := _saved(below, f"{above}{name}"):
-            yield found
+        if saved := _saved(below, f"{above}{name}"):
+            yield saved
         elif depth > 1:
             yield from _below(below, f"{above}{name}/", depth - 1)
 
@@ -94,11 +94,11 @@ def _below(address: Address, above: str, depth: int) -> Iterator[Saved]:
 def _saved(address: Address, name: str) -> Saved | None:
     store = factory.store(address)
     try:
-        content, _ = patiently(lambda: store.read(MANIFEST), what=f"reading the manifest of {store.url}")
+        content, _ = retry(lambda: store.read(MANIFEST), what=f"reading the manifest of {store.url}")
     except NotThereError:
         return None
     try:
-        found = read(content, store.url)
+        model = read(content, store.url)
     except ModelCorruptError as error:
         return Saved(name, str(address), 0, 0, "", str(error))
-    return Saved(name, str(address), len(found.files), found.size, found.saved)
+    return Saved(name, str(address), len(model.files), model.size, model.saved)

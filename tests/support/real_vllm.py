@@ -22,7 +22,7 @@ from server_utils.inference.openai.columns import arrow_column
 from server_utils.inference.openai.connections import ConcurrencyLimit, Connection
 from server_utils.inference.openai.dispatch import answers
 from server_utils.inference.openai.request import CompletionRequest, Endpoint
-from server_utils.inference.request_counters import Tally
+from server_utils.inference.request_counters import RequestCounters
 from server_utils.servers import lifecycle, state_dir
 from server_utils.servers import lifecycle as servers_stop
 from support.fakes import command_of
@@ -101,7 +101,7 @@ class Running:
 
         request = self.request(**fields)
         client = OpenAIClient(self.ensure, timeout_s=request.timeout_s, key=self.key)
-        connections = [Connection(client, ConcurrencyLimit(self.folder), Tally(self.folder))]
+        connections = [Connection(client, ConcurrencyLimit(self.folder), RequestCounters(self.folder))]
         columns = answers(request, connections, iter([pa.array(texts, pa.string())]), arrow_column)
         return next(columns).to_pylist()
 

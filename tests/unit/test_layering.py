@@ -33,8 +33,8 @@ SPARK_MODULES = {
     "inference.openai.row_errors",
     "inference.openai.schema_types",
     "inference.openai.structured_output",
+    "inference.row_errors",
     "inference.triton.columns",
-    "inference.triton.dispatch",
     "node.doctor",
 }
 

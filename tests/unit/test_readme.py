@@ -15,7 +15,7 @@ import typer
 
 import server_utils
 from server_utils import TritonServerManager, VLLMServerManager
-from server_utils.backends import openai
+from server_utils.backends import base, openai
 from server_utils.cli.main import app
 from server_utils.servers.launch import Launch, Server
 from unit.test_layering import LAYERS, MODULES, PACKAGES, RANK, package_of

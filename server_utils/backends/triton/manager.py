@@ -12,8 +12,9 @@ from server_utils.backends.payload import by_reference, by_value, imported_modul
 from server_utils.backends.triton.function_call import Call, call_of
 from server_utils.environments import builder
 from server_utils.errors import ConfigurationError
+from server_utils.inference.row_errors import OnError
 from server_utils.inference.triton.columns import column_function, predict_function
-from server_utils.inference.triton.connections import OnError, Request
+from server_utils.inference.triton.connections import Request
 from server_utils.inference.triton.model import choose
 from server_utils.servers.launch import Launch
 from server_utils.spark import session

@@ -23,7 +23,7 @@ from server_utils.environments import builder
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.host import platform
 from server_utils.servers.launch import literal
-from server_utils.validation import near
+from server_utils.validation import nearest
 
 logger = logging.getLogger(__name__)
 _SCRIPT = Path(__file__).with_name("list_options.py")
@@ -224,7 +224,8 @@ def _check_choice(name: str, value: str, known: Known | None) -> None:
 
 def _unknown(name: str, known: Known) -> str:
     names = [each.removeprefix("--").replace("-", "_") for each in known if each.startswith("--")]
-    hint = near(name, names) or "; `vllm serve --help` lists what it takes"
+    near = nearest(name, names)
+    hint = f"; did you mean {near}?" if near else "; `vllm serve --help` lists what it takes"
     return f"vLLM has no option {name!r}{hint}"
 
 

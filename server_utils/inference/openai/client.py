@@ -151,7 +151,7 @@ class OpenAIClient:
             DiedError: servers died while they answered it: two, or one when it was sent alone.
             ServerUnavailableError: no server could be reached before the deadline.
         """
-        lock = request_lock.alone if exclusive else request_lock.together
+        lock = request_lock.exclusive_request if exclusive else request_lock.shared_request
         with lock(Path(self.server().log).parent):  # until it is known what became of it
             attempts = Attempts(self._timeout_s, 1 if exclusive else _MAX_DEATHS)
             return self._send_until_answered(path, json.dumps(body).encode(), attempts)

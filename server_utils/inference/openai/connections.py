@@ -12,15 +12,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from server_utils.inference import request_counters
+from server_utils.inference import request_counters, worker_cache
 from server_utils.inference.openai.client import OpenAIClient
 from server_utils.inference.openai.dialect import Dialect
 from server_utils.inference.openai.request import CompletionRequest
-from server_utils.inference.request_counters import Tally
-from server_utils.servers import gpu_assignment, lifecycle, state_dir
-from server_utils.spark.executors import here
+from server_utils.inference.request_counters import RequestCounters
+from server_utils.inference.worker_cache import WorkerCache
+from server_utils.servers import state_dir
 
-_cache: dict[tuple[str, str], list[Connection]] = {}  # of this Python worker, by name and launch; it has many tasks
 _LEAST, _MOST = 8, 4096  # rows in flight
 _REQUESTS = 8  # in flight at least, so that a slow row holds up an eighth
 _READ_METRICS_S = 0.25
@@ -34,7 +33,7 @@ class Connection:
 
     client: OpenAIClient
     limit: ConcurrencyLimit
-    counters: Tally
+    counters: RequestCounters
     in_flight: int = 0
 
     @property
@@ -43,33 +42,28 @@ class Connection:
         return self.limit.capacity(self.in_flight)
 
 
+_cache: WorkerCache[list[Connection]] = WorkerCache()
+
+
 def connections(request: CompletionRequest) -> list[Connection]:
-    """This worker's connections to the servers of its executor; those of an earlier launch are dropped.
+    """This worker's connections to the servers of its executor.
 
     Raises:
         ServerUnavailableError, ServerStartError: a server is not there and cannot be started.
     """
-    key = (request.launch.name, request.launch.id)
-    for stale in [each for each in _cache if each[0] == key[0] and each != key]:
-        _cache.pop(stale)
-    if key not in _cache:
-        _cache[key] = [_connect(request, replica) for replica in range(request.launch.replicas)]
+    kept = _cache.get(request.launch, functools.partial(_connect, request))
     return [
         Connection(each.client.within(request.timeout_s), each.limit.at_most(request.window), each.counters)
-        for each in _cache[key]
+        for each in kept
     ]
 
 
-def _connect(request: CompletionRequest, replica: int) -> Connection:
-    placement, launch = here(), request.launch
-    locate = functools.partial(
-        lifecycle.ensure,
-        launch,
-        placement.owner,
-        replica=replica,
-        timeout_s=launch.start_timeout_s,
-        environ=gpu_assignment.environment(placement.gpus, launch, replica),
-    )
+def _connect(request: CompletionRequest) -> list[Connection]:
+    return [_connection(request, replica) for replica in range(request.launch.replicas)]
+
+
+def _connection(request: CompletionRequest, replica: int) -> Connection:
+    locate = functools.partial(worker_cache.ready_server, request.launch, replica)
     client = OpenAIClient(locate, timeout_s=request.timeout_s, key=request.key, dialect=request.dialect)
     folder = Path(client.server().log).parent
     return Connection(client, ConcurrencyLimit(folder, request.dialect), request_counters.of(folder))

@@ -11,15 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from numbers import Real
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from server_utils.errors import ConfigurationError
 from server_utils.inference.openai.dialect import Dialect
+from server_utils.inference.row_errors import OnError, check_on_error
 from server_utils.servers.launch import Launch
-
-OnError = Literal["raise", "null", "struct"]
 
 
 class Endpoint(Enum):
@@ -60,8 +59,7 @@ class CompletionRequest:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work. Raises ConfigurationError."""
-        if self.on_error not in ("raise", "null", "struct"):
-            raise ConfigurationError(f'on_error must be "raise", "null" or "struct"; it is {self.on_error!r}')
+        check_on_error(self.on_error)
         for name, value in {"timeout_s": self.timeout_s, "window": self.window}.items():
             if value is not None and not _is_positive(value):
                 raise ConfigurationError(f"{name} must be a number, more than 0 and finite; it is {value!r}")

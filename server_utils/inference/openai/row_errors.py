@@ -10,6 +10,7 @@ from server_utils.inference.openai.client import DiedError, RefusedError, TimedO
 from server_utils.inference.openai.request import NOTHING, Answer, CompletionRequest, with_error, with_value
 from server_utils.inference.openai.strict_json import AnswerError
 from server_utils.inference.openai.structured_output import Checker
+from server_utils.inference.row_errors import row_error
 
 # In lower case; the last is the type of Dynamo's error.
 _TOO_LONG = ("maximum context length", "max_model_len", "longer than the maximum", "too long", "context_length")
@@ -56,9 +57,7 @@ class RowErrorPolicy:
         if answer.error is not None and not _is_text(answer.error):
             answer = replace(answer, error=answer.error.encode(errors="backslashreplace").decode())
         if answer.error is not None and self._raises:
-            raise InferenceError(
-                f'row {row} of {_partition()}: {answer.error}. With on_error="null" or "struct" the other rows go on'
-            )
+            raise row_error(row, f": {answer.error}")
         return answer
 
     def refuse(self, problem: str, row: int) -> Answer:
@@ -83,10 +82,3 @@ def _is_text(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _partition() -> str:
-    from pyspark import TaskContext
-
-    context = TaskContext.get()
-    return f"partition {context.partitionId()}" if context else "the input"

@@ -1,4 +1,4 @@
-"""Requests to a Triton server on this host: kept connections, one deadline, moved to the restarted server. No Spark."""
+"""Requests to a Triton server on this host: kept connections, one deadline, retries. No Spark."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 from server_utils.errors import InferenceError, ServerUnavailableError
 from server_utils.host.processes import ProcessId
 from server_utils.inference import request_lock
-from server_utils.inference.triton.model import Model
-from server_utils.inference.triton.shared_memory import Carrier
+from server_utils.inference.triton.model import Model, Tensor
+from server_utils.inference.triton.shared_memory import SharedMemoryPool
 from server_utils.inference.triton.tensors import Array
 from server_utils.servers.launch import Server
 
 _PAUSE_S = 0.05
 logger = logging.getLogger(__name__)
-_PLACE = re.compile(r'^  File "(.*)", line (\d+), in (.*)$', re.MULTILINE)
+_FRAME = re.compile(r'^  File "(.*)", line (\d+), in (.*)$', re.MULTILINE)
 _BACKEND_DIED = re.compile(r"Stub process '.*' is not healthy")  # Triton to every request from then on
 
 
@@ -32,7 +32,7 @@ class TritonClient:
     """Infers with one model. Safe to share by threads: each has a connection of its own, which is kept."""
 
     def __init__(self, locate: Callable[[], Server], model: Model, *, timeout_s: float) -> None:
-        """Talk to the server that `locate` finds or starts; it is asked again when that one is gone.
+        """Send to the server that `locate` finds or starts; `locate` is called again when that one is gone.
 
         timeout_s: seconds for one request, at each server that takes over after a death. Time that a server needs to
             start is not counted: it has its own bound.
@@ -40,7 +40,7 @@ class TritonClient:
         self.model = model
         self._locate, self._timeout_s = locate, timeout_s
         self._server: Server | None = None
-        self._kept = _Kept()
+        self._thread = _ThreadState()
 
     def infer(self, inputs: Sequence[Array]) -> list[Array]:
         """One request. inputs: in the model's order, each of shape (rows, *shape). Returns outputs, likewise.
@@ -49,36 +49,43 @@ class TritonClient:
             InferenceError: the model or Triton refused it; the same request would be refused again.
             ServerUnavailableError: no server answered before the deadline.
         """
-        asked: Server | None = None
-        turn = request_lock.together
+        answering: ProcessId | None = None
+        deadline, exclusive = 0.0, False
         while True:
-            server = self._server or self._locate()
-            if asked is None or asked.process != server.process:
-                asked, deadline = server, time.monotonic() + self._timeout_s
-            self._server = server
+            server = self._server = self._server or self._locate()
+            if not deadline or server.process != answering:
+                answering, deadline = server.process, time.monotonic() + self._timeout_s
             try:
-                with turn(Path(server.log).parent):
-                    return self._ask(server, inputs)
+                return self._send_once(server, inputs, exclusive=exclusive)
             except InferenceServerException as error:
-                if not self._is_gone(server, error):
-                    if turn is request_lock.alone or not self._may_be_merged(inputs):
-                        raise InferenceError(reason(error.message())) from error
-                    turn = request_lock.alone
-                    continue
-                problem: Exception = error
-            except (OSError, HTTPParseError) as error:
-                problem = error
-                if self._kept.carrier:
-                    self._kept.carrier.abandon()
-            self._server = None
-            if time.monotonic() > deadline:
-                raise ServerUnavailableError(self._no_answer(server, problem)) from problem
-            time.sleep(_PAUSE_S)  # the supervisor notices a dead server at once, and needs a moment to say so
+                if exclusive or not self._may_be_merged(inputs):
+                    raise InferenceError(reason(error.message())) from error
+                exclusive = True
+            except _NoAnswerError as error:
+                self._server = None
+                if time.monotonic() > deadline:
+                    raise ServerUnavailableError(self._no_answer(server, error.problem)) from error.problem
+                time.sleep(_PAUSE_S)  # the supervisor notices a dead server at once, and needs a moment to say so
+
+    def _send_once(self, server: Server, inputs: Sequence[Array], *, exclusive: bool) -> list[Array]:
+        """Raises _NoAnswerError, and InferenceServerException when a server that goes on has refused the request."""
+        lock = request_lock.exclusive_request if exclusive else request_lock.shared_request
+        try:
+            with lock(Path(server.log).parent):
+                return self._send(server, inputs)
+        except InferenceServerException as error:
+            if self._is_gone(server, error):
+                raise _NoAnswerError(error) from error
+            raise
+        except (OSError, HTTPParseError) as error:
+            if self._thread.memory:
+                self._thread.memory.retire()
+            raise _NoAnswerError(error) from error
 
     def _may_be_merged(self, inputs: Sequence[Array]) -> bool:
-        """Whether a row of somebody else's may be to blame.
+        """Whether a row of another request may be to blame for a refusal.
 
-        The rows of a larger request are asked for one by one in the end, so only requests of one row need to be sure.
+        The rows of a larger request are sent one by one in the end, so only requests of one row need to be sure.
         """
         return self.model.max_batch_size > 0 and len(inputs[0]) == 1
 
@@ -89,28 +96,29 @@ class TritonClient:
         )
 
     def _is_gone(self, server: Server, error: InferenceServerException) -> bool:
-        """Whether an error came from a server that was going down: then it says nothing about the request."""
+        """Whether an error comes from a server that was about to end: then it says nothing about the request."""
         if _BACKEND_DIED.match(error.message()):
             return True
         return not (server.process and server.process.alive()) or self._locate().process != server.process
 
-    def _ask(self, server: Server, inputs: Sequence[Array]) -> list[Array]:
+    def _send(self, server: Server, inputs: Sequence[Array]) -> list[Array]:
         outputs = [http.InferRequestedOutput(tensor.name) for tensor in self.model.outputs]
-        connection, carrier = self._connected(server)
-        answer = connection.infer(self.model.name, self._encoded(inputs, carrier), outputs=outputs)
-        arrays = [answer.as_numpy(tensor.name) for tensor in self.model.outputs]
-        for tensor, array in zip(self.model.outputs, arrays, strict=True):
-            if array is None:
-                raise InferenceError(f"the model answered without output {tensor}")
-        answers = arrays if self.model.max_batch_size else [array[None] for array in arrays]
-        for tensor, array in zip(self.model.outputs, answers, strict=True):
-            if len(array) != len(inputs[0]):
-                raise InferenceError(f"output {tensor} came back with {len(array)} rows for {len(inputs[0])}")
-            if not tensor.has(array.shape[1:]):
-                raise InferenceError(f"output {tensor} came back with rows of shape {array.shape[1:]}")
-        return answers
+        connection, memory = self._connected(server)
+        answer = connection.infer(self.model.name, self._encoded(inputs, memory), outputs=outputs)
+        return [self._checked(tensor, answer.as_numpy(tensor.name), len(inputs[0])) for tensor in self.model.outputs]
 
-    def _encoded(self, inputs: Sequence[Array], carrier: Carrier) -> list[http.InferInput]:
+    def _checked(self, tensor: Tensor, array: Array | None, rows: int) -> Array:
+        """An output as an array of so many rows. Raises InferenceError when it is something else."""
+        if array is None:
+            raise InferenceError(f"the model answered without output {tensor}")
+        batch = array if self.model.max_batch_size else array[None]
+        if len(batch) != rows:
+            raise InferenceError(f"output {tensor} came back with {len(batch)} rows for {rows}")
+        if not tensor.has(batch.shape[1:]):
+            raise InferenceError(f"output {tensor} came back with rows of shape {batch.shape[1:]}")
+        return batch
+
+    def _encoded(self, inputs: Sequence[Array], memory: SharedMemoryPool) -> list[http.InferInput]:
         batches = inputs if self.model.max_batch_size else [rows[0] for rows in inputs]
         encoded = [
             http.InferInput(
@@ -118,39 +126,46 @@ class TritonClient:
             )
             for tensor, batch in zip(self.model.inputs, batches, strict=True)
         ]
-        carrier.load(encoded, batches)
+        memory.write(encoded, batches)
         return encoded
 
-    def _connected(self, server: Server) -> tuple[http.InferenceServerClient, Carrier]:
-        """This thread's connection to this very process of the server, and what brings tensors there."""
-        kept, identity = self._kept, (server.process, server.ports["http"])
-        if kept.client is None or kept.carrier is None or kept.identity != identity:
-            kept.client = http.InferenceServerClient(
+    def _connected(self, server: Server) -> tuple[http.InferenceServerClient, SharedMemoryPool]:
+        """This thread's connection to this very process of the server, and the memory that both share."""
+        thread, identity = self._thread, (server.process, server.ports["http"])
+        if thread.client is None or thread.memory is None or thread.identity != identity:
+            thread.client = http.InferenceServerClient(
                 f"127.0.0.1:{server.ports['http']}",
                 connection_timeout=self._timeout_s,
                 network_timeout=self._timeout_s,
             )
-            kept.carrier, kept.identity = Carrier(server, kept.client), identity
-        return kept.client, kept.carrier
+            thread.memory, thread.identity = SharedMemoryPool(server, thread.client), identity
+        return thread.client, thread.memory
 
 
 def reason(message: str) -> str:
-    """What Triton says of a request it refused, in one line: of a traceback in it the error, and where it came from.
+    """Why Triton refused a request, in one line: of a traceback only the error and the line that raised it.
 
-    The whole is for the log.
+    The log has all of it.
     """
     logger.info("refused: %s", message)
     _, header, trace = message.rpartition("Traceback (most recent call last):")
     if header:
-        places = _PLACE.findall(trace)
+        frames = _FRAME.findall(trace)
         message = re.split(r"\n(?=\S)", trace.split("\n\nAt:\n")[0], maxsplit=1)[-1]
-        message += f" ({Path(places[-1][0]).name}, line {places[-1][1]}, in {places[-1][2]})" if places else ""
+        message += f" ({Path(frames[-1][0]).name}, line {frames[-1][1]}, in {frames[-1][2]})" if frames else ""
     return " ".join(message.split())
 
 
-class _Kept(threading.local):
-    """What each thread has of its own: a connection, what goes by it, and the process at its other end."""
+class _NoAnswerError(Exception):
+    """The server was away, or about to end: the request may be sent again, to the next one."""
+
+    def __init__(self, problem: Exception) -> None:
+        self.problem = problem
+
+
+class _ThreadState(threading.local):
+    """What each thread has of its own: a connection, shared memory, and the process at their other end."""
 
     client: http.InferenceServerClient | None = None
-    carrier: Carrier | None = None
+    memory: SharedMemoryPool | None = None
     identity: tuple[ProcessId | None, int] | None = None

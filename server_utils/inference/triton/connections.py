@@ -1,6 +1,6 @@
-"""What a column function asks of a Triton server, and the connections that a Python worker keeps. Executors.
+"""What a column function asks of a Triton server, and this worker's connection for it, with an adaptive batch size.
 
-The number of rows of a request grows while answers are quick and shrinks when they take long.
+`Request` is made on the driver; everything else runs on executors.
 """
 
 from __future__ import annotations
@@ -9,21 +9,19 @@ import functools
 import sys
 from concurrent import futures
 from dataclasses import dataclass
-from typing import Any, Literal
 
 from server_utils.errors import ConfigurationError
-from server_utils.inference import request_counters
-from server_utils.inference.request_counters import Tally
+from server_utils.inference import request_counters, row_errors, worker_cache
+from server_utils.inference.request_counters import RequestCounters
+from server_utils.inference.row_errors import OnError
 from server_utils.inference.triton.client import TritonClient
 from server_utils.inference.triton.model import Model, Tensor, spark_type
-from server_utils.servers import gpu_assignment, lifecycle, state_dir
-from server_utils.servers.launch import Launch, Server
-from server_utils.spark.executors import here
+from server_utils.inference.worker_cache import WorkerCache
+from server_utils.servers.launch import Launch
 
 _FIRST_ROWS = 1024
-OnError = Literal["raise", "null", "struct"]
-_links: dict[tuple[Any, ...], Link] = {}  # of this Python worker; Spark uses it for many tasks
 _QUICK_S, _SLOW_S = 0.1, 1.0
+_FACTOR = 2  # by which a batch size grows and shrinks
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Request:
         output: the output that becomes the column.
         timeout_s: seconds for one request, at each server that takes over after a death; not counted while it starts.
         window: requests in flight per task.
-        batch_rows: rows of one request at most, as is the model's own limit; None follows the model, see `Pace`.
+        batch_rows: rows of one request at most, as is the model's own limit; None adapts them, see `AdaptiveBatchSize`.
     """
 
     launch: Launch
@@ -47,8 +45,7 @@ class Request:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work. Raises ConfigurationError."""
-        if self.on_error not in ("raise", "null", "struct"):
-            raise ConfigurationError(f'on_error must be "raise", "null" or "struct"; it is {self.on_error!r}')
+        row_errors.check_on_error(self.on_error)
         for name in ("timeout_s", "window", "batch_rows"):
             value = getattr(self, name)
             if not (value is None and name == "batch_rows") and not value > 0:
@@ -59,70 +56,77 @@ class Request:
     @property
     def spark_type(self) -> str:
         """The type of the column."""
-        value = spark_type(self.output)
-        return f"struct<value: {value}, error: string>" if self.on_error == "struct" else value
+        return row_errors.column_type(spark_type(self.output), self.on_error)
 
-    def pace(self) -> Pace:
+    def batch_size(self) -> AdaptiveBatchSize:
         """Rows of its requests; one where the model takes no batches."""
         most = min(self.batch_rows or sys.maxsize, self.model.max_batch_size or 1)
-        return Pace(min(self.batch_rows or _FIRST_ROWS, most), most)
+        return AdaptiveBatchSize(min(self.batch_rows or _FIRST_ROWS, most), most)
 
 
 @dataclass(frozen=True)
-class Link:
-    """What a Python worker keeps between tasks: a client with its connections, and threads that wait for answers.
+class Connection:
+    """What a Python worker keeps between tasks: a client with its sockets, and threads that wait for answers.
 
-    pace: rows of a request.
-    tally: of the rows that were answered.
+    batch_size: rows of a request. counters: of the rows that were answered.
     """
 
     client: TritonClient
     threads: futures.ThreadPoolExecutor
-    pace: Pace
-    tally: Tally
+    batch_size: AdaptiveBatchSize
+    counters: RequestCounters
+
+    def close(self) -> None:
+        """Take no more requests."""
+        self.threads.shutdown(wait=False)
 
 
-def link(request: Request) -> Link:
-    """This worker's link for a request; one to an earlier launch of the same servers is given up."""
-    name, launched = request.launch.name, request.launch.id
-    key = (name, launched, request.model.name, request.timeout_s, request.window, request.batch_rows)
-    for stale in [known for known in _links if known[0] == name and known[1] != launched]:
-        _links.pop(stale).threads.shutdown(wait=False)
-    if key not in _links:
-        launch = request.launch
-        client = TritonClient(functools.partial(_server, launch), request.model, timeout_s=request.timeout_s)
-        threads = futures.ThreadPoolExecutor(request.window, thread_name_prefix="sidecar")
-        counts = request_counters.of(state_dir.folder(launch.application, launch.name, here().owner))
-        _links[key] = Link(client, threads, request.pace(), counts)
-    return _links[key]
+_connections = WorkerCache(Connection.close)
 
 
-def _server(launch: Launch) -> Server:
-    """The server of this executor, started by the task that runs now if need be."""
-    place = here()
-    environ = gpu_assignment.environment(place.gpus, launch) | dict(place.environ)
-    return lifecycle.ensure(launch, place.owner, timeout_s=launch.start_timeout_s, environ=environ)
+def worker_connection(request: Request) -> Connection:
+    """This worker's connection for a request."""
+    options = (request.model.name, request.timeout_s, request.window, request.batch_rows)
+    return _connections.get(request.launch, functools.partial(_connect, request), options=options)
 
 
-class Pace:
-    """Rows of a request: twice as many as long as answers take less than 0.1 s, half as many after more than a second.
+def _connect(request: Request) -> Connection:
+    locate = functools.partial(worker_cache.ready_server, request.launch)
+    return Connection(
+        TritonClient(locate, request.model, timeout_s=request.timeout_s),
+        futures.ThreadPoolExecutor(request.window, thread_name_prefix="sidecar"),
+        request.batch_size(),
+        request_counters.of(worker_cache.server_folder(request.launch)),
+    )
 
-    A request costs Triton and its client some 5 ms of processor time, however few rows it holds. Models that are quick
-    should not pay it more often than they must; those that are slow should not have so many rows wait in line that
-    the last of them miss their deadline.
+
+class AdaptiveBatchSize:
+    """The rows of a request, by the time that answers take.
+
+    A request costs Triton and its client some 5 ms of processor time, however few rows it holds. A quick model should
+    not pay that more often than it must. In a request to a slow model the last rows must not miss their deadline.
 
     Attributes:
         rows: of the next request, at most.
     """
 
     def __init__(self, least: int, most: int) -> None:
-        """Begin with `least`, which is where it returns to at the slowest; `most` is never exceeded."""
+        """Begin with `least`."""
         self._least, self._most = least, most
         self.rows = least
 
-    def answered(self, rows: int, seconds: float) -> None:
-        """A request of so many rows took so long. One that was much smaller than it might have been is no sign."""
-        if seconds > _SLOW_S:
-            self.rows = max(self.rows // 2, self._least)
-        elif seconds < _QUICK_S and 2 * rows > self.rows:
-            self.rows = min(2 * self.rows, self._most)
+    def record(self, rows: int, seconds: float) -> None:
+        """A request of so many rows was answered in so many seconds."""
+        self.rows = next_limit(self.rows, rows, seconds, least=self._least, most=self._most)
+
+
+def next_limit(limit: int, rows: int, seconds: float, *, least: int, most: int) -> int:
+    """The batch size after an answer: half after a slow one, twice as many after a quick one, within the bounds.
+
+    A request of less than half the limit tells nothing: a full one may take longer.
+    """
+    if seconds > _SLOW_S:
+        return max(limit // _FACTOR, least)
+    if seconds < _QUICK_S and rows * _FACTOR > limit:
+        return min(limit * _FACTOR, most)
+    return limit

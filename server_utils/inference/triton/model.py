@@ -68,8 +68,8 @@ class Tensor:
         """Whether a row of so many elements can have the shape."""
         if self.width is not None:
             return width == self.width
-        known = math.prod(size for size in self.shape if size != -1)
-        return width % known == 0 if known else width == 0
+        fixed = math.prod(size for size in self.shape if size != -1)
+        return width % fixed == 0 if fixed else width == 0
 
     def has(self, shape: Sequence[int]) -> bool:
         """Whether a row of this shape is one of this tensor's; one with axes more or less counts by its elements."""
@@ -78,7 +78,7 @@ class Tensor:
         return all(wanted in (-1, size) for wanted, size in zip(self.shape, shape, strict=True))
 
     def as_type(self, kind: str | None) -> Tensor:
-        """With a column of text or of binary, as a user said; None is text. Raises ConfigurationError."""
+        """With a column of text or of binary, as the user chose; None is text. Raises ConfigurationError."""
         if kind is None:
             return self
         if kind not in ("string", "binary"):

@@ -83,8 +83,8 @@ def _flat(column: pa.Array, tensor: Tensor) -> tuple[Any, Array, dict[int, str]]
 
 
 def _nulls(column: pa.Array) -> Array:
-    found: Array = column.is_null().to_numpy(zero_copy_only=False)
-    return found
+    nulls: Array = column.is_null().to_numpy(zero_copy_only=False)
+    return nulls
 
 
 def _from_lists(column: pa.Array, tensor: Tensor) -> tuple[pa.Array, Array, dict[int, str]]:

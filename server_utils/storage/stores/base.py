@@ -1,7 +1,7 @@
-"""What every place for models can do, and how a request to one is tried again. Driver and executors.
+"""What every place for models can do, and how a request to one is retried. Driver and executors.
 
 A store is one folder: all keys are relative to it. It raises the signals below and translates every error of its
-client into them or into a `StorageError`; it never tries again by itself, so that there is one place for patience.
+client into them or into a `StorageError`. It never retries by itself: `retry` is the one place that does.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from server_utils.errors import ModelCorruptError, StorageError
 logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _PAUSES_S = (0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
-_DAMAGED = 2  # times that damage is put down to the wire; waiting does not mend what is stored
+_DAMAGED = 2  # retries of what arrived damaged: more do not mend what is stored
 _LONGEST_S = 60.0  # of what a server may ask for with Retry-After
 CHUNK = 1 << 20  # bytes that are handed on at a time: small enough for caches, large enough for Python
 # Their values must not be told, whatever a client puts into its message.
@@ -39,11 +39,11 @@ class NotThereError(Exception):
 
 
 class ChangedError(Exception):
-    """An object is not what the caller took it for: somebody else wrote it meanwhile."""
+    """An object is not the version that the caller has read: somebody else wrote it meanwhile."""
 
 
 class UnsupportedError(StorageError):
-    """The place does not know this kind of request, or not with these headers: another try is pointless."""
+    """The store does not know this kind of request, or not with these headers: a retry is pointless."""
 
 
 class TransientError(Exception):
@@ -55,7 +55,7 @@ class TransientError(Exception):
 
 
 class DamagedError(TransientError):
-    """What arrived is not what was saved. On the wire that cures itself, in the store it does not."""
+    """What arrived is not what was saved. A retry helps if the network did it, and not if the store did."""
 
 
 class Parts(Protocol):
@@ -68,7 +68,7 @@ class Parts(Protocol):
         """Make the object of its parts."""
 
     def abort(self) -> None:
-        """Take away what was sent. Never raises."""
+        """Remove what was sent. Never raises."""
 
 
 class Store(Protocol):
@@ -116,14 +116,14 @@ class Store(Protocol):
         """Remove a folder below and all that is in it; it need not be there."""
 
 
-def patiently(
+def retry(
     call: Callable[[], _T],
     *,
     what: str,
     stop: threading.Event | None = None,
     pauses_s: tuple[float, ...] = _PAUSES_S,
 ) -> _T:
-    """Call until it works or patience ends. stop: set where another thread's failure makes the wait pointless.
+    """Call until it works, with pauses that grow. stop: set where another thread's failure makes the wait pointless.
 
     Raises:
         StorageError: it did not work the last time either; says what was tried how often.
@@ -150,9 +150,9 @@ def seconds(retry_after: str | None) -> float:
 
 
 def scrub(text: object) -> str:
-    """A message of somebody else's without keys, tokens and signatures."""
-    said = str(text)
+    """A message of a client without keys, tokens and signatures."""
+    message = str(text)
     for value in (os.environ.get(name, "") for name in _VARIABLES):
         if len(value) >= _SHORTEST:
-            said = said.replace(value, "***")
-    return _SHAPES.sub("***", said)
+            message = message.replace(value, "***")
+    return _SHAPES.sub("***", message)

@@ -135,10 +135,10 @@ class Dbfs:
     def names(self) -> Iterator[tuple[str, int]]:
         try:
             with translated(self.url):
-                found = list(self._dbfs.list(self._path, recursive=True))
+                entries = list(self._dbfs.list(self._path, recursive=True))
         except NotThereError:
             return  # nothing was ever written here
-        for entry in found:
+        for entry in entries:
             if not entry.is_dir:
                 yield entry.path.removeprefix(f"{self._path}/"), entry.file_size
 

@@ -137,14 +137,14 @@ class Gcs:
             ) from None
 
     def _meaning(self, status: int, text: str, headers: Any) -> Exception:
-        said = f"{status} ({scrub(text).strip() or 'no reason given'})"
+        reason = f"{status} ({scrub(text).strip() or 'no reason given'})"
         if status == _NOT_FOUND:
-            return NotThereError(said)
+            return NotThereError(reason)
         if status == _CHANGED:
-            return ChangedError(said)
+            return ChangedError(reason)
         if (status >= _SERVER_ERRORS and status != _NOT_IMPLEMENTED) or status == _TOO_MANY:
-            return TransientError(said, retry_after_s=seconds(headers.get("Retry-After")))
-        return StorageError(f"{self.url} is refused: {said}; check the credentials and what they allow")
+            return TransientError(reason, retry_after_s=seconds(headers.get("Retry-After")))
+        return StorageError(f"{self.url} is refused: {reason}; check the credentials and what they allow")
 
 
 class _Parts:

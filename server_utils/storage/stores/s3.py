@@ -62,7 +62,7 @@ class S3:
             max_pool_connections=connections,
             connect_timeout=_CONNECT_S,
             read_timeout=_READ_S,
-            retries={"total_max_attempts": 1, "mode": "standard"},  # patience is in one place, and that is not here
+            retries={"total_max_attempts": 1, "mode": "standard"},  # `base.retry` is the one place that retries
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",  # our own hashes say more; theirs skip ranges anyway
         )
@@ -132,12 +132,12 @@ class S3:
 
     def names(self) -> Iterator[tuple[str, int]]:
         for page in self._pages():
-            for found in page.get("Contents", []):
-                yield found["Key"].removeprefix(self._prefix), found["Size"]
+            for listed in page.get("Contents", []):
+                yield listed["Key"].removeprefix(self._prefix), listed["Size"]
 
     def folders(self) -> list[str]:
-        found = [each["Prefix"] for page in self._pages(Delimiter="/") for each in page.get("CommonPrefixes", [])]
-        return sorted(prefix.removeprefix(self._prefix).rstrip("/") for prefix in found)
+        prefixes = [each["Prefix"] for page in self._pages(Delimiter="/") for each in page.get("CommonPrefixes", [])]
+        return sorted(prefix.removeprefix(self._prefix).rstrip("/") for prefix in prefixes)
 
     def delete(self, prefix: str) -> None:
         for page in self._pages(Prefix=f"{self._prefix}{prefix}/"):
@@ -154,8 +154,8 @@ class S3:
         """Uploads by parts that a killed process left: they cost money, and no list of objects shows them."""
         listed = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket, Prefix=prefix)
         for page in listed:
-            for found in page.get("Uploads", []):
-                self._client.abort_multipart_upload(Bucket=self._bucket, Key=found["Key"], UploadId=found["UploadId"])
+            for upload in page.get("Uploads", []):
+                self._client.abort_multipart_upload(Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"])
 
     def _pages(self, **options: Any) -> Iterator[dict[str, Any]]:
         paginator = self._client.get_paginator("list_objects_v2")
@@ -182,22 +182,22 @@ class S3:
 
     def _meaning(self, answer: dict[str, Any]) -> Exception:
         code, status = answer["Error"].get("Code", ""), answer["ResponseMetadata"]["HTTPStatusCode"]
-        said = f"{code} ({scrub(answer['Error'].get('Message', 'no reason given'))})"
+        reason = f"{code} ({scrub(answer['Error'].get('Message', 'no reason given'))})"
         if code == "NoSuchBucket":
             return NotThereError(f"there is no bucket {self._bucket!r}")
         if code in {"NoSuchKey", "404"}:
-            return NotThereError(said)
+            return NotThereError(reason)
         if code in _CHANGED:
-            return ChangedError(said)
+            return ChangedError(reason)
         headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
         if code in _AGAIN or (status >= _SERVER_ERRORS and status != _NOT_IMPLEMENTED) or status == _TOO_MANY:
-            return TransientError(said, retry_after_s=seconds(headers.get("retry-after")))
+            return TransientError(reason, retry_after_s=seconds(headers.get("retry-after")))
         if code in _REGION:
             region = headers.get("x-amz-bucket-region") or answer["Error"].get("Region") or "another region"
             used = self._client.meta.region_name
             return StorageError(f"{self.url} is in {region}, asked was {used}: set AWS_REGION to the bucket's region")
         refusal = UnsupportedError if status in (_BAD_REQUEST, _NOT_IMPLEMENTED) else StorageError
-        return refusal(f"{self.url} is refused: {said}; check the credentials and what they allow")
+        return refusal(f"{self.url} is refused: {reason}; check the credentials and what they allow")
 
 
 class _Parts:
@@ -232,7 +232,7 @@ class _Parts:
 
 
 def _is_number(host: str) -> bool:
-    """Whether a host is said by its address: there are no hosts below that."""
+    """Whether a host is given by its address: there are no hosts below that."""
     with suppress(ValueError):
         return bool(ipaddress.ip_address(host))
     return False

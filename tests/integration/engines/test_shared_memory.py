@@ -1,4 +1,4 @@
-"""Tensors in memory shared with a real Triton: laid there, let go again, or sent where that cannot be."""
+"""Tensors in memory shared with a real Triton: registered, unregistered, or sent where that cannot be."""
 
 from __future__ import annotations
 
@@ -101,14 +101,14 @@ def rows_of(*numbers):
     return np.repeat(np.array([numbers], np.float32).T, WIDE, axis=1)
 
 
-def test_wide_tensors_are_laid_where_a_real_triton_reads_them(running):
+def test_wide_tensors_are_written_where_a_real_triton_reads_them(running):
     """One start for all of it: a real Triton takes seconds."""
     requests_of_several_threads_do_not_meet(running)
     numbers_lie_beside_one_another_and_texts_are_sent(running)
     what_is_small_is_sent(running)
-    a_region_that_is_outgrown_is_let_go(running)
-    what_a_killed_client_had_is_let_go_by_the_next(running)
-    memory_that_is_being_read_is_neither_let_go_nor_used_again(running)
+    a_region_that_is_outgrown_is_unregistered(running)
+    what_a_killed_client_had_is_unregistered_by_the_next(running)
+    memory_that_is_being_read_is_neither_unregistered_nor_used_again(running)
     assert not left_on_disk(running.locate())
 
 
@@ -136,7 +136,7 @@ def what_is_small_is_sent(running):
     assert known_to(running.locate()) == before
 
 
-def a_region_that_is_outgrown_is_let_go(running):
+def a_region_that_is_outgrown_is_unregistered(running):
     client, before = running.client("double"), known_to(running.locate())
     client.infer([rows_of(1)])
     small = known_to(running.locate()) - before
@@ -148,7 +148,7 @@ def a_region_that_is_outgrown_is_let_go(running):
     assert not small & known_to(running.locate())
 
 
-def what_a_killed_client_had_is_let_go_by_the_next(running):
+def what_a_killed_client_had_is_unregistered_by_the_next(running):
     server = running.locate()
     other, before = start_client(server, "double"), known_to(server)
     assert other.stdout.readline() == "asked\n"
@@ -162,7 +162,7 @@ def what_a_killed_client_had_is_let_go_by_the_next(running):
     assert before <= known_to(server)
 
 
-def memory_that_is_being_read_is_neither_let_go_nor_used_again(running):
+def memory_that_is_being_read_is_neither_unregistered_nor_used_again(running):
     server, impatient = running.locate(), running.client("slow", timeout_s=3.0)
     other, before = start_client(server, "slow"), known_to(server)
     assert wait_until(lambda: known_of(other, server), 30)
@@ -173,24 +173,24 @@ def memory_that_is_being_read_is_neither_let_go_nor_used_again(running):
     other.communicate()
     tried = known_to(server) - before - had
     assert tried
-    assert impatient._kept.carrier._region is None
+    assert impatient._thread.memory._region is None
     assert running.client("double").infer([rows_of(1)])[0][0, 0] == 2
     assert had | tried <= known_to(server)
     after = running.locate()
     assert (after.process, after.restarts) == (server.process, server.restarts)
 
 
-def test_tensors_are_sent_where_no_memory_can_be_shared_and_laid_again_when_it_can(running, monkeypatch):
+def test_tensors_are_sent_where_no_memory_can_be_shared_and_shared_again_when_it_can(running, monkeypatch):
     """One start for all of it, too."""
-    the_dead_are_let_go_before_room_is_looked_for(running, monkeypatch)
+    what_ended_clients_had_is_unregistered_before_space_is_checked(running, monkeypatch)
     without_the_token_tensors_are_sent(running)
-    without_room_tensors_are_sent(running)
+    without_space_tensors_are_sent(running)
     a_server_that_does_not_answer_for_a_moment_is_shared_with_again(running)
     a_restarted_server_gets_new_memory(running)
     assert not left_on_disk(running.locate())
 
 
-def the_dead_are_let_go_before_room_is_looked_for(running, monkeypatch):
+def what_ended_clients_had_is_unregistered_before_space_is_checked(running, monkeypatch):
     server, seen = running.locate(), []
     other = start_client(server, "double")
     assert other.stdout.readline() == "asked\n"
@@ -198,7 +198,7 @@ def the_dead_are_let_go_before_room_is_looked_for(running, monkeypatch):
     other.kill()
     other.communicate()
     with monkeypatch.context() as patched:
-        patched.setattr(shared_memory, "_check_room", lambda size: seen.append(known_to(server)))
+        patched.setattr(shared_memory, "_check_space", lambda size: seen.append(known_to(server)))
         running.client("double").infer([rows_of(1)])
     assert had
     assert not had & seen[0]
@@ -215,7 +215,7 @@ def without_the_token_tensors_are_sent(running):
     token.write_text(kept)
     assert client.infer([rows_of(6)])[0][0, 0] == 12
     assert known_to(running.locate()) == before  # a minute must pass before it tries again
-    client._kept.carrier._sends_until = 0.0
+    client._thread.memory._refused_until = 0.0
     assert client.infer([rows_of(7)])[0][0, 0] == 14
     assert len(known_to(running.locate()) - before) == 1
 
@@ -229,7 +229,7 @@ def in_memory_of_its_own(command, size):
     return subprocess.run(alone, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
 
 
-def without_room_tensors_are_sent(running):
+def without_space_tensors_are_sent(running):
     server = running.locate()
     before = known_to(server)
     for size, says in (64 << 10, "more than half full"), (64 << 20, "unable to open shared memory"):
@@ -249,7 +249,7 @@ def a_server_that_does_not_answer_for_a_moment_is_shared_with_again(running):
     finally:
         os.kill(triton, signal.SIGCONT)
     assert client.infer([rows_of(3)])[0][0, 0] == 6
-    assert client._kept.carrier._region.name in known_to(server)
+    assert client._thread.memory._region.name in known_to(server)
     assert running.locate().process == server.process
 
 

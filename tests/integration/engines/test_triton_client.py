@@ -166,7 +166,7 @@ def a_connection_is_kept_per_thread(running):
 
     def ask(number):
         client.infer([np.full((1, 2), number, np.float32)])
-        return id(client._kept.client)
+        return id(client._thread.client)
 
     with futures.ThreadPoolExecutor(2) as pool:
         assert len(set(pool.map(ask, range(12)))) <= 2

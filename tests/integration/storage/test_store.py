@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from server_utils import ModelCorruptError, StorageError
-from server_utils.storage.stores.base import DamagedError, TransientError, patiently, scrub, seconds
+from server_utils.storage.stores.base import DamagedError, TransientError, retry, scrub, seconds
 from server_utils.storage.transfer import in_parallel
 
 NO_PAUSES = (0.0,) * 6
@@ -28,20 +28,20 @@ class Flaky:
 
 def test_what_may_work_the_next_time_is_tried_again():
     flaky = Flaky(*[TransientError("busy")] * 6)
-    assert patiently(flaky, what="reading x", pauses_s=NO_PAUSES) == "fine"
+    assert retry(flaky, what="reading x", pauses_s=NO_PAUSES) == "fine"
     assert flaky.calls == 7
 
 
-def test_patience_ends_with_one_error_that_says_what_was_tried_how_often():
+def test_retries_end_with_one_error_that_says_what_was_tried_how_often():
     with pytest.raises(StorageError, match=r"reading x: busy \(tried 7 times\)") as caught:
-        patiently(Flaky(*[TransientError("busy")] * 9), what="reading x", pauses_s=NO_PAUSES)
+        retry(Flaky(*[TransientError("busy")] * 9), what="reading x", pauses_s=NO_PAUSES)
     assert caught.value.__suppress_context__
 
 
 def test_damage_is_put_down_to_the_wire_twice_only():
     flaky = Flaky(*[DamagedError("bad")] * 9)
     with pytest.raises(ModelCorruptError, match=r"bad \(tried 3 times\)"):
-        patiently(flaky, what="reading x", pauses_s=NO_PAUSES)
+        retry(flaky, what="reading x", pauses_s=NO_PAUSES)
 
 
 def test_nobody_waits_once_another_thread_has_failed():
@@ -49,7 +49,7 @@ def test_nobody_waits_once_another_thread_has_failed():
     stop.set()
     flaky = Flaky(*[TransientError("busy", retry_after_s=60)] * 9)
     with pytest.raises(StorageError):
-        patiently(flaky, what="reading x", stop=stop)
+        retry(flaky, what="reading x", stop=stop)
     assert flaky.calls == 1
 
 

@@ -1,4 +1,4 @@
-"""Who asks a server beside others, and who alone."""
+"""Which requests run beside others, and which run alone."""
 
 from __future__ import annotations
 
@@ -24,45 +24,45 @@ def run():
         assert not thread.is_alive()
 
 
-def test_requests_that_share_the_server_do_not_wait_for_each_other(tmp_path):
-    with request_lock.together(tmp_path), request_lock.together(tmp_path):
+def test_shared_requests_do_not_wait_for_each_other(tmp_path):
+    with request_lock.shared_request(tmp_path), request_lock.shared_request(tmp_path):
         pass
 
 
-def test_who_wants_to_be_alone_waits_for_the_others_and_nobody_comes_in_before(tmp_path, run):
+def test_an_exclusive_request_waits_for_those_that_run_and_no_new_one_begins_before_it(tmp_path, run):
     said, opened = [], threading.Event()
 
     def first():
-        with request_lock.together(tmp_path):
+        with request_lock.shared_request(tmp_path):
             said.append("first in")
             opened.wait(10)
             said.append("first out")
 
     def single():
-        with request_lock.alone(tmp_path):
+        with request_lock.exclusive_request(tmp_path):
             said.append("alone")
 
     def late():
-        with request_lock.together(tmp_path):
+        with request_lock.shared_request(tmp_path):
             said.append("late")
 
     run(first)
     assert wait_until(lambda: said == ["first in"], 10)
     run(single)
-    assert wait_until(lambda: _is_taken(tmp_path), 10)
+    assert wait_until(lambda: _exclusive_is_there(tmp_path), 10)
     run(late)
     opened.set()
     assert wait_until(lambda: len(said) == 4, 10)
     assert said == ["first in", "first out", "alone", "late"]
 
 
-def _is_taken(folder):
-    """Whether somebody wants to be alone."""
+def _exclusive_is_there(folder):
+    """Whether an exclusive request waits or runs."""
     import fcntl
 
-    with (folder / "turn").open("rb") as turn:
+    with (folder / "admission.lock").open("rb") as admission:
         try:
-            fcntl.flock(turn, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(admission, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
         return False

@@ -10,7 +10,7 @@ import pytest
 
 from server_utils.host.processes import ProcessId
 from server_utils.jobs.display import Log, Notebook, Terminal, screen
-from server_utils.jobs.monitor import Shown
+from server_utils.jobs.monitor import Monitor
 from server_utils.jobs.progress import Progress
 from server_utils.servers.launch import Server, State
 
@@ -55,7 +55,7 @@ def on():
 
 def test_what_the_servers_do_is_shown_while_the_block_runs_and_by_server(on):
     servers = Servers()
-    with Shown(servers, on, total=40) as shown:
+    with Monitor(servers, on, total=40) as shown:
         servers.rows += 20
         on.wait_for(lambda seen: seen.rows == 20)
         servers.rows += 20
@@ -67,17 +67,17 @@ def test_what_the_servers_do_is_shown_while_the_block_runs_and_by_server(on):
 
 
 def test_rows_that_are_known_to_be_written_count_at_once(on):
-    with Shown(Servers(), on, total=40) as shown:
+    with Monitor(Servers(), on, total=40) as shown:
         shown.written(30)
 
     assert shown.latest.rows == 30
 
 
-def test_a_job_goes_on_when_the_servers_cannot_be_looked_at(on):
-    def look():
+def test_a_job_goes_on_when_the_servers_cannot_be_polled(on):
+    def poll():
         raise OSError("no such host")
 
-    with Shown(look, on) as shown:
+    with Monitor(poll, on) as shown:
         pass
 
     assert on.ended
@@ -90,24 +90,24 @@ def test_a_job_goes_on_when_the_screen_is_gone():
         def show(self, progress, each):
             raise BrokenPipeError
 
-    with Shown(Servers(), Closed()) as shown:
+    with Monitor(Servers(), Closed()) as shown:
         pass
 
     assert shown.latest.servers == 1
 
 
-def test_an_error_of_the_job_passes_and_waits_for_no_look(on):
-    """The look after the first never returns, as one that waits for a free slot."""
+def test_an_error_of_the_job_passes_and_waits_for_no_poll(on):
+    """The poll after the first never returns, as one that waits for a free slot."""
     begun, forever = threading.Event(), threading.Event()
 
-    def look():
+    def poll():
         if on.shown:
             begun.set()
             forever.wait(120)
         return Servers()()
 
     def job():
-        with Shown(look, on):
+        with Monitor(poll, on):
             assert begun.wait(30)
             raise ValueError("of the job")
 

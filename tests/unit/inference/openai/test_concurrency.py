@@ -10,7 +10,7 @@ import pytest
 from server_utils.host.processes import ProcessId
 from server_utils.inference import request_counters
 from server_utils.inference.openai.connections import ConcurrencyLimit
-from server_utils.inference.request_counters import Tally
+from server_utils.inference.request_counters import RequestCounters
 
 
 class Metrics:
@@ -67,7 +67,7 @@ def test_one_word_of_the_server_counts_once(tmp_path, metrics):
 
 
 def test_a_long_queue_brings_it_down_to_an_equal_share_of_what_is_there(tmp_path, metrics):
-    tallies = [Tally(tmp_path)]
+    tallies = [RequestCounters(tmp_path)]
     for each in tallies:
         each.begin()
     others = [_another_worker(tmp_path) for _ in range(3)]
@@ -113,7 +113,7 @@ def test_requests_are_sent_whole_or_not_at_all(tmp_path):
 
 
 def test_the_dead_do_not_take_a_share(tmp_path):
-    Tally(tmp_path).begin()
+    RequestCounters(tmp_path).begin()
     (tmp_path / "workers" / "1-1.json").write_text(json.dumps({"active": 5, "rows": 7, "errors": {"refused": 2}}))
 
     assert request_counters.active(tmp_path) == 1

@@ -21,7 +21,7 @@ from server_utils.inference.openai.connections import ConcurrencyLimit, Connecti
 from server_utils.inference.openai.dialect import Dialect
 from server_utils.inference.openai.dispatch import answers
 from server_utils.inference.openai.request import CompletionRequest, Endpoint
-from server_utils.inference.request_counters import Tally, totals
+from server_utils.inference.request_counters import RequestCounters, totals
 from server_utils.inference.utf8 import PROBLEM
 from server_utils.servers.launch import Launch
 from server_utils.servers.launch import Server as Record
@@ -68,7 +68,7 @@ def ask(place, batches, *, connections=None, **fields):
     asked = request(**fields)
     client = OpenAIClient(place, timeout_s=asked.timeout_s, key=asked.key)
     connections = connections or [
-        Connection(client, ConcurrencyLimit(place.folder).at_most(asked.window), Tally(place.folder))
+        Connection(client, ConcurrencyLimit(place.folder).at_most(asked.window), RequestCounters(place.folder))
     ]
     columns = (pa.array(batch, pa.string()) for batch in batches)
     return [column.to_pylist() for column in answers(asked, connections, columns, arrow_column)]
@@ -214,7 +214,7 @@ def test_rows_are_dealt_out_over_all_servers_of_the_executor(place, server, tmp_
     threading.Thread(target=other.serve_forever, daemon=True).start()
     places = [place, Place(other.server_address[1], tmp_path)]
     connections = [
-        Connection(OpenAIClient(p, timeout_s=20), ConcurrencyLimit(tmp_path).at_most(16), Tally(tmp_path))
+        Connection(OpenAIClient(p, timeout_s=20), ConcurrencyLimit(tmp_path).at_most(16), RequestCounters(tmp_path))
         for p in places
     ]
     try:
@@ -328,7 +328,9 @@ def test_a_text_that_is_not_utf8_is_the_error_of_its_row_and_is_not_sent(place, 
     asked = request(endpoint=kind, on_error="struct")
     connections = [
         Connection(
-            OpenAIClient(place, timeout_s=20.0), ConcurrencyLimit(place.folder).at_most(None), Tally(place.folder)
+            OpenAIClient(place, timeout_s=20.0),
+            ConcurrencyLimit(place.folder).at_most(None),
+            RequestCounters(place.folder),
         )
     ]
 

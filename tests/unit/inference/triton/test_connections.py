@@ -1,17 +1,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
-import urllib3
 
+from server_utils.inference import worker_cache
 from server_utils.inference.openai import connections
 from server_utils.inference.openai.request import CompletionRequest, Endpoint
 from server_utils.inference.triton import connections as triton_connections
-from server_utils.inference.triton.connections import Request
+from server_utils.inference.triton.connections import Connection, Request
 from server_utils.inference.triton.model import Model, Tensor
+from server_utils.inference.worker_cache import WorkerCache
 from server_utils.servers.launch import Launch
 from server_utils.spark.executors import Here
 
@@ -23,46 +23,39 @@ def launched(name, number):
 
 
 @pytest.fixture
-def link(monkeypatch, owner):
-    """link(name of the servers, number of their launch), in a Python worker that is new."""
-    monkeypatch.setattr(triton_connections, "here", lambda: Here(owner, (), lambda _: []))
-    monkeypatch.setattr(triton_connections, "_links", {})
+def connection(monkeypatch, owner):
+    """connection(name of the servers, number of their launch), in a Python worker that is new."""
+    monkeypatch.setattr(worker_cache, "here", lambda: Here(owner, (), lambda _: []))
+    monkeypatch.setattr(triton_connections, "_connections", WorkerCache(Connection.close))
     model = Model("double", (NUMBER,), (NUMBER,), max_batch_size=8)
-    return lambda *which: triton_connections.link(Request(launched(*which), model, NUMBER, "raise", 5.0, 2, None))
+    return lambda *which: triton_connections.worker_connection(
+        Request(launched(*which), model, NUMBER, "raise", 5.0, 2, None)
+    )
 
 
 def limits_of(launch):
     return [each.limit for each in connections.connections(CompletionRequest(launch, Endpoint.CHAT, "tiny"))]
 
 
-def test_links_to_several_servers_are_kept_side_by_side(link):
-    first, other = link("first", "1"), link("other", "1")
-    assert (link("first", "1"), link("other", "1")) == (first, other)
+def test_connections_to_several_servers_are_kept_side_by_side(connection):
+    first, other = connection("first", "1"), connection("other", "1")
+    assert (connection("first", "1"), connection("other", "1")) == (first, other)
     assert first is not other
 
 
-def test_a_link_to_an_earlier_launch_of_the_same_servers_is_given_up(link):
-    earlier, other = link("first", "1"), link("other", "1")
-    assert link("first", "2") is not earlier
+def test_a_connection_to_an_earlier_launch_of_the_same_servers_is_given_up(connection):
+    earlier, other = connection("first", "1"), connection("other", "1")
+    assert connection("first", "2") is not earlier
     with pytest.raises(RuntimeError, match="after shutdown"):
         earlier.threads.submit(print)
-    assert link("other", "1") is other
+    assert connection("other", "1") is other
 
 
 def test_what_was_learnt_of_one_server_survives_a_column_of_another(launch, owner, monkeypatch):
-    monkeypatch.setattr(connections, "here", lambda: Here(owner, (), lambda _: []))
-    monkeypatch.setattr(connections, "_cache", {})
+    monkeypatch.setattr(worker_cache, "here", lambda: Here(owner, (), lambda _: []))
+    monkeypatch.setattr(connections, "_cache", WorkerCache())
     other = dataclasses.replace(launch, name="other", id="other")
     first, of_other = limits_of(launch), limits_of(other)
     assert limits_of(launch) == first
     assert limits_of(other) == of_other
     assert first != of_other
-
-
-def test_a_server_that_a_task_starts_knows_of_that_very_task(monkeypatch, launch, owner):
-    """One of the task that runs when it is started, not of the one that made the link."""
-    monkeypatch.setattr(
-        triton_connections, "here", lambda: Here(owner, (), lambda _: [], {"SPARK_SIDECAR_TASK": "this one"})
-    )
-    server = triton_connections._server(launch)
-    assert json.loads(urllib3.request("GET", server.url("http") + "/environ").data)["SPARK_SIDECAR_TASK"] == "this one"

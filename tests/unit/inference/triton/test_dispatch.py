@@ -8,11 +8,12 @@ import pyarrow as pa
 import pytest
 
 from server_utils.errors import ConfigurationError, InferenceError
-from server_utils.inference.request_counters import Tally, totals
+from server_utils.inference.request_counters import RequestCounters, totals
 from server_utils.inference.triton import connections
-from server_utils.inference.triton.connections import Link, Pace, Request
-from server_utils.inference.triton.dispatch import answers
+from server_utils.inference.triton.connections import AdaptiveBatchSize, Connection, Request, next_limit
+from server_utils.inference.triton.dispatch import answers, split_by_bytes, split_by_width
 from server_utils.inference.triton.model import Model, Tensor
+from server_utils.inference.worker_cache import WorkerCache
 from server_utils.servers.launch import Launch
 
 FLOATS = np.dtype(np.float32)
@@ -45,8 +46,9 @@ def ask(monkeypatch, tmp_path):
         launch = Launch("app", "double", "id", "none", (), ("http",), "/")
         request = Request(launch, model, model.outputs[0], on_error, 5.0, window, batch_rows)
         pools.append(futures.ThreadPoolExecutor(window))
-        key = ("double", "id", "double", 5.0, window, batch_rows)
-        monkeypatch.setitem(connections._links, key, Link(client, pools[-1], request.pace(), Tally(tmp_path)))
+        made = Connection(client, pools[-1], request.batch_size(), RequestCounters(tmp_path))
+        monkeypatch.setattr(connections, "_connect", lambda _: made)
+        monkeypatch.setattr(connections, "_connections", WorkerCache())
         return answers(request, ([pa.array(column, pa.float32())] for column in columns))
 
     yield run
@@ -124,16 +126,16 @@ def test_requests_never_hold_more_than_the_model_takes_or_the_user_said(ask, mon
 
 
 def test_a_request_much_smaller_than_it_might_have_been_is_no_sign_of_a_quick_model():
-    kept = Pace(1024, 4096)
-    kept.answered(512, 0.0)
-    assert kept.rows == 1024
+    size = AdaptiveBatchSize(1024, 4096)
+    size.record(512, 0.0)
+    assert size.rows == 1024
 
 
 def test_requests_shrink_again_when_rows_take_longer_but_not_below_where_they_began():
-    kept, seen = Pace(1024, 3000), []
+    size, seen = AdaptiveBatchSize(1024, 3000), []
     for seconds in (0.01, 0.01, 0.5, 5.0, 5.0, 5.0):
-        kept.answered(kept.rows, seconds)
-        seen.append(kept.rows)
+        size.record(size.rows, seconds)
+        seen.append(size.rows)
     assert seen == [2048, 3000, 3000, 1500, 1024, 1024]
 
 
@@ -193,3 +195,37 @@ def test_answered_rows_are_counted_and_so_are_refused_ones(ask, tmp_path):
     list(ask(DoublingClient(poison=[2]), [[0, 1, 2], [3, None]], on_error="null"))
 
     assert totals(tmp_path) == {"rows": 4, "errors": {"refused": 1}}
+
+
+def lists_of(pieces):
+    return [piece.tolist() for piece in pieces]
+
+
+def test_rows_are_split_where_the_width_of_any_input_changes():
+    numbers = np.array([0, 1, 3, 4, 5])
+    widths = [np.array([2, 2, 9, 2, 2, 3]), np.array([1, 1, 9, 1, 4, 4])]
+    assert lists_of(split_by_width(numbers, widths)) == [[0, 1, 3], [4], [5]]
+
+
+def test_rows_are_split_before_they_hold_too_many_bytes():
+    sizes = np.array([4, 4, 4, 50, 1, 1])
+    assert lists_of(split_by_bytes(np.arange(6), sizes, 10)) == [[0, 1], [2], [3, 4, 5]]
+
+
+def test_no_rows_and_one_row_are_one_piece():
+    for numbers in np.array([], dtype=int), np.array([1]):
+        assert lists_of(split_by_width(numbers, [np.array([3, 3])])) == [numbers.tolist()]
+        assert lists_of(split_by_bytes(numbers, np.array([7, 7]), 10)) == [numbers.tolist()]
+
+
+@pytest.mark.parametrize(
+    ("rows", "seconds", "after"),
+    [(64, 0.05, 128), (33, 0.05, 128), (32, 0.05, 64), (64, 0.5, 64), (64, 2.0, 32), (1, 2.0, 32)],
+)
+def test_the_next_batch_size_follows_the_last_answer(rows, seconds, after):
+    assert next_limit(64, rows, seconds, least=16, most=1000) == after
+
+
+def test_the_next_batch_size_stays_within_its_bounds():
+    assert next_limit(600, 600, 0.0, least=16, most=1000) == 1000
+    assert next_limit(20, 20, 9.0, least=16, most=1000) == 16
