@@ -47,6 +47,7 @@ class Launch:
         id: one start of one manager. The same id is never started again once it failed or was stopped.
         environment: name of the sealed environment whose interpreter runs argv.
         ports: names of the ports to reserve; the health check asks the first.
+        preferred_ports: port by name, taken by the first server of a host that finds it free; others get another one.
         health: path that answers 200 while the server is healthy.
         model: path or URL of the model; a URL is fetched onto the host, once for all its servers, before the start.
         env: variables of the program's process, on top of those it inherits. They may hold secrets: they are in no
@@ -83,6 +84,7 @@ class Launch:
     max_restarts: int = 5
     replicas: int = 1
     gpus: int = 0
+    preferred_ports: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,8 @@ class Supervisor:
         self.folder, self.server = folder, found
         self.launch = dataclasses.replace(state_dir.read_launch(folder), env=env)
         self.events = Events(found.owner)
-        self.lease = Lease(state_dir.ports(), self.launch.ports, preferred=found.ports)
+        preferred = found.ports or self.launch.preferred_ports
+        self.lease = Lease(state_dir.ports(), self.launch.ports, preferred=preferred)
         self.restarts: list[float] = []
         self.tries = 1
         self.was_ready = False

@@ -171,6 +171,35 @@ def test_orphans_that_end_do_not_stay_as_zombies(make_launch, owner):
     assert wait_until(lambda: [child.pid for child in supervisor.children()] == [server.process.pid], 10)
 
 
+def test_a_free_port_that_the_launch_prefers_is_taken_and_kept_over_restarts(make_launch, owner, free_port):
+    server = ensure(make_launch(preferred_ports={"http": free_port}), owner)
+    assert server.ports == {"http": free_port}
+    kill(server.process)
+    assert restarted(server).ports == {"http": free_port}
+
+
+def test_of_two_servers_that_prefer_one_port_the_second_gets_another(make_launch, make_owner, free_port):
+    launch = make_launch(preferred_ports={"http": free_port})
+    first, second = (ensure(launch, make_owner()) for _ in range(2))
+    assert first.ports["http"] == free_port != second.ports["http"]
+    assert ask(second, "/process") == second.process.pid
+
+
+def test_a_preferred_port_that_a_stranger_has_is_left_to_it(make_launch, owner):
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        taken = stranger.getsockname()[1]
+        server = ensure(make_launch(preferred_ports={"http": taken}), owner)
+        assert server.ports["http"] != taken
+        assert ask(server, "/process") == server.process.pid
+
+
+@pytest.fixture
+def free_port():
+    """A port that nobody listens on, and that the kernel has just given, so that it gives it to nobody else soon."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
 def test_a_port_that_a_stranger_takes_before_the_server_does_is_exchanged(make_launch, owner, tmp_path):
     launch = make_launch("--wait-for", str(tmp_path / "go"))
     folder = lifecycle.begin(launch, owner, timeout_s=_WITHIN_S)
