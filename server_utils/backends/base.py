@@ -50,7 +50,7 @@ class ServerManager:
             text as it is. In a file URL, and nowhere else, %20 is a space.
     """
 
-    environment: str
+    environment: str | None = None  # of a backend that runs a command of the host
 
     run = resumable.run
     progress = monitor.progress

@@ -37,15 +37,17 @@ class Launch:
     """What to run: pure data, made by a backend on the driver, carried out on each executor.
 
     In `argv` and in the values of `env` these are filled in where the server starts: `{python}` the environment's
-    interpreter, `{folder}` the server's folder with its files, `{scratch}` its folder for temporary files (a short
-    path: sockets fit), `{model}` the folder of its model, `{port:NAME}` for each name in `ports`, and `{gpus}` the
-    number of GPUs that it sees, or 1. What users give goes through `launch.literal`, and arrives as it is.
+    interpreter, or the supervisor's where there is no environment, `{folder}` the server's folder with its files,
+    `{scratch}` its folder for temporary files (a short path: sockets fit), `{model}` the folder of its model,
+    `{port:NAME}` for each name in `ports`, and `{gpus}` the number of GPUs that it sees, or 1. What users give goes
+    through `launch.literal`, and arrives as it is.
 
     Attributes:
         application: Spark's application id; servers of one application share a folder on each host.
         name: what the user calls the server; any text.
         id: one start of one manager. The same id is never started again once it failed or was stopped.
-        environment: name of the sealed environment whose interpreter runs argv.
+        environment: name of the sealed environment whose interpreter runs argv. None for a server that needs none: argv
+            then starts with a command of the host, which is looked up on PATH.
         ports: names of the ports to reserve; the health check asks the first.
         preferred_ports: port by name, taken by the first server of a host that finds it free; others get another one.
         health: path that answers 200 while the server is healthy.
@@ -55,7 +57,7 @@ class Launch:
         files: contents by name, such as the program and a cloudpickled function; laid in the server's folder.
         announces: whether the program writes `{folder}/announcement`, JSON with its `models`, once it serves, and
             touches it once a second from then on.
-        needs_libpython: whether the program links libpython, which is then resolved before the start.
+        needs_libpython: whether the program links the environment's libpython, which is then found before the start.
         executes_scratch: whether the program runs files in `{scratch}`, which must then be where that is allowed.
         start_timeout_s: seconds until healthy, fetching and loading the model included.
         hang_timeout_s: seconds without a healthy answer after which a running server is replaced.
@@ -68,7 +70,7 @@ class Launch:
     application: str
     name: str
     id: str
-    environment: str
+    environment: str | None
     argv: tuple[str, ...]
     ports: tuple[str, ...]
     health: str

@@ -22,7 +22,7 @@ from server_utils.errors import SidecarError
 from server_utils.host import logs, processes
 from server_utils.host.processes import ProcessId, descendants, terminate
 from server_utils.servers import model_download, orphans, state_dir
-from server_utils.servers.engine_process import Attempt
+from server_utils.servers.engine_process import EngineProcess, resolve
 from server_utils.servers.events import End, Events
 from server_utils.servers.launch import State
 from server_utils.servers.ports import Lease
@@ -67,7 +67,7 @@ class Supervisor:
             )
         while True:
             try:
-                attempt = Attempt(self.folder, self.launch, self.lease.ports, model)
+                attempt = EngineProcess(self.launch, resolve(self.launch, self.folder, self.lease.ports, model))
             except (SidecarError, OSError) as error:
                 return self._record(state=State.FAILED, reason=f"{error}{processes.memory_limit_hint()}")
             self._record(process=attempt.process, ports=self.lease.ports, started_at=time.time())
@@ -77,7 +77,7 @@ class Supervisor:
             if not self._again(attempt, how):
                 return None
 
-    def _follow(self, attempt: Attempt) -> End:
+    def _follow(self, attempt: EngineProcess) -> End:
         """Wait for the end of an attempt; mark the server ready on the way."""
         ready, refused, last_sign = False, 0, attempt.started
         # The first start shares its time with the fetch of the model; a restart has all of it.
@@ -100,13 +100,13 @@ class Supervisor:
             attempt.reap()
             logs.bound(self.folder / "server.log")
 
-    def _ready(self, attempt: Attempt) -> bool:
+    def _ready(self, attempt: EngineProcess) -> bool:
         self.was_ready = True
         took = round(time.monotonic() - attempt.started, 3)
         self._record(state=State.READY, ready_s=took, models=attempt.models())
         return True
 
-    def _again(self, attempt: Attempt, how: End) -> bool:
+    def _again(self, attempt: EngineProcess, how: End) -> bool:
         """End an attempt, and decide whether there is another one."""
         log_tail = attempt.log_tail()  # before the ladder: what a server says while it is ended is not the reason
         status = attempt.end({End.TOLD: self.launch.stop_grace_s, End.OWNER_GONE: _ORPHAN_GRACE_S}.get(how, 0.0))

@@ -44,7 +44,7 @@ class TritonServerManager(ServerManager):
                 df.withColumn("vector", servers.embed("text")).write.parquet("out")
     """
 
-    environment = "triton"
+    environment: str = "triton"
 
     def __init__(
         self, model_name: str, model_path: str | Path | None = None, *, environment: str = "triton", spark: Any = None

@@ -56,7 +56,7 @@ class VLLMServerManager(ServerManager):
                 df.withColumn("summary", servers.generate("prompt", max_tokens=128)).write.parquet("out")
     """
 
-    environment = "vllm"
+    environment: str = "vllm"
     key: str | None = None
 
     def __init__(

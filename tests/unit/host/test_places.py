@@ -179,11 +179,11 @@ def test_where_no_place_serves_the_doctor_says_so(state_root):
 
 @pytest.mark.usefixtures("nowhere")
 def test_where_no_place_serves_an_engine_that_runs_programs_from_there_is_not_started(make_launch):
-    from server_utils.servers.engine_process import Attempt
+    from server_utils.servers.engine_process import resolve
 
     folder = state_dir.folder("test", "fake", ProcessId(1, 2))
     with pytest.raises(ConfigurationError, match=r"a b/t/\w+ has white space in its path, .*: set SPARK_SIDECAR_STATE"):
-        Attempt(folder, make_launch(executes_scratch=True), {"http": 1}, "")
+        resolve(make_launch(executes_scratch=True), folder, {"http": 1}, "")
 
 
 def test_an_engine_that_runs_none_starts_below_a_folder_with_a_space(make_launch, owner, monkeypatch, state_root):
