@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
 from server_utils.environments import builder
 from server_utils.environments.lock_files import FOLDER
 from server_utils.errors import EnvironmentMissingError
 from server_utils.host import platform
+from server_utils.host.files import exclusive_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,7 +114,7 @@ def _fetch_all(*wanted: _Asset) -> Path:
         if asset.path.exists():
             continue  # it may be in a folder of somebody else's, in which nothing can be locked
         platform.writable(root, variable="SPARK_SIDECAR_HOME")
-        with FileLock(asset.folder.with_name(f".{asset.folder.name}.lock")):
+        with exclusive_lock(asset.folder.with_name(f".{asset.folder.name}.lock")):
             if not asset.path.exists():
                 _fetch(asset)
     return root

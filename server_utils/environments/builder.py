@@ -15,13 +15,12 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
 from server_utils.environments import interpreters
 from server_utils.environments.interpreters import Interpreter, require_libpython
 from server_utils.environments.lock_files import lock_file, uv, uv_sources
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.host import platform
+from server_utils.host.files import exclusive_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -145,7 +144,7 @@ def _make(
 def _make_anew(target: Path, lock: Path, python: Path | None, wheels: Path | None, compiling: Compiling) -> None:
     """Under a lock, for which the folder must be one to write to: what is current is left alone before that."""
     platform.writable(target.parent, variable="SPARK_SIDECAR_HOME")
-    with FileLock(target.with_name(f".{target.name}.lock")):
+    with exclusive_lock(target.with_name(f".{target.name}.lock")):
         if _is_current(target, lock, python):
             return
         base = _checked(python, target.name) if python else interpreters.choose()

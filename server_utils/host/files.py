@@ -1,6 +1,6 @@
-"""File locks, file names for any text, and replacement in one step. Driver and executors.
+"""File locks, file names for any text, and atomic writes. Driver and executors.
 
-A lock is held by a file, so it holds between processes, and ends with the process that has it.
+A lock belongs to an open file, so it works between processes, and ends with the process that has it.
 """
 
 from __future__ import annotations
@@ -11,22 +11,29 @@ import logging
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
+_PAUSE_S = 0.05
 
 
-def shared(path: Path) -> int:
-    """A descriptor that holds the lock beside others', until it is closed or this process ends."""
-    return _lock(path, fcntl.LOCK_SH)
+def shared_lock(path: Path) -> int:
+    """A descriptor that holds a shared lock on a file or a folder, until it is closed or this process ends."""
+    return _wait(path, fcntl.LOCK_SH)
+
+
+def try_exclusive_lock(path: Path) -> int | None:
+    """A descriptor that holds the exclusive lock, as `shared_lock`; None while another process has a lock."""
+    return _try(path, fcntl.LOCK_EX)
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[Path]:
-    """Hold the lock alone; waits for all others."""
-    descriptor = _lock(path, fcntl.LOCK_EX)
+def exclusive_lock(path: Path, *, timeout_s: float | None = None) -> Iterator[Path]:
+    """Hold the exclusive lock; waits for all others. Raises TimeoutError when the time is over, None for no limit."""
+    descriptor = _wait(path, fcntl.LOCK_EX, timeout_s)
     try:
         yield path
     finally:
@@ -34,30 +41,42 @@ def alone(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def alone_at_once(path: Path) -> Iterator[bool]:
-    """Hold the lock alone if nobody else holds it. Gives whether that is so."""
+def exclusive_lock_if_free(path: Path) -> Iterator[bool]:
+    """Hold the exclusive lock unless another process has a lock. Gives whether it is held."""
+    descriptor = try_exclusive_lock(path)
     try:
-        descriptor = _lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        yield False
-        return
-    try:
-        yield True
+        yield descriptor is not None
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
-def _lock(path: Path, kind: int) -> int:
-    """An open file that holds the lock, until it is closed or this process ends."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _wait(path: Path, kind: int, timeout_s: float | None = None) -> int:
+    if (descriptor := _try(path, kind)) is not None:
+        return descriptor
+    logger.info("waiting for another process that works on %s", path.name)
+    if timeout_s is None:
+        return _open_locked(path, kind)
+    deadline = time.monotonic() + timeout_s
+    while (descriptor := _try(path, kind)) is None:
+        if time.monotonic() >= deadline:
+            raise TimeoutError(f"another process has held {path} for {timeout_s:g} s")
+        time.sleep(_PAUSE_S)
+    return descriptor
+
+
+def _try(path: Path, kind: int) -> int | None:
     try:
-        try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if kind & fcntl.LOCK_NB:
-                raise
-            logger.info("waiting for another process that works on %s", path.name)
-            fcntl.flock(descriptor, kind)
+        return _open_locked(path, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return None
+
+
+def _open_locked(path: Path, kind: int) -> int:
+    flags = os.O_RDONLY | os.O_DIRECTORY if path.is_dir() else os.O_RDWR | os.O_CREAT
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, kind)
     except BaseException:  # an interrupt as well: an open lock would block every other process
         os.close(descriptor)
         raise
@@ -65,7 +84,7 @@ def _lock(path: Path, kind: int) -> int:
 
 
 def slug(text: str) -> str:
-    """A file name for any text: readable start plus a digest, so that different texts never meet."""
+    """A file name for any text: its readable start and a digest, so that different texts have different names."""
     readable = re.sub(r"[^A-Za-z0-9_.-]+", "-", text)[:40].strip(".-") or "x"
     if readable == text:
         return text

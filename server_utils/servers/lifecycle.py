@@ -20,10 +20,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from server_utils.errors import ServerStartError, ServerStopError, ServerUnavailableError
 from server_utils.host import logs
+from server_utils.host.files import exclusive_lock
 from server_utils.host.processes import ProcessId, terminate, wait_until, with_command
 from server_utils.servers import state_dir
 from server_utils.servers.launch import Launch, Server, State
@@ -81,10 +80,10 @@ def begin(
     if state_dir.buried(launch):
         raise ServerUnavailableError(f"server {launch.name!r} on {socket.gethostname()} {_STOPPED}")
     try:
-        with FileLock(folder / "lock", timeout=timeout_s, mode=0o600):
+        with exclusive_lock(folder / "lock", timeout_s=timeout_s):
             if _needs_start(folder, launch, replace=replace):
                 _start_supervisor(folder, launch, owner, replica, environ or {})
-    except Timeout as error:
+    except TimeoutError as error:
         raise ServerUnavailableError(late(folder, launch, timeout_s)) from error
     return folder
 
@@ -201,9 +200,9 @@ def kill(folder: Path) -> None:
 def _end_server(folder: Path, number: int) -> None:
     """Halt, and leave a record that says so; not while `begin` is half-way through starting another supervisor."""
     try:
-        with FileLock(folder / "lock", timeout=_LOCK_S, mode=0o600):
+        with exclusive_lock(folder / "lock", timeout_s=_LOCK_S):
             _end_locked(folder, number)
-    except Timeout as error:
+    except TimeoutError as error:
         raise ServerStopError(
             f"another process has held {folder / 'lock'} for {_LOCK_S:.0f} s; is it stopped?"
         ) from error

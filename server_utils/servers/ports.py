@@ -6,11 +6,12 @@ a stranger may take the port: the supervisor looks with `all_free` when a start 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+from server_utils.host.files import try_exclusive_lock
 
 _LOOPBACK = "127.0.0.1"
 
@@ -49,11 +50,8 @@ class Lease:
                     return port
 
     def _lock(self, port: int) -> bool:
-        descriptor = os.open(self._folder / str(port), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
+        descriptor = try_exclusive_lock(self._folder / str(port))
+        if descriptor is None:
             return False
         self._locks.append(descriptor)
         return True

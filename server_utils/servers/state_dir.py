@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
@@ -22,7 +21,7 @@ from typing import Any
 from server_utils.errors import ConfigurationError
 from server_utils.host import platform
 from server_utils.host import scratch as places
-from server_utils.host.files import slug, write_atomically
+from server_utils.host.files import shared_lock, slug, write_atomically
 from server_utils.host.processes import ProcessId
 from server_utils.servers.launch import Launch, Server, State
 
@@ -65,9 +64,7 @@ def _grave(application: str, name: str, launch_id: str) -> Path:
 
 def hold() -> int:
     """Keep cleaners of /tmp away for as long as this process lives: systemd-tmpfiles passes over a locked folder."""
-    descriptor = os.open(platform.state_root(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    fcntl.flock(descriptor, fcntl.LOCK_SH)
-    return descriptor
+    return shared_lock(platform.state_root())
 
 
 def scratch(server: Path, root: Path | None = None) -> Path:

@@ -21,9 +21,7 @@ from server_utils.spark import session
 
 _DISTRIBUTION, _PACKAGE = "spark-sidecar", "server_utils"
 # The dependencies in pyproject.toml, as they are imported.
-NEEDED = (
-    *("cloudpickle", "filelock", "jsonschema", "numpy", "pandas", "psutil", "pyarrow", "tritonclient.http", "urllib3"),
-)
+NEEDED = (*("cloudpickle", "jsonschema", "numpy", "pandas", "psutil", "pyarrow", "tritonclient.http", "urllib3"),)
 _CANNOT_RUN = re.compile(r'Cannot run program "([^"]+)"[^:]*: (.+)')
 _OTHER_MINOR = re.compile(r"PYTHON_VERSION_MISMATCH\D*(\d+)\D+(\d+)\D+(\d+)\D+(\d+)")
 _NO_WORKER = re.compile(r"pyspark[./]daemon|Error from python worker|Python worker (failed|exited)")

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from server_utils.errors import ConfigurationError, ModelCorruptError, StorageError
 from server_utils.host import platform
-from server_utils.host.files import alone, alone_at_once, shared
+from server_utils.host.files import exclusive_lock, exclusive_lock_if_free, shared_lock
 from server_utils.storage import manifest as manifests
 from server_utils.storage.manifest import Manifest
 from server_utils.storage.urls import MANIFEST
@@ -41,7 +41,7 @@ def ensure(manifest: Manifest, fill: Callable[[Path], None]) -> Path:
     where the model is not there yet.
     """
     while not (path := hold(manifest.digest)):
-        with alone(lock_file(_root(), manifest.digest)):
+        with exclusive_lock(lock_file(_root(), manifest.digest)):
             if not _is_whole(manifest.digest):
                 _fetch(manifest, fill)
     return path
@@ -51,7 +51,7 @@ def hold(digest: str) -> Path | None:
     """The folder of a model if it is there whole, held as by `ensure`; else None."""
     with _held_lock:
         if digest not in _held:
-            _held[digest] = shared(lock_file(_root(), digest))
+            _held[digest] = shared_lock(lock_file(_root(), digest))
         if not _is_whole(digest):
             os.close(_held.pop(digest))
             return None
@@ -66,7 +66,7 @@ def hold_of(path: Path) -> bool:
 
 def alone_with(url: str) -> AbstractContextManager[Path]:
     """The only one of this host that asks for a URL. Gives the lock's own file, to leave a note in."""
-    return alone(lock_file(_root(), f"url-{hashlib.sha256(os.fsencode(url)).hexdigest()[:32]}"))
+    return exclusive_lock(lock_file(_root(), f"url-{hashlib.sha256(os.fsencode(url)).hexdigest()[:32]}"))
 
 
 def _fetch(manifest: Manifest, fill: Callable[[Path], None]) -> None:
@@ -88,7 +88,7 @@ def _fetch(manifest: Manifest, fill: Callable[[Path], None]) -> None:
 
 def forget_half(digest: str) -> None:
     """Remove what there is of a model that nobody will finish."""
-    with alone(lock_file(_root(), digest)):
+    with exclusive_lock(lock_file(_root(), digest)):
         shutil.rmtree(_root() / f"{digest}.part", ignore_errors=True)
 
 
@@ -124,7 +124,7 @@ def lock_file(root: Path, name: str) -> Path:
 
 def make_room(root: Path, manifest: Manifest, limit: int | None) -> None:
     """Remove the least recently used models until this one fits. Raises StorageError when those in use are too many."""
-    with alone(lock_file(root, "room")):
+    with exclusive_lock(lock_file(root, "room")):
         others = {each: size for each, size in _sizes(root).items() if each.name.split(".")[0] != manifest.digest}
         for folder in sorted(others, key=lambda each: each.stat().st_mtime):
             if not _lacking(root, manifest, sum(others.values()), limit):
@@ -148,7 +148,7 @@ def _lacking(root: Path, manifest: Manifest, used: int, limit: int | None) -> in
 
 def _evict(root: Path, folder: Path) -> bool:
     """Remove a model, or half a one, unless a process uses it or works on it."""
-    with alone_at_once(lock_file(root, folder.name.split(".")[0])) as nobody_uses_it:
+    with exclusive_lock_if_free(lock_file(root, folder.name.split(".")[0])) as nobody_uses_it:
         if nobody_uses_it:
             gone = root / f".gone-{uuid.uuid4().hex}"
             folder.rename(gone)  # in one step: half a model is never to be seen under its name

@@ -15,6 +15,7 @@ import pytest
 from support.fakes import ask, command_of, contents, folder_of, kill, processes_of, run_python, wait_for_record
 
 from server_utils.errors import ServerStartError, ServerUnavailableError
+from server_utils.host import files
 from server_utils.host.processes import ProcessId
 from server_utils.servers import lifecycle, state_dir
 from server_utils.servers.launch import State
@@ -154,10 +155,8 @@ def test_a_server_that_does_not_become_ready_is_ended_at_its_own_deadline(make_l
 
 
 def test_a_lock_that_is_held_for_too_long_is_an_error(launch, owner):
-    from filelock import FileLock
-
-    lock = FileLock(state_dir.folder("test", "fake", owner) / "lock")
-    with lock, pytest.raises(ServerUnavailableError, match="is not started after"):
+    lock = state_dir.folder("test", "fake", owner) / "lock"
+    with files.exclusive_lock(lock), pytest.raises(ServerUnavailableError, match="is not started after"):
         lifecycle.ensure(launch, owner, timeout_s=0.1)
 
 
