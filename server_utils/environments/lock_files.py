@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).parents[1] / "data" / "requirements"
 _ENGINES = ("tf", "torch", "triton", "vllm", "vllm-latest")
+_PIN = re.compile(r"^([\w.-]+)==([\w.+!]+)", re.MULTILINE)
+_CUDA_RUNTIME = re.compile(r"nvidia-cuda-runtime(-cu\d+)?")
 _CPU_LOCKS = {"vllm-latest": "vllm"}  # without a GPU both are the newest: drivers have no say
 
 
@@ -39,18 +41,20 @@ def engine_lock(name: str, *, cpu: bool) -> Path:
 
 def pins(lock: Path) -> dict[str, set[str]]:
     """Package -> the versions that a lock file pins: several where they differ by Python version or machine."""
-    found: dict[str, set[str]] = {}
-    for name, version in re.findall(r"^([\w.-]+)==([\w.+!]+)", lock.read_text(encoding="utf-8"), re.MULTILINE):
-        found.setdefault(name, set()).add(version)
-    return found
+    versions: dict[str, set[str]] = {}
+    for name, version in _PIN.findall(lock.read_text(encoding="utf-8")):
+        versions.setdefault(name, set()).add(version)
+    return versions
 
 
 def cuda_of(lock: Path) -> tuple[int, int] | None:
-    """The CUDA that the packages of a lock file are built for; None where they are for the CPU."""
-    runtime = re.search(
-        r"^nvidia-cuda-runtime(?:-cu\d+)?==(\d+)\.(\d+)", lock.read_text(encoding="utf-8"), re.MULTILINE
-    )
-    return (int(runtime[1]), int(runtime[2])) if runtime else None
+    """The CUDA that the packages of a lock file are built for, the oldest where it differs by machine.
+
+    None where they are for the CPU.
+    """
+    runtimes = [version for name, found in pins(lock).items() if _CUDA_RUNTIME.fullmatch(name) for version in found]
+    versions = [version.split(".") for version in runtimes]
+    return min(((int(major), int(minor)) for major, minor, *_ in versions), default=None)
 
 
 def vllm_fits() -> bool:
@@ -101,7 +105,7 @@ def find_uv() -> list[str]:
 
 
 def uv(arguments: Sequence[str], *, purpose: str) -> None:
-    """Run uv; what it says goes to stderr (the real one: a notebook's replacement has no file number).
+    """Run uv; its output goes to stderr (the real one: a notebook's replacement has no file number).
 
     Raises:
         EnvironmentMissingError: if it fails; the message names the purpose, such as "install triton-cpu.txt".
