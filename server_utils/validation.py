@@ -1,4 +1,4 @@
-"""Names and numbers that users give: what is wrong is refused with the nearest right one. Driver; no Spark."""
+"""Checks of names and numbers that users give; errors offer the nearest right name. Driver; no Spark."""
 
 from __future__ import annotations
 
@@ -23,8 +23,13 @@ def checked(given: Mapping[str, Any], known: Collection[str]) -> Mapping[str, An
 
 def one_of(name: str, known: Collection[str]) -> str:
     """The end of a message about an unknown name: the nearest one, and all there are."""
-    near = difflib.get_close_matches(name, known, n=1)
-    return (f"; did you mean {near[0]}? it takes " if near else "; it takes ") + ", ".join(known)
+    near = nearest(name, known, most=1)
+    return (f"; did you mean {near}? it takes " if near else "; it takes ") + ", ".join(known)
+
+
+def nearest(name: str, known: Collection[str], *, most: int = 3) -> str:
+    """The known names that are most like an unknown one, as "a or b"; "" where none is."""
+    return " or ".join(difflib.get_close_matches(name, known, n=most))
 
 
 def one_deadline(timeout_s: float | None, wait_retries: int | None, wait_timeout: float | None) -> float:
@@ -39,6 +44,6 @@ def one_deadline(timeout_s: float | None, wait_retries: int | None, wait_timeout
 
 def unknown(kind: str, given: str, *, offered: list[str]) -> str:
     """The text of an error about a name that is not in a list, with the nearest that are."""
-    near = difflib.get_close_matches(given.lower(), offered) or [each for each in offered if given and given in each]
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    near = nearest(given.lower(), offered) or " or ".join(each for each in offered if given and given in each)
+    hint = f" Did you mean {near}?" if near else ""
     return f"no {kind} is called {given!r}.{hint} Choose one of: {', '.join(offered)}"
