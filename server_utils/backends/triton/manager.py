@@ -174,9 +174,9 @@ class TritonServerManager(ServerManager):
         return column_function(request, name)(*map(session.column, columns))
 
     def _launch(self, **fields: Any) -> Launch:
-        files = (f"{{folder}}/{name}" for name in ("program.py", "function.pickle", "modules.zip", "announcement"))
+        ports = (f"--{name}-port={{port:{name}}}" for name in _PORTS)
         return Launch(
-            argv=("{python}", *files, "{model}", *(f"{{port:{name}}}" for name in _PORTS)),
+            argv=("{python}", "{folder}/program.py", "--folder={folder}", "--model={model}", *ports),
             ports=_PORTS,
             health="/v2/health/ready",
             env={"PYTRITON_HOME": "{scratch}"},
