@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from server_utils.host.processes import ProcessId
@@ -91,7 +92,7 @@ class Launch:
 
 @dataclass(frozen=True)
 class Server:
-    """What runs, as its supervisor last wrote it to disk.
+    """What runs: the record that its supervisor writes to disk.
 
     Attributes:
         owner: the executor's JVM; when it goes, the server goes.
@@ -102,10 +103,8 @@ class Server:
         log_tail: last lines of the log at that moment.
         ready_s: seconds the latest start took until healthy; None before.
         models: what the program announced: model name -> what the engine says of it.
+        log: path of the log, in the server's folder.
         replica: which of the executor's servers it is, from 0.
-        metrics: what the engine said of itself last, where it does (see vllm_program); not in the record.
-        rows: how many rows the column functions had answers to; not in the record.
-        errors: how many of them were errors, by kind; not in the record.
     """
 
     launch_id: str
@@ -124,13 +123,15 @@ class Server:
     ready_s: float | None = None
     models: Mapping[str, Any] = field(default_factory=dict)
     replica: int = 0
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    rows: int = 0
-    errors: Mapping[str, int] = field(default_factory=dict)
 
     def url(self, port: str, scheme: str = "http") -> str:
         """The loopback address of one of the ports: only processes of the same host can use it."""
         return f"{scheme}://127.0.0.1:{self.ports[port]}"
+
+    @property
+    def folder(self) -> Path:
+        """The server's folder on its host."""
+        return Path(self.log).parent
 
     @property
     def executor(self) -> str:
@@ -141,6 +142,26 @@ class Server:
     def key(self) -> str:
         """The server's identity: its executor's, and which of its servers it is, from the second on."""
         return f"{self.executor}#{self.replica}" if self.replica else self.executor
+
+
+@dataclass(frozen=True)
+class ServerStatus(Server):
+    """A server's record, and what is looked up when somebody asks for its status.
+
+    Attributes:
+        metrics: the engine's last metrics, where it has some (see `backends.vllm.program`).
+        rows: how many rows the column functions had answers to.
+        errors: how many of them were errors, by kind.
+    """
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    rows: int = 0
+    errors: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, record: Server, **found: Any) -> ServerStatus:
+        """The status of a record. found: the attributes that are not in the record."""
+        return cls(**vars(record), **found)
 
 
 def literal(text: str) -> str:

@@ -37,8 +37,8 @@ _SETTLE_S = 30.0  # without a new executor: no more seem to come
 
 
 @dataclass(frozen=True)
-class Here:
-    """What a task knows of its place.
+class TaskPlacement:
+    """Where a task runs, and how it reaches its peers.
 
     owner: the executor's JVM. gpus: the addresses Spark gave the task, in its order.
     exchange: hands a message to all peers and returns everybody's; takes about a second in a barrier stage
@@ -52,8 +52,8 @@ class Here:
     environ: Mapping[str, str] = field(default_factory=dict)
 
 
-def here(exchange: Callable[[str], list[str]] | None = None) -> Here:
-    """The place of the running task. Raises PlacementError outside of an executor."""
+def current_placement(exchange: Callable[[str], list[str]] | None = None) -> TaskPlacement:
+    """The placement of the running task. Raises PlacementError outside of an executor."""
     from pyspark import TaskContext
 
     owner = ancestor("java")
@@ -62,7 +62,7 @@ def here(exchange: Callable[[str], list[str]] | None = None) -> Here:
     context = TaskContext.get()
     gpu = context.resources().get("gpu") if context else None
     environ = {_TASK: json.dumps(_described(context))} if context else {}
-    return Here(owner, tuple(gpu.addresses) if gpu else (), exchange or _alone, environ)
+    return TaskPlacement(owner, tuple(gpu.addresses) if gpu else (), exchange or _alone, environ)
 
 
 def _described(context: Any) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def _described(context: Any) -> dict[str, Any]:
 
 
 def on_each_executor(
-    spark: Any, task: Callable[[Here], Any], *, timeout_s: float, plan: session.Plan | None = None
+    spark: Any, task: Callable[[TaskPlacement], Any], *, timeout_s: float, plan: session.Plan | None = None
 ) -> list[Any]:
     """Run a picklable task once on every executor (at least once where Spark allows no barrier).
 
@@ -114,10 +114,10 @@ def on_each_executor(
     return [value for _, value in rows]
 
 
-def _outcome(task: Callable[[Here], Any], barrier: bool) -> bytes:  # noqa: FBT001 - bound by partial, called by Spark
+def _outcome(task: Callable[[TaskPlacement], Any], barrier: bool) -> bytes:  # noqa: FBT001 - bound by partial, called by Spark
     """Run the task where it landed; on the executor."""
     try:
-        return pickle.dumps((True, task(here(_all_gather if barrier else None))))
+        return pickle.dumps((True, task(current_placement(_all_gather if barrier else None))))
     except SidecarError as error:
         return pickle.dumps((False, str(error)))
     except Exception:  # noqa: BLE001 - a barrier task never raises, see above

@@ -79,7 +79,7 @@ def ask(server, path):
 
 
 def folder_of(server):
-    return Path(server.log).parent
+    return server.folder
 
 
 def wait_for_record(folder, condition, *, seconds=30):

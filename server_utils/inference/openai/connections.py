@@ -17,7 +17,7 @@ from server_utils.inference.openai.client import OpenAIClient
 from server_utils.inference.openai.request import Question
 from server_utils.inference.request_counters import Tally
 from server_utils.servers import gpu_assignment, lifecycle, state_dir
-from server_utils.spark.executors import here
+from server_utils.spark.executors import current_placement
 
 _lanes: dict[tuple[str, str], list[Lane]] = {}  # of this Python worker, by name and launch; it has many tasks
 _START, _LEAST, _MOST = 128, 8, 4096
@@ -59,7 +59,7 @@ def lanes(question: Question) -> list[Lane]:
 
 
 def _lane(question: Question, replica: int) -> Lane:
-    place, launch = here(), question.launch
+    place, launch = current_placement(), question.launch
     locate = functools.partial(
         lifecycle.ensure,
         launch,

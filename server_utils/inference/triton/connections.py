@@ -18,7 +18,7 @@ from server_utils.inference.triton.client import TritonClient
 from server_utils.inference.triton.model import Model, Tensor, spark_type
 from server_utils.servers import gpu_assignment, lifecycle, state_dir
 from server_utils.servers.launch import Launch, Server
-from server_utils.spark.executors import here
+from server_utils.spark.executors import current_placement
 
 _FIRST_ROWS = 1024
 OnError = Literal["raise", "null", "struct"]
@@ -92,14 +92,14 @@ def link(request: Request) -> Link:
         launch = request.launch
         client = TritonClient(functools.partial(_server, launch), request.model, timeout_s=request.timeout_s)
         threads = futures.ThreadPoolExecutor(request.window, thread_name_prefix="sidecar")
-        counts = request_counters.of(state_dir.folder(launch.application, launch.name, here().owner))
+        counts = request_counters.of(state_dir.folder(launch.application, launch.name, current_placement().owner))
         _links[key] = Link(client, threads, request.pace(), counts)
     return _links[key]
 
 
 def _server(launch: Launch) -> Server:
     """The server of this executor, started by the task that runs now if need be."""
-    place = here()
+    place = current_placement()
     environ = gpu_assignment.environment(place.gpus, launch) | dict(place.environ)
     return lifecycle.ensure(launch, place.owner, timeout_s=launch.start_timeout_s, environ=environ)
 

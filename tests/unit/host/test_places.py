@@ -216,7 +216,7 @@ from pathlib import Path
 from server_utils.backends import executor_tasks
 from server_utils.host.processes import ProcessId
 from server_utils.servers.launch import Launch
-from server_utils.spark.executors import Here
+from server_utils.spark.executors import TaskPlacement
 filler = open(Path(os.environ["SPARK_SIDECAR_STATE"]) / "filler", "wb", buffering=0)
 os.chmod(os.environ["SPARK_SIDECAR_STATE"], 0o700)
 try:
@@ -226,7 +226,7 @@ except OSError:
     pass
 files = {"program.py": bytes(100_000)}
 launch = Launch("test", "fake", "1", "triton", ("x",), ("http",), "/", files=files)
-print(executor_tasks.glance_here(launch, 1, 1, Here(ProcessId.of(os.getpid()), (), None)).failure)
+print(executor_tasks.start_and_poll(launch, 1, 1, TaskPlacement(ProcessId.of(os.getpid()), (), None)).failure)
 """
 
 
@@ -301,5 +301,5 @@ def limit(pid):
     line = next(l for l in Path(f"/proc/{{pid}}/limits").read_text().splitlines() if l.startswith("Max address space"))
     return line.split()[3]
 print(limit(server.process.pid), limit(os.getpid()))
-lifecycle.stop(Path(server.log).parent)
+lifecycle.stop(server.folder)
 """

@@ -13,7 +13,7 @@ from server_utils.inference.triton import connections as triton_connections
 from server_utils.inference.triton.connections import Request
 from server_utils.inference.triton.model import Model, Tensor
 from server_utils.servers.launch import Launch
-from server_utils.spark.executors import Here
+from server_utils.spark.executors import TaskPlacement
 
 NUMBER = Tensor("x", np.dtype(np.float32), (1,))
 
@@ -25,7 +25,7 @@ def launched(name, number):
 @pytest.fixture
 def link(monkeypatch, owner):
     """link(name of the servers, number of their launch), in a Python worker that is new."""
-    monkeypatch.setattr(triton_connections, "here", lambda: Here(owner, (), lambda _: []))
+    monkeypatch.setattr(triton_connections, "current_placement", lambda: TaskPlacement(owner, (), lambda _: []))
     monkeypatch.setattr(triton_connections, "_links", {})
     model = Model("double", (NUMBER,), (NUMBER,), max_batch_size=8)
     return lambda *which: triton_connections.link(Request(launched(*which), model, NUMBER, "raise", 5.0, 2, None))
@@ -50,7 +50,7 @@ def test_a_link_to_an_earlier_launch_of_the_same_servers_is_given_up(link):
 
 
 def test_what_was_learnt_of_one_server_survives_a_column_of_another(launch, owner, monkeypatch):
-    monkeypatch.setattr(connections, "here", lambda: Here(owner, (), lambda _: []))
+    monkeypatch.setattr(connections, "current_placement", lambda: TaskPlacement(owner, (), lambda _: []))
     monkeypatch.setattr(connections, "_lanes", {})
     other = dataclasses.replace(launch, name="other", id="other")
     first, of_other = windows_of(launch), windows_of(other)
@@ -62,7 +62,9 @@ def test_what_was_learnt_of_one_server_survives_a_column_of_another(launch, owne
 def test_a_server_that_a_task_starts_knows_of_that_very_task(monkeypatch, launch, owner):
     """One of the task that runs when it is started, not of the one that made the link."""
     monkeypatch.setattr(
-        triton_connections, "here", lambda: Here(owner, (), lambda _: [], {"SPARK_SIDECAR_TASK": "this one"})
+        triton_connections,
+        "current_placement",
+        lambda: TaskPlacement(owner, (), lambda _: [], {"SPARK_SIDECAR_TASK": "this one"}),
     )
     server = triton_connections._server(launch)
     assert json.loads(urllib3.request("GET", server.url("http") + "/environ").data)["SPARK_SIDECAR_TASK"] == "this one"
