@@ -197,7 +197,7 @@ class ServerManager:
             raise
         servers = [server for outcome in outcomes for server in outcome.servers]
         if failures := [outcome.failure for outcome in outcomes if outcome.failure]:
-            if any(lifecycle.running(server) for server in servers):
+            if any(lifecycle.is_supervised(server) for server in servers):
                 self._stop(launch)
             raise ServerStartError("\n\n".join(failures))
         self._servers = {server.key: server for server in servers}

@@ -45,7 +45,7 @@ def checking_python(
 
     Not for tasks whose peers wait for them.
     """
-    worker_python.refuse_another(driver)
+    worker_python.check(driver)
     return task(placement)
 
 
@@ -105,11 +105,11 @@ def _start(launch: Launch, placement: TaskPlacement) -> tuple[list[Path], str]:
     """Start the servers' supervisors unless they run. Returns their folders, and why one cannot be started."""
     folders = list[Path]()
     try:
-        state_dir.forget_old(launch.application)
+        state_dir.remove_old(launch.application)
         folders = _folders(launch, placement)
         for replica in range(launch.replicas):
             environ = gpu_assignment.environment(placement.gpus, launch, replica) | dict(placement.environ)
-            lifecycle.begin(
+            lifecycle.ensure_supervisor(
                 launch,
                 placement.owner,
                 timeout_s=launch.start_timeout_s,
@@ -149,13 +149,13 @@ def _poll(launch: Launch, folders: list[Path], *, late: bool) -> tuple[list[Serv
     ready = list[Server]()
     for folder in folders:
         try:
-            server = lifecycle.look(folder, launch)
+            server = lifecycle.poll(folder, launch)
         except SidecarError as error:
             return ready, str(error)
         if server:
             ready.append(server)
         elif late:
-            return ready, lifecycle.late(folder, launch, launch.start_timeout_s)
+            return ready, lifecycle.timeout_message(folder, launch, launch.start_timeout_s)
     return ready, ""
 
 
@@ -182,6 +182,6 @@ def stop_servers(application: str, name: str, launch_id: str | None, _placement:
     """Stop all servers of a name on this host, whichever executor they belong to, and this launch for good."""
     if launch_id:
         with suppress(ConfigurationError):  # without a state folder nothing can be started either
-            state_dir.bury(application, name, launch_id)
+            state_dir.mark_stopped(application, name, launch_id)
     for folder in state_dir.folders(application, name):
         lifecycle.stop(folder)

@@ -24,7 +24,7 @@ FOLDER = Path(__file__).parents[1] / "data" / "requirements"
 _ENGINES = ("tf", "torch", "triton", "vllm", "vllm-latest")
 _PIN = re.compile(r"^([\w.-]+)==([\w.+!]+)", re.MULTILINE)
 _CUDA_RUNTIME = re.compile(r"nvidia-cuda-runtime(-cu\d+)?")
-_CPU_LOCKS = {"vllm-latest": "vllm"}  # without a GPU both are the newest: drivers have no say
+_CPU_LOCKS = {"vllm-latest": "vllm"}  # without a GPU there is no driver to fit: both are the newest version
 
 
 def lock_file(name: str) -> Path:
@@ -52,8 +52,8 @@ def cuda_of(lock: Path) -> tuple[int, int] | None:
 
     None where they are for the CPU.
     """
-    runtimes = [version for name, found in pins(lock).items() if _CUDA_RUNTIME.fullmatch(name) for version in found]
-    versions = [version.split(".") for version in runtimes]
+    pinned = pins(lock).items()
+    versions = [each.split(".") for name, found in pinned if _CUDA_RUNTIME.fullmatch(name) for each in found]
     return min(((int(major), int(minor)) for major, minor, *_ in versions), default=None)
 
 
@@ -72,11 +72,11 @@ def _cpu_lock_fits() -> bool:
 
 def uv_sources(lock: Path) -> list[str]:
     """The options that tell uv where the wheels of a lock file are, beside its default index."""
-    # Both variables: the option makes uv overlook its own, and pip's it does not read at all.
+    # Both variables: with the option uv ignores its own, and it never reads pip's.
     folders = [*_entries("PIP_FIND_LINKS"), *_entries("UV_FIND_LINKS")]
     with_cpu_torch = [folder for folder in folders if next(Path(folder).glob("torch-*+cpu*.whl"), None)]
     if lock.name.endswith("-cuda.txt"):
-        # 2.13.0+cpu answers to ==2.13.0 too, and counts as newer: uv 0.13 would take it and fail on its hash.
+        # 2.13.0+cpu satisfies ==2.13.0 too, and counts as newer: uv 0.13 would take it and fail on its hash.
         folders = [folder for folder in folders if folder not in with_cpu_torch]
     links = [option for folder in folders for option in ("--find-links", folder)]
     if lock.name.endswith("-cpu.txt") and not with_cpu_torch:
@@ -97,9 +97,9 @@ def find_uv() -> list[str]:
     """
     beside = Path(sys.executable).with_name("uv")
     bootstrapped = Path(sys.prefix).parent / ".uv-venv" / "bin" / "uv"
-    for found in (shutil.which("uv"), beside, bootstrapped):
-        if found and Path(found).exists():
-            return [str(found)]
+    for candidate in (shutil.which("uv"), beside, bootstrapped):
+        if candidate and Path(candidate).exists():
+            return [str(candidate)]
     msg = f"uv is missing: it is neither on PATH nor in {sys.prefix}. Run `{sys.executable} -m pip install uv`."
     raise EnvironmentMissingError(msg)
 

@@ -72,11 +72,11 @@ def resolve(launch: Launch, folder: Path, ports: Mapping[str, int], model: str) 
 
 def _make_scratch(launch: Launch, folder: Path) -> Path:
     made = state_dir.make_scratch(folder)
-    if launch.executes_scratch and (doubt := scratch.doubt(made)):
-        looked = ", ".join(map(str, scratch.roots()))
+    if launch.executes_scratch and (reason := scratch.why_unusable(made)):
+        tried = ", ".join(map(str, scratch.roots()))
         raise ConfigurationError(
-            f"cannot be started: {made} {doubt}, and the engine runs programs from there. No other place will do "
-            f"({looked}): set SPARK_SIDECAR_STATE to a folder from which programs can be run, with no white space "
+            f"cannot be started: {made} {reason}, and the engine runs programs from there. No other place will do "
+            f"({tried}): set SPARK_SIDECAR_STATE to a folder from which programs can be run, with no white space "
             "in its path, on every node"
         )
     return made
@@ -184,10 +184,10 @@ def _start(command: Sequence[str], environ: Mapping[str, str], folder: Path, log
 def _environ(launch: Launch, context: LaunchContext) -> dict[str, str]:
     """This process's environment without what belongs to Spark's Python, plus the launch's."""
     environ = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "PYSPARK_"))}
-    supervisor = orphans.identity(ProcessId.of(os.getpid()))
+    supervisor = orphans.marker_value(ProcessId.of(os.getpid()))
     environ |= {
         SERVER_MARKER: str(context.folder),
-        orphans.MARK: supervisor,
+        orphans.SUPERVISOR_MARKER: supervisor,
         "TMPDIR": str(context.scratch),
         "PYTHONUNBUFFERED": "1",
     }

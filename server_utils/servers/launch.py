@@ -1,7 +1,8 @@
 """What to run (`Launch`), what runs (`Server`), and the placeholders of a launch. No Spark.
 
-Runs on the driver, on executors and on a bare GPU machine. A backend writes `{model}` where only the executor knows the
-value. Text of the user's may hold the same characters: it goes through `literal` first, and arrives as it was given.
+Runs on the driver, on executors and on a bare GPU machine. A backend writes the placeholder `{model}` where only the
+executor knows the value. A user's text may hold the same characters: it goes through `literal` first, and arrives as it
+was given.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _BRACE = "{brace}"
 
 
 class State(Enum):
-    """Where a server is in its life. FAILED and STOPPED are final."""
+    """The state of a server. FAILED and STOPPED are final."""
 
     STARTING = "starting"
     READY = "ready"
@@ -56,8 +57,8 @@ class Launch:
         env: variables of the program's process, on top of those it inherits. They may hold secrets: they are in no
             file and no repr, and reach the program through the pipe of its supervisor.
         files: contents by name, such as the program and a cloudpickled function; laid in the server's folder.
-        announces: whether the program writes `{folder}/announcement`, JSON with its `models`, once it serves, and
-            touches it once a second from then on.
+        announces: whether the program has a readiness file: it writes `{folder}/announcement`, JSON with its
+            `models`, once it serves, and touches it once a second from then on.
         needs_libpython: whether the program links the environment's libpython, which is then found before the start.
         executes_scratch: whether the program runs files in `{scratch}`, which must then be where that is allowed.
         start_timeout_s: seconds until healthy, fetching and loading the model included.
@@ -102,7 +103,7 @@ class Server:
         reason: why it failed or was last restarted, for people.
         log_tail: last lines of the log at that moment.
         ready_s: seconds the latest start took until healthy; None before.
-        models: what the program announced: model name -> what the engine says of it.
+        models: from the readiness file: model name -> the engine's description of it.
         log: path of the log, in the server's folder.
         replica: which of the executor's servers it is, from 0.
     """
@@ -165,14 +166,14 @@ class ServerStatus(Server):
 
 
 def literal(text: str) -> str:
-    """A text of the user's as part of a template: `fill` gives it back unchanged."""
+    """A user's text as part of a template: `fill` gives it back unchanged."""
     return text.replace("{", _BRACE)
 
 
 def fill(template: str, values: Mapping[str, object]) -> str:
-    """The template with a value in place of each word in braces that is among them; any other stays as it is.
+    """The template with a value in place of each placeholder, a name in braces; other text in braces stays.
 
-    In one pass: a value that holds such a word, as a path may, is not filled in again.
+    In one pass: a value that holds a placeholder, as a path may, is not filled in again.
     """
-    known = {_BRACE: "{"} | {f"{{{word}}}": str(value) for word, value in values.items()}
-    return re.sub("|".join(map(re.escape, known)), lambda found: known[found[0]], template)
+    by_placeholder = {_BRACE: "{"} | {f"{{{name}}}": str(value) for name, value in values.items()}
+    return re.sub("|".join(map(re.escape, by_placeholder)), lambda match: by_placeholder[match[0]], template)

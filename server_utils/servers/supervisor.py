@@ -117,7 +117,7 @@ class Supervisor:
                 if now - last_healthy > self.launch.hang_timeout_s:
                     return ExitReason.HUNG
             engine.reap()
-            logs.bound(self.folder / "server.log")
+            logs.truncate(self.folder / "server.log")
 
     def _mark_ready(self, engine: EngineProcess) -> bool:
         self.was_ready = True
@@ -210,8 +210,8 @@ def main() -> None:
     """
     processes.lift_memory_limit()
     env = json.loads(sys.stdin.read() or "{}")  # nothing where `ensure` was killed half-way: there is no record then
-    state_dir.hold()
-    orphans.watch_over(ProcessId.of(os.getpid()))
+    state_dir.lock_root()
+    orphans.start_watchdog(ProcessId.of(os.getpid()))
     # Orphans of the server become our children: the tree below us stays whole whatever they do.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     try:

@@ -85,7 +85,7 @@ def main() -> None:
     """Call the user's function with the ports; it returns when Triton was told to stop."""
     given = _arguments()
     ports = [given.http_port, given.grpc_port, given.metrics_port]
-    task_context.know_the_task()
+    task_context.install()
     pytriton_patches.install(
         pytriton_patches.Sidecar(
             ports=ports,

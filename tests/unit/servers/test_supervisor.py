@@ -139,7 +139,7 @@ def test_a_server_does_not_outlive_its_supervisor(launch, owner):
 
 def test_what_a_server_has_started_does_not_outlive_a_killed_supervisor_either(make_launch, owner, state_root):
     server = ensure(make_launch("--daemon"), owner)
-    assert len(processes_of(state_root)) >= 4  # supervisor, keeper, server, and its stubborn grandchild
+    assert len(processes_of(state_root)) >= 4  # supervisor, watchdog, server, and its stubborn grandchild
     kill(server.supervisor)
     assert wait_until(lambda: not processes_of(state_root), 10)
 
@@ -202,7 +202,7 @@ def free_port():
 
 def test_a_port_that_a_stranger_takes_before_the_server_does_is_exchanged(make_launch, owner, tmp_path):
     launch = make_launch("--wait-for", str(tmp_path / "go"))
-    folder = lifecycle.begin(launch, owner, timeout_s=_WITHIN_S)
+    folder = lifecycle.ensure_supervisor(launch, owner, timeout_s=_WITHIN_S)
     starting = wait_for_record(folder, lambda now: now.process is not None)
     with socket.create_server(("127.0.0.1", starting.ports["http"])):
         (tmp_path / "go").touch()
@@ -233,7 +233,7 @@ def test_a_first_start_fails_at_the_third_time_its_program_asks_or_at_once_where
     make_launch, owner, status, starts
 ):
     launch = make_launch("--bad-starts", "9", "--exit-code", str(status))
-    folder = lifecycle.begin(launch, owner, timeout_s=_WITHIN_S)
+    folder = lifecycle.ensure_supervisor(launch, owner, timeout_s=_WITHIN_S)
     with pytest.raises(ServerStartError, match=f"exited with status {status}"):
         ensure(launch, owner)
     assert (folder / "starts").read_text() == "." * starts
@@ -294,5 +294,5 @@ def test_a_supervisor_has_no_child_but_its_server_and_no_port(launch, owner, sta
     server = ensure(launch, owner)
     assert {process.pid for process in descendants(server.supervisor.pid)} == {server.process.pid}
     ours = {process.pid for process in processes_of(state_root)} - {server.process.pid, server.supervisor.pid}
-    assert len(ours) == 1  # the keeper, which is nobody's child
+    assert len(ours) == 1  # the watchdog, which is nobody's child
     assert ProcessId.of(server.supervisor.pid) == server.supervisor
