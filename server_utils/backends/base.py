@@ -43,14 +43,15 @@ class ServerManager:
     themselves when their executor ends.
 
     Attributes:
-        model_name: what the servers are called; any text. One manager per name and application.
-        model_path: handed to the user's function or the engine; None where there is none. A URL (s3://, gs://,
-            /Volumes/…, or a folder that `save_model` made) is fetched onto each host once, and its folder handed on.
-            What is there on the driver, and what begins with ~, ./ or ../, is handed on by its absolute path; any other
-            text as it is. In a file URL, and nowhere else, %20 is a space.
+        model_name: the name of the servers; any text. One manager per name and application.
+        model_path: the model, which the user's function or the engine gets; None for none. A URL (s3://, gs://,
+            /Volumes/…, or a folder that `save_model` made) is downloaded to each host once, and stands for its folder
+            there. A path that exists on the driver, or begins with ~, ./ or ../, is made absolute. Any other text stays
+            as it is. In a file URL, and nowhere else, %20 is a space.
+        environment: the sealed environment of the servers; None for a backend that runs a command of the host.
     """
 
-    environment: str | None = None  # of a backend that runs a command of the host
+    environment: str | None = None
 
     run = resumable.run
     progress = monitor.progress
@@ -81,21 +82,21 @@ class ServerManager:
 
     @property
     def urls(self) -> dict[str, str]:
-        """HTTP address of every server by its key (host/pid-start): loopback, so of use on that host only."""
+        """HTTP address of every server by its key (host/pid-start). Loopback: it works on that host only."""
         return {key: server.url("http") for key, server in self._started().items()}
 
     @property
     def host_to_http_url(self) -> dict[str, str]:
-        """HTTP address by host name; for clients of your own, that look up `socket.gethostname()` in their task.
+        """HTTP address by host name; for clients of your own, which look up `socket.gethostname()` in their task.
 
-        Of several executors on one host only one server is in here; the column functions use them all.
+        It has one server per host, also of a host with several executors; the column functions use all servers.
         """
         return self._host_to_url("http", "http")
 
     def status(self) -> list[ServerStatus]:
-        """Every server of this name, as its supervisor last saw it: state, restarts, ports, reasons.
+        """The status of every server of this name: state, restarts, ports, reasons.
 
-        At any time where all executors run on this host; elsewhere it is a Spark job of its own and waits for slots.
+        If all executors run on this host it answers at once. Else it is a Spark job, which waits for free slots.
         """
         spark = session.session(self._spark)
         read = functools.partial(executor_tasks.read_servers, session.application(spark), self.model_name)
@@ -109,7 +110,7 @@ class ServerManager:
         return state_dir.to_json(self.status())
 
     def stop_servers(self) -> None:
-        """Stop every server of this name, whoever started it. Stopping twice, or before a start, is fine.
+        """Stop every server of this name, whoever started it. It may be called twice, or before a start.
 
         Raises ServerStopError when a process survives SIGKILL.
         """

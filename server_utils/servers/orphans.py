@@ -1,7 +1,7 @@
 """Find and end processes that a server left behind, and the watchdog that does so after a killed supervisor. No Spark.
 
-SIGKILL of a supervisor takes the leader of its server along, but not what the leader started (measured: tritonserver
-lives on, and holds the GPU until somebody asks for a server again, which may be never).
+SIGKILL of a supervisor ends the leading process of its server as well, but not what that has started (measured:
+tritonserver goes on, and holds the GPU until somebody asks for a server again, which may be never).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from server_utils.host.processes import ProcessId, living, terminate
 # In the environment of every process of a server, so that orphans are found: its supervisor's identity, its folder.
 SUPERVISOR_MARKER = "SPARK_SIDECAR_SUPERVISOR"
 SERVER_MARKER = "SPARK_SIDECAR_SERVER"
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where shm_open puts its files
 _libc = ctypes.CDLL(None)
 
@@ -91,6 +91,11 @@ def free_shared_memory(leader: ProcessId) -> None:
         with contextlib.suppress(FileNotFoundError):  # a client may have removed it
             if re.match(rf"\D+{leader.pid}-", file.name) and file.stat().st_uid == os.getuid():
                 file.unlink()
+
+
+def adopt_orphans() -> None:
+    """Make orphans of the server children of this process: the process tree below it stays complete."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def die_with(supervisor: int) -> None:

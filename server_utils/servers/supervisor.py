@@ -6,7 +6,6 @@ Python worker that starts it after an idle minute, so it watches the owner inste
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import json
 import os
@@ -33,7 +32,6 @@ _RESTART_WINDOW_S = 600.0  # a restart counts against the limit for as long
 _BACKOFF_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 _ORPHAN_GRACE_S = 1.0  # without an executor nobody waits for answers
 _MAX_FIRST_STARTS = 3  # where the server is not to blame
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 class Decision(Enum):
@@ -212,8 +210,7 @@ def main() -> None:
     env = json.loads(sys.stdin.read() or "{}")  # nothing where `ensure` was killed half-way: there is no record then
     state_dir.lock_root()
     orphans.start_watchdog(ProcessId.of(os.getpid()))
-    # Orphans of the server become our children: the tree below us stays whole whatever they do.
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    orphans.adopt_orphans()
     try:
         Supervisor(Path(sys.argv[1]), env).run()
     finally:  # a full disk or a fault of ours must not leave the server's children without a supervisor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 import stat
@@ -16,7 +17,7 @@ from server_utils.errors import ConfigurationError
 from server_utils.host import files
 from server_utils.host.processes import ProcessId
 from server_utils.servers import state_dir
-from server_utils.servers.launch import Launch, Server, State
+from server_utils.servers.launch import Launch, Server, ServerStatus, State
 
 OWNER = ProcessId(12, 345)
 NAMES = ["model", "my model", "org/model", "../../etc", "..", ".", "t", "größe 模型 🙂", "x" * 300, "a\nb", "*", "-rf"]
@@ -54,6 +55,23 @@ def test_a_record_is_read_as_it_was_written(folder):
     )
     state_dir.write(folder, server)
     assert state_dir.read(folder) == server
+
+
+def test_a_status_as_json_has_the_record_first_and_then_what_is_looked_up():
+    status = ServerStatus.of(make_server(), metrics={"running": 1.0}, rows=3, errors={"refused": 1})
+    record = (
+        *("launch_id", "name", "host", "owner", "supervisor", "state", "process", "ports", "restarts", "reason", "log"),
+        *("log_tail", "started_at", "ready_s", "models", "replica"),
+    )
+    (plain,) = json.loads(state_dir.to_json([status]))
+    assert tuple(plain) == (*record, "metrics", "rows", "errors")
+    assert (plain["metrics"], plain["rows"], plain["errors"]) == ({"running": 1.0}, 3, {"refused": 1})
+
+
+def test_what_is_looked_up_is_not_in_the_record(folder):
+    state_dir.write(folder, make_server(log=str(folder / "server.log")))
+    assert not {"metrics", "rows", "errors"} & set(json.loads((folder / "record.json").read_text()))
+    assert state_dir.read(folder).folder == folder
 
 
 def test_there_is_no_record_before_the_first(folder):
