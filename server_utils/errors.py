@@ -45,7 +45,7 @@ class ServerUnavailableError(SidecarError):
 
 
 class ServerStopError(SidecarError):
-    """Processes of a server are still alive after the whole ladder of signals."""
+    """Processes of a server are still alive after SIGTERM and SIGKILL."""
 
 
 class InferenceError(SidecarError):

@@ -1,1 +1,1 @@
-"""One module per engine: what to launch for it, and the manager that people use."""
+"""The managers that users call: what all engines share, and one folder per engine."""

@@ -1,6 +1,6 @@
-"""What the code of a function names: attributes, globals, and the modules that it imports when it runs. Driver.
+"""What a function refers to: attributes, globals, and the modules that it imports when it runs. Driver.
 
-Follows the user's own functions, classes and modules from one to the next, and calls none of them.
+It follows the user's own functions, classes and modules from one to the next, and calls none of them.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _PLAIN = (str, bytes, bytearray, int, float, complex, bool, type(None))
 
 @dataclass
 class References:
-    """What is named by a function, and by all of the user's own that it reaches.
+    """What a function refers to, directly and by the user's own code that it reaches.
 
     Attributes:
-        names: attributes and texts in the code: what may be asked of a module.
-        imports: full names of modules and of things in them -> whether the import is a must: a `try` round it may do
-            without.
-        compiled: those of the user's own modules that it holds something of, and that are compiled.
+        names: attributes and texts in the code, which may be attributes of a module.
+        imports: full names of modules and of things in them -> whether the import is required; inside a `try` it is
+            not.
+        compiled: the user's own compiled modules that something it holds is from.
     """
 
     names: set[str] = field(default_factory=set)
@@ -42,8 +42,8 @@ def references(function: Any, own: UserModules) -> References:
 
 class _Walk:
     def __init__(self, own: UserModules) -> None:
-        self._own, self._found = own, References()
-        self._seen: dict[int, Any] = {}  # the values too: an id is another thing's once they are gone
+        self._own, self._references = own, References()
+        self._seen: dict[int, Any] = {}  # with the values: an id is reused once its value is gone
         self._modules: list[types.ModuleType] = []
 
     def run(self, function: Any) -> References:
@@ -51,22 +51,22 @@ class _Walk:
         while waiting:
             while waiting:
                 waiting += self._next(waiting.pop())
-            # A name that was met last may be of a module that was met first.
+            # A name that was found last may be an attribute of a module that was found first.
             named = [value for module in self._modules for key, value in vars(module).items() if key in self._names]
             waiting = [value for value in named if id(value) not in self._seen and not isinstance(value, _PLAIN)]
-        return self._found
+        return self._references
 
     @property
     def _names(self) -> set[str]:
-        return self._found.names
+        return self._references.names
 
     def _next(self, value: Any) -> list[Any]:
-        """What a value leads to."""
+        """The values that a value refers to."""
         if isinstance(value, _PLAIN) or id(value) in self._seen:
             return []
         self._seen[id(value)] = value
         if self._own.compiled(module := _module_of(value)):
-            self._found.compiled.add(str(module))
+            self._references.compiled.add(str(module))
             return []
         if isinstance(value, types.ModuleType):
             if value.__name__ in self._own:
@@ -97,7 +97,7 @@ class _Walk:
 
     def _note_imports(self, code: types.CodeType, scope: Mapping[str, Any]) -> None:
         for name, needed in imports_of(code, package_of_scope(scope)):
-            self._found.imports[name] = needed or self._found.imports.get(name, False)
+            self._references.imports[name] = needed or self._references.imports.get(name, False)
 
     def _travels(self, module: str | None) -> bool:
         return module in (None, "__main__") or module in self._own
@@ -108,7 +108,7 @@ def _module_of(value: Any) -> str | None:
     if isinstance(value, types.ModuleType):
         return value.__name__
     module: Any = value.__module__ if isinstance(value, type | types.FunctionType | types.BuiltinFunctionType) else None
-    if isinstance(module, types.ModuleType):  # so some that are compiled have it
+    if isinstance(module, types.ModuleType):  # as some compiled functions have it
         return module.__name__
     return module if isinstance(module, str) else None
 
@@ -124,14 +124,14 @@ def _parts(value: Any) -> list[Any]:
         return [*value.keys(), *value.values()]
     if isinstance(value, list | tuple | set | frozenset):
         return list(value)
-    # Of classmethod, staticmethod and functools.lru_cache; a value of any other kind may do anything when it is asked.
+    # Of classmethod, staticmethod and functools.lru_cache only: attributes of other values may run code.
     return [value.__wrapped__] if isinstance(value, _WRAPPERS) else []
 
 
 def _is_filled(cell: types.CellType) -> bool:
     try:
         return cell.cell_contents is not None
-    except ValueError:  # of a variable that has no value yet
+    except ValueError:  # the variable has no value yet
         return False
 
 
@@ -143,13 +143,13 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 def package_of_scope(scope: Mapping[str, Any]) -> str:
-    """The package that relative imports of these globals start from, "" for none."""
+    """The package that relative imports with these globals start from, "" for none."""
     package, name = scope.get("__package__"), str(scope.get("__name__") or "")
     return str(package) if package is not None else (name if "__path__" in scope else name.rpartition(".")[0])
 
 
 def imports_of(code: types.CodeType, package: str) -> Iterator[tuple[str, bool]]:
-    """What a piece of code imports by name, and whether it is a must; `importlib.import_module("name")` too."""
+    """What code imports by name, and whether it is required; `importlib.import_module("name")` is included."""
     steps = [step for step in dis.get_instructions(code) if step.opname not in ("EXTENDED_ARG", "CACHE", "NOP")]
     guarded = [(entry.start, entry.end) for entry in getattr(dis.Bytecode(code), "exception_entries", ())]
     for level, names, step in zip(steps, steps[1:], steps[2:], strict=False):
@@ -164,7 +164,7 @@ def absolute(module: str | None, level: int, names: tuple[str, ...], package: st
     """The full names behind an import statement; none for a relative one where there is no package."""
     try:
         base = importlib.util.resolve_name("." * level + (module or ""), package) if level else str(module)
-    except ImportError:  # python's own word for a relative import that leads nowhere
+    except ImportError:  # a relative import beyond the top package
         return []
     return [base, *(f"{base}.{name}" for name in names if name != "*")]
 

@@ -1,6 +1,7 @@
-"""Signs of life of a server's processes: laid beside a backend's program, which imports it. Standard library only.
+"""Watch the processes of an engine: laid beside a backend's program, which imports it. Standard library only.
 
-It runs in the sealed environment, which does not hold this package: it imports nothing of it.
+It runs in the sealed environment, which does not hold this package: it imports nothing of it. That is why it has an
+atomic write of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ GONE, STOPPED = "ZX", "T"  # states of processes, as /proc has them
 
 
 def get(port: int, path: str, *, timeout_s: float = 5, key: str | None = None) -> bytes | None:
-    """The body of a 200, else None. key: the server's, where it wants one.
+    """The body of an answer with status 200, else None. key: for a server that requires one.
 
     Not urllib: it would ask a proxy for a loopback address.
     """
@@ -40,23 +41,23 @@ def write(path: Path, value: Any) -> None:
 
 
 def state(pid: int) -> str:
-    """A letter: R runs, S sleeps, T is stopped, Z has ended, X is not there."""
+    """The state of a process: R runs, S sleeps, T is stopped, Z has ended, X does not exist."""
     return _stat(pid)[1]
 
 
 def below(ancestor: int) -> Iterator[tuple[int, str]]:
     """Every process below one: its id and the first 15 bytes of its name, which is what the kernel keeps."""
-    found = {int(folder.name): _stat(int(folder.name)) for folder in Path("/proc").glob("[0-9]*")}
-    for pid, (name, _, parent) in found.items():
+    processes = {int(folder.name): _stat(int(folder.name)) for folder in Path("/proc").glob("[0-9]*")}
+    for pid, (name, _, parent) in processes.items():
         above = parent
-        while above in found and above != ancestor:
-            above = found[above][2]
+        while above in processes and above != ancestor:
+            above = processes[above][2]
         if above == ancestor:
             yield pid, name
 
 
 def end(reason: str, *, status: int = 1) -> None:
-    """End this process at once, with its last words in the log. status: os.EX_TEMPFAIL to be started again."""
+    """End this process at once, with the reason in its log. status: os.EX_TEMPFAIL to be started again."""
     sys.stderr.write(f"{reason}\n")
     sys.stderr.flush()
     os._exit(status)

@@ -1,4 +1,4 @@
-"""The sources of the user's own modules that a function imports when it runs, in one zip file. Driver."""
+"""Collect the user's own modules that a function imports when it runs in one zip file. Driver."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip knows: equal sources m
 
 
 def archive(imports: Mapping[str, bool], own: UserModules) -> bytes:
-    """A zip file with those of the modules that are the user's own, with what these import, and whole packages.
+    """A zip file with those of the modules that are the user's own, what these import, and their whole packages.
 
-    imports: full names, and whether each is a must.
+    imports: full names, and whether each is required.
 
     Raises:
-        ConfigurationError: a must is compiled, which another interpreter may not load; or they are too large.
+        ConfigurationError: a required one is compiled, which another interpreter may not load; or they are too large.
     """
     files = _Collected(own).of(imports)
     total = sum(map(len, files.values()))
@@ -57,7 +57,7 @@ class _Collected:
         return self._files
 
     def _add(self, name: str, spec: importlib.machinery.ModuleSpec, *, needed: bool) -> list[tuple[str, bool]]:
-        """Take a module in. Returns what it imports itself."""
+        """Add a module. Returns what it imports itself."""
         if isinstance(spec.loader, importlib.machinery.ExtensionFileLoader):
             if needed:
                 raise ConfigurationError(
@@ -79,9 +79,9 @@ class _Collected:
 
 
 def _others(name: str, folder: Path) -> dict[str, bytes]:
-    """All else in a package's folder, for what is imported by a name that is made up, and read as data.
+    """All other files of a package: modules that are imported by a computed name, and data.
 
-    Without the data where they are large.
+    Only the modules if all together are too large.
     """
     files = [file for file in folder.rglob("*") if file.is_file() and not _is_left_out(file.relative_to(folder))]
     sources = [file for file in files if file.suffix == ".py"]
@@ -94,15 +94,15 @@ def _is_left_out(path: Path) -> bool:
 
 
 def _imports_of(source: bytes, package: str) -> Iterator[tuple[str, bool]]:
-    """What a module imports, and whether it cannot be loaded without."""
+    """What a module imports, and whether each is required to load it."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
-        return  # whoever imports it will be told
-    musts = {id(node) for node in tree.body}
+        return  # whoever imports it gets the error
+    required = {id(node) for node in tree.body}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, id(node) in musts) for alias in node.names)
+            yield from ((alias.name, id(node) in required) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             names = tuple(alias.name for alias in node.names)
-            yield from ((name, id(node) in musts) for name in absolute(node.module, node.level, names, package))
+            yield from ((name, id(node) in required) for name in absolute(node.module, node.level, names, package))

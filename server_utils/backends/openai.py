@@ -55,6 +55,7 @@ class Engine:
         key_variable: the environment variable by which the engine is told its API key; None where it takes none.
         require_key: whether each start has a key that requests need.
         health: path that answers 200 once the model can be asked.
+        preferred_port: the port of the server where it is free; None for any.
     """
 
     words: tuple[str, ...]
@@ -64,6 +65,7 @@ class Engine:
     key_variable: str | None = None
     require_key: bool = False
     health: str = "/health"
+    preferred_port: int | None = None
 
     def launch(self, key: str | None, *, model: str, **fields: Any) -> Launch:
         """What to run. key: what requests must have, None for none. fields: the rest of the launch."""
@@ -74,6 +76,7 @@ class Engine:
         return Launch(
             argv=(*program, *self.words),
             ports=("http",),
+            preferred_ports={"http": self.preferred_port} if self.preferred_port else {},
             health=self.health,
             env={"HF_HUB_OFFLINE": "1" if is_local else "0"} | dict(self.env) | secret | own,
             model=model,

@@ -1,4 +1,4 @@
-"""What travels to another interpreter: programs, and functions with all of the user's own that they need. Driver."""
+"""Pack what is sent to another interpreter: programs, and functions with the user's own code they need. Driver."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from server_utils.backends.user_modules import UserModules, package_of
 from server_utils.errors import ConfigurationError
 
 _ENGINE_WATCH = Path(__file__).with_name("engine_watch.py")
-_KEPT = {"__name__", "__doc__", "__package__", "__file__", "__path__"}  # of a module that travels
-_STOOD_IN_FOR = {"cloudpickle", "cloudpickle.cloudpickle", "pyspark.taskcontext"}  # where functions arrive they are
+_KEPT = {"__name__", "__doc__", "__package__", "__file__", "__path__"}  # of a module that is pickled
+_PROVIDED = {"cloudpickle", "cloudpickle.cloudpickle", "pyspark.taskcontext"}  # in every server's process
 _FROM_MEMO = {"BINGET", "LONG_BINGET"}
-_SUBIMPORT = ("cloudpickle.cloudpickle", "subimport")  # how it refers to a module as such
-_KEEPING = type(functools.lru_cache(print))  # pickled by name, as it is written in C
+_SUBIMPORT = ("cloudpickle.cloudpickle", "subimport")  # how it refers to a whole module
+_LRU_CACHE = type(functools.lru_cache(print))  # pickled by name, as it is written in C
 _TEXTS = {"SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE"}
 
 
@@ -41,17 +41,17 @@ def by_value(function_and_arguments: tuple[Any, ...], *, what: str) -> bytes:
     """
     function, *_ = function_and_arguments
     own = UserModules(package_of(function))
-    found = references(function, own)
-    if found.compiled:
+    referenced = references(function, own)
+    if referenced.compiled:
         raise ConfigurationError(
-            f"{what} cannot be sent to the servers, because it holds something of {min(found.compiled)}, which is "
+            f"{what} cannot be sent to the servers, because it holds something of {min(referenced.compiled)}, which is "
             "compiled. Do without it there, or install it in the sealed environment of every node and import it inside "
             "the function."
         )
     try:
         with _by_value(own):
-            return _dumps(function_and_arguments, own, found)
-    except Exception as error:  # what an object raises that does not let itself be pickled is its own affair
+            return _dumps(function_and_arguments, own, referenced)
+    except Exception as error:  # an object that cannot be pickled may raise anything
         raise ConfigurationError(
             f"{what} cannot be sent to the servers, because it holds something that cannot be pickled: "
             f"{_culprit(function, own)}{error}. Make such things (models, locks, sessions, open files) inside the "
@@ -62,37 +62,37 @@ def by_value(function_and_arguments: tuple[Any, ...], *, what: str) -> bytes:
 def imported_modules(function: Any) -> bytes:
     """A zip file with the user's own modules that a function imports when it runs.
 
-    Raises ConfigurationError when one cannot travel.
+    Raises ConfigurationError when one cannot be sent.
     """
     own = UserModules(package_of(function))
     return archive(references(function, own).imports, own)
 
 
 def by_reference(pickled: bytes) -> dict[str, str]:
-    """The modules that must be there where a pickle is loaded -> one thing of each that it wants.
+    """The modules that a pickle needs where it is loaded -> one thing of each that it refers to.
 
-    Top modules but for NumPy's: these move from version to version, and engines have an older one.
+    Top modules, but submodules of NumPy: they move from version to version, and engines have an older one.
     """
     wanted: dict[str, str] = {}
     for module, name in _globals(pickled):
-        if (module, name) != ("pyspark", "") and module not in _STOOD_IN_FOR:
+        if (module, name) != ("pyspark", "") and module not in _PROVIDED:
             top = module.partition(".")[0]
             wanted.setdefault(module if top == "numpy" else top, f"{module}.{name}" if name else module)
     return {each: thing for each, thing in wanted.items() if each not in sys.stdlib_module_names}
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
-    """Pickles of the user's own modules what is named anywhere; locks, sessions and Spark in them stay behind."""
+    """Pickles only those attributes of the user's own modules that code refers to: not their locks, sessions, Spark."""
 
-    def __init__(self, file: io.BytesIO, own: UserModules, found: References) -> None:
+    def __init__(self, file: io.BytesIO, own: UserModules, referenced: References) -> None:
         super().__init__(file)
-        self._own, self._names = own, found.names | _KEPT
+        self._own, self._names = own, referenced.names | _KEPT
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, types.ModuleType) and obj.__name__ in self._own:
             named = {name: value for name, value in vars(obj).items() if name in self._names}
             return types.ModuleType, (obj.__name__,), named
-        if isinstance(obj, _KEEPING) and (obj.__module__ == "__main__" or obj.__module__ in self._own):
+        if isinstance(obj, _LRU_CACHE) and (obj.__module__ == "__main__" or obj.__module__ in self._own):
             kept = obj.cache_parameters()
             return type(obj), (obj.__wrapped__, kept["maxsize"], kept["typed"], type(obj.cache_info())), vars(obj)
         return _of_numpy(obj) or super().reducer_override(obj)
@@ -108,15 +108,15 @@ def _of_numpy(value: Any) -> Any:
     return (getattr, (numpy, "bool_")) if value is numpy.bool_ else None
 
 
-def _dumps(value: Any, own: UserModules, found: References) -> bytes:
+def _dumps(value: Any, own: UserModules, referenced: References) -> bytes:
     file = io.BytesIO()
-    _Pickler(file, own, found).dump(value)
+    _Pickler(file, own, referenced).dump(value)
     return file.getvalue()
 
 
 @contextmanager
 def _by_value(own: UserModules) -> Iterator[None]:
-    """The sealed environment does not hold the user's modules: pickle them by value for this once."""
+    """Pickle the user's modules by value inside this block: the sealed environment does not hold them."""
     registered = cloudpickle.list_registry_pickle_by_value()
     modules = [module for module in own.loaded() if module.__name__ not in registered]
     for module in modules:
@@ -159,7 +159,7 @@ def _variables(function: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _globals(pickled: bytes) -> Iterator[tuple[str, str]]:
-    """Modules and names that a pickle refers to; a module as such has no name."""
+    """Modules and names that a pickle refers to; the name is "" for a whole module."""
     memo: list[Any] = []
     pushed: list[Any] = [None]  # texts, pairs of module and name, and None for anything else
     for operation, argument, _ in pickletools.genops(pickled):

@@ -1,6 +1,7 @@
 """Which modules are the user's own. Driver; imports none of them.
 
-They are what the sealed environments lack: neither Python's, nor Spark's, nor ours, nor installed (in a site-packages).
+They are modules that sealed environments lack: not of Python, not of Spark, not of this package, and not installed
+(in a site-packages).
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ class UserModules:
     def __init__(self, package: str) -> None:
         """package: the top package of the function that is sent, which counts as the user's wherever it is."""
         self._package = package
-        self._known: dict[str, bool] = {}
+        self._is_users: dict[str, bool] = {}  # by name
 
     def __contains__(self, name: str | None) -> bool:
         """Whether a module of this name, loaded or not, is the user's own."""
         name = name or ""
-        if name not in self._known:
-            self._known[name] = self._is_own(name)
-        return self._known[name]
+        if name not in self._is_users:
+            self._is_users[name] = self._is_own(name)
+        return self._is_users[name]
 
     def compiled(self, name: str | None) -> bool:
         """Whether it is the user's own and written in another language: it has no source, and does not travel."""
@@ -59,13 +60,13 @@ class UserModules:
 
 
 def _is_made_by_hand(top: str) -> bool:
-    """Whether a module is loaded that comes from no file."""
+    """Whether a loaded module was made by code, not from a file."""
     module = sys.modules.get(top)
     return module is not None and module.__spec__ is None and getattr(module, "__file__", None) is None
 
 
 def _place(name: str) -> str | None:
-    """Where a module is: its file or, for a folder without one, the folder; None where nobody knows."""
+    """The file of a module, or the folder of a package without a file; None if neither is known."""
     spec = find(name)
     if spec is None:
         return None
@@ -75,27 +76,27 @@ def _place(name: str) -> str | None:
 
 
 def find(name: str) -> importlib.machinery.ModuleSpec | None:
-    """Where a module comes from, without importing it or its packages."""
+    """The spec of a module, found without importing it or its packages."""
     spec, path = None, None
     for prefix in prefixes(name):
-        spec = _known(prefix) or _searched(prefix, path)
+        spec = _loaded_spec(prefix) or _search(prefix, path)
         if spec is None:
             return None
         path = list(spec.submodule_search_locations or ())
     return spec
 
 
-def _known(name: str) -> importlib.machinery.ModuleSpec | None:
-    found = getattr(sys.modules.get(name), "__spec__", None)
-    return found if isinstance(found, importlib.machinery.ModuleSpec) else None
+def _loaded_spec(name: str) -> importlib.machinery.ModuleSpec | None:
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    return spec if isinstance(spec, importlib.machinery.ModuleSpec) else None
 
 
-def _searched(name: str, path: list[str] | None) -> importlib.machinery.ModuleSpec | None:
+def _search(name: str, path: list[str] | None) -> importlib.machinery.ModuleSpec | None:
     for finder in sys.meta_path:
-        search = getattr(finder, "find_spec", None)
+        find_spec = getattr(finder, "find_spec", None)
         try:
-            spec = search(name, path) if search else None
-        except KeyError:  # a folder without __init__ asks for the one that it is in, which nobody has imported
+            spec = find_spec(name, path) if find_spec else None
+        except KeyError:  # of a folder without __init__, whose parent package is not imported
             spec = _folder(name, path or [])
         if spec is not None:
             return spec if isinstance(spec, importlib.machinery.ModuleSpec) else None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from server_utils.backends.base import ServerManager
-    from server_utils.servers.launch import Server
+    from server_utils.servers.launch import ServerStatus
 
 T = TypeVar("T")
 
@@ -72,7 +72,7 @@ class Screen:
         return time.monotonic() - began
 
     @contextmanager
-    def _bar(self, doing: str, rows: int) -> Iterator[Callable[[float, Sequence[Server]], None]]:
+    def _bar(self, doing: str, rows: int) -> Iterator[Callable[[float, Sequence[ServerStatus]], None]]:
         count = "{task.completed:,.0f}/{task.total:,.0f} rows"
         texts = [doing, count, "[cyan]{task.fields[rate]:,.0f} rows/s", "[dim]{task.fields[health]}"]
         what, done, rate, health = [TextColumn(text, table_column=Column(no_wrap=True)) for text in texts]
@@ -82,7 +82,7 @@ class Screen:
             task = progress.add_task("", total=rows, rate=0, health="")
             began = time.monotonic()
 
-            def show(share: float, servers: Sequence[Server]) -> None:
+            def show(share: float, servers: Sequence[ServerStatus]) -> None:
                 # A language model's columns count their rows; other jobs are counted by tasks.
                 completed = max(share * rows, sum(server.rows for server in servers))
                 # Since the start: tasks end in bursts, and rich's own recent speed jumps with them.
@@ -121,6 +121,6 @@ def _share(spark: SparkSession) -> float:
     return sum(stage.numCompletedTasks for stage in stages if stage) / max(tasks, 1)
 
 
-def _health(servers: Sequence[Server]) -> str:
+def _health(servers: Sequence[ServerStatus]) -> str:
     up = sum(server.state.value == "ready" for server in servers)
     return f"{up}/{len(servers)} up, {sum(server.restarts for server in servers)} restarts"

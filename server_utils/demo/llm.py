@@ -22,7 +22,7 @@ from server_utils.demo.llm_report import LLMReport, Person, print_json, print_ta
 from server_utils.demo.reviews import Review, read
 from server_utils.environments import builder
 from server_utils.host.processes import wait_until
-from server_utils.servers.launch import Server
+from server_utils.servers.launch import ServerStatus
 from server_utils.spark import java
 
 with spark_cluster.extras():
@@ -47,7 +47,7 @@ _MEMORY = 512 << 20  # for the keys and values of 20,000 tokens
 class _Cluster:
     """What was measured while Spark ran. servers: as they were once the reviews were done."""
 
-    servers: Sequence[Server]
+    servers: Sequence[ServerStatus]
     start_s: float
     label_s: float
     people: list[Person]
@@ -148,7 +148,7 @@ def _people(spark: SparkSession, servers: VLLMServerManager) -> list[Person]:
     ]
 
 
-def _counted(servers: VLLMServerManager) -> list[Server]:
+def _counted(servers: VLLMServerManager) -> list[ServerStatus]:
     """The servers once they have counted all requests before this call."""
     now = time.time()
     wait_until(lambda: all(server.metrics.get("at", 0) > now for server in servers.status()), _METRICS_S)

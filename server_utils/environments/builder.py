@@ -29,7 +29,7 @@ __all__ = ["Compiling", "Interpreter", "build", "find", "folder", "is_current", 
 
 logger = logging.getLogger(__name__)
 
-# Environment -> the package that shows that an interpreter can play its part.
+# Environment -> the package that an interpreter must have to run its engine.
 _PACKAGES = {
     "tf": "tensorflow",
     "torch": "torch",
@@ -46,7 +46,7 @@ import importlib.util, sys
 def has(name):
     try:
         return importlib.util.find_spec(name) is not None
-    except ImportError:  # of a package that is not there either
+    except ImportError:  # of a package that is missing as well
         return False
 print(*(name for name in sys.argv[1:] if not has(name)))
 """
@@ -74,10 +74,10 @@ def one_of(name: str, choices: Sequence[str], *, engine: str) -> str:
 def find(name: str) -> Interpreter:
     """The interpreter that runs the servers of an engine.
 
-    The sealed environment if there is one; else this very interpreter, if it has the engine's package.
+    That of the sealed environment if there is one, else this process's own, if it has the engine's package.
 
     Raises:
-        EnvironmentMissingError: if neither is there, or its Python is another minor version than the running one.
+        EnvironmentMissingError: if neither exists, or its Python is another minor version than the running one.
     """
     python = folder(name) / "bin" / "python"
     if not python.exists():
@@ -92,13 +92,13 @@ def find(name: str) -> Interpreter:
 
 def lacks(name: str, modules: Iterable[str]) -> list[str]:
     """Those of the modules that an environment does not have; none where this machine has no such environment."""
-    asked = sorted(modules)
+    names = sorted(modules)
     try:
-        python = find(name).python if asked else Path(sys.executable)
+        python = find(name).python if names else Path(sys.executable)
     except EnvironmentMissingError:
         return []
-    answer = subprocess.run([python, "-I", "-c", _LACKS, *asked], capture_output=True, text=True, check=False)
-    return answer.stdout.split()
+    done = subprocess.run([python, "-I", "-c", _LACKS, *names], capture_output=True, text=True, check=False)
+    return done.stdout.split()
 
 
 class Compiling(Enum):
@@ -111,9 +111,9 @@ class Compiling(Enum):
 def build(
     name: str, *, python: Path | None = None, wheels: Path | None = None, compiling: Compiling = Compiling.NOW
 ) -> Interpreter:
-    """Make the environment, or leave it alone where it is what its lock file says (no network then).
+    """Make the environment, unless it is what its lock file says; then nothing needs a network.
 
-    A killed build leaves nothing that `find` would take: the folder is made beside and renamed when whole.
+    A killed build leaves nothing that `find` would take: the folder is built beside and renamed when it is complete.
 
     Args:
         name: the environment, such as "triton".
@@ -149,7 +149,7 @@ def _make(
 
 
 def _make_anew(target: Path, lock: Path, python: Path | None, wheels: Path | None, compiling: Compiling) -> None:
-    """Under a lock, for which the folder must be one to write to: what is current is left alone before that."""
+    """Build it under a lock, for which this user must be able to write to the folder."""
     platform.writable(target.parent, variable="SPARK_SIDECAR_HOME")
     with exclusive_lock(target.with_name(f".{target.name}.lock")):
         if _is_current(target, lock, python):
@@ -193,11 +193,11 @@ def _require_same_minor(interpreter: Interpreter, name: str) -> None:
 
 
 def _assemble(beside: Path, lock: Path, base: Interpreter, sources: Sequence[str], compiling: Compiling) -> Path:
-    # What a killed build left; nobody else builds here, the caller holds the lock.
+    # What a killed build has left: the caller holds the lock, so nobody builds here now.
     shutil.rmtree(beside, ignore_errors=True)
-    # Relocatable: the folder is renamed, so its scripts must find their interpreter by their own place.
+    # Relocatable: the folder is renamed, so its scripts must find their interpreter by their own path.
     uv(["venv", "--quiet", "--relocatable", "--python", str(base.python), str(beside)], purpose=f"make {beside}")
-    # Compiled once: else every server start compiles torch again where the folder is read-only.
+    # Compile once, else every server start compiles torch again where the folder is read-only.
     compiled = ["--compile-bytecode"] if compiling is Compiling.NOW else []
     options = ["--require-hashes", *compiled, *sources, str(lock)]
     uv(["pip", "sync", "--python", str(beside / "bin" / "python"), *options], purpose=f"install {lock.name}")
@@ -210,7 +210,7 @@ def _sources(lock: Path, wheels: Path | None) -> list[str]:
 
 
 def _compile_in_the_background(target: Path) -> None:
-    # It ends by itself, and whoever imports meanwhile reads sources. -j0: all cores, which nice gives up for others.
+    # It ends by itself; imports read the sources meanwhile. -j0: all cores, which nice leaves to others.
     command = ["nice", str(target / "bin" / "python"), "-m", "compileall", "-q", "-j0", str(target / "lib")]
     subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                      start_new_session=True)  # fmt: skip

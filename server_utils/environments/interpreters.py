@@ -1,7 +1,7 @@
-"""Interpreters: what one is, whether it has its libpython, and which one to make an environment with.
+"""Interpreters: inspect one, find its libpython, and choose one to make an environment with.
 
-Driver and executors. PyTriton's backend links libpython3.X.so.1.0; with the library of another micro version it dies
-with an obscure AttributeError when the model is loaded, so this is settled before anything starts.
+Driver and executors. PyTriton's backend links libpython3.X.so.1.0. With the library of another micro version it fails
+with an obscure AttributeError when the model is loaded, so this is checked before anything starts.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Interpreter:
     """A Python interpreter.
 
     Attributes:
-        python: the executable, not resolved: the path of a virtual environment's says which one it is.
-        libpython: the shared library of exactly this version; None where there is none.
+        python: the executable, with symbolic links: the path in a virtual environment tells which environment it is.
+        libpython: the shared library of exactly this version; None if there is none.
     """
 
     python: Path
@@ -59,17 +59,17 @@ def require_libpython(interpreter: Interpreter) -> Path:
     """The shared library of an interpreter.
 
     Raises:
-        EnvironmentMissingError: if it has none; the message names what was found and what to install.
+        EnvironmentMissingError: if it has none; the message names the libraries that exist and what to install.
     """
     if interpreter.libpython is not None:
         return interpreter.libpython
     report = _report(interpreter.python)
     version = ".".join(map(str, interpreter.version))
-    found = ", ".join(f"{file} is {says or 'unreadable'}" for file, says in report["libraries"].items()) or "none"
+    libraries = ", ".join(f"{file} is {says or 'unreadable'}" for file, says in report["libraries"].items()) or "none"
     minor = f"{interpreter.version[0]}.{interpreter.version[1]}"
     msg = (
         f"{interpreter.python} is Python {version}, and Triton's backend needs the {report['name']} of exactly that "
-        f"version; found: {found}. Install it (Debian, Ubuntu: `apt-get install libpython{minor}`; "
+        f"version; found: {libraries}. Install it (Debian, Ubuntu: `apt-get install libpython{minor}`; "
         f"Fedora: `dnf install python{minor}-libs`), or use another interpreter: "
         f"`spark-sidecar env build triton --python /usr/bin/python{minor}`."
     )
@@ -83,14 +83,14 @@ def choose() -> Interpreter:
         EnvironmentMissingError: if there is none and none could be installed.
     """
     tried: dict[Path, Interpreter] = {}
-    for offer in (_own, _system, _managed, _installed_by_apt, _installed_by_uv):
-        for python in filter(Path.exists, offer()):
+    for candidates in (_own, _system, _managed, _installed_by_apt, _installed_by_uv):
+        for python in filter(Path.exists, candidates()):
             tried[python] = inspect(python)
             if tried[python].libpython and _is_running_minor(tried[python]):
                 return tried[python]
-    looked = ", ".join(map(str, tried)) or "none"
+    names = ", ".join(map(str, tried)) or "none"
     msg = (
-        f"No Python {_MINOR} with its shared library on this machine (looked at: {looked}), and none could be "
+        f"No Python {_MINOR} with its shared library on this machine (looked at: {names}), and none could be "
         f"installed. Debian, Ubuntu: `apt-get install python{_MINOR} libpython{_MINOR}`; "
         f"Fedora: `dnf install python{_MINOR} python{_MINOR}-libs`; "
         f"anywhere with a network: `uv python install {_MINOR}`. Then run this again."
@@ -102,14 +102,14 @@ def _report(python: Path) -> dict[str, Any]:
     # -I: neither the user's packages nor PYTHONPATH (Spark sets one) may change the answer.
     script = Path(__file__).with_name("libpython.py")
     try:
-        asked = subprocess.run([python, "-I", script], capture_output=True, text=True, check=False)
-        said = (asked.stderr.strip()[-500:] or f"ended with {asked.returncode}") if asked.returncode else ""
+        done = subprocess.run([python, "-I", script], capture_output=True, text=True, check=False)
+        problem = (done.stderr.strip()[-500:] or f"ended with {done.returncode}") if done.returncode else ""
     except OSError as error:  # another user's, for another machine, or on a disk that runs no programs
-        said = str(error)
-    if said:
-        msg = f"{python} does not run: {said}. Build the environment again with another Python."
+        problem = str(error)
+    if problem:
+        msg = f"{python} does not run: {problem}. Build the environment again with another Python."
         raise EnvironmentMissingError(msg)
-    report: dict[str, Any] = json.loads(asked.stdout)
+    report: dict[str, Any] = json.loads(done.stdout)
     return report
 
 
@@ -126,14 +126,14 @@ def _system() -> Iterator[Path]:
 
 
 def _managed() -> Iterator[Path]:
-    found = subprocess.run(
+    done = subprocess.run(
         [*find_uv(), "python", "find", "--managed-python", "--no-python-downloads", _MINOR],
         capture_output=True,
         text=True,
         check=False,
     )
-    if found.returncode == 0:
-        yield Path(found.stdout.strip())
+    if done.returncode == 0:
+        yield Path(done.stdout.strip())
 
 
 def _installed_by_apt() -> Iterator[Path]:
@@ -141,7 +141,7 @@ def _installed_by_apt() -> Iterator[Path]:
         return
     logger.warning("No Python %s with its shared library: installing it with apt-get.", _MINOR)
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    # Both packages: the library alone could come newer than the interpreter that is there.
+    # Both packages: the library alone could be newer than the installed interpreter.
     for command in (["update", "-q"], ["install", "-q", "-y", f"python{_MINOR}", f"libpython{_MINOR}"]):
         if subprocess.run(["apt-get", *command], stdout=2, env=environment, check=False).returncode:  # noqa: S607
             return

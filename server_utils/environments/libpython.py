@@ -34,11 +34,11 @@ def candidates() -> list[Path]:
         *(Path(entry) for entry in os.environ.get("LD_LIBRARY_PATH", "").split(":") if entry),
         *_ldconfig_folders(),
     ]
-    found: dict[Path, Path] = {}
+    libraries: dict[Path, Path] = {}  # by the real file
     for file in (folder / NAME for folder in folders):
         if file.is_file():
-            found.setdefault(file.resolve(), file)
-    return list(found.values())
+            libraries.setdefault(file.resolve(), file)
+    return list(libraries.values())
 
 
 def version_of(library: Path) -> str | None:

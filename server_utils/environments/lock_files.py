@@ -22,7 +22,9 @@ logger = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).parents[1] / "data" / "requirements"
 _ENGINES = ("tf", "torch", "transformers", "triton", "vllm", "vllm-latest")
-_CPU_LOCKS = {"vllm-latest": "vllm"}  # without a GPU both are the newest: drivers have no say
+_PIN = re.compile(r"^([\w.-]+)==([\w.+!]+)", re.MULTILINE)
+_CUDA_RUNTIME = re.compile(r"nvidia-cuda-runtime(-cu\d+)?")
+_CPU_LOCKS = {"vllm-latest": "vllm"}  # without a GPU there is no driver to fit: both are the newest version
 
 
 def lock_file(name: str) -> Path:
@@ -39,18 +41,20 @@ def engine_lock(name: str, *, cpu: bool) -> Path:
 
 def pins(lock: Path) -> dict[str, set[str]]:
     """Package -> the versions that a lock file pins: several where they differ by Python version or machine."""
-    found: dict[str, set[str]] = {}
-    for name, version in re.findall(r"^([\w.-]+)==([\w.+!]+)", lock.read_text(encoding="utf-8"), re.MULTILINE):
-        found.setdefault(name, set()).add(version)
-    return found
+    versions: dict[str, set[str]] = {}
+    for name, version in _PIN.findall(lock.read_text(encoding="utf-8")):
+        versions.setdefault(name, set()).add(version)
+    return versions
 
 
 def cuda_of(lock: Path) -> tuple[int, int] | None:
-    """The CUDA that the packages of a lock file are built for; None where they are for the CPU."""
-    runtime = re.search(
-        r"^nvidia-cuda-runtime(?:-cu\d+)?==(\d+)\.(\d+)", lock.read_text(encoding="utf-8"), re.MULTILINE
-    )
-    return (int(runtime[1]), int(runtime[2])) if runtime else None
+    """The CUDA that the packages of a lock file are built for, the oldest where it differs by machine.
+
+    None where they are for the CPU.
+    """
+    pinned = pins(lock).items()
+    versions = [each.split(".") for name, found in pinned if _CUDA_RUNTIME.fullmatch(name) for each in found]
+    return min(((int(major), int(minor)) for major, minor, *_ in versions), default=None)
 
 
 def vllm_fits() -> bool:
@@ -68,11 +72,11 @@ def _cpu_lock_fits() -> bool:
 
 def uv_sources(lock: Path) -> list[str]:
     """The options that tell uv where the wheels of a lock file are, beside its default index."""
-    # Both variables: the option makes uv overlook its own, and pip's it does not read at all.
+    # Both variables: with the option uv ignores its own, and it never reads pip's.
     folders = [*_entries("PIP_FIND_LINKS"), *_entries("UV_FIND_LINKS")]
     with_cpu_torch = [folder for folder in folders if next(Path(folder).glob("torch-*+cpu*.whl"), None)]
     if lock.name.endswith("-cuda.txt"):
-        # 2.13.0+cpu answers to ==2.13.0 too, and counts as newer: uv 0.13 would take it and fail on its hash.
+        # 2.13.0+cpu satisfies ==2.13.0 too, and counts as newer: uv 0.13 would take it and fail on its hash.
         folders = [folder for folder in folders if folder not in with_cpu_torch]
     links = [option for folder in folders for option in ("--find-links", folder)]
     if lock.name.endswith("-cpu.txt") and not with_cpu_torch:
@@ -93,15 +97,15 @@ def find_uv() -> list[str]:
     """
     beside = Path(sys.executable).with_name("uv")
     bootstrapped = Path(sys.prefix).parent / ".uv-venv" / "bin" / "uv"
-    for found in (shutil.which("uv"), beside, bootstrapped):
-        if found and Path(found).exists():
-            return [str(found)]
+    for candidate in (shutil.which("uv"), beside, bootstrapped):
+        if candidate and Path(candidate).exists():
+            return [str(candidate)]
     msg = f"uv is missing: it is neither on PATH nor in {sys.prefix}. Run `{sys.executable} -m pip install uv`."
     raise EnvironmentMissingError(msg)
 
 
 def uv(arguments: Sequence[str], *, purpose: str) -> None:
-    """Run uv; what it says goes to stderr (the real one: a notebook's replacement has no file number).
+    """Run uv; its output goes to stderr (the real one: a notebook's replacement has no file number).
 
     Raises:
         EnvironmentMissingError: if it fails; the message names the purpose, such as "install triton-cpu.txt".

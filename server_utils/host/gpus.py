@@ -1,4 +1,4 @@
-"""The NVIDIA GPUs and the driver of this machine, as `nvidia-smi` says. Driver and executors; changes nothing."""
+"""The NVIDIA GPUs and the driver of this machine, from `nvidia-smi`. Driver and executors; changes nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from server_utils.errors import EnvironmentMissingError
 
 _COLUMNS = ("index", "name", "memory.total", "driver_version", "compute_cap")
-# What it says of itself has no commas: only a row has all columns.
+# Messages of nvidia-smi have no commas: only a row has all columns.
 _ROW = "^" + ", ".join([r"([^,\n]+)"] * len(_COLUMNS)) + "$"
 _TIMEOUT_S = 30
 # CUDA's major version -> the oldest driver that runs what was built for any of its minor versions: NVIDIA's CUDA
@@ -39,20 +39,47 @@ def gpus() -> list[Gpu]:
     """The GPUs of this machine, in the driver's order; none where there is no `nvidia-smi`.
 
     Raises:
-        EnvironmentMissingError: if there is a driver and it does not answer, with its own words.
+        EnvironmentMissingError: if there is a driver and it does not answer; the message quotes it.
     """
-    if (tool := shutil.which("nvidia-smi")) is None:
+    done = _nvidia_smi(f"--query-gpu={','.join(_COLUMNS)}", "--format=csv,noheader,nounits")
+    if done is None:
         return []
-    query = [tool, f"--query-gpu={','.join(_COLUMNS)}", "--format=csv,noheader,nounits"]
-    try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
-    except (OSError, subprocess.TimeoutExpired) as err:
-        raise EnvironmentMissingError(f"nvidia-smi cannot be run ({err})") from err
     rows = re.findall(_ROW, done.stdout, re.MULTILINE)
     if done.returncode != 0 or not rows:
-        said = (done.stdout + done.stderr).strip().splitlines() or ["nothing"]
-        raise EnvironmentMissingError(f"nvidia-smi ended {done.returncode} and said: {said[-1]}")
+        output = (done.stdout + done.stderr).strip().splitlines() or ["nothing"]
+        raise EnvironmentMissingError(f"nvidia-smi ended {done.returncode} and said: {output[-1]}")
     return [_gpu(*row) for row in rows]
+
+
+def visible_gpus() -> list[str]:
+    """The indices of the GPUs that this process may use, or all of the host's."""
+    if chosen := os.environ.get(VISIBLE_DEVICES):
+        return chosen.split(",")
+    return (_answer("--query-gpu=index", "--format=csv,noheader") or "").split()
+
+
+def has_gpu() -> bool:
+    """Whether an NVIDIA driver answers on this machine."""
+    return _answer("-L") is not None
+
+
+def _answer(*arguments: str) -> str | None:
+    """What `nvidia-smi` prints; None where there is none, or no driver that answers it."""
+    try:
+        done = _nvidia_smi(*arguments)
+    except EnvironmentMissingError:
+        return None
+    return done.stdout if done is not None and done.returncode == 0 else None
+
+
+def _nvidia_smi(*arguments: str) -> subprocess.CompletedProcess[str] | None:
+    """Run `nvidia-smi`; None where there is none. Raises EnvironmentMissingError when it cannot be run."""
+    if (tool := shutil.which("nvidia-smi")) is None:
+        return None
+    try:
+        return subprocess.run([tool, *arguments], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise EnvironmentMissingError(f"nvidia-smi cannot be run ({error})") from error
 
 
 def is_older(driver: str, than: str) -> bool:
@@ -62,28 +89,10 @@ def is_older(driver: str, than: str) -> bool:
 
 def _gpu(index: str, name: str, memory_mib: str, driver: str, capability: str) -> Gpu:
     major, _, minor = capability.partition(".")
-    # Boards that share the host's memory say [N/A].
+    # [N/A] for boards that share the host's memory.
     memory = int(memory_mib) if memory_mib.isdigit() else None
     return Gpu(int(index), name, memory, driver, (int(major), int(minor or 0)))
 
 
 def _numbers(version: str) -> list[int]:
     return [int(part) for part in re.findall(r"\d+", version)]
-
-
-def visible_gpus() -> list[str]:
-    """The indices of the GPUs that this process may use, or all of the host's."""
-    if chosen := os.environ.get(VISIBLE_DEVICES):
-        return chosen.split(",")
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return []
-    command = [tool, "--query-gpu=index", "--format=csv,noheader"]
-    asked = subprocess.run(command, capture_output=True, text=True, check=False)
-    return asked.stdout.split() if asked.returncode == 0 else []
-
-
-def has_gpu() -> bool:
-    """Whether an NVIDIA driver answers on this machine."""
-    tool = shutil.which("nvidia-smi")
-    return tool is not None and subprocess.run([tool, "-L"], capture_output=True, check=False).returncode == 0

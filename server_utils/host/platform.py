@@ -1,4 +1,4 @@
-"""Where am I, and where do things belong here: the only reader of platform variables. Driver and executors."""
+"""The platform and its folders: the only reader of platform variables. Driver and executors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DISKS = (Path("/local_disk0"), Path("/mnt/1"), Path("/var/tmp"))  # noqa: S108
 
 
 class Platform(Enum):
-    """The platforms the kit knows."""
+    """The platforms that the package knows."""
 
     LOCAL = "local"
     DATABRICKS = "databricks"
@@ -33,26 +33,26 @@ def current() -> Platform:
 
 
 def home() -> Path:
-    """The folder of what outlives a job (sealed environments, fetched models and data).
+    """The folder for what outlives a job (sealed environments, downloaded models and data).
 
     `SPARK_SIDECAR_HOME` wins; clusters use /opt/spark-sidecar, which their init scripts fill; a laptop follows XDG.
 
-    Raises ConfigurationError for a user without a home folder, and where the folder is there but closed to this user.
+    Raises ConfigurationError for a user without a home folder, and where this user may not read the folder.
     """
-    found = _home()
+    folder = _home()
     try:
-        closed = os.path.lexists(found) and not os.access(found, os.R_OK | os.X_OK)
-        found.stat()
+        closed = os.path.lexists(folder) and not os.access(folder, os.R_OK | os.X_OK)
+        folder.stat()
     except PermissionError:  # of a folder above it
         closed = True
     except OSError:
-        return found  # not there yet, or it never can be: told by whoever needs it
+        return folder  # it does not exist yet, or never can: reported by whoever needs it
     if closed:
         raise ConfigurationError(
-            f"user {os.getuid()} may not look into {found}: let others read it (chmod -R o+rX {found}, and o+x for the "
-            "folders above), or set SPARK_SIDECAR_HOME to another folder, wherever drivers and workers run"
+            f"user {os.getuid()} may not look into {folder}: let others read it (chmod -R o+rX {folder}, and o+x for "
+            "the folders above), or set SPARK_SIDECAR_HOME to another folder, wherever drivers and workers run"
         )
-    return found
+    return folder
 
 
 def _home() -> Path:
@@ -64,7 +64,7 @@ def _home() -> Path:
 
 
 def cache_root() -> Path:
-    """The folder of models that were fetched onto this node, private to the user; `SPARK_SIDECAR_CACHE` wins.
+    """The folder of models that were downloaded onto this node, private to the user; `SPARK_SIDECAR_CACHE` wins.
 
     On clusters it is on the local disk that is large and fast: Databricks' /local_disk0, Dataproc's first SSD.
     """
@@ -90,9 +90,9 @@ def _below_home(xdg: str, folder: str, *, variable: str) -> Path:
 
 
 def writable(folder: Path, *, variable: str) -> Path:
-    """A folder that this user may write to, made if need be.
+    """A folder that this user may write to; it is made if it does not exist.
 
-    variable: what moves it. Raises ConfigurationError where it cannot be made or belongs to somebody else.
+    variable: the setting that moves it. Raises ConfigurationError where it cannot be made, or not be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -126,7 +126,7 @@ def state_root() -> Path:
 
 
 def temporary_roots() -> list[Path]:
-    """Where this user's private folder for temporary files may be, best first; not all of them need be there.
+    """The paths that this user's private folder for temporary files may have, best first; they need not exist.
 
     Raises ConfigurationError where no folder for temporary files can be written.
     """

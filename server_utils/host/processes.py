@@ -1,8 +1,8 @@
 """Processes: their identity, their trees, terminate-then-kill, and Spark's memory limit. Linux; no Spark.
 
 `spark.executor.pyspark.memory` limits the address space of Spark's Python workers, and whatever they start inherits it.
-It is meant for the rows that Python holds. A server reserves many times what it uses (threads, arenas, CUDA), and dies
-of such a limit with all kinds of errors, so a supervisor lifts it, or names it.
+It is meant for the rows that Python holds. A server reserves many times what it uses (threads, arenas, CUDA), and fails
+under such a limit with all kinds of errors. So a supervisor lifts the limit, or names it in its errors.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from pathlib import Path
 import psutil
 
 _SETTING = "spark.executor.pyspark.memory"
-_MARK = "PYSPARK_EXECUTOR_MEMORY_MB"  # Spark's, in the environment of a worker that has this limit
+_LIMIT_VARIABLE = "PYSPARK_EXECUTOR_MEMORY_MB"  # Spark's, in the environment of a worker that has this limit
 
 
 @dataclass(frozen=True)
 class ProcessId:
-    """A process that cannot be mistaken for a later one with the same number.
+    """A process, which is not mistaken for a later one with the same number.
 
     started: clock ticks since boot (field 22 of /proc/PID/stat); wall-clock start times move with the clock.
     """
@@ -49,7 +49,7 @@ class ProcessId:
 
     def signal(self, number: int) -> None:
         """Send a signal, unless the process is gone or its number belongs to another one by now."""
-        if not self.alive():  # asked first: pidfd_open raises others when the number belongs to a thread by now
+        if not self.alive():  # first: pidfd_open raises another error when the number belongs to a thread by now
             return
         try:
             descriptor = os.pidfd_open(self.pid)
@@ -59,7 +59,7 @@ class ProcessId:
             if self.alive():
                 signal.pidfd_send_signal(descriptor, number)
         except ProcessLookupError:
-            pass  # it ended between the look and the signal
+            pass  # it ended between the check and the signal
         finally:
             os.close(descriptor)
 
@@ -107,24 +107,24 @@ def with_command(*words: str) -> list[ProcessId]:
 
 def living(pids: Iterable[int]) -> list[ProcessId]:
     """The identities of those of the processes that are alive."""
-    found = []
+    identities = []
     for pid in pids:
         try:
             identity = ProcessId.of(pid)
         except ProcessLookupError:
             continue
         if identity.alive():
-            found.append(identity)
-    return found
+            identities.append(identity)
+    return identities
 
 
 def terminate(
     tree: Callable[[], list[ProcessId]], *, leader: ProcessId | None, grace_s: float, insist_s: float = 5
 ) -> list[ProcessId]:
-    """The ladder: ask the leader, wait, then kill whatever of the tree is left, until nothing is.
+    """Terminate, then kill: SIGTERM to the leader, a grace period, then SIGKILL until nothing of the tree is left.
 
-    tree: lists the living processes afresh; asked again on each step, as processes may fork while they are killed.
-    Returns those that outlived even SIGKILL (uninterruptible sleep in a driver).
+    tree: lists the living processes; called again on each step, because processes may fork while they are killed.
+    Returns those that outlive SIGKILL (uninterruptible sleep in a driver).
     """
     if leader and grace_s > 0:
         leader.signal(signal.SIGTERM)
@@ -138,21 +138,21 @@ def terminate(
 
 
 def lift_memory_limit() -> None:
-    """Take from this process the limit that Spark gave its parent, where that is allowed: to root, as a rule.
+    """Lift the limit that Spark set for the parent of this process, if this user may: only root can, as a rule.
 
-    Spark lowers the hard limit too. One that another gave, such as a batch system, is none of ours to lift.
+    Spark lowers the hard limit as well. A limit that others set, such as a batch system, stays.
     """
-    if _MARK in os.environ:
-        with suppress(ValueError, OSError):  # the hard limit can be raised by root only; it is told by `hint`
+    if _LIMIT_VARIABLE in os.environ:
+        with suppress(ValueError, OSError):  # only root can raise the hard limit; see `memory_limit_hint`
             resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
 def memory_limit_hint() -> str:
-    """What to add to the reason of a server that did not start; "" where no such limit is in force."""
+    """What an error about a server that did not start adds about the limit; "" where there is none."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
         return ""
-    whose = _SETTING if _MARK in os.environ else "the limit on virtual memory (ulimit -v) of Spark's worker"
+    whose = _SETTING if _LIMIT_VARIABLE in os.environ else "the limit on virtual memory (ulimit -v) of Spark's worker"
     return (
         f"; it has {limit / 2**30:.1f} GiB of address space, by {whose}, which servers inherit: unset that, and give "
         "servers memory by spark.executor.memoryOverhead"

@@ -1,7 +1,7 @@
-"""Where servers keep temporary files, and run programs from: a place that allows both. Executors; no Spark.
+"""The folder for servers' temporary files and the programs that they run from it. Executors; no Spark.
 
-It is below the state root, unless nothing can be run from there: /tmp is mounted `noexec` on hardened machines, and
-pytriton runs a copy of Triton from its workspace, by a command line that it cuts at white space.
+It is below the state root, unless no program can be run from there: /tmp is mounted `noexec` on hardened machines, and
+pytriton runs a copy of Triton from its workspace, by a command line that it splits at white space.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ _NOEXEC = getattr(os, "ST_NOEXEC", 0)
 
 
 def roots() -> list[Path]:
-    """The places that may serve, best first; those of other settings too."""
-    found = [platform.state_root(), *platform.temporary_roots()]
-    with suppress(ConfigurationError):  # nobody has said where: then it is not there
+    """The folders that may be used, best first, those of other settings included."""
+    candidates = [platform.state_root(), *platform.temporary_roots()]
+    with suppress(ConfigurationError):  # this user has no cache
         cache = platform.cache_root()
-        found.append(cache.with_name(f"{cache.name}-scratch"))
-    return list(dict.fromkeys(found))
+        candidates.append(cache.with_name(f"{cache.name}-scratch"))
+    return list(dict.fromkeys(candidates))
 
 
 def choose() -> Path:
-    """The first place that serves; the state root where none does."""
+    """The first folder that can be used; the state root where none can."""
     first, *others = roots()
-    if not doubt(first) and len(str(first)) <= _LONGEST:
+    if not why_unusable(first) and len(str(first)) <= _LONGEST:
         return first
-    fitting = (root for root in others if not doubt(root) and len(str(root)) <= _LONGEST)
+    fitting = (root for root in others if not why_unusable(root) and len(str(root)) <= _LONGEST)
     return next(filter(_is_usable, fitting), first)
 
 
-def doubt(root: Path) -> str:
-    """Why no program can be run from a place; "" where one can."""
+def why_unusable(root: Path) -> str:
+    """Why no program can be run from a folder; "" where one can."""
     if any(letter.isspace() for letter in str(root)):
         return "has white space in its path"
     if _flags(root) & _NOEXEC:
@@ -46,11 +46,11 @@ def doubt(root: Path) -> str:
 
 
 def _flags(root: Path) -> int:
-    return os.statvfs(_there(root)).f_flag
+    return os.statvfs(_nearest_existing(root)).f_flag
 
 
-def _there(root: Path) -> Path:
-    """The folder, or the nearest above it that is there."""
+def _nearest_existing(root: Path) -> Path:
+    """The folder, or the nearest folder above it that exists."""
     return next(each for each in (root, *root.absolute().parents) if _exists(each))
 
 
@@ -62,6 +62,6 @@ def _exists(path: Path) -> bool:
 
 
 def _is_usable(root: Path) -> bool:
-    """Whether this user's folder is there or can be made; nothing is made here."""
-    there = _there(root)
-    return os.access(there, os.W_OK | os.X_OK) and (there != root or root.lstat().st_uid == os.getuid())
+    """Whether this user's folder exists or can be made; nothing is made here."""
+    existing = _nearest_existing(root)
+    return os.access(existing, os.W_OK | os.X_OK) and (existing != root or root.lstat().st_uid == os.getuid())

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from server_utils.servers import gpu_assignment, lifecycle, state_dir
 from server_utils.servers.launch import Launch, Server
-from server_utils.spark.executors import here
+from server_utils.spark.executors import current_placement
 
 T = TypeVar("T")
 
@@ -51,11 +51,11 @@ def ready_server(launch: Launch, replica: int = 0) -> Server:
     Raises:
         ServerUnavailableError, ServerStartError: it is not there and cannot be started.
     """
-    place = here()
-    environ = gpu_assignment.environment(place.gpus, launch, replica) | dict(place.environ)
-    return lifecycle.ensure(launch, place.owner, replica=replica, timeout_s=launch.start_timeout_s, environ=environ)
+    placement = current_placement()
+    environ = gpu_assignment.environment(placement.gpus, launch, replica) | dict(placement.environ)
+    return lifecycle.ensure(launch, placement.owner, replica=replica, timeout_s=launch.start_timeout_s, environ=environ)
 
 
 def server_folder(launch: Launch, replica: int = 0) -> Path:
     """The folder of a server of this executor, where it may not have been started yet."""
-    return state_dir.folder(launch.application, launch.name, here().owner, replica)
+    return state_dir.folder(launch.application, launch.name, current_placement().owner, replica)

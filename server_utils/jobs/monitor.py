@@ -16,7 +16,7 @@ from typing import Any, Protocol, Self
 
 from server_utils.jobs.display import Screen, screen
 from server_utils.jobs.progress import Progress, Snapshot, between
-from server_utils.servers.launch import Server
+from server_utils.servers.launch import ServerStatus
 from server_utils.spark import session
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ _LAST_S = 5.0  # for the last poll; where that is a job, the slots are free by t
 class Servers(Protocol):
     """The part of a manager that is needed here."""
 
-    def status(self) -> list[Server]:
+    def status(self) -> list[ServerStatus]:
         """See `ServerManager`."""
 
 
@@ -56,7 +56,7 @@ class Monitor:
 
     def __init__(
         self,
-        poll: Callable[[], list[Server]],
+        poll: Callable[[], list[ServerStatus]],
         on: Screen,
         *,
         total: int | None = None,

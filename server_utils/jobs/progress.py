@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from server_utils.servers.launch import Server, State
+from server_utils.servers.launch import ServerStatus, State
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Snapshot:
     """
 
     at: float
-    servers: tuple[Server, ...]
+    servers: tuple[ServerStatus, ...]
     written: int = 0
 
 

@@ -180,10 +180,10 @@ def scratch_folder() -> Finding:
         first, chosen = scratch.roots()[0], scratch.choose()
     except ConfigurationError as err:
         return Finding(title, "error", str(err), "set SPARK_SIDECAR_STATE")
-    if doubt := scratch.doubt(chosen):
+    if doubt := scratch.why_unusable(chosen):
         return Finding(title, "error", f"{chosen} {doubt}, and no other place serves: Triton cannot start", fix)
     if chosen != first:
-        reason = scratch.doubt(first) or "has so long a path that sockets may not fit"
+        reason = scratch.why_unusable(first) or "has so long a path that sockets may not fit"
         return Finding(title, "warning", f"{first} {reason}: servers use {chosen} instead", fix)
     return Finding(title, "ok", str(chosen))
 

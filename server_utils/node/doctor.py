@@ -19,7 +19,7 @@ from server_utils.host.platform import state_root
 from server_utils.node.checks import GPU_AMOUNT, check_node, compare_with_spark
 from server_utils.node.findings import Finding
 from server_utils.spark import java, session
-from server_utils.spark.executors import Here, on_each_executor
+from server_utils.spark.executors import TaskPlacement, on_each_executor
 
 _LOOK_S = 120.0
 _OLDEST_PYTHON = (3, 11)
@@ -53,11 +53,11 @@ def check_session(spark: Any, name: str = "triton") -> dict[str, list[Finding]]:
     return {"driver": check(), **dict(on_each_executor(spark, look, timeout_s=_LOOK_S))}
 
 
-def _look(name: str, amount: str | None, here: Here) -> tuple[str, list[Finding]]:
-    """What runs on an executor; here: the task's own executor and its GPUs."""
+def _look(name: str, amount: str | None, placement: TaskPlacement) -> tuple[str, list[Finding]]:
+    """What runs on an executor."""
     # Where Spark allows no barrier, a task has only its share: the setting says more.
-    told = int(amount) if amount else len(here.gpus)
-    executor = f"{socket.gethostname()}/{here.owner.pid}"
+    told = int(amount) if amount else len(placement.gpus)
+    executor = f"{socket.gethostname()}/{placement.owner.pid}"
     return executor, [*check_node(name, need_gpu=told > 0), *compare_with_spark(told)]
 
 

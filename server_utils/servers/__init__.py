@@ -1,1 +1,1 @@
-"""One server on one host: its supervisor, state and end. Knows no Spark."""
+"""One server on one host: start, check, restart, stop. Knows no Spark."""

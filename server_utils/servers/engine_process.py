@@ -1,4 +1,4 @@
-"""One run of a server's process: filled-in command, environment, signs of life, and its end. No Spark."""
+"""One run of a server's process: its command and environment, its health, and its end. No Spark."""
 
 from __future__ import annotations
 
@@ -8,61 +8,105 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from server_utils.environments import builder
-from server_utils.errors import ConfigurationError
+from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.host import gpus, logs, scratch
 from server_utils.host.processes import ProcessId, descendants, terminate
-from server_utils.servers import launch as servers_launch
 from server_utils.servers import orphans, state_dir
-from server_utils.servers.launch import Launch
+from server_utils.servers.launch import Launch, fill
 from server_utils.servers.orphans import SERVER_MARKER, die_with, free_shared_memory
 
 _PROBE_TIMEOUT_S = 1.0
-_STALE_S = 3.0  # an announcement that was not touched for as long is no sign of life
+_HEARTBEAT_TIMEOUT_S = 3.0  # a readiness file that was not touched for as long belongs to a server that hangs
 _ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
 
 
-class Attempt:
-    """A server process, started when this is made. Its supervisor adopts whatever it leaves behind.
+@dataclass(frozen=True)
+class LaunchContext:
+    """What the placeholders of a launch stand for on this host: `{python}` for `python`, and so on.
+
+    Attributes:
+        python: the interpreter of the sealed environment; the supervisor's own for a launch without one.
+        folder: the server's folder.
+        scratch: its folder for temporary files.
+        model: the folder of its model, "" for none.
+        ports: port by name; `{port:NAME}` in a launch.
+        libpython: the shared library of `python`, for a launch that needs it.
+    """
+
+    python: Path
+    folder: Path
+    scratch: Path
+    model: str
+    ports: Mapping[str, int]
+    libpython: Path | None = None
+
+    def fill(self, template: str) -> str:
+        """The template with all placeholders filled in."""
+        values: dict[str, object] = {name: getattr(self, name) for name in ("python", "folder", "scratch", "model")}
+        values |= {f"port:{name}": port for name, port in self.ports.items()}
+        if "{gpus}" in template:  # only then: to count them takes a subprocess
+            values["gpus"] = max(len(gpus.visible_gpus()), 1)
+        return fill(template, values)
+
+
+def resolve(launch: Launch, folder: Path, ports: Mapping[str, int], model: str) -> LaunchContext:
+    """The context of a launch on this host.
+
+    Raises EnvironmentMissingError when its environment cannot run it, ConfigurationError when no scratch folder can.
+    """
+    python, libpython = Path(sys.executable), None
+    if launch.environment is not None:
+        interpreter = builder.find(launch.environment)
+        python = interpreter.python
+        libpython = builder.require_libpython(interpreter) if launch.needs_libpython else None
+    return LaunchContext(python, folder, _make_scratch(launch, folder), model, ports, libpython)
+
+
+def _make_scratch(launch: Launch, folder: Path) -> Path:
+    made = state_dir.make_scratch(folder)
+    if launch.executes_scratch and (reason := scratch.why_unusable(made)):
+        tried = ", ".join(map(str, scratch.roots()))
+        raise ConfigurationError(
+            f"cannot be started: {made} {reason}, and the engine runs programs from there. No other place will do "
+            f"({tried}): set SPARK_SIDECAR_STATE to a folder from which programs can be run, with no white space "
+            "in its path, on every node"
+        )
+    return made
+
+
+class EngineProcess:
+    """A server's process, started when this is made. Its supervisor adopts whatever it leaves behind.
 
     Attributes:
         process: the identity of the leading process.
         started: when, on the monotonic clock.
     """
 
-    def __init__(self, folder: Path, launch: Launch, ports: Mapping[str, int], model: str) -> None:
-        """Start the process. model: the model's folder on this host, "" for none.
-
-        Raises EnvironmentMissingError when its environment cannot run it, ConfigurationError when no place can.
-        """
-        self.launch, self._folder, self._ports, self._model = launch, folder, ports, model
-        self._announcement, self._log = folder / "announcement", folder / "server.log"
-        self._announcement.unlink(missing_ok=True)
-        interpreter = builder.find(launch.environment)
-        library = builder.require_libpython(interpreter) if launch.needs_libpython else None
-        self._python, self._scratch = str(interpreter.python), self._made_scratch()
+    def __init__(self, launch: Launch, context: LaunchContext) -> None:
+        """Start the process. Raises EnvironmentMissingError when a command of the host is not there."""
+        self.launch, self._context = launch, context
+        self._readiness_file, self._log = context.folder / "announcement", context.folder / "server.log"
+        self._readiness_file.unlink(missing_ok=True)
+        environ = _environ(launch, context)
+        command = [context.fill(part) for part in launch.argv]
+        if launch.environment is None:
+            command[0] = _host_command(command[0], environ)
         with self._log.open("ab") as log:
             self._log_start, self.started = log.tell(), time.monotonic()
-            self._child = subprocess.Popen(
-                [self._fill(part) for part in launch.argv],
-                env=self._environ(library),
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=functools.partial(die_with, os.getpid()),  # noqa: PLW1509 - safe: a supervisor has one thread
-            )
+            self._child = _start(command, environ, context.folder, log.fileno())
         self.process = ProcessId.of(self._child.pid)
 
     def healthy(self) -> bool:
-        """Whether the server answers and, if it announces itself, has done so in the last seconds."""
-        return (not self.launch.announces or self._announced_recently()) and self._answers()
+        """Whether the server answers and, if it has a readiness file, has touched that in the last seconds."""
+        return (not self.launch.announces or self._has_heartbeat()) and self._answers()
 
     def listening(self) -> bool:
         """Whether anybody accepts connections on the first port; a stopped process still does."""
@@ -78,72 +122,34 @@ class Attempt:
         return True
 
     def models(self) -> dict[str, Any]:
-        """What the program announced about its models; empty for one that does not announce."""
-        return dict(json.loads(self._announcement.read_text())["models"]) if self.launch.announces else {}
+        """The models in the readiness file; empty for a program that writes none."""
+        return dict(json.loads(self._readiness_file.read_text())["models"]) if self.launch.announces else {}
 
     def log_tail(self) -> str:
-        """The last lines of this attempt."""
+        """The last lines of the log since this process was started."""
         return logs.tail(self._log, since=self._log_start)
 
     def end(self, grace_s: float) -> int | None:
-        """Take the whole tree down and its scratch files away. Returns the exit status it ended with by itself."""
-        by_itself = self._child.poll()
+        """End the whole process tree and remove its scratch files. Returns the exit status, None if it was ended."""
+        status = self._child.poll()
         terminate(lambda: descendants(os.getpid()), leader=self.process, grace_s=grace_s)
         self._child.poll()
         self.reap()
         free_shared_memory(self.process)
-        shutil.rmtree(self._scratch, ignore_errors=True)
-        return by_itself
+        shutil.rmtree(self._context.scratch, ignore_errors=True)
+        return status
 
     def reap(self) -> None:
-        """Collect the adopted processes that have ended; how the leader ended is left for `end` to see."""
+        """Collect the adopted processes that have ended; the leader's exit status is left for `end`."""
         try:
             while (ended := os.waitid(os.P_ALL, 0, _ENDED)) and ended.si_pid != self.process.pid:
                 os.waitpid(ended.si_pid, 0)
         except ChildProcessError:
             pass
 
-    def _fill(self, text: str) -> str:
-        values: dict[str, object] = {
-            "python": self._python,
-            "folder": self._folder,
-            "model": self._model,
-            "scratch": self._scratch,
-        }
-        values |= {f"port:{name}": port for name, port in self._ports.items()}
-        if "{gpus}" in text:
-            values["gpus"] = max(len(gpus.visible_gpus()), 1)
-        return servers_launch.fill(text, values)
-
-    def _environ(self, libpython: Path | None) -> dict[str, str]:
-        """This process's environment without what belongs to Spark's Python, plus the launch's."""
-        environ = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "PYSPARK_"))}
-        supervisor = orphans.identity(ProcessId.of(os.getpid()))
-        environ |= {
-            SERVER_MARKER: str(self._folder),
-            orphans.MARK: supervisor,
-            "TMPDIR": str(self._scratch),
-            "PYTHONUNBUFFERED": "1",
-        }
-        if libpython:
-            known = environ.get("LD_LIBRARY_PATH")
-            environ["LD_LIBRARY_PATH"] = f"{libpython.parent}{':' + known if known else ''}"
-        return environ | {key: self._fill(value) for key, value in self.launch.env.items()}
-
-    def _made_scratch(self) -> Path:
-        made = state_dir.make_scratch(self._folder)
-        if self.launch.executes_scratch and (doubt := scratch.doubt(made)):
-            looked = ", ".join(map(str, scratch.roots()))
-            raise ConfigurationError(
-                f"cannot be started: {made} {doubt}, and the engine runs programs from there. No other place will do "
-                f"({looked}): set SPARK_SIDECAR_STATE to a folder from which programs can be run, with no white space "
-                "in its path, on every node"
-            )
-        return made
-
-    def _announced_recently(self) -> bool:
+    def _has_heartbeat(self) -> bool:
         try:
-            return time.time() - self._announcement.stat().st_mtime < _STALE_S
+            return time.time() - self._readiness_file.stat().st_mtime < _HEARTBEAT_TIMEOUT_S
         except FileNotFoundError:
             return False
 
@@ -158,4 +164,45 @@ class Attempt:
             connection.close()
 
     def _connection(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self._ports[self.launch.ports[0]], timeout=_PROBE_TIMEOUT_S)
+        port = self._context.ports[self.launch.ports[0]]
+        return http.client.HTTPConnection("127.0.0.1", port, timeout=_PROBE_TIMEOUT_S)
+
+
+def _start(command: Sequence[str], environ: Mapping[str, str], folder: Path, log: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        env=environ,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=functools.partial(die_with, os.getpid()),  # noqa: PLW1509 - safe: a supervisor has one thread
+    )
+
+
+def _environ(launch: Launch, context: LaunchContext) -> dict[str, str]:
+    """This process's environment without what belongs to Spark's Python, plus the launch's."""
+    environ = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "PYSPARK_"))}
+    supervisor = orphans.marker_value(ProcessId.of(os.getpid()))
+    environ |= {
+        SERVER_MARKER: str(context.folder),
+        orphans.SUPERVISOR_MARKER: supervisor,
+        "TMPDIR": str(context.scratch),
+        "PYTHONUNBUFFERED": "1",
+    }
+    if context.libpython:
+        others = environ.get("LD_LIBRARY_PATH")
+        environ["LD_LIBRARY_PATH"] = f"{context.libpython.parent}{':' + others if others else ''}"
+    return environ | {key: context.fill(value) for key, value in launch.env.items()}
+
+
+def _host_command(name: str, environ: Mapping[str, str]) -> str:
+    """The full path of a command of this host. Raises EnvironmentMissingError when it is not there."""
+    path = environ.get("PATH", os.defpath)
+    if found := shutil.which(name, path=path):
+        return found
+    raise EnvironmentMissingError(
+        f"cannot be started: this host has no command {name!r} (PATH is {path}). Install it on every node, or start "
+        "Spark's workers with a PATH that has its folder"
+    )

@@ -1,4 +1,4 @@
-"""Which GPUs a server may use: those of its executor, dealt out among its servers. Executors; no Spark."""
+"""Which GPUs a server may use: its share of those of its executor. Executors; no Spark."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from server_utils.servers.launch import Launch
 
 
 def environment(assigned: Sequence[str], launch: Launch, replica: int = 0) -> dict[str, str]:
-    """What a server must have in its environment to see its GPUs and no others; empty where all are its own.
+    """The environment variables by which a server sees its GPUs and no others; empty where it may see all.
 
     assigned: the addresses that Spark gave the task, in its order; none where Spark knows no GPUs.
 
     Raises:
-        ConfigurationError: the GPUs cannot be dealt out in equal shares.
+        ConfigurationError: the servers of the executor cannot have equal shares.
     """
-    mine = _of_executor(assigned, launch)
-    each, rest = divmod(len(mine), launch.replicas)
-    if mine and (rest or not each):
+    gpus = _of_executor(assigned, launch)
+    each, rest = divmod(len(gpus), launch.replicas)
+    if gpus and (rest or not each):
         raise ConfigurationError(
-            f"{launch.replicas} servers per executor cannot share {len(mine)} GPUs equally; choose replicas so that "
+            f"{launch.replicas} servers per executor cannot share {len(gpus)} GPUs equally; choose replicas so that "
             "each has as many"
         )
-    share = mine[replica * each : (replica + 1) * each]
+    share = gpus[replica * each : (replica + 1) * each]
     return {VISIBLE_DEVICES: ",".join(share)} if share else {}
 
 
 def _of_executor(assigned: Sequence[str], launch: Launch) -> Sequence[str]:
     """All GPUs of the executor. A task that asks for a share of one knows only that one (Spark 4.3)."""
     if len(assigned) < launch.gpus or (not assigned and launch.replicas > 1):
-        there = visible_gpus()
-        if not assigned or len(there) == launch.gpus:
-            return there
+        visible = visible_gpus()
+        if not assigned or len(visible) == launch.gpus:
+            return visible
     return assigned

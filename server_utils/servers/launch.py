@@ -1,7 +1,8 @@
 """What to run (`Launch`), what runs (`Server`), and the placeholders of a launch. No Spark.
 
-Runs on the driver, on executors and on a bare GPU machine. A backend writes `{model}` where only the executor knows the
-value. Text of the user's may hold the same characters: it goes through `literal` first, and arrives as it was given.
+Runs on the driver, on executors and on a bare GPU machine. A backend writes the placeholder `{model}` where only the
+executor knows the value. A user's text may hold the same characters: it goes through `literal` first, and arrives as it
+was given.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from server_utils.host.processes import ProcessId
@@ -18,7 +20,7 @@ _BRACE = "{brace}"
 
 
 class State(Enum):
-    """Where a server is in its life. FAILED and STOPPED are final."""
+    """The state of a server. FAILED and STOPPED are final."""
 
     STARTING = "starting"
     READY = "ready"
@@ -37,24 +39,27 @@ class Launch:
     """What to run: pure data, made by a backend on the driver, carried out on each executor.
 
     In `argv` and in the values of `env` these are filled in where the server starts: `{python}` the environment's
-    interpreter, `{folder}` the server's folder with its files, `{scratch}` its folder for temporary files (a short
-    path: sockets fit), `{model}` the folder of its model, `{port:NAME}` for each name in `ports`, and `{gpus}` the
-    number of GPUs that it sees, or 1. What users give goes through `launch.literal`, and arrives as it is.
+    interpreter, or the supervisor's where there is no environment, `{folder}` the server's folder with its files,
+    `{scratch}` its folder for temporary files (a short path: sockets fit), `{model}` the folder of its model,
+    `{port:NAME}` for each name in `ports`, and `{gpus}` the number of GPUs that it sees, or 1. What users give goes
+    through `launch.literal`, and arrives as it is.
 
     Attributes:
         application: Spark's application id; servers of one application share a folder on each host.
         name: what the user calls the server; any text.
         id: one start of one manager. The same id is never started again once it failed or was stopped.
-        environment: name of the sealed environment whose interpreter runs argv.
+        environment: name of the sealed environment whose interpreter runs argv. None for a server that needs none: argv
+            then starts with a command of the host, which is looked up on PATH.
         ports: names of the ports to reserve; the health check asks the first.
+        preferred_ports: port by name, taken by the first server of a host that finds it free; others get another one.
         health: path that answers 200 while the server is healthy.
         model: path or URL of the model; a URL is fetched onto the host, once for all its servers, before the start.
         env: variables of the program's process, on top of those it inherits. They may hold secrets: they are in no
             file and no repr, and reach the program through the pipe of its supervisor.
         files: contents by name, such as the program and a cloudpickled function; laid in the server's folder.
-        announces: whether the program writes `{folder}/announcement`, JSON with its `models`, once it serves, and
-            touches it once a second from then on.
-        needs_libpython: whether the program links libpython, which is then resolved before the start.
+        announces: whether the program has a readiness file: it writes `{folder}/announcement`, JSON with its
+            `models`, once it serves, and touches it once a second from then on.
+        needs_libpython: whether the program links the environment's libpython, which is then found before the start.
         executes_scratch: whether the program runs files in `{scratch}`, which must then be where that is allowed.
         start_timeout_s: seconds until healthy, fetching and loading the model included.
         hang_timeout_s: seconds without a healthy answer after which a running server is replaced.
@@ -67,7 +72,7 @@ class Launch:
     application: str
     name: str
     id: str
-    environment: str
+    environment: str | None
     argv: tuple[str, ...]
     ports: tuple[str, ...]
     health: str
@@ -83,11 +88,12 @@ class Launch:
     max_restarts: int = 5
     replicas: int = 1
     gpus: int = 0
+    preferred_ports: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Server:
-    """What runs, as its supervisor last wrote it to disk.
+    """What runs: the record that its supervisor writes to disk.
 
     Attributes:
         owner: the executor's JVM; when it goes, the server goes.
@@ -97,11 +103,9 @@ class Server:
         reason: why it failed or was last restarted, for people.
         log_tail: last lines of the log at that moment.
         ready_s: seconds the latest start took until healthy; None before.
-        models: what the program announced: model name -> what the engine says of it.
+        models: from the readiness file: model name -> the engine's description of it.
+        log: path of the log, in the server's folder.
         replica: which of the executor's servers it is, from 0.
-        metrics: what the engine said of itself last, where it does (see vllm_program); not in the record.
-        rows: how many rows the column functions had answers to; not in the record.
-        errors: how many of them were errors, by kind; not in the record.
     """
 
     launch_id: str
@@ -120,13 +124,15 @@ class Server:
     ready_s: float | None = None
     models: Mapping[str, Any] = field(default_factory=dict)
     replica: int = 0
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    rows: int = 0
-    errors: Mapping[str, int] = field(default_factory=dict)
 
     def url(self, port: str, scheme: str = "http") -> str:
         """The loopback address of one of the ports: only processes of the same host can use it."""
         return f"{scheme}://127.0.0.1:{self.ports[port]}"
+
+    @property
+    def folder(self) -> Path:
+        """The server's folder on its host."""
+        return Path(self.log).parent
 
     @property
     def executor(self) -> str:
@@ -139,15 +145,35 @@ class Server:
         return f"{self.executor}#{self.replica}" if self.replica else self.executor
 
 
+@dataclass(frozen=True)
+class ServerStatus(Server):
+    """A server's record, and what is looked up when somebody asks for its status.
+
+    Attributes:
+        metrics: the engine's last metrics, where it has some (see `backends.vllm.program`).
+        rows: how many rows the column functions had answers to.
+        errors: how many of them were errors, by kind.
+    """
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    rows: int = 0
+    errors: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, record: Server, **found: Any) -> ServerStatus:
+        """The status of a record. found: the attributes that are not in the record."""
+        return cls(**vars(record), **found)
+
+
 def literal(text: str) -> str:
-    """A text of the user's as part of a template: `fill` gives it back unchanged."""
+    """A user's text as part of a template: `fill` gives it back unchanged."""
     return text.replace("{", _BRACE)
 
 
 def fill(template: str, values: Mapping[str, object]) -> str:
-    """The template with a value in place of each word in braces that is among them; any other stays as it is.
+    """The template with a value in place of each placeholder, a name in braces; other text in braces stays.
 
-    In one pass: a value that holds such a word, as a path may, is not filled in again.
+    In one pass: a value that holds a placeholder, as a path may, is not filled in again.
     """
-    known = {_BRACE: "{"} | {f"{{{word}}}": str(value) for word, value in values.items()}
-    return re.sub("|".join(map(re.escape, known)), lambda found: known[found[0]], template)
+    by_placeholder = {_BRACE: "{"} | {f"{{{name}}}": str(value) for name, value in values.items()}
+    return re.sub("|".join(map(re.escape, by_placeholder)), lambda match: by_placeholder[match[0]], template)

@@ -1,8 +1,7 @@
 """Start a server for an executor unless one runs, wait for it, and stop it. Executors; no Spark.
 
-`ensure` is idempotent and safe under concurrent callers. It is used twice: eagerly by `start_servers()`, and lazily by
-any task that lands on an executor without a server. `stop` lets the supervisor end its server first, and then ends
-whatever is left.
+`ensure` is idempotent and safe under concurrent callers. `start_servers()` calls it, and so does any task on an
+executor that has no server yet. `stop` lets the supervisor end its server first, and then ends whatever is left.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ from server_utils.servers.launch import Launch, Server, State
 from server_utils.servers.orphans import SERVER_MARKER, find_orphans, free_shared_memory
 
 _STOPPED = "was stopped; run actions before stop_servers(), inside the with block, or start it again"
-_LADDER_S = 9.0  # a supervisor's own ladder takes five seconds after the grace, a health check two; then we insist
+_SUPERVISOR_END_S = 9.0  # after the grace: a supervisor may take five seconds to kill, and a health check two
 _LOCK_S = 60.0
-_KEEPER_S = 5.0
+_WATCHDOG_END_S = 5.0
 
 
 def ensure(
@@ -43,11 +42,11 @@ def ensure(
     replace: bool = False,
     environ: Mapping[str, str] | None = None,
 ) -> Server:
-    """A ready server of this launch for this owner: the one that runs, else a new one. Single flight per owner.
+    """A ready server of this launch for this owner: the one that runs, else a new one. Callers share one start.
 
     Args:
         launch: what to run.
-        owner: the process the server must not outlive, such as the executor's JVM.
+        owner: the process that the server must not outlive, such as the executor's JVM.
         timeout_s: seconds to wait until it is ready, start included.
         replica: which of the owner's servers, from 0.
         replace: whether a running server of the same name but another launch is stopped first.
@@ -58,15 +57,15 @@ def ensure(
         ServerUnavailableError: it was stopped, belongs to another launch, or is not ready in time.
     """
     deadline = time.monotonic() + timeout_s
-    folder = begin(launch, owner, timeout_s=timeout_s, replica=replica, replace=replace, environ=environ)
-    while not (server := look(folder, launch)):
+    folder = ensure_supervisor(launch, owner, timeout_s=timeout_s, replica=replica, replace=replace, environ=environ)
+    while not (server := poll(folder, launch)):
         if time.monotonic() > deadline:
-            raise ServerUnavailableError(late(folder, launch, timeout_s))
+            raise ServerUnavailableError(timeout_message(folder, launch, timeout_s))
         time.sleep(0.03)
     return server
 
 
-def begin(
+def ensure_supervisor(
     launch: Launch,
     owner: ProcessId,
     *,
@@ -75,20 +74,23 @@ def begin(
     replace: bool = False,
     environ: Mapping[str, str] | None = None,
 ) -> Path:
-    """The first half of `ensure`: see to it that a supervisor is at work, without waiting for the server."""
+    """The first half of `ensure`: start a supervisor unless one runs, without waiting for the server.
+
+    Returns the server's folder.
+    """
     folder = state_dir.folder(launch.application, launch.name, owner, replica)
-    if state_dir.buried(launch):
+    if state_dir.is_stopped(launch):
         raise ServerUnavailableError(f"server {launch.name!r} on {socket.gethostname()} {_STOPPED}")
     try:
         with exclusive_lock(folder / "lock", timeout_s=timeout_s):
             if _needs_start(folder, launch, replace=replace):
                 _start_supervisor(folder, launch, owner, replica, environ or {})
     except TimeoutError as error:
-        raise ServerUnavailableError(late(folder, launch, timeout_s)) from error
+        raise ServerUnavailableError(timeout_message(folder, launch, timeout_s)) from error
     return folder
 
 
-def look(folder: Path, launch: Launch) -> Server | None:
+def poll(folder: Path, launch: Launch) -> Server | None:
     """The server if it is ready, None while it starts. Raises as `ensure` does when it never will be."""
     server = state_dir.read(folder)
     if server is None or server.launch_id != launch.id:
@@ -96,13 +98,14 @@ def look(folder: Path, launch: Launch) -> Server | None:
     if server.state is State.READY:
         return server
     _refuse_final(server)
-    if not server.supervisor.alive() and server == state_dir.read(folder):  # else it left word between our two looks
+    # A supervisor that ends writes the record first: if it ended just now, the next poll reads that.
+    if not server.supervisor.alive() and server == state_dir.read(folder):
         quoted = logs.tail(folder / "supervisor.log") or "(its log is empty)"
         raise ServerStartError(f"{_who(server)}: its supervisor died while it was {server.state.value}:\n{quoted}")
     return None
 
 
-def running(server: Server) -> bool:
+def is_supervised(server: Server) -> bool:
     """Whether a supervisor still works on the server."""
     return not server.state.final and server.supervisor.alive()
 
@@ -113,9 +116,9 @@ def _needs_start(folder: Path, launch: Launch, *, replace: bool) -> bool:
         return True
     if server.launch_id == launch.id:
         alive = server.supervisor.alive()
-        _refuse_final(state_dir.read(folder) or server)  # read after the look: a supervisor that ends leaves word first
+        _refuse_final(state_dir.read(folder) or server)  # read again: a supervisor writes the record before it ends
         return not alive
-    if running(server) and not replace:
+    if is_supervised(server) and not replace:
         raise ServerUnavailableError(
             f"{_who(server)} runs for another manager of the same name; stop that one, or choose another name"
         )
@@ -123,24 +126,24 @@ def _needs_start(folder: Path, launch: Launch, *, replace: bool) -> bool:
 
 
 def _start_supervisor(folder: Path, launch: Launch, owner: ProcessId, replica: int, environ: Mapping[str, str]) -> None:
-    """Start the supervisor; what an earlier one left behind is ended first."""
+    """Start a supervisor, after ending what an earlier one has left."""
     before = state_dir.read(folder)
     if before:
-        halt(folder, before, signal.SIGTERM)
+        end_processes(folder, before, signal.SIGTERM)
     state_dir.write_launch(folder, launch)
-    wait_end, go_end = os.pipe()  # it reads to the end of its input before it looks for its record
-    with os.fdopen(go_end, "wb", buffering=0) as go:
-        with os.fdopen(wait_end) as waiting, (folder / "supervisor.log").open("ab") as log:
+    read_end, write_end = os.pipe()  # it reads to the end of its input before it reads its record
+    with os.fdopen(write_end, "wb", buffering=0) as pipe:
+        with os.fdopen(read_end) as stdin, (folder / "supervisor.log").open("ab") as log:
             child = subprocess.Popen(
                 [sys.executable, "-m", "server_utils.servers.supervisor", str(folder)],
                 env=dict(os.environ) | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))} | dict(environ),
-                stdin=waiting,
+                stdin=stdin,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
-        with suppress(BrokenPipeError):  # it ended at once: who looks for the server sees that, and its log
-            go.write(json.dumps(dict(launch.env)).encode())
+        with suppress(BrokenPipeError):  # it ended at once: `poll` reports that, with its log
+            pipe.write(json.dumps(dict(launch.env)).encode())
         first = _first_record(folder, launch, owner, ProcessId.of(child.pid), before)
         state_dir.write(folder, dataclasses.replace(first, replica=replica))
     threading.Thread(target=child.wait, daemon=True).start()  # reaps it, should it end before this process
@@ -176,8 +179,8 @@ def _who(server: Server) -> str:
     return f"server {server.name!r} on {server.host} (executor {server.owner.pid})"
 
 
-def late(folder: Path, launch: Launch, timeout_s: float) -> str:
-    """The message for a server that is not ready in time: its state and the end of its log."""
+def timeout_message(folder: Path, launch: Launch, timeout_s: float) -> str:
+    """The error message for a server that is not ready in time: its state and the end of its log."""
     server = state_dir.read(folder)
     state = server.state.value if server else "not started"
     tail = logs.tail(folder / "server.log") or "(its log is empty)"
@@ -193,12 +196,12 @@ def stop(folder: Path) -> None:
 
 
 def kill(folder: Path) -> None:
-    """As `stop`, but without a moment of grace."""
+    """As `stop`, but by SIGKILL at once."""
     _end_server(folder, signal.SIGKILL)
 
 
 def _end_server(folder: Path, number: int) -> None:
-    """Halt, and leave a record that says so; not while `begin` is half-way through starting another supervisor."""
+    """End the processes and record it, but not while `ensure_supervisor` is half-way through a start."""
     try:
         with exclusive_lock(folder / "lock", timeout_s=_LOCK_S):
             _end_locked(folder, number)
@@ -212,20 +215,20 @@ def _end_locked(folder: Path, number: int) -> None:
     server = state_dir.read(folder)
     if server is None:
         return
-    halt(folder, server, number)
+    end_processes(folder, server, number)
     last = state_dir.read(folder) or server
     if not last.state.final:
         state_dir.write(folder, dataclasses.replace(last, state=State.STOPPED, process=None))
 
 
-def halt(folder: Path, server: Server, number: int) -> None:
+def end_processes(folder: Path, server: Server, number: int) -> None:
     """End the supervisor, which ends its server, and then any process of the server that it has lost."""
     server.supervisor.signal(number)
-    wait_until(lambda: not server.supervisor.alive(), state_dir.read_launch(folder).stop_grace_s + _LADDER_S)
+    wait_until(lambda: not server.supervisor.alive(), state_dir.read_launch(folder).stop_grace_s + _SUPERVISOR_END_S)
     server.supervisor.signal(signal.SIGKILL)
     left = terminate(lambda: find_orphans(SERVER_MARKER, str(folder)), leader=None, grace_s=0)
-    # Its keeper bears its name, and needs a moment to see that there is nothing left to keep.
-    wait_until(lambda: not with_command("server_utils.servers.supervisor", str(folder)), _KEEPER_S)
+    # The watchdog has the supervisor's command line, and ends a moment after it.
+    wait_until(lambda: not with_command("server_utils.servers.supervisor", str(folder)), _WATCHDOG_END_S)
     if server.process:
         free_shared_memory(server.process)
     if left:

@@ -1,7 +1,7 @@
-"""Ports for servers: chosen by the kernel, leased by a lock file so that two supervisors never pick the same one.
+"""Ports for servers: chosen by the kernel, leased by a lock file so that two supervisors never choose the same one.
 
-No server can be handed a bound socket (Triton takes numbers), so there is a moment between choice and bind in which
-a stranger may take the port: the supervisor looks with `all_free` when a start fails, and chooses again.
+Servers take port numbers, not bound sockets. Between the choice and the bind another program may take the port: the
+supervisor checks `all_free` when a start fails, and leases another one.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What differs between Sparks, and tasks on executors. Knows no servers."""
+"""Differences between Spark versions, and tasks on executors. Knows no servers."""

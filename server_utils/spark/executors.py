@@ -1,9 +1,9 @@
-"""Run one task on every executor, once they are there: the only barrier and RDD code. Knows no servers.
+"""Run one task on every executor, once they have registered: the only barrier and RDD code. Knows no servers.
 
 `plan_tasks` waits for the executors and decides how to reach them; `on_each_executor` runs the task. Driver, but for
 what a task calls. A barrier task never raises: a raise while its peers wait kills their executors or orphans what they
-started. Each task returns an outcome; only the driver raises. Where Spark allows no barrier the tasks are spread
-without one.
+started. Each task returns an outcome, and only the driver raises. Where Spark allows no barrier the tasks run without
+one.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from typing import Any
 from server_utils.errors import PlacementError, SidecarError
 from server_utils.host.processes import ProcessId, ancestor
 from server_utils.spark import session, worker_python
-from server_utils.spark.session import Plan, conf, gpus_per_executor, is_connect, run, slots
+from server_utils.spark.session import ExecutorPlan, conf, gpus_per_executor, is_connect, run, slots
 
 logger = logging.getLogger(__name__)
-_ALONE_PAUSE_S = 0.05
+_PAUSE_S = 0.05
 _TASK = "SPARK_SIDECAR_TASK"  # as `backends.triton.task_context` reads it
 _NUMBERS = ("partitionId", "stageId", "attemptNumber", "taskAttemptId", "cpus")
 _SECRET = re.compile("(?i)secret|password|token|access[.]?key")  # as spark.redaction.regex has it
 _PROPERTIES_BYTES = 64 << 10  # a variable of the environment has 128 KB at most
-_SETTLE_S = 30.0  # without a new executor: no more seem to come
+_QUIET_S = 30.0  # after so long without a new executor no more seem to come
 
 
 @dataclass(frozen=True)
-class Here:
-    """What a task knows of its place.
+class TaskPlacement:
+    """Where a task runs, and how it reaches its peers.
 
-    owner: the executor's JVM. gpus: the addresses Spark gave the task, in its order.
-    exchange: hands a message to all peers and returns everybody's; takes about a second in a barrier stage
-        (BarrierTaskContext sleeps that long), and returns just one's own message where there is no barrier.
-    environ: variables by which a server that the task starts knows of the task.
+    owner: the executor's JVM. gpus: the addresses that Spark gave the task, in its order.
+    exchange: sends a message to all peers and returns everybody's. It takes about a second in a barrier stage
+        (BarrierTaskContext sleeps that long). Without a barrier it returns the task's own message alone.
+    environ: variables that describe the task to a server that it starts.
     """
 
     owner: ProcessId
@@ -52,8 +52,8 @@ class Here:
     environ: Mapping[str, str] = field(default_factory=dict)
 
 
-def here(exchange: Callable[[str], list[str]] | None = None) -> Here:
-    """The place of the running task. Raises PlacementError outside of an executor."""
+def current_placement(exchange: Callable[[str], list[str]] | None = None) -> TaskPlacement:
+    """The placement of the running task. Raises PlacementError outside of an executor."""
     from pyspark import TaskContext
 
     owner = ancestor("java")
@@ -61,22 +61,22 @@ def here(exchange: Callable[[str], list[str]] | None = None) -> Here:
         raise PlacementError("no JVM among the ancestors of this process: this runs only inside a Spark task")
     context = TaskContext.get()
     gpu = context.resources().get("gpu") if context else None
-    environ = {_TASK: json.dumps(_described(context))} if context else {}
-    return Here(owner, tuple(gpu.addresses) if gpu else (), exchange or _alone, environ)
+    environ = {_TASK: json.dumps(_describe(context))} if context else {}
+    return TaskPlacement(owner, tuple(gpu.addresses) if gpu else (), exchange or _without_peers, environ)
 
 
-def _described(context: Any) -> dict[str, Any]:
-    """What a `TaskContext` tells, but for local properties that are secret or too long: the shortest are kept.
+def _describe(context: Any) -> dict[str, Any]:
+    """A `TaskContext` as plain data, without local properties that are secret or too long: the shortest are kept.
 
-    Spark makes all settings of a session local properties of its queries, keys for storage too.
+    Spark makes all settings of a session local properties of its queries, also keys for storage.
     """
     from pyspark import BarrierTaskContext
 
     properties: Mapping[str, str] = getattr(context, "_localProperties", None) or {}
-    kept, room = dict[str, str](), _PROPERTIES_BYTES
+    kept, left_bytes = dict[str, str](), _PROPERTIES_BYTES
     for key, value in sorted(properties.items(), key=lambda pair: len(pair[1])):
-        room -= len(json.dumps({key: value}))
-        if room > 0 and not _SECRET.search(key):
+        left_bytes -= len(json.dumps({key: value}))
+        if left_bytes > 0 and not _SECRET.search(key):
             kept[key] = value
     return {
         **{name: getattr(context, name)() for name in _NUMBERS},
@@ -89,12 +89,12 @@ def _described(context: Any) -> dict[str, Any]:
 
 
 def on_each_executor(
-    spark: Any, task: Callable[[Here], Any], *, timeout_s: float, plan: session.Plan | None = None
+    spark: Any, task: Callable[[TaskPlacement], Any], *, timeout_s: float, plan: session.ExecutorPlan | None = None
 ) -> list[Any]:
     """Run a picklable task once on every executor (at least once where Spark allows no barrier).
 
     timeout_s: seconds after which the Spark job is cancelled; a task that watches the time itself ends before that.
-    plan: of `plan_tasks`, for a caller that has several tasks one after the other: over Connect it takes two jobs.
+    plan: from `plan_tasks`, for a caller that runs several tasks one after the other: over Connect it takes two jobs.
 
     Raises:
         PlacementError: Spark could not place the tasks in time, or a task raised what it should not.
@@ -102,22 +102,22 @@ def on_each_executor(
     deadline = time.monotonic() + timeout_s
     plan = plan or plan_tasks(spark, deadline=deadline)
     logger.info("%d tasks on the executors of %s: %s", plan.tasks, plan.master, plan.why)
-    outcome = functools.partial(_outcome, task, plan.barrier)
-    with _cancelled(spark, max(deadline - time.monotonic(), 1.0)) as cancelled:
+    outcome = functools.partial(_run_task, task, plan.barrier)
+    with _cancelling(spark, max(deadline - time.monotonic(), 1.0)) as cancelled:
         try:
             rows = session.run(spark, outcome, plan)
         except Exception as error:  # Spark names no common class for what it raises
-            raise PlacementError(_why_not(spark, error, timeout_s, late=cancelled.is_set())) from error
+            raise PlacementError(_explain(spark, error, timeout_s, late=cancelled.is_set())) from error
     failures = [value for worked, value in rows if not worked]
     if failures:
         raise PlacementError(f"{failures[0]}\n({len(failures)} of {len(rows)} tasks failed; this was the first)")
     return [value for _, value in rows]
 
 
-def _outcome(task: Callable[[Here], Any], barrier: bool) -> bytes:  # noqa: FBT001 - bound by partial, called by Spark
-    """Run the task where it landed; on the executor."""
+def _run_task(task: Callable[[TaskPlacement], Any], barrier: bool) -> bytes:  # noqa: FBT001 - bound by partial, called by Spark
+    """Run the task on its executor."""
     try:
-        return pickle.dumps((True, task(here(_all_gather if barrier else None))))
+        return pickle.dumps((True, task(current_placement(_all_gather if barrier else None))))
     except SidecarError as error:
         return pickle.dumps((False, str(error)))
     except Exception:  # noqa: BLE001 - a barrier task never raises, see above
@@ -130,14 +130,14 @@ def _all_gather(message: str) -> list[str]:
     return list(BarrierTaskContext.get().allGather(message))
 
 
-def _alone(message: str) -> list[str]:
-    time.sleep(_ALONE_PAUSE_S)  # the pace of a caller's loop where no peer sets it
+def _without_peers(message: str) -> list[str]:
+    time.sleep(_PAUSE_S)  # the pace of a caller's loop where no peer sets it
     return [message]
 
 
 @contextmanager
-def _cancelled(spark: Any, seconds: float) -> Iterator[threading.Event]:
-    """Cancel the jobs of this block after a time: a barrier stage without room waits for ever."""
+def _cancelling(spark: Any, seconds: float) -> Iterator[threading.Event]:
+    """Cancel the jobs of this block after a time: a barrier stage without free slots waits for ever."""
     tag, late = f"spark-sidecar-{uuid.uuid4().hex}", threading.Event()
 
     def cancel() -> None:
@@ -155,26 +155,28 @@ def _cancelled(spark: Any, seconds: float) -> Iterator[threading.Event]:
         session.remove_tag(spark, tag)
 
 
-def _why_not(spark: Any, error: Exception, timeout_s: float, *, late: bool) -> str:
+def _explain(spark: Any, error: Exception, timeout_s: float, *, late: bool) -> str:
     if late:
         return (
             f"Spark had no free slot on every executor within {timeout_s:.0f} s. Another job probably holds them: wait "
             "for it, or give the application more cores"
         )
-    return str(error) if isinstance(error, SidecarError) else worker_python.why_not(spark, error)
+    return str(error) if isinstance(error, SidecarError) else worker_python.explain(spark, error)
 
 
-def plan_tasks(spark: Any, *, deadline: float) -> Plan:
+def plan_tasks(spark: Any, *, deadline: float) -> ExecutorPlan:
     """How to reach every executor of a session, once they have registered."""
     master = conf(spark, "spark.master") or ""
     if re.match(r"local(\[|$)", master):
-        return Plan(master, 1, barrier=False, profile=None, why="in local mode the driver is the only executor")
-    executors, slots = _settled(spark, master, deadline)
+        return ExecutorPlan(master, 1, barrier=False, profile=None, why="in local mode the driver is the only executor")
+    executors, slots = _wait_for_executors(spark, master, deadline)
     if _is_dynamic(spark):
         why = "no barrier under dynamic allocation; executors that come later start their server at their first task"
-        return Plan(master, max(slots, 1), barrier=False, profile=None, why=why)
+        return ExecutorPlan(master, max(slots, 1), barrier=False, profile=None, why=why)
     cores = max(slots * int(conf(spark, "spark.task.cpus") or 1) // executors, 1)
-    return Plan(master, executors, barrier=True, profile=_one_per_executor(spark, cores), why="one barrier task each")
+    return ExecutorPlan(
+        master, executors, barrier=True, profile=_one_per_executor(spark, cores), why="one barrier task each"
+    )
 
 
 def _is_dynamic(spark: Any) -> bool:
@@ -182,7 +184,7 @@ def _is_dynamic(spark: Any) -> bool:
 
 
 def _one_per_executor(spark: Any, cores: int) -> Any:
-    """More than half of an executor's cores: two such tasks never share one.
+    """A profile with more than half of an executor's cores: two such tasks never share an executor.
 
     A GPU amount alone cannot do that (SPARK-45527).
     """
@@ -193,39 +195,47 @@ def _one_per_executor(spark: Any, cores: int) -> Any:
     return ResourceProfileBuilder().require(requests.resource("gpu", gpus) if gpus else requests).build
 
 
-def _settled(spark: Any, master: str, deadline: float) -> tuple[int, int]:
-    """Executors and task slots, once as many executors are there as were asked for, or no more seem to come.
+def _wait_for_executors(spark: Any, master: str, deadline: float) -> tuple[int, int]:
+    """Executors and task slots, once all requested executors have registered, or no more seem to come.
 
-    The first one has all the time there is: a cluster may have to make room for it. Under dynamic allocation there may
-    be none until a job asks for one.
+    The first one has all the time until the deadline: a cluster may have to make room for it. Under dynamic allocation
+    there may be none until a job asks for one.
     """
-    asked = None if _is_dynamic(spark) else re.match(r"local-cluster\[\s*(\d+)", master)
-    wanted = int(asked[1] if asked else conf(spark, "spark.executor.instances") or 1)
-    count = _count_by_job if is_connect(spark) else _count
-    began, found = time.monotonic(), (0, 0)
-    patience = began + _SETTLE_S if _is_dynamic(spark) else deadline
+    requested = _requested(spark, master)
+    count = _count_by_job if is_connect(spark) else _count_by_scheduler
+    began, executors, slots = time.monotonic(), 0, 0
+    quiet_until = began + _QUIET_S if _is_dynamic(spark) else deadline
     while True:
-        before, found = found, count(spark)
-        if found[0] != before[0]:
-            patience = time.monotonic() + _SETTLE_S
-        if found[0] >= wanted or time.monotonic() > min(patience, deadline):
+        before = executors
+        executors, slots = count(spark)
+        if executors != before:
+            quiet_until = time.monotonic() + _QUIET_S
+        if executors >= requested or time.monotonic() > min(quiet_until, deadline):
             break
         time.sleep(0.2)
-    if not found[0] and not _is_dynamic(spark):
+    if not executors and not _is_dynamic(spark):
         waited_s = time.monotonic() - began
         raise PlacementError(
             f"no executor of the application has registered within {waited_s:.0f} s; see in the cluster's manager or "
             "the driver's log what it waits for (cores, memory, GPUs), or allow more with timeout_s="
         )
-    if found[0] < wanted:
+    if executors < requested:
         logger.warning(
-            "%d of %d executors are there; later ones start their server at their first task", found[0], wanted
+            "%d of %d executors have registered; later ones start their server at their first task",
+            executors,
+            requested,
         )
-    return found
+    return executors, slots
 
 
-def _count(spark: Any) -> tuple[int, int]:
-    """Executors and slots by the scheduler. The status tracker counts the driver as one."""
+def _requested(spark: Any, master: str) -> int:
+    """How many executors the application has asked for."""
+    local_cluster = None if _is_dynamic(spark) else re.match(r"local-cluster\[\s*(\d+)", master)
+    return int(local_cluster[1] if local_cluster else conf(spark, "spark.executor.instances") or 1)
+
+
+def _count_by_scheduler(spark: Any) -> tuple[int, int]:
+    """Executors and slots from the scheduler. The status tracker counts the driver as an executor."""
     scala = spark.sparkContext._jsc.sc()  # noqa: SLF001 - no public way in Python
     default = scala.resourceProfileManager().resourceProfileFromId(0)
     executors = len(list(scala.statusTracker().getExecutorInfos())) - 1
@@ -234,16 +244,16 @@ def _count(spark: Any) -> tuple[int, int]:
 
 
 def _count_by_job(spark: Any) -> tuple[int, int]:
-    """Executors and slots over Connect, which has no scheduler to ask: a job with a task per default slot tells."""
-    found = slots(spark)
+    """Executors and slots over Connect, which has no scheduler to ask: by a job with a task per default slot."""
+    tasks = slots(spark)
     try:
-        rows = run(spark, _who, Plan("", found, barrier=False, profile=None, why=""))
+        rows = run(spark, _executor, ExecutorPlan("", tasks, barrier=False, profile=None, why=""))
     except Exception as error:  # Spark names no common class for what it raises
-        raise PlacementError(worker_python.why_not(spark, error)) from error
-    return len(set(rows)), found
+        raise PlacementError(worker_python.explain(spark, error)) from error
+    return len(set(rows)), tasks
 
 
-def _who() -> bytes:
+def _executor() -> bytes:
     from server_utils.host.processes import ancestor
 
     return pickle.dumps(ancestor("java"))

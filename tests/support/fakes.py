@@ -29,7 +29,7 @@ class CrowdedServer(ThreadingHTTPServer):
 
 
 def processes_of(state: Path) -> list[psutil.Process]:
-    """The servers' processes, by the mark in their environment or by their folder, and the supervisors, by their words.
+    """The servers' processes, by their environment or their folder, and the supervisors, by their command line.
 
     vLLM's engines write over their environment.
     """
@@ -79,7 +79,7 @@ def ask(server, path):
 
 
 def folder_of(server):
-    return Path(server.log).parent
+    return server.folder
 
 
 def wait_for_record(folder, condition, *, seconds=30):

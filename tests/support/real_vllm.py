@@ -10,12 +10,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from filelock import FileLock
 
 from server_utils.backends.vllm.command_line import command_line
 from server_utils.backends.vllm.manager import DIALECT, PROGRAM, engine
 from server_utils.environments import builder
 from server_utils.errors import EnvironmentMissingError
+from server_utils.host.files import exclusive_lock
 from server_utils.host.processes import ProcessId, wait_until
 from server_utils.inference.openai.client import OpenAIClient
 from server_utils.inference.openai.columns import arrow_column
@@ -43,7 +43,7 @@ def model_folder(maker="tiny_llm"):
         pytest.skip(str(missing))
     name = f"{maker.replace('_', '-')}[1] 50%20-{os.getuid()}-{program.stat().st_mtime_ns}"
     folder = Path(tempfile.gettempdir()) / name
-    with FileLock(f"{folder}.lock"):  # both passes of the tests want it at the same time
+    with exclusive_lock(folder.with_name(f"{folder.name}.lock")):  # both passes of the tests want it at the same time
         if not folder.exists():
             beside = folder.with_name(f"{folder.name}-new")
             subprocess.run([python, program, beside], check=True, capture_output=True)

@@ -17,7 +17,7 @@ import server_utils
 from server_utils import TritonServerManager, VLLMServerManager
 from server_utils.backends import base, openai
 from server_utils.cli.main import app
-from server_utils.servers.launch import Launch, Server
+from server_utils.servers.launch import Launch, ServerStatus
 from unit.test_layering import LAYERS, MODULES, PACKAGES, RANK, package_of
 
 ROOT = Path(__file__).parents[2]
@@ -168,7 +168,7 @@ def test_servers_have_what_the_documents_read_of_them():
     read = [name for module in map(tree, WITH_PYTHON) for name, _ in attributes(module, set(servers_of_status(module)))]
     assert read
     for name in read:
-        assert name in Server.__dataclass_fields__ or hasattr(Server, name), name
+        assert name in ServerStatus.__dataclass_fields__ or hasattr(ServerStatus, name), name
 
 
 @documents

@@ -1,4 +1,4 @@
-"""How a server calls the user's function: what it takes, and by which way. Driver; calls nothing."""
+"""The arguments with which a server calls the user's function. Driver; calls nothing."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _PATH = "model_path"
 
 @dataclass(frozen=True)
 class Call:
-    """Which of `ports` and `model_path` a function is handed by position, in this order, and which by name."""
+    """Which of `ports` and `model_path` a function gets by position, in this order, and which by name."""
 
     by_position: tuple[str, ...]
     by_name: tuple[str, ...]
 
 
 def call_of(function: Callable[..., Any], model_path: str | None) -> Call:
-    """How to call a function. A model_path that the manager does not have is left to the function's own default.
+    """How to call a function. If the manager has no model_path, the function's own default is used.
 
-    Raises ConfigurationError for one that cannot be called so: here rather than on ten hosts.
+    Raises ConfigurationError for a function that cannot be called so: on the driver, rather than on ten hosts.
     """
     if not callable(function):
         raise ConfigurationError(f"triton_server must be a function {_WANTED}; it is {function!r}")
@@ -53,14 +53,14 @@ def _signature(function: Callable[..., Any], name: str) -> inspect.Signature:
 
 
 def _call(signature: inspect.Signature, model_path: str | None) -> Call:
-    """Names where the function has them; else by position, for parameters that have no name to a caller."""
+    """By name where the function allows it, else by position."""
     parameters = list(signature.parameters.values())
     kinds = {parameter.kind for parameter in parameters}
-    nameless = [each.name for each in parameters if each.kind is each.POSITIONAL_ONLY]
+    positional = [each.name for each in parameters if each.kind is each.POSITIONAL_ONLY]
     named = {each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)}
     given = ("ports",) if model_path is None else ("ports", _PATH)
     if inspect.Parameter.VAR_POSITIONAL in kinds and not named and inspect.Parameter.VAR_KEYWORD not in kinds:
         return Call(given, ())
     takes = {"ports"} | (set(given) if inspect.Parameter.VAR_KEYWORD in kinds else named)
-    by_position, others = given[: len(nameless)], given[len(nameless) :]
+    by_position, others = given[: len(positional)], given[len(positional) :]
     return Call(by_position, tuple(each for each in others if each in takes))

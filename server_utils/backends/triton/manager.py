@@ -45,7 +45,7 @@ class TritonServerManager(ServerManager):
                 df.withColumn("vector", servers.embed("text")).write.parquet("out")
     """
 
-    environment = "triton"
+    environment: str = "triton"
 
     def __init__(
         self, model_name: str, model_path: str | Path | None = None, *, environment: str = "triton", spark: Any = None
@@ -66,12 +66,12 @@ class TritonServerManager(ServerManager):
         """Start a server on every executor and wait until all are healthy. A second call with the same is a no-op.
 
         Args:
-            triton_server: `f(ports)` or `f(ports, model_path)`; ports are [http, grpc, metrics]. Shipped by value, with
-                the modules of yours that it uses, and called in the sealed environment's own process, so import what
-                it needs inside it. It serves until SIGTERM, as `Triton.serve` does. A manager without a model_path
-                leaves it to the function's default.
+            triton_server: `f(ports)` or `f(ports, model_path)`; ports are [http, grpc, metrics]. It is sent by value,
+                with the modules of yours that it uses, and called in a process of the sealed environment, so import
+                what it needs inside it. It serves until SIGTERM, as `Triton.serve` does. If the manager has no
+                model_path, the function's default is used.
             timeout_s: seconds until all are healthy, model load included; default 600.
-            wait_retries: with wait_timeout the older way to say the same: their product.
+            wait_retries: with wait_timeout, the older form of timeout_s: their product.
             wait_timeout: see wait_retries.
             options: `hang_timeout_s`, `stop_grace_s` and `max_restarts` of `Launch`.
 
@@ -99,12 +99,12 @@ class TritonServerManager(ServerManager):
             columns: columns, or names as Spark's `col()` reads them, one per input of the model, in its order: arrays,
                 plain numbers, text, or binary holding little-endian elements (the fastest). A row has the input's
                 shape, flat in row-major order.
-            output: name of the output that becomes the column; may be left out where there is one.
-            options: `model`, needed where the servers hold several; `on_error`, see below; `timeout_s`, seconds for a
+            output: name of the output that becomes the column; optional for a model with one output.
+            options: `model`, required if the servers have several; `on_error`, see below; `timeout_s`, seconds for a
                 request (default 300); `window`, requests in flight per task (default 2); `batch_rows`, rows per
-                request at most (default: 1,024 to begin with, twice as many as long as answers take less than a tenth
-                of a second, half as many after more than a second); the model's max_batch_size and 16 MB hold as well;
-                `as_type="binary"`, a column of the very bytes that the model answers, which are text (UTF-8) otherwise.
+                request at most (default: 1,024 at first, twice as many as long as answers take less than a tenth of a
+                second, half as many after more than a second), within the model's max_batch_size and 16 MB;
+                `as_type="binary"`, a column of the bytes that the model answers, which are text (UTF-8) otherwise.
 
         Null in any input gives null, without a request. Order is kept. An output of one element per row becomes a
         plain column, any other a flat array.
@@ -130,7 +130,7 @@ class TritonServerManager(ServerManager):
         return self._column("embed", [column], request)
 
     def make_predict_fn(self, *, output: str | None = None, **options: Any) -> Callable[[], Callable[..., Any]]:
-        """The function that Spark's `predict_batch_udf` wants, for those who keep to it.
+        """The function that Spark's `predict_batch_udf` takes, for code that uses it.
 
         Options as in `tensors`, but on_error can only be "raise", and as_type "string". A null answer among vectors
         fails the job too.
@@ -175,9 +175,9 @@ class TritonServerManager(ServerManager):
         return column_function(request, name)(*map(session.column, columns))
 
     def _launch(self, **fields: Any) -> Launch:
-        files = (f"{{folder}}/{name}" for name in ("program.py", "function.pickle", "modules.zip", "announcement"))
+        ports = (f"--{name}-port={{port:{name}}}" for name in _PORTS)
         return Launch(
-            argv=("{python}", *files, "{model}", *(f"{{port:{name}}}" for name in _PORTS)),
+            argv=("{python}", "{folder}/program.py", "--folder={folder}", "--model={model}", *ports),
             ports=_PORTS,
             health="/v2/health/ready",
             env={"PYTRITON_HOME": "{scratch}"},
@@ -189,15 +189,15 @@ class TritonServerManager(ServerManager):
 
 
 def files_for(function: Callable[..., None], call: Call, *, environment: str) -> dict[str, bytes]:
-    """What is laid out for the program, with the function and all of the user's own that it needs.
+    """The files of the program, with the function and the user's own code that it needs.
 
-    Raises ConfigurationError when something in it cannot travel, or the environment lacks what it refers to.
+    Raises ConfigurationError when something in it cannot be sent, or the environment lacks what it refers to.
     """
     pickled = by_value((function, call.by_position, call.by_name), what="triton_server")
-    wanted = by_reference(pickled)
-    if missing := builder.lacks(environment, wanted):
+    needed = by_reference(pickled)
+    if missing := builder.lacks(environment, needed):
         raise ConfigurationError(
-            f"triton_server cannot be sent to the servers: it holds {wanted[missing[0]]}, and the sealed environment "
+            f"triton_server cannot be sent to the servers: it holds {needed[missing[0]]}, and the sealed environment "
             f"{environment!r} has no {missing[0]}. Make it inside the function from what the environment has, or hand "
             "it over as plain numbers and text"
         )

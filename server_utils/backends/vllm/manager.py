@@ -15,6 +15,7 @@ from server_utils.inference.openai.dialect import Dialect, SchemaField
 from server_utils.inference.openai.request import Endpoint
 from server_utils.validation import one_deadline
 
+_PORT = 7000  # a published notebook has it in its code; a second server of a host gets another
 PROGRAM = Path(__file__).with_name("program.py")
 _ENV = {
     "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "120",  # the engine closes idle connections after 5 s
@@ -125,7 +126,7 @@ def engine(
     require_key: bool = False,
 ) -> Engine:
     """An engine of vLLM with this command line, see `command_line`. env: the user's variables."""
-    return Engine(words, _ENV, dict(env or {}), stall_s, "VLLM_API_KEY", require_key)
+    return Engine(words, _ENV, dict(env or {}), stall_s, "VLLM_API_KEY", require_key, preferred_port=_PORT)
 
 
 def check(

@@ -10,7 +10,6 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import urllib3
@@ -152,7 +151,7 @@ class OpenAIClient:
             ServerUnavailableError: no server could be reached before the deadline.
         """
         lock = request_lock.exclusive_request if exclusive else request_lock.shared_request
-        with lock(Path(self.server().log).parent):  # until it is known what became of it
+        with lock(self.server().folder):  # until it is known what became of it
             attempts = Attempts(self._timeout_s, 1 if exclusive else _MAX_DEATHS)
             return self._send_until_answered(path, json.dumps(body).encode(), attempts)
 

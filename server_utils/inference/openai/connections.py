@@ -65,7 +65,7 @@ def _connect(request: CompletionRequest) -> list[Connection]:
 def _connection(request: CompletionRequest, replica: int) -> Connection:
     locate = functools.partial(worker_cache.ready_server, request.launch, replica)
     client = OpenAIClient(locate, timeout_s=request.timeout_s, key=request.key, dialect=request.dialect)
-    folder = Path(client.server().log).parent
+    folder = client.server().folder
     return Connection(client, ConcurrencyLimit(folder, request.dialect), request_counters.of(folder))
 
 

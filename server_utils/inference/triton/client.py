@@ -71,7 +71,7 @@ class TritonClient:
         """Raises _NoAnswerError, and InferenceServerException when a server that goes on has refused the request."""
         lock = request_lock.exclusive_request if exclusive else request_lock.shared_request
         try:
-            with lock(Path(server.log).parent):
+            with lock(server.folder):
                 return self._send(server, inputs)
         except InferenceServerException as error:
             if self._is_gone(server, error):

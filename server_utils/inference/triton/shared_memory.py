@@ -117,7 +117,7 @@ class SharedMemoryPool:
     def _headers(self) -> dict[str, str]:
         """With the token that PyTriton 0.7 asks for before it maps memory: it is in the server's folder."""
         with _refused_by(OSError):
-            token = (Path(self._server.log).parent / "token").read_text()
+            token = (self._server.folder / "token").read_text()
         return {"triton-access-token": token} if token else {}
 
 

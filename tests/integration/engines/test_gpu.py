@@ -66,14 +66,14 @@ def test_a_model_lives_on_the_device_answers_and_leaves_its_memory_when_it_is_st
         assert all(len(answer[0]) == ROWS for answer in pool.map(client.infer, [[batch]] * 100))
     with capsys.disabled():
         print(f"\n{100 * batch.nbytes / (time.monotonic() - began) / 2**20:.0f} MiB/s each way through the client")  # noqa: T201 - the figure is the point
-    lifecycle.stop(lifecycle.begin(running.launch, running.owner, timeout_s=1))
+    lifecycle.stop(lifecycle.ensure_supervisor(running.launch, running.owner, timeout_s=1))
     assert wait_until(lambda: used_mib() - before < 100, 30)
 
 
 def test_a_killed_server_leaves_no_memory_on_the_device():
     before = used_mib()
     running = Running(triton_launch(matrix_server))
-    folder = lifecycle.begin(running.launch, running.owner, timeout_s=60)
+    folder = lifecycle.ensure_supervisor(running.launch, running.owner, timeout_s=60)
     running.locate()
     lifecycle.kill(folder)
     assert wait_until(lambda: used_mib() - before < 100, 30)
@@ -90,7 +90,7 @@ def vllm(owner):
         for replica in range(replicas):
             environ = gpu_assignment.environment(assigned, running.launch, replica)
             place = {"timeout_s": real_vllm.START_S, "replica": replica, "environ": environ}
-            folders.append(lifecycle.begin(running.launch, owner, **place))
+            folders.append(lifecycle.ensure_supervisor(running.launch, owner, **place))
             servers.append(lifecycle.ensure(running.launch, owner, **place))
         return running, servers
 

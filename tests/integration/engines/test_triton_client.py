@@ -97,7 +97,7 @@ def served(function, **fields):
     try:
         yield server
     finally:
-        lifecycle.stop(lifecycle.begin(server.launch, server.owner, timeout_s=10))
+        lifecycle.stop(lifecycle.ensure_supervisor(server.launch, server.owner, timeout_s=10))
 
 
 @pytest.fixture

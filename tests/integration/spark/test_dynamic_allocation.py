@@ -45,7 +45,7 @@ def test_the_first_executor_comes_with_a_task_of_the_start_where_there_is_none_b
     sessions, state_root, monkeypatch
 ):
     spark = sessions.get(CLUSTER, _SETTINGS | dict.fromkeys(_NONE_AT_FIRST, "0"))
-    monkeypatch.setattr(spark_executors, "_SETTLE_S", 0)
+    monkeypatch.setattr(spark_executors, "_QUIET_S", 0)
     assert not executors()
 
     with TritonServerManager("nobody yet", spark=spark) as servers:

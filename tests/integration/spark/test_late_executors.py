@@ -37,7 +37,7 @@ def test_executors_that_never_come_are_told_once_the_time_is_up(manager):
 
 def test_a_start_waits_for_its_first_executor_as_long_as_it_has_time(manager, go, monkeypatch):
     servers = manager("late")
-    looked = spark_executors._count
+    looked = spark_executors._count_by_scheduler
     looks = iter(range(1_000_000))
 
     def count(spark):
@@ -45,8 +45,8 @@ def test_a_start_waits_for_its_first_executor_as_long_as_it_has_time(manager, go
             go.touch()
         return looked(spark)
 
-    monkeypatch.setattr(spark_executors, "_SETTLE_S", 3)
-    monkeypatch.setattr(spark_executors, "_count", count)
+    monkeypatch.setattr(spark_executors, "_QUIET_S", 3)
+    monkeypatch.setattr(spark_executors, "_count_by_scheduler", count)
     in_background(lambda: servers.start_servers(tiny_models.whoami)).result(timeout=300)
 
     assert {server.owner.pid for server in servers.status()} <= set(executors())

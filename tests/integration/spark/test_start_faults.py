@@ -65,13 +65,13 @@ def test_a_crash_is_told_soon_after_it_not_at_the_end_of_the_time_allowed(manage
     assert told_s < 30  # seen: 1.3 to 3 s; `./run bench --only start` measures it
 
 
-@pytest.fixture(params=[base.GLANCES, 0])
-def glances(monkeypatch, request):
+@pytest.fixture(params=[base.SHORT_POLLS, 0])
+def short_polls(monkeypatch, request):
     """The first seconds of a start; and what comes after them, when tasks hold their slots and agree by exchanges."""
-    monkeypatch.setattr(base, "GLANCES", request.param)
+    monkeypatch.setattr(base, "SHORT_POLLS", request.param)
 
 
-@pytest.mark.usefixtures("glances")
+@pytest.mark.usefixtures("short_polls")
 def test_one_host_that_fails_stops_the_other_and_the_next_start_works(spark, state_root, manager, tmp_path):
     servers = manager("one fails", str(tmp_path))
 

@@ -83,7 +83,7 @@ def test_a_download_that_takes_too_long_is_a_start_error(make_launch, owner, url
 def test_a_download_ends_with_those_who_want_it(make_launch, owner, url, seaweedfs, how):
     held = Held()
     seaweedfs.proxy.plan(Fault("", path="config", call=held.wait))
-    folder = lifecycle.begin(make_launch(model=url), owner, timeout_s=30)
+    folder = lifecycle.ensure_supervisor(make_launch(model=url), owner, timeout_s=30)
     assert wait_until(lambda: held.reached, 30)
     if how == "stopped":
         lifecycle.stop(folder)

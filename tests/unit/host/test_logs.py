@@ -64,14 +64,14 @@ def test_one_endless_line_is_not_read_whole(tmp_path):
 def test_a_log_below_the_limit_is_left_alone(tmp_path):
     write(tmp_path / "log", 100)
     before = (tmp_path / "log").read_bytes()
-    logs.bound(tmp_path / "log")
+    logs.truncate(tmp_path / "log")
     assert (tmp_path / "log").read_bytes() == before
 
 
 def test_a_log_over_the_limit_keeps_its_end(tmp_path):
     path = tmp_path / "log"
     write(path, 40_000)
-    logs.bound(path, limit=2 << 20)
+    logs.truncate(path, limit=2 << 20)
     text = path.read_text()
     assert len(text) < 1.1 * (1 << 20)
     assert text.startswith("[earlier lines were cut]\n")
@@ -82,7 +82,7 @@ def test_a_server_goes_on_writing_at_the_end_of_a_log_that_was_cut(tmp_path):
     path = tmp_path / "log"
     with path.open("a") as server:
         write(path, 40_000)
-        logs.bound(path, limit=2 << 20)
+        logs.truncate(path, limit=2 << 20)
         server.write("and then\n")
     assert path.read_bytes().count(b"\0") == 0
     assert path.read_text().endswith("\nand then\n")
@@ -92,14 +92,14 @@ def test_the_tail_of_an_attempt_is_found_although_the_log_was_cut_meanwhile(tmp_
     path = tmp_path / "log"
     write(path, 40_000)
     since = path.stat().st_size
-    logs.bound(path, limit=2 << 20)
+    logs.truncate(path, limit=2 << 20)
     with path.open("a") as file:
         file.write("out of memory\n")
     assert logs.tail(path, since=since).endswith("out of memory")
 
 
 def test_a_log_that_somebody_removed_is_no_error(tmp_path):
-    logs.bound(tmp_path / "none")
+    logs.truncate(tmp_path / "none")
 
 
 def test_the_reason_of_a_command_is_the_lines_that_say_why():

@@ -179,11 +179,11 @@ def test_where_no_place_serves_the_doctor_says_so(state_root):
 
 @pytest.mark.usefixtures("nowhere")
 def test_where_no_place_serves_an_engine_that_runs_programs_from_there_is_not_started(make_launch):
-    from server_utils.servers.engine_process import Attempt
+    from server_utils.servers.engine_process import resolve
 
     folder = state_dir.folder("test", "fake", ProcessId(1, 2))
     with pytest.raises(ConfigurationError, match=r"a b/t/\w+ has white space in its path, .*: set SPARK_SIDECAR_STATE"):
-        Attempt(folder, make_launch(executes_scratch=True), {"http": 1}, "")
+        resolve(make_launch(executes_scratch=True), folder, {"http": 1}, "")
 
 
 def test_an_engine_that_runs_none_starts_below_a_folder_with_a_space(make_launch, owner, monkeypatch, state_root):
@@ -216,7 +216,7 @@ from pathlib import Path
 from server_utils.backends import executor_tasks
 from server_utils.host.processes import ProcessId
 from server_utils.servers.launch import Launch
-from server_utils.spark.executors import Here
+from server_utils.spark.executors import TaskPlacement
 filler = open(Path(os.environ["SPARK_SIDECAR_STATE"]) / "filler", "wb", buffering=0)
 os.chmod(os.environ["SPARK_SIDECAR_STATE"], 0o700)
 try:
@@ -226,7 +226,7 @@ except OSError:
     pass
 files = {"program.py": bytes(100_000)}
 launch = Launch("test", "fake", "1", "triton", ("x",), ("http",), "/", files=files)
-print(executor_tasks.glance_here(launch, 1, 1, Here(ProcessId.of(os.getpid()), (), None)).failure)
+print(executor_tasks.start_and_poll(launch, 1, 1, TaskPlacement(ProcessId.of(os.getpid()), (), None)).failure)
 """
 
 
@@ -301,5 +301,5 @@ def limit(pid):
     line = next(l for l in Path(f"/proc/{{pid}}/limits").read_text().splitlines() if l.startswith("Max address space"))
     return line.split()[3]
 print(limit(server.process.pid), limit(os.getpid()))
-lifecycle.stop(Path(server.log).parent)
+lifecycle.stop(server.folder)
 """

@@ -11,7 +11,7 @@ from server_utils.errors import ServerUnavailableError
 from server_utils.inference import worker_cache
 from server_utils.inference.worker_cache import WorkerCache, ready_server, server_folder
 from server_utils.servers.launch import Launch
-from server_utils.spark.executors import Here
+from server_utils.spark.executors import TaskPlacement
 
 
 def launched(name, number):
@@ -67,13 +67,17 @@ def test_connections_that_could_not_be_made_are_made_by_the_next_task():
 
 def test_a_server_that_a_task_starts_knows_of_that_very_task(monkeypatch, launch, owner):
     """One of the task that runs when it is started, not of the one that made the connection."""
-    monkeypatch.setattr(worker_cache, "here", lambda: Here(owner, (), lambda _: [], {"SPARK_SIDECAR_TASK": "this one"}))
+    monkeypatch.setattr(
+        worker_cache,
+        "current_placement",
+        lambda: TaskPlacement(owner, (), lambda _: [], {"SPARK_SIDECAR_TASK": "this one"}),
+    )
     server = ready_server(launch)
     assert json.loads(urllib3.request("GET", server.url("http") + "/environ").data)["SPARK_SIDECAR_TASK"] == "this one"
 
 
 def test_each_replica_has_a_server_and_a_folder_of_its_own(monkeypatch, launch, owner):
-    monkeypatch.setattr(worker_cache, "here", lambda: Here(owner, (), lambda _: []))
+    monkeypatch.setattr(worker_cache, "current_placement", lambda: TaskPlacement(owner, (), lambda _: []))
     two = dataclasses.replace(launch, replicas=2)
     folders = [server_folder(two, replica) for replica in range(2)]
     servers = [ready_server(two, replica) for replica in range(2)]

@@ -12,7 +12,7 @@ from server_utils.host.processes import ProcessId
 from server_utils.jobs.display import Log, Notebook, Terminal, screen
 from server_utils.jobs.monitor import Monitor
 from server_utils.jobs.progress import Progress
-from server_utils.servers.launch import Server, State
+from server_utils.servers.launch import ServerStatus, State
 
 OWNER = ProcessId(1, 1)
 
@@ -45,7 +45,7 @@ class Servers:
         self.rows = 5
 
     def __call__(self):
-        return [Server("id", "llm", "host", OWNER, OWNER, State.READY, rows=self.rows)]
+        return [ServerStatus("id", "llm", "host", OWNER, OWNER, State.READY, rows=self.rows)]
 
 
 @pytest.fixture

@@ -6,14 +6,14 @@ import json
 from server_utils.host.processes import ProcessId
 from server_utils.jobs.progress import Progress, Snapshot, between, line, table
 from server_utils.servers import state_dir
-from server_utils.servers.launch import Server, State
+from server_utils.servers.launch import ServerStatus, State
 
 OWNERS = {name: ProcessId(number, 7) for number, name in enumerate("abc", 1)}
 
 
 def server(name="a", *, state=State.READY, **fields):
     owner = OWNERS[name]
-    return Server("id", "llm", "host", owner, owner, state, **fields)
+    return ServerStatus("id", "llm", "host", owner, owner, state, **fields)
 
 
 def look(at, *servers, written=0):

@@ -10,7 +10,7 @@ import pytest
 from support.fakes import kill
 
 from server_utils.host.processes import ProcessId
-from server_utils.servers.events import End, Events
+from server_utils.servers.events import Events, ExitReason
 
 _PLENTY_S = 30
 
@@ -39,7 +39,7 @@ def test_nothing_happens_while_nothing_happens(make_events, owner):
 def test_the_end_of_the_owner_is_an_event_though_its_parent_does_not_wait_for_it(make_events, owner):
     events = make_events(owner)
     owner.signal(signal.SIGKILL)
-    assert events.wait(_PLENTY_S) is End.OWNER_GONE
+    assert events.wait(_PLENTY_S) is ExitReason.OWNER_GONE
 
 
 def test_an_owner_that_is_gone_is_refused(make_events, owner):
@@ -57,15 +57,15 @@ def test_an_owner_whose_number_is_another_process_by_now_is_refused(make_events,
 def test_a_signal_is_an_event(make_events, owner, number):
     events = make_events(owner)
     os.kill(os.getpid(), number)
-    assert events.wait(_PLENTY_S) is End.TOLD
-    assert events.wait(0) is End.TOLD  # and stays one
+    assert events.wait(_PLENTY_S) is ExitReason.STOP_REQUESTED
+    assert events.wait(0) is ExitReason.STOP_REQUESTED  # and stays one
 
 
 def test_the_end_of_the_server_is_an_event_until_it_is_forgotten(make_events, owner, server):
     events = make_events(owner)
     watched = events.watch_server(server.pid)
     server.kill()
-    assert events.wait(_PLENTY_S) is End.EXITED
+    assert events.wait(_PLENTY_S) is ExitReason.EXITED
     events.forget(watched)
     assert events.wait(0.01) is None
 
@@ -74,8 +74,8 @@ def test_to_be_told_outweighs_the_owner_and_the_owner_outweighs_the_server(make_
     events = make_events(owner)
     events.watch_server(server.pid)
     server.kill()
-    assert events.wait(_PLENTY_S) is End.EXITED
+    assert events.wait(_PLENTY_S) is ExitReason.EXITED
     kill(owner)
-    assert events.wait(_PLENTY_S) is End.OWNER_GONE
+    assert events.wait(_PLENTY_S) is ExitReason.OWNER_GONE
     os.kill(os.getpid(), signal.SIGTERM)
-    assert events.wait(_PLENTY_S) is End.TOLD
+    assert events.wait(_PLENTY_S) is ExitReason.STOP_REQUESTED

@@ -89,7 +89,7 @@ def test_eight_processes_that_ask_at_once_get_one_server(launch, owner, state_ro
     assert len({found for found, _ in answers}) == 1
     supervisor, server, restarts = map(int, answers[0][0].split())
     assert restarts == 0
-    assert len({process.pid for process in processes_of(state_root)} - {supervisor, server}) == 1  # the keeper
+    assert len({process.pid for process in processes_of(state_root)} - {supervisor, server}) == 1  # the watchdog
 
 
 def test_a_server_outlives_the_process_that_asked_for_it(launch, owner):
@@ -189,7 +189,7 @@ def test_kill_ends_all_of_it_as_well(make_launch, owner, state_root):
 
 def test_stop_while_the_server_starts_ends_it(make_launch, owner, state_root):
     launch = make_launch("--never-ready")
-    folder = lifecycle.begin(launch, owner, timeout_s=_WITHIN_S)
+    folder = lifecycle.ensure_supervisor(launch, owner, timeout_s=_WITHIN_S)
     lifecycle.stop(folder)
     assert processes_of(state_root) == []
     assert state_dir.read(folder).state is State.STOPPED
@@ -274,7 +274,7 @@ def test_no_secret_of_the_environment_is_written_to_disk(launch, owner, monkeypa
 def test_a_secret_of_the_launch_is_known_to_the_program_alone_whatever_dies_and_whoever_starts_it_again(
     make_launch, owner, state_root
 ):
-    """Its supervisor, keeper and downloads do not have it; another task's `ensure` brings it to the next supervisor."""
+    """Supervisor, watchdog and downloads do not have it; another task's `ensure` gives it to the next supervisor."""
     secret = f"secret-{uuid.uuid4().hex}"
     launch = make_launch(env={"API_KEY": secret, "PLACE": "{folder}"})
     server = ensure(launch, owner)
@@ -337,7 +337,7 @@ def test_the_supervisor_and_its_server_keep_no_file_of_the_asker_open(launch, ow
 
 
 def test_a_server_with_a_longer_grace_than_the_patience_of_stop_gets_it(make_launch, owner, monkeypatch):
-    monkeypatch.setattr(lifecycle, "_LADDER_S", 4.0)
+    monkeypatch.setattr(lifecycle, "_SUPERVISOR_END_S", 4.0)
     server = ensure(make_launch("--ignore-sigterm", stop_grace_s=5), owner)
     lifecycle.stop(folder_of(server))
     assert state_dir.read(folder_of(server)).reason == "told to stop"  # else its supervisor was killed on the way

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 import stat
@@ -16,7 +17,7 @@ from server_utils.errors import ConfigurationError
 from server_utils.host import files
 from server_utils.host.processes import ProcessId
 from server_utils.servers import state_dir
-from server_utils.servers.launch import Launch, Server, State
+from server_utils.servers.launch import Launch, Server, ServerStatus, State
 
 OWNER = ProcessId(12, 345)
 NAMES = ["model", "my model", "org/model", "../../etc", "..", ".", "t", "größe 模型 🙂", "x" * 300, "a\nb", "*", "-rf"]
@@ -54,6 +55,23 @@ def test_a_record_is_read_as_it_was_written(folder):
     )
     state_dir.write(folder, server)
     assert state_dir.read(folder) == server
+
+
+def test_a_status_as_json_has_the_record_first_and_then_what_is_looked_up():
+    status = ServerStatus.of(make_server(), metrics={"running": 1.0}, rows=3, errors={"refused": 1})
+    record = (
+        *("launch_id", "name", "host", "owner", "supervisor", "state", "process", "ports", "restarts", "reason", "log"),
+        *("log_tail", "started_at", "ready_s", "models", "replica"),
+    )
+    (plain,) = json.loads(state_dir.to_json([status]))
+    assert tuple(plain) == (*record, "metrics", "rows", "errors")
+    assert (plain["metrics"], plain["rows"], plain["errors"]) == ({"running": 1.0}, 3, {"refused": 1})
+
+
+def test_what_is_looked_up_is_not_in_the_record(folder):
+    state_dir.write(folder, make_server(log=str(folder / "server.log")))
+    assert not {"metrics", "rows", "errors"} & set(json.loads((folder / "record.json").read_text()))
+    assert state_dir.read(folder).folder == folder
 
 
 def test_there_is_no_record_before_the_first(folder):
@@ -174,7 +192,7 @@ def age(path, days):
 
 def test_on_a_new_machine_there_is_nothing_to_forget(state_root):
     state_root.rmdir()
-    state_dir.forget_old("mine")
+    state_dir.remove_old("mine")
     assert not state_root.exists()
 
 
@@ -185,7 +203,7 @@ def test_what_other_applications_left_is_forgotten_after_a_week(state_root):
     state_dir.scratch(old).mkdir(parents=True)
     age(state_root / "old", 8)
     age(state_root / "mine", 8)
-    state_dir.forget_old("mine")
+    state_dir.remove_old("mine")
     assert sorted(path.name for path in state_root.iterdir() if path.name != "t") == ["fresh", "mine"]
     assert not state_dir.scratch(old).exists()
 
@@ -193,7 +211,7 @@ def test_what_other_applications_left_is_forgotten_after_a_week(state_root):
 def test_an_application_that_runs_is_not_forgotten(state_root, owner):
     state_dir.write(state_dir.folder("old", "n", OWNER), make_server(supervisor=owner))
     age(state_root / "old", 30)
-    state_dir.forget_old("mine")
+    state_dir.remove_old("mine")
     assert (state_root / "old").exists()
 
 
@@ -201,7 +219,7 @@ def test_an_application_that_runs_is_not_forgotten(state_root, owner):
 def test_a_record_that_cannot_be_read_does_not_keep_old_ones(state_root, content):
     (state_dir.folder("old", "n", OWNER) / "record.json").write_text(content)
     age(state_root / "old", 30)
-    state_dir.forget_old("mine")
+    state_dir.remove_old("mine")
     assert not (state_root / "old").exists()
 
 
@@ -209,7 +227,7 @@ def test_the_locks_of_leased_ports_are_not_forgotten(state_root):
     state_dir.folder("mine", "n", OWNER)
     state_dir.ports().mkdir()
     age(state_dir.ports(), 30)
-    state_dir.forget_old("mine")
+    state_dir.remove_old("mine")
     assert state_dir.ports().exists()
 
 
@@ -223,7 +241,7 @@ def test_two_writers_at_once_leave_a_whole_record(folder):
 def test_a_launch_that_is_stopped_before_any_start_leaves_a_private_root(state_root):
     shutil.rmtree(state_root)
 
-    state_dir.bury("application", "name", "1")
+    state_dir.mark_stopped("application", "name", "1")
 
     assert stat.S_IMODE(state_root.stat().st_mode) == 0o700
     assert state_dir.folder("application", "name", OWNER).is_dir()

@@ -139,7 +139,7 @@ def test_a_server_does_not_outlive_its_supervisor(launch, owner):
 
 def test_what_a_server_has_started_does_not_outlive_a_killed_supervisor_either(make_launch, owner, state_root):
     server = ensure(make_launch("--daemon"), owner)
-    assert len(processes_of(state_root)) >= 4  # supervisor, keeper, server, and its stubborn grandchild
+    assert len(processes_of(state_root)) >= 4  # supervisor, watchdog, server, and its stubborn grandchild
     kill(server.supervisor)
     assert wait_until(lambda: not processes_of(state_root), 10)
 
@@ -171,9 +171,38 @@ def test_orphans_that_end_do_not_stay_as_zombies(make_launch, owner):
     assert wait_until(lambda: [child.pid for child in supervisor.children()] == [server.process.pid], 10)
 
 
+def test_a_free_port_that_the_launch_prefers_is_taken_and_kept_over_restarts(make_launch, owner, free_port):
+    server = ensure(make_launch(preferred_ports={"http": free_port}), owner)
+    assert server.ports == {"http": free_port}
+    kill(server.process)
+    assert restarted(server).ports == {"http": free_port}
+
+
+def test_of_two_servers_that_prefer_one_port_the_second_gets_another(make_launch, make_owner, free_port):
+    launch = make_launch(preferred_ports={"http": free_port})
+    first, second = (ensure(launch, make_owner()) for _ in range(2))
+    assert first.ports["http"] == free_port != second.ports["http"]
+    assert ask(second, "/process") == second.process.pid
+
+
+def test_a_preferred_port_that_a_stranger_has_is_left_to_it(make_launch, owner):
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        taken = stranger.getsockname()[1]
+        server = ensure(make_launch(preferred_ports={"http": taken}), owner)
+        assert server.ports["http"] != taken
+        assert ask(server, "/process") == server.process.pid
+
+
+@pytest.fixture
+def free_port():
+    """A port that nobody listens on, and that the kernel has just given, so that it gives it to nobody else soon."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
 def test_a_port_that_a_stranger_takes_before_the_server_does_is_exchanged(make_launch, owner, tmp_path):
     launch = make_launch("--wait-for", str(tmp_path / "go"))
-    folder = lifecycle.begin(launch, owner, timeout_s=_WITHIN_S)
+    folder = lifecycle.ensure_supervisor(launch, owner, timeout_s=_WITHIN_S)
     starting = wait_for_record(folder, lambda now: now.process is not None)
     with socket.create_server(("127.0.0.1", starting.ports["http"])):
         (tmp_path / "go").touch()
@@ -204,7 +233,7 @@ def test_a_first_start_fails_at_the_third_time_its_program_asks_or_at_once_where
     make_launch, owner, status, starts
 ):
     launch = make_launch("--bad-starts", "9", "--exit-code", str(status))
-    folder = lifecycle.begin(launch, owner, timeout_s=_WITHIN_S)
+    folder = lifecycle.ensure_supervisor(launch, owner, timeout_s=_WITHIN_S)
     with pytest.raises(ServerStartError, match=f"exited with status {status}"):
         ensure(launch, owner)
     assert (folder / "starts").read_text() == "." * starts
@@ -265,5 +294,5 @@ def test_a_supervisor_has_no_child_but_its_server_and_no_port(launch, owner, sta
     server = ensure(launch, owner)
     assert {process.pid for process in descendants(server.supervisor.pid)} == {server.process.pid}
     ours = {process.pid for process in processes_of(state_root)} - {server.process.pid, server.supervisor.pid}
-    assert len(ours) == 1  # the keeper, which is nobody's child
+    assert len(ours) == 1  # the watchdog, which is nobody's child
     assert ProcessId.of(server.supervisor.pid) == server.supervisor

@@ -20,13 +20,13 @@ def test_the_workers_are_asked_for_all_that_the_project_depends_on():
 
 
 def test_a_python_like_the_drivers_is_not_refused():
-    worker_python.refuse_another(worker_python.Driver("/usr/bin/python3", "3.11", PROJECT["version"], connect=False))
-    worker_python.refuse_another(worker_python.Driver("/usr/bin/python3", "3.11", None, connect=False))
+    worker_python.check(worker_python.Driver("/usr/bin/python3", "3.11", PROJECT["version"], connect=False))
+    worker_python.check(worker_python.Driver("/usr/bin/python3", "3.11", None, connect=False))
 
 
 def test_another_version_of_the_package_is_refused_with_the_drivers_python():
     with pytest.raises(PlacementError, match=r"has spark-sidecar .* where the driver has 9\.9: .* /opt/python"):
-        worker_python.refuse_another(worker_python.Driver("/opt/python", "3.11", "9.9", connect=False))
+        worker_python.check(worker_python.Driver("/opt/python", "3.11", "9.9", connect=False))
 
 
 class Broken:
@@ -43,7 +43,7 @@ def test_what_has_another_reason_is_told_with_the_line_that_python_raised_below_
     frames = [f"\tat org.apache.spark.{number}" for number in range(40)]
     said = ["An error occurred while calling o1.collect", *frames, "ValueError: no such weights", *frames]
 
-    told = worker_python.why_not(Broken(), Exception("\n".join(said)))
+    told = worker_python.explain(Broken(), Exception("\n".join(said)))
 
     assert told.startswith("Spark could not run a task on every executor: An error occurred while calling o1.collect")
     assert told.endswith("ValueError: no such weights")
@@ -51,4 +51,4 @@ def test_what_has_another_reason_is_told_with_the_line_that_python_raised_below_
 
 
 def test_an_error_without_a_word_is_told_by_its_type():
-    assert worker_python.why_not(Broken(), KeyError()).endswith(": KeyError")
+    assert worker_python.explain(Broken(), KeyError()).endswith(": KeyError")

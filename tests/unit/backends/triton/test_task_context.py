@@ -42,7 +42,7 @@ def said(code, task=None, *, pyspark=False):
     before = f"import sys; sys.path.append({str(FOLDER)!r}); import task_context\n"
     hide = "" if pyspark else "import site, sysconfig; sys.path.remove(sysconfig.get_path('purelib'))\n"
     environ = {"SPARK_SIDECAR_TASK": json.dumps(task)} if task else {}
-    program = f"{before}{hide}task_context.know_the_task()\n{code}"
+    program = f"{before}{hide}task_context.install()\n{code}"
     found = subprocess.run(
         [sys.executable, "-I", "-c", program], env=environ, text=True, capture_output=True, check=False
     )
@@ -127,7 +127,7 @@ def test_what_is_written_down_is_what_is_read(monkeypatch):
     for name, value in (numbers | more).items():
         setattr(context, name, value)
 
-    described = executors._described(context)
+    described = executors._describe(context)
 
     assert described | {"cpuAmount": "0.5"} == TASK
     assert executors._TASK == task_context.VARIABLE

@@ -7,7 +7,6 @@ import http.client
 import json
 import urllib.request
 from concurrent import futures
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -35,7 +34,7 @@ class Running:
 
     def __init__(self, launch, owner):
         self.launch, self.owner = launch, owner
-        self.folder = Path(self.locate().log).parent
+        self.folder = self.locate().folder
 
     def locate(self):
         return lifecycle.ensure(self.launch, self.owner, timeout_s=30)
