@@ -9,7 +9,7 @@ import pytest
 
 from server_utils.backends.vllm import command_line
 from server_utils.backends.vllm.command_line import Option, arguments
-from server_utils.backends.vllm.manager import check
+from server_utils.backends.vllm.manager import check, engine
 from server_utils.environments import builder
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.inference.openai.request import Endpoint
@@ -194,3 +194,8 @@ def test_a_file_of_options_that_was_cut_short_is_made_anew(home, content):
 
     assert set(command_line.known("vllm")) == {"--max-model-len"}
     assert kept.read_text().startswith("[{")
+
+
+def test_the_first_server_of_a_host_has_the_port_that_a_published_notebook_asks():
+    launched = engine(()).launch(None, application="a", name="m", id="i", environment="vllm", model="m")
+    assert launched.preferred_ports == {"http": 7000}
