@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,23 @@ from support.fakes import FAKE_SERVER, killed, processes_of
 from server_utils.host.processes import ProcessId, wait_until
 from server_utils.servers.launch import Launch
 
+_SHOWN_S = 5.0  # what takes less is left out of the table
 _LEAVE_S = 6.0  # what lost its owner at the end of a test has this long to go by itself
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say how long each folder and each file took, the longest first: where to look when the suite gets slow."""
+    seconds = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                file = report.nodeid.partition("::")[0]
+                seconds[file] += report.duration
+                seconds[f"{file.rpartition('/')[0]}/"] += report.duration
+    shown = [(name, spent) for name, spent in seconds.most_common() if spent > _SHOWN_S]
+    terminalreporter.section("seconds per folder and file")
+    for name, spent in [each for each in shown if each[0].endswith("/")] + [e for e in shown if not e[0].endswith("/")]:
+        terminalreporter.line(f"{spent:7.0f}  {name}")
 
 
 @pytest.fixture
