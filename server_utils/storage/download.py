@@ -21,7 +21,7 @@ def fetch(store: Store, manifest: Manifest, folder: Path, meter: Meter, *, threa
     """Have every file of a manifest in a local folder, whole and verified.
 
     Raises:
-        NotThereError: the store lacks a file of the manifest.
+        ObjectNotFoundError: the store lacks a file of the manifest.
         ModelCorruptError: a part hashes wrong each time.
         StorageError: all retries failed, or the disk is full.
     """
@@ -43,7 +43,7 @@ def fetch(store: Store, manifest: Manifest, folder: Path, meter: Meter, *, threa
 def damaged(store: Store, manifest: Manifest, entry: Entry) -> bool:
     """Whether a file in a store, not an empty one, is not what was saved. Reads all of it; keeps nothing.
 
-    Raises NotThereError when it is missing.
+    Raises ObjectNotFoundError when it is missing.
     """
 
     def check() -> None:

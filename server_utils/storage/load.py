@@ -20,7 +20,7 @@ from server_utils.host.files import write_atomically
 from server_utils.storage import cache, download, manifest
 from server_utils.storage.manifest import Manifest
 from server_utils.storage.stores import factory
-from server_utils.storage.stores.base import NotThereError, Store, retry
+from server_utils.storage.stores.base import ObjectNotFoundError, Store, retry
 from server_utils.storage.transfer import Meter, Progress
 from server_utils.storage.urls import MANIFEST, Address, parse
 from server_utils.validation import nearest
@@ -59,7 +59,7 @@ def read_manifest(store: Store, address: Address) -> tuple[Manifest, str]:
     """The manifest of a model and its tag. Raises ModelNotFoundError and ModelCorruptError as `local_model`."""
     try:
         content, tag = retry(lambda: store.read(MANIFEST), what=f"reading the manifest of {store.url}")
-    except NotThereError as error:
+    except ObjectNotFoundError as error:
         raise ModelNotFoundError(f"there is no model at {store.url}: {_what_is_there(store, address)}") from error
     return manifest.read(content, store.url), tag
 
@@ -83,7 +83,7 @@ def _load(store: Store, address: Address, progress: Progress | None) -> tuple[Pa
     for _ in range(_TRIES):
         try:
             return cache.ensure(model, partial(_fill, store, model, progress)), model.digest
-        except (NotThereError, ModelCorruptError) as error:
+        except (ObjectNotFoundError, ModelCorruptError) as error:
             now, _ = read_manifest(store, address)
             if now.folder == model.folder:
                 raise ModelCorruptError(
@@ -113,7 +113,7 @@ def _what_is_there(store: Store, address: Address) -> str:
             )
         above, _, name = address.path.rpartition("/")
         folders = factory.store(replace(address, path=above or "/" * address.path.startswith("/"))).folders()
-    except NotThereError as error:
+    except ObjectNotFoundError as error:
         return f"{error}"
     near = nearest(name, folders)
     more = f" and {len(folders) - _SHOWN} more" if len(folders) > _SHOWN else ""

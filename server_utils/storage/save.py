@@ -21,7 +21,7 @@ from server_utils.errors import ModelCorruptError, ModelExistsError, StorageErro
 from server_utils.storage import upload
 from server_utils.storage.manifest import Entry, Manifest, read
 from server_utils.storage.stores import factory
-from server_utils.storage.stores.base import ChangedError, NotThereError, Store, TransientError, retry
+from server_utils.storage.stores.base import ChangedError, ObjectNotFoundError, Store, TransientError, retry
 from server_utils.storage.transfer import Meter, Progress
 from server_utils.storage.upload import LocalFile, send
 from server_utils.storage.urls import MANIFEST, on_this_machine, parse
@@ -55,7 +55,7 @@ def save_model(
     try:
         with _folder_of(source) as folder:
             _save(folder, store, overwrite=overwrite, progress=progress)
-    except NotThereError as error:
+    except ObjectNotFoundError as error:
         raise StorageError(
             f"nothing can be saved to {address}: {error}; make the bucket first, or check its name"
         ) from error
@@ -149,7 +149,7 @@ class _ExistingModel:
 def _existing_model(store: Store) -> _ExistingModel:
     try:
         content, tag = retry(lambda: store.read(MANIFEST), what=f"reading the manifest of {store.url}")
-    except NotThereError:
+    except ObjectNotFoundError:
         return _ExistingModel(None, "", "")
     hint = "choose another name, or say overwrite=True"
     try:
@@ -165,5 +165,5 @@ def _remove(store: Store, folder: str) -> None:
     """Remove the files of a model that nobody can find any more; if that fails they only take space."""
     try:
         store.delete(folder)
-    except (NotThereError, TransientError, StorageError) as error:
+    except (ObjectNotFoundError, TransientError, StorageError) as error:
         logger.warning("%s/%s could not be removed (%s); it takes room and does no harm", store.url, folder, error)

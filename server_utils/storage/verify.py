@@ -11,7 +11,7 @@ from server_utils.storage import download
 from server_utils.storage.load import read_manifest
 from server_utils.storage.manifest import Entry, Manifest, read
 from server_utils.storage.stores import factory
-from server_utils.storage.stores.base import NotThereError, Store, retry
+from server_utils.storage.stores.base import ObjectNotFoundError, Store, retry
 from server_utils.storage.transfer import Meter, Progress, in_parallel
 from server_utils.storage.urls import MANIFEST, Address, parse
 
@@ -73,7 +73,7 @@ def _problem(store: Store, model: Manifest, entry: Entry, size: int | None) -> s
         if size != entry.size:
             return f"it has {size} bytes instead of {entry.size}"
         return "its content is not what was saved" if size and download.damaged(store, model, entry) else ""
-    except NotThereError:  # removed since it was listed
+    except ObjectNotFoundError:  # removed since it was listed
         return "it is missing"
 
 
@@ -81,7 +81,7 @@ def _below(address: Address, above: str, depth: int) -> Iterator[Saved]:
     store = factory.store(address)
     try:
         names = retry(store.folders, what=f"looking into {store.url}")
-    except NotThereError as error:
+    except ObjectNotFoundError as error:
         raise ModelNotFoundError(f"there is no {store.url}: {error}") from error
     for name in names:
         below = replace(address, path=f"{address.path.rstrip('/')}/{name}".removeprefix("/" * (address.path == "")))
@@ -95,7 +95,7 @@ def _saved(address: Address, name: str) -> Saved | None:
     store = factory.store(address)
     try:
         content, _ = retry(lambda: store.read(MANIFEST), what=f"reading the manifest of {store.url}")
-    except NotThereError:
+    except ObjectNotFoundError:
         return None
     try:
         model = read(content, store.url)

@@ -34,7 +34,7 @@ _SHAPES = re.compile(
 _SHORTEST = 6  # a value as short as "test" would take ordinary words out of messages
 
 
-class NotThereError(Exception):
+class ObjectNotFoundError(Exception):
     """There is no such object, or no such bucket."""
 
 
@@ -83,7 +83,7 @@ class Store(Protocol):
     ranged: bool
 
     def read(self, key: str) -> tuple[bytes, str]:
-        """A small object whole, and a tag of this version of it. Raises NotThereError."""
+        """A small object whole, and a tag of this version of it. Raises ObjectNotFoundError."""
 
     def write(self, key: str, content: bytes, *, replaces: str | None) -> None:
         """A small object in one step. replaces: the tag of what it replaces, None where there is to be none yet.
@@ -98,7 +98,7 @@ class Store(Protocol):
         """
 
     def fetch(self, key: str, start: int, size: int, write: Callable[[bytes], object]) -> None:
-        """Hand on the bytes from `start` on, in order. May hand on fewer; the caller counts. Raises NotThereError."""
+        """Hand on the bytes from `start` on, in order, or fewer: the caller counts. Raises ObjectNotFoundError."""
 
     def upload(self, key: str, source: Path) -> None:
         """Store a file under a key, in one step: it is there whole or not at all."""

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from server_utils.errors import EnvironmentMissingError, StorageError
-from server_utils.storage.stores.base import CHUNK, ChangedError, NotThereError, TransientError, scrub
+from server_utils.storage.stores.base import CHUNK, ChangedError, ObjectNotFoundError, TransientError, scrub
 
 
 class Volume:
-    """A folder of a volume as a store. Its methods are described in `store.Store`."""
+    """A folder of a volume as a store. Its methods are described in `base.Store`."""
 
     ranged = False
 
@@ -63,19 +63,19 @@ class Volume:
     def names(self) -> Iterator[tuple[str, int]]:
         try:
             yield from self._below(self._path)
-        except NotThereError:
+        except ObjectNotFoundError:
             return  # nothing was ever written here
 
     def folders(self) -> list[str]:
         try:
             return sorted(entry.name for entry in self._listed(self._path) if entry.is_directory)
-        except NotThereError:
+        except ObjectNotFoundError:
             return []
 
     def delete(self, prefix: str) -> None:
         try:
             self._remove(f"{self._path}/{prefix}")
-        except NotThereError:
+        except ObjectNotFoundError:
             return
 
     def _listed(self, path: str) -> list[Any]:
@@ -101,7 +101,7 @@ class Volume:
 
 
 class Dbfs:
-    """A folder of DBFS as a store. Its methods are described in `store.Store`."""
+    """A folder of DBFS as a store. Its methods are described in `base.Store`."""
 
     ranged = False
 
@@ -136,7 +136,7 @@ class Dbfs:
         try:
             with translated(self.url):
                 entries = list(self._dbfs.list(self._path, recursive=True))
-        except NotThereError:
+        except ObjectNotFoundError:
             return  # nothing was ever written here
         for entry in entries:
             if not entry.is_dir:
@@ -146,7 +146,7 @@ class Dbfs:
         try:
             with translated(self.url):
                 listed = list(self._dbfs.list(self._path))
-        except NotThereError:
+        except ObjectNotFoundError:
             return []
         return sorted(entry.path.rpartition("/")[2] for entry in listed if entry.is_dir)
 
@@ -201,7 +201,7 @@ def translated(url: str) -> Iterator[None]:
     try:
         yield
     except (sdk.NotFound, FileNotFoundError) as error:
-        raise NotThereError(scrub(error)) from None
+        raise ObjectNotFoundError(scrub(error)) from None
     except (sdk.AlreadyExists, sdk.ResourceConflict) as error:
         raise ChangedError(scrub(error)) from None
     except (

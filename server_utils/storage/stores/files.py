@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from server_utils.errors import StorageError
-from server_utils.storage.stores.base import CHUNK, ChangedError, NotThereError, TransientError
+from server_utils.storage.stores.base import CHUNK, ChangedError, ObjectNotFoundError, TransientError
 
 _AGAIN = (errno.EIO, errno.EAGAIN, errno.ETIMEDOUT, errno.ESTALE)  # a mount over a network has bad moments
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
 
 
 class Files:
-    """A folder as a store. Its methods are described in `store.Store`."""
+    """A folder as a store. Its methods are described in `base.Store`."""
 
     ranged = True
 
@@ -120,7 +120,7 @@ class Files:
 
 def _translated(error: OSError, url: str) -> Exception:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return NotThereError(str(error))
+        return ObjectNotFoundError(str(error))
     if error.errno in _AGAIN:
         return TransientError(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from server_utils.errors import EnvironmentMissingError, StorageError
-from server_utils.storage.stores.base import CHUNK, ChangedError, NotThereError, TransientError, scrub, seconds
+from server_utils.storage.stores.base import CHUNK, ChangedError, ObjectNotFoundError, TransientError, scrub, seconds
 
 _TIMEOUT_S = (10, 60)  # to connect, and between two bytes
 _WHOLE = 16  # parts that are not worth a composition: files are sent side by side anyway
@@ -24,7 +24,7 @@ _BAD_REQUEST, _NOT_FOUND, _CHANGED, _TOO_MANY, _SERVER_ERRORS, _NOT_IMPLEMENTED 
 
 
 class Gcs:
-    """A prefix of a bucket as a store. Its methods are described in `store.Store`."""
+    """A prefix of a bucket as a store. Its methods are described in `base.Store`."""
 
     ranged = True
 
@@ -139,7 +139,7 @@ class Gcs:
     def _meaning(self, status: int, text: str, headers: Any) -> Exception:
         reason = f"{status} ({scrub(text).strip() or 'no reason given'})"
         if status == _NOT_FOUND:
-            return NotThereError(reason)
+            return ObjectNotFoundError(reason)
         if status == _CHANGED:
             return ChangedError(reason)
         if (status >= _SERVER_ERRORS and status != _NOT_IMPLEMENTED) or status == _TOO_MANY:
@@ -178,5 +178,5 @@ class _Parts:
         try:
             with self._store._translated():  # noqa: SLF001 - as above
                 self._store._remove([self._store._blob(key) for key in self._made])  # noqa: SLF001 - as above
-        except (NotThereError, TransientError, StorageError):
+        except (ObjectNotFoundError, TransientError, StorageError):
             pass  # they go when the folder is removed

@@ -27,7 +27,7 @@ from server_utils.errors import ConfigurationError, EnvironmentMissingError, Sto
 from server_utils.storage.stores.base import (
     CHUNK,
     ChangedError,
-    NotThereError,
+    ObjectNotFoundError,
     TransientError,
     UnsupportedError,
     scrub,
@@ -47,7 +47,7 @@ _DELETING = 16  # requests at once
 
 
 class S3:
-    """A prefix of a bucket as a store. Its methods are described in `store.Store`."""
+    """A prefix of a bucket as a store. Its methods are described in `base.Store`."""
 
     ranged = True
 
@@ -96,7 +96,7 @@ class S3:
     def _look_and_write(self, key: str, content: bytes, replaces: str | None) -> None:
         try:
             tag = self.read(key)[1]
-        except NotThereError:
+        except ObjectNotFoundError:
             tag = None
         if tag != replaces:
             raise ChangedError(key)
@@ -107,7 +107,7 @@ class S3:
             return  # has all that is asked for here
         key = f".probe-{uuid.uuid4().hex}"
         self.write(key, b"It may be removed.", replaces=None)
-        with suppress(NotThereError, TransientError, StorageError):
+        with suppress(ObjectNotFoundError, TransientError, StorageError):
             self._delete(self._prefix + key)
 
     def _put(self, key: str, body: Any, **condition: str) -> None:
@@ -184,9 +184,9 @@ class S3:
         code, status = answer["Error"].get("Code", ""), answer["ResponseMetadata"]["HTTPStatusCode"]
         reason = f"{code} ({scrub(answer['Error'].get('Message', 'no reason given'))})"
         if code == "NoSuchBucket":
-            return NotThereError(f"there is no bucket {self._bucket!r}")
+            return ObjectNotFoundError(f"there is no bucket {self._bucket!r}")
         if code in {"NoSuchKey", "404"}:
-            return NotThereError(reason)
+            return ObjectNotFoundError(reason)
         if code in _CHANGED:
             return ChangedError(reason)
         headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
@@ -227,7 +227,7 @@ class _Parts:
         try:
             with self._store._translated():  # noqa: SLF001 - as above
                 self._client.abort_multipart_upload(**self._target)
-        except (NotThereError, TransientError, StorageError):
+        except (ObjectNotFoundError, TransientError, StorageError):
             pass  # it goes when the folder is removed, or by the bucket's own rule for old uploads
 
 

@@ -89,7 +89,7 @@ import os, sys
 os.environ["SPARK_SIDECAR_CACHE"] = sys.argv[1] + "/cache"
 from server_utils import StorageError, local_model
 from server_utils.storage import cache
-cache.make_room = lambda *_: None  # the disk fills up after the look at it
+cache.free_space = lambda *_: None  # the disk fills up after it was measured
 try:
     local_model(sys.argv[2])
 except StorageError as error:
