@@ -16,8 +16,8 @@ from pathlib import Path
 from server_utils.environments import builder
 from server_utils.environments.lock_files import cuda_of, lock_file, pins
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
+from server_utils.host import engine_home, scratch
 from server_utils.host import gpus as host_gpus
-from server_utils.host import scratch
 from server_utils.host.gpus import Gpu
 from server_utils.host.platform import home, state_root
 from server_utils.node.findings import Finding
@@ -57,6 +57,7 @@ def check_node(name: str = "triton", *, need_gpu: bool = False) -> list[Finding]
         _disk_of("home", home, need_gib=_HOME_GIB, variable="SPARK_SIDECAR_HOME"),
         _disk_of("state", state_root, need_gib=_STATE_GIB, variable="SPARK_SIDECAR_STATE"),
         scratch_folder(),
+        home_folder(),
     ]
 
 
@@ -186,6 +187,17 @@ def scratch_folder() -> Finding:
         reason = scratch.doubt(first) or "has so long a path that sockets may not fit"
         return Finding(title, "warning", f"{first} {reason}: servers use {chosen} instead", fix)
     return Finding(title, "ok", str(chosen))
+
+
+def home_folder() -> Finding:
+    """Where engines keep what they compile: HOME, or a folder of servers' own where this user cannot write to it."""
+    reason = engine_home.unusable(os.environ)
+    if not reason:
+        return Finding("HOME", "ok", os.environ["HOME"])
+    try:
+        return Finding("HOME", "ok", f"{reason}: servers use {engine_home.folder()} instead")
+    except ConfigurationError as err:
+        return Finding("HOME", "error", f"{reason}. {err}", "set HOME or SPARK_SIDECAR_CACHE")
 
 
 def _disk_of(name: str, folder: Callable[[], Path], *, need_gib: int, variable: str) -> Finding:

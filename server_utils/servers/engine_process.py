@@ -15,7 +15,7 @@ from typing import Any
 
 from server_utils.environments import builder
 from server_utils.errors import ConfigurationError
-from server_utils.host import gpus, logs, scratch
+from server_utils.host import engine_home, gpus, logs, scratch
 from server_utils.host.processes import ProcessId, descendants, terminate
 from server_utils.servers import launch as servers_launch
 from server_utils.servers import orphans, state_dir
@@ -128,7 +128,8 @@ class Attempt:
         if libpython:
             known = environ.get("LD_LIBRARY_PATH")
             environ["LD_LIBRARY_PATH"] = f"{libpython.parent}{':' + known if known else ''}"
-        return environ | {key: self._fill(value) for key, value in self.launch.env.items()}
+        own = {key: self._fill(value) for key, value in self.launch.env.items()}
+        return environ | engine_home.variables(environ) | own
 
     def _made_scratch(self) -> Path:
         made = state_dir.make_scratch(self._folder)

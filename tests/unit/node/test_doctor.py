@@ -30,6 +30,7 @@ NAMES = [
     "disk of home",
     "disk of state",
     "scratch folder",
+    "HOME",
     "state folder",
 ]
 
