@@ -16,7 +16,7 @@ from pathlib import Path
 from server_utils.environments import builder
 from server_utils.environments.lock_files import cuda_of, lock_file, pins
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
-from server_utils.host import engine_home, scratch
+from server_utils.host import engine_home, library_path, scratch
 from server_utils.host import gpus as host_gpus
 from server_utils.host.gpus import Gpu
 from server_utils.host.platform import home, state_root
@@ -58,6 +58,7 @@ def check_node(name: str = "triton", *, need_gpu: bool = False) -> list[Finding]
         _disk_of("state", state_root, need_gib=_STATE_GIB, variable="SPARK_SIDECAR_STATE"),
         scratch_folder(),
         home_folder(),
+        *_other_cuda(),
     ]
 
 
@@ -198,6 +199,12 @@ def home_folder() -> Finding:
         return Finding("HOME", "ok", f"{reason}: servers use {engine_home.folder()} instead")
     except ConfigurationError as err:
         return Finding("HOME", "error", f"{reason}. {err}", "set HOME or SPARK_SIDECAR_CACHE")
+
+
+def _other_cuda() -> list[Finding]:
+    folders = ", ".join(library_path.cuda_folders(os.environ))
+    found = f"{folders} in LD_LIBRARY_PATH: servers leave it out, and use the CUDA of their environment"
+    return [Finding("CUDA of the image", "ok", found)] if folders else []
 
 
 def _disk_of(name: str, folder: Callable[[], Path], *, need_gib: int, variable: str) -> Finding:

@@ -15,7 +15,7 @@ from typing import Any
 
 from server_utils.environments import builder
 from server_utils.errors import ConfigurationError
-from server_utils.host import engine_home, gpus, logs, scratch
+from server_utils.host import engine_home, gpus, library_path, logs, scratch
 from server_utils.host.processes import ProcessId, descendants, terminate
 from server_utils.servers import launch as servers_launch
 from server_utils.servers import orphans, state_dir
@@ -125,9 +125,7 @@ class Attempt:
             "TMPDIR": str(self._scratch),
             "PYTHONUNBUFFERED": "1",
         }
-        if libpython:
-            known = environ.get("LD_LIBRARY_PATH")
-            environ["LD_LIBRARY_PATH"] = f"{libpython.parent}{':' + known if known else ''}"
+        environ |= library_path.variables(environ, libpython, self._folder / "libpython")
         own = {key: self._fill(value) for key, value in self.launch.env.items()}
         return environ | engine_home.variables(environ) | own
 
