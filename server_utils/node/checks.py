@@ -11,7 +11,9 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from server_utils.environments import builder
 from server_utils.environments.lock_files import cuda_of, lock_file, pins
@@ -20,7 +22,6 @@ from server_utils.host import engine_home, library_path, scratch
 from server_utils.host import gpus as host_gpus
 from server_utils.host.gpus import Gpu
 from server_utils.host.platform import home, state_root
-from server_utils.node.findings import Finding
 
 _GIB = 2**30
 # Triton's Python backend takes 64 MiB when a model is loaded and grows with the batches in flight.
@@ -36,6 +37,16 @@ _GPU_FIX = "reboot after a driver update, or install the driver again; until nvi
 _SPARK_DEFAULTS = "spark-defaults.conf"
 # What an interpreter has installed, one `name version` per line.
 _LIST = "import importlib.metadata as m\nfor d in m.distributions(): print(d.metadata['Name'], d.version)"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; `fix` is a command or an order to the reader, empty where all is well."""
+
+    name: str
+    level: Literal["ok", "warning", "error"]
+    found: str
+    fix: str = ""
 
 
 def check_node(name: str = "triton", *, need_gpu: bool = False) -> list[Finding]:

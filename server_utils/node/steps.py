@@ -23,7 +23,6 @@ from pathlib import Path
 from server_utils.environments.lock_files import FOLDER, lock_file, uv_sources
 from server_utils.errors import EnvironmentMissingError, SidecarError
 from server_utils.host import gpus, logs
-from server_utils.node.findings import Finding
 
 # It needs numpy 1.26, which the runtimes no longer have; models in process need no Triton.
 _NEVER = "nvidia-pytriton"
@@ -167,10 +166,9 @@ def verify(node: Node) -> None:
     command = [*_command(), "doctor", "--node", node.framework, *need_gpu, "--json"]
     done = subprocess.run(command, env=_environ(node), capture_output=True, text=True, check=False)
     say(node, done.stdout + done.stderr)
-    findings = [Finding(**each) for each in json.loads(done.stdout or "[]")]
-    errors = [each for each in findings if each.level == "error"]
+    errors = [each for each in json.loads(done.stdout or "[]") if each["level"] == "error"]
     if errors:
-        raise StepError(f"{errors[0].name}: {errors[0].found}; {errors[0].fix}")
+        raise StepError("{name}: {found}; {fix}".format_map(errors[0]))
     if done.returncode:
         raise StepError(f"the doctor ended {done.returncode}: {done.stderr.strip()[-300:]}")
 
