@@ -22,20 +22,29 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from server_utils.errors import SidecarError
-from server_utils.node import steps
+from server_utils.node import spark_python, steps
 from server_utils.node.steps import Node, say
 
 _DEFAULT_HOME = "/opt/spark-sidecar"
 _TAIL_LINES = 12
+
+
+def _verify(node: Node) -> None:
+    """Whether notebooks can import our package, and the doctor's opinion of the rest."""
+    spark_python.check_import(node)
+    steps.verify(node)
+
+
 _STEPS = {
     "settings": steps.settings,
     "gpu": steps.gpu,
     "uv": steps.uv,
     "package": steps.package,
+    "link": spark_python.link,
     "gpu-addresses": steps.gpu_addresses,
     "environment": steps.environment,
-    "into-spark": steps.into_spark,
-    "verify": steps.verify,
+    "into-spark": spark_python.into_spark,
+    "verify": _verify,
 }
 _THAT_DOWNLOAD = ("uv", "package", "environment", "into-spark")
 _NO_WHEELS = (
@@ -99,13 +108,26 @@ def _parsed(arguments: Sequence[str]) -> Node:
     parser.add_argument("framework")
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--logs", default="")
-    parser.add_argument("--role", default="")
-    parser.add_argument("--workers", default="")
+    parser.add_argument("--role", default="", help="what Dataproc calls the node")
+    parser.add_argument("--driver", default="", help="TRUE on the driver of Databricks")
+    parser.add_argument("--workers", default="", help="the cluster's; empty where nobody says")
     parser.add_argument("--into-spark", choices=["yes", "no", ""], default="no")
     given = parser.parse_args(arguments)
     home = Path(os.environ.get("SPARK_SIDECAR_HOME") or _DEFAULT_HOME)
-    role = "" if given.workers == "0" else given.role  # on a single node the master does the workers' work
-    return Node(given.framework, given.bundle, home, given.logs, role, given.into_spark == "yes")
+    return Node(
+        given.framework, given.bundle, home, given.logs, serves=_serves(given), into_spark=given.into_spark == "yes"
+    )
+
+
+def _serves(given: argparse.Namespace) -> bool:
+    """Whether executors run here: a driver or master does the workers' work on a cluster that has none.
+
+    The driver of Databricks counts as one with executors unless the number of workers is known, and where Spark's own
+    Python gets the packages of the environment: notebooks use them there.
+    """
+    if given.driver == "TRUE":
+        return bool(given.workers in {"", "0"} or given.into_spark == "yes")
+    return bool(given.role != "Master" or given.workers == "0")
 
 
 @contextmanager
@@ -128,7 +150,8 @@ def _publish(node: Node, status: Status) -> None:
         _write_status(node, status)
         if node.logs.startswith("gs://"):
             to = f"{node.logs}/{status.host}/"
-            subprocess.run(["gcloud", "storage", "cp", node.home / "status.json", node.log, to], check=True)  # noqa: S607
+            command = ["gcloud", "storage", "cp", str(node.home / "status.json"), str(node.log), to]
+            subprocess.run(command, check=True)
         elif node.logs:
             to_folder = Path(node.logs) / status.host
             to_folder.mkdir(parents=True, exist_ok=True)

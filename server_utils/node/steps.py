@@ -8,25 +8,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
-from server_utils.environments.lock_files import FOLDER, lock_file, uv_sources
+from server_utils.environments.lock_files import FOLDER
 from server_utils.errors import EnvironmentMissingError, SidecarError
 from server_utils.host import gpus, logs
-
-# It needs numpy 1.26, which the runtimes no longer have; models in process need no Triton.
-_NEVER = "nvidia-pytriton"
-_BLOCK = re.compile(r"^([\w.-]+)==([\w.+!]+)[^\n]*((?:\n +--hash=[^\n]+)+)", re.MULTILINE)
 
 
 class StepError(SidecarError):
@@ -39,7 +32,7 @@ class Node:
 
     Attributes:
         logs: a folder, or gs://…
-        role: what Dataproc calls this node.
+        serves: whether executors run on this node, and servers beside them.
         into_spark: whether Spark's own Python gets what it lacks of the environment.
     """
 
@@ -47,13 +40,8 @@ class Node:
     bundle: Path
     home: Path
     logs: str
-    role: str = ""
+    serves: bool = True
     into_spark: bool = False
-
-    @property
-    def is_master(self) -> bool:
-        """Whether this is the master of a Dataproc cluster: it runs no executors, and mostly has no GPU."""
-        return self.role == "Master"
 
     @property
     def wheels(self) -> Path | None:
@@ -88,7 +76,7 @@ def settings(node: Node) -> None:
 
 def gpu(node: Node) -> None:
     """A GPU, where the image has a driver for one: gigabytes are not installed for a node that cannot work."""
-    if node.is_master or shutil.which("nvidia-smi") is None:
+    if not node.serves or shutil.which("nvidia-smi") is None:
         return
     try:
         gpus.gpus()
@@ -119,7 +107,7 @@ def uv(node: Node) -> None:
 
 
 def package(node: Node) -> None:
-    """Our package and what it needs, behind the packages of Spark's Python: it replaces none of them."""
+    """Our package and what it needs, in a folder of their own."""
     (wheel,) = node.bundle.glob("spark_sidecar-*.whl")
     wanted = hashlib.sha256(wheel.read_bytes() + (FOLDER / "node.txt").read_bytes()).hexdigest()
     stamp = node.lib / ".spark-sidecar-stamp"
@@ -133,8 +121,6 @@ def package(node: Node) -> None:
         (beside / stamp.name).write_text(wanted)
         shutil.rmtree(node.lib, ignore_errors=True)
         beside.rename(node.lib)
-    # A line in a .pth file is put behind site-packages, so what the platform ships is found first.
-    (Path(sysconfig.get_path("purelib")) / "spark-sidecar.pth").write_text(f"{node.lib}\n")
 
 
 def sources(node: Node) -> list[str]:
@@ -151,8 +137,8 @@ def gpu_addresses(node: Node) -> None:
 
 def environment(node: Node) -> None:
     """The sealed environment, by the package that was just installed."""
-    if node.is_master:
-        say(node, "a master runs no executors: it gets no environment")
+    if not node.serves:
+        say(node, "no executors run on this node: it gets no environment")
         return
     wheels = ["--wheels", str(node.wheels)] if node.wheels else []
     run(node, [*_command(), "env", "build", node.framework, "--compile-later", *wheels])
@@ -160,7 +146,7 @@ def environment(node: Node) -> None:
 
 def verify(node: Node) -> None:
     """The doctor's opinion: its first error is the reason."""
-    if node.is_master:
+    if not node.serves:
         return
     need_gpu = ["--need-gpu"] if shutil.which("nvidia-smi") else []
     command = [*_command(), "doctor", "--node", node.framework, *need_gpu, "--json"]
@@ -179,7 +165,8 @@ def _command() -> list[str]:
 
 def _environ(node: Node) -> dict[str, str]:
     paths = {"PYTHONPATH": str(node.lib), "PATH": f"{node.home / 'bin'}:{os.environ['PATH']}"}
-    return os.environ | paths | {"SPARK_SIDECAR_HOME": str(node.home), "UV_CACHE_DIR": str(node.cache)}
+    folders = {"SPARK_SIDECAR_HOME": str(node.home), "UV_CACHE_DIR": str(node.cache)}
+    return os.environ | paths | folders
 
 
 def run(node: Node, command: Sequence[str]) -> None:
@@ -201,30 +188,3 @@ def say(node: Node, text: str) -> None:
     """A line of the log."""
     with node.log.open("a", encoding="utf-8") as log:
         log.write(f"{time.strftime('%H:%M:%S')} {text.rstrip()}\n")
-
-
-def into_spark(node: Node) -> None:
-    """Install what the environment has and Spark's Python lacks, each by its hash in the lock."""
-    if not node.into_spark or node.is_master:
-        return
-    lock = lock_file(node.framework)
-    site = next((node.home / "envs" / node.framework).glob("lib/python*/site-packages"))
-    theirs, ours = dict(_installed(site)), {name for name, _ in _installed()}
-    lines = [
-        f"{name}=={version} \\{hashes}\n"
-        for name, version, hashes in _BLOCK.findall(lock.read_text(encoding="utf-8"))
-        if theirs.get(name) == version and name not in ours and name != _NEVER
-    ]
-    if not lines:
-        return
-    wanted = node.home / "into-spark.txt"
-    wanted.write_text("".join(lines), encoding="utf-8")
-    command = [str(node.home / "bin" / "uv"), "pip", "install", "--quiet", "--python", sys.executable]
-    places = sources(node) if node.wheels else uv_sources(lock)
-    run(node, [*command, "--no-deps", "--require-hashes", *places, "-r", str(wanted)])
-
-
-def _installed(site: Path | None = None) -> Iterator[tuple[str, str]]:
-    """(normalized name, version) of all that a folder holds, or that this interpreter finds."""
-    for each in metadata.distributions(path=[str(site)]) if site else metadata.distributions():
-        yield re.sub(r"[-_.]+", "-", each.metadata["Name"]).lower(), each.version
