@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from server_utils.errors import SidecarError
-from server_utils.node import spark_python, steps
+from server_utils.node import downloads, spark_python, steps
 from server_utils.node.steps import Node, say
 
 _DEFAULT_HOME = "/opt/spark-sidecar"
@@ -151,7 +151,7 @@ def _publish(node: Node, status: Status) -> None:
         if node.logs.startswith("gs://"):
             to = f"{node.logs}/{status.host}/"
             command = ["gcloud", "storage", "cp", str(node.home / "status.json"), str(node.log), to]
-            subprocess.run(command, check=True)
+            subprocess.run(command, env=downloads.without_proxy(os.environ), check=True)
         elif node.logs:
             to_folder = Path(node.logs) / status.host
             to_folder.mkdir(parents=True, exist_ok=True)

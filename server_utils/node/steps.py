@@ -20,6 +20,7 @@ from pathlib import Path
 from server_utils.environments.lock_files import FOLDER
 from server_utils.errors import EnvironmentMissingError, SidecarError
 from server_utils.host import gpus, logs
+from server_utils.node import downloads
 
 
 class StepError(SidecarError):
@@ -166,7 +167,7 @@ def _command() -> list[str]:
 def _environ(node: Node) -> dict[str, str]:
     paths = {"PYTHONPATH": str(node.lib), "PATH": f"{node.home / 'bin'}:{os.environ['PATH']}"}
     folders = {"SPARK_SIDECAR_HOME": str(node.home), "UV_CACHE_DIR": str(node.cache)}
-    return os.environ | paths | folders
+    return os.environ | downloads.environ(os.environ) | paths | folders
 
 
 def run(node: Node, command: Sequence[str]) -> None:
@@ -181,10 +182,11 @@ def run(node: Node, command: Sequence[str]) -> None:
     )
     say(node, done.stdout)
     if done.returncode:
-        raise StepError(logs.reason(done.stdout) or f"it ended {done.returncode}")
+        reason = logs.reason(done.stdout) or f"it ended {done.returncode}"
+        raise StepError(downloads.redacted(downloads.explained(reason, done.stdout)))
 
 
 def say(node: Node, text: str) -> None:
-    """A line of the log."""
+    """A line of the log, without secrets."""
     with node.log.open("a", encoding="utf-8") as log:
-        log.write(f"{time.strftime('%H:%M:%S')} {text.rstrip()}\n")
+        log.write(f"{time.strftime('%H:%M:%S')} {downloads.redacted(text.rstrip())}\n")
