@@ -12,7 +12,9 @@ from server_utils.errors import ConfigurationError
 
 # Their folders are private: who owns them is checked where they are made.
 _TEMPORARY = Path("/tmp")  # noqa: S108
-_DISKS = (Path("/local_disk0"), Path("/mnt/1"), Path("/var/tmp"))  # noqa: S108
+# On Dataproc's first SSD, which is root's: its init action makes this folder for executors.
+DATAPROC_DISK = Path("/mnt/1/spark-sidecar")
+_DISKS = (Path("/local_disk0"), DATAPROC_DISK, DATAPROC_DISK.parent, Path("/var/tmp"))  # noqa: S108
 
 
 class Platform(Enum):

@@ -42,6 +42,7 @@ _STEPS = {
     "package": steps.package,
     "link": spark_python.link,
     "gpu-addresses": steps.gpu_addresses,
+    "local-disk": steps.local_disk,
     "environment": steps.environment,
     "into-spark": spark_python.into_spark,
     "verify": _verify,

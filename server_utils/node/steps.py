@@ -17,10 +17,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from server_utils.environments.lock_files import FOLDER
+from server_utils.environments.lock_files import FOLDER, cuda_of, lock_file
 from server_utils.errors import EnvironmentMissingError, SidecarError
-from server_utils.host import gpus, logs
+from server_utils.host import gpus, logs, platform
 from server_utils.node import downloads
+
+_FIRMWARE = Path("/sys/firmware/efi/efivars")
 
 
 class StepError(SidecarError):
@@ -76,13 +78,33 @@ def settings(node: Node) -> None:
 
 
 def gpu(node: Node) -> None:
-    """A GPU, where the image has a driver for one: gigabytes are not installed for a node that cannot work."""
+    """A GPU, and a driver that runs the environment, where the image has a driver: before gigabytes are installed."""
     if not node.serves or shutil.which("nvidia-smi") is None:
         return
     try:
-        gpus.gpus()
+        found = gpus.gpus()
     except EnvironmentMissingError as err:
-        raise StepError(f"the image has a GPU driver, but no GPU answers: {err}; take a node type with a GPU") from err
+        raise StepError(f"the image has a GPU driver, but no GPU answers: {err}; {_without_answer()}") from err
+    cuda = cuda_of(lock_file(node.framework))
+    if cuda and gpus.is_older(found[0].driver, gpus.OLDEST_DRIVER[cuda[0]]):
+        raise StepError(
+            f"{node.framework} is built for CUDA {cuda[0]}, which needs driver {gpus.OLDEST_DRIVER[cuda[0]]} or newer; "
+            f"this node has {found[0].driver}. Take a runtime or image with a newer driver{_older_framework(cuda[0])}"
+        )
+
+
+def _without_answer() -> str:
+    variable = next(iter(_FIRMWARE.glob("SecureBoot-*")), None)
+    if variable and variable.read_bytes()[-1:] == b"\1":
+        return "Secure Boot is on, and refuses drivers that are not signed: make the cluster without Secure Boot"
+    return "take a node type with a GPU"
+
+
+def _older_framework(cuda: int) -> str:
+    """The frameworks that an older driver runs, as an alternative in an error message."""
+    locks = {lock.name.removesuffix("-cuda.txt"): cuda_of(lock) for lock in sorted(FOLDER.glob("*-cuda.txt"))}
+    older = [name for name, theirs in locks.items() if theirs and theirs[0] < cuda]
+    return f", or a framework for an older CUDA ({', '.join(older)})" if older else ""
 
 
 def uv(node: Node) -> None:
@@ -134,6 +156,15 @@ def gpu_addresses(node: Node) -> None:
     script = node.home / "bin" / "gpu-addresses.sh"
     shutil.copyfile(FOLDER.with_name(script.name), script)
     script.chmod(0o755)
+
+
+def local_disk(node: Node) -> None:
+    """A folder for models on the first local SSD of Dataproc, which is root's: executors run as another user."""
+    folder = platform.DATAPROC_DISK
+    if folder.parent.is_mount():
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o1777)
+        say(node, f"models go to {folder}")
 
 
 def environment(node: Node) -> None:
