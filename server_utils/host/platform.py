@@ -34,6 +34,12 @@ def current() -> Platform:
     return Platform.LOCAL
 
 
+def cluster_python() -> Path | None:
+    """The Python of a Databricks cluster, of which each notebook runs a clone; None elsewhere."""
+    python = Path("/databricks/python3/bin/python")
+    return python if current() is Platform.DATABRICKS and python.exists() else None
+
+
 def home() -> Path:
     """The folder of what outlives a job (sealed environments, fetched models and data).
 

@@ -13,7 +13,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from server_utils.environments import interpreters
 from server_utils.errors import ServerStartError, ServerStopError, ServerUnavailableError
 from server_utils.host import logs
 from server_utils.host.processes import ProcessId, terminate, wait_until, with_command
@@ -129,12 +129,13 @@ def _start_supervisor(folder: Path, launch: Launch, owner: ProcessId, replica: i
     if before:
         halt(folder, before, signal.SIGTERM)
     state_dir.write_launch(folder, launch)
+    python, path = interpreters.lasting()
     wait_end, go_end = os.pipe()  # it reads to the end of its input before it looks for its record
     with os.fdopen(go_end, "wb", buffering=0) as go:
         with os.fdopen(wait_end) as waiting, (folder / "supervisor.log").open("ab") as log:
             child = subprocess.Popen(
-                [sys.executable, "-m", "server_utils.servers.supervisor", str(folder)],
-                env=dict(os.environ) | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))} | dict(environ),
+                [python, "-m", "server_utils.servers.supervisor", str(folder)],
+                env=dict(os.environ) | {"PYTHONPATH": os.pathsep.join(path)} | dict(environ),
                 stdin=waiting,
                 stdout=log,
                 stderr=log,
