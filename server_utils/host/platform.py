@@ -40,6 +40,17 @@ def cluster_python() -> Path | None:
     return python if current() is Platform.DATABRICKS and python.exists() else None
 
 
+def what_kills() -> str:
+    """Who sends SIGKILL here when memory runs out, for the reason of a server that was killed."""
+    if "CONTAINER_ID" not in os.environ:  # YARN's, in all that its containers start
+        return "the kernel does this when memory runs out"
+    dataproc = ", Dataproc's memory protection (google.dataproc.oom-killer in Cloud Logging)"
+    return (
+        f"the kernel{dataproc if current() is Platform.DATAPROC else ''} and YARN's memory watch (`yarn logs`) do this "
+        "when memory runs out"
+    )
+
+
 def home() -> Path:
     """The folder of what outlives a job (sealed environments, fetched models and data).
 
