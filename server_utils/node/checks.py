@@ -1,4 +1,4 @@
-"""What of a node fits the engine that is to run on it: GPUs, driver, environment, disk. Driver and executors.
+"""Check a node for an engine: GPUs, driver, environment, compiler, memory, disks. Driver and executors.
 
 Changes nothing, and needs no Spark: init scripts run it before Spark starts.
 """
@@ -45,7 +45,7 @@ _LIST = "import importlib.metadata as m\nfor d in m.distributions(): print(d.met
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at; `fix` is a command or an order to the reader, empty where all is well."""
+    """The result of one check; `fix` is a command or an instruction, empty where nothing is wrong."""
 
     name: str
     level: Literal["ok", "warning", "error"]
@@ -54,7 +54,7 @@ class Finding:
 
 
 def check_node(name: str = "triton", *, need_gpu: bool = False) -> list[Finding]:
-    """Everything that a node needs to run servers of an environment, in the order to put it right.
+    """Check all that a node needs to run servers of an environment, in the order in which to fix it.
 
     Args:
         name: the sealed environment.
@@ -66,7 +66,7 @@ def check_node(name: str = "triton", *, need_gpu: bool = False) -> list[Finding]
         *_driver(gpus, name),
         *_capability(gpus),
         *_virtual(gpus),
-        *_told_to_spark(gpus),
+        *_gpu_amount(gpus),
         *_rapids(gpus),
         *_memory_watch(),
         sealed_environment(name),
@@ -111,7 +111,7 @@ def _gpus(*, need_gpu: bool) -> tuple[list[Gpu], Finding]:
 
 
 def _driver(gpus: list[Gpu], name: str) -> list[Finding]:
-    """The driver against the CUDA that the locked engine was built for."""
+    """Compare the driver with the CUDA that the locked engine was built for."""
     lock = lock_file(name)
     cuda = cuda_of(lock)
     if not gpus or cuda is None:
@@ -147,11 +147,12 @@ def _virtual(gpus: list[Gpu]) -> list[Finding]:
     return [Finding("virtual GPU", "warning", f"{found}; several of them cannot reach each other's memory", fix)]
 
 
-def _told_to_spark(gpus: list[Gpu]) -> list[Finding]:
-    """GPUs of the machine against what this node's own Spark settings say; the last line of a file wins."""
-    told = [amount for amount in _spark_defaults(GPU_AMOUNT) if amount.isdigit()]
-    if told and gpus:
-        return [_compared(int(told[-1]), len(gpus), where=f"{_spark_defaults_file()} (the last of {len(told)})")]
+def _gpu_amount(gpus: list[Gpu]) -> list[Finding]:
+    """Compare the GPUs of the machine with this node's own Spark settings; the last line of the file counts."""
+    amounts = [amount for amount in _spark_defaults(GPU_AMOUNT) if amount.isdigit()]
+    if amounts and gpus:
+        where = f"{_spark_defaults_file()} (the last of {len(amounts)})"
+        return [_compared(int(amounts[-1]), len(gpus), where=where)]
     return []
 
 
@@ -192,17 +193,17 @@ def _memory_watch() -> list[Finding]:
     return [Finding("memory watch of YARN", "warning", found, fix)]
 
 
-def compare_with_spark(told: int) -> list[Finding]:
-    """GPUs of the machine against what Spark gave a task that asked for all of its executor's."""
+def compare_with_spark(assigned: int) -> list[Finding]:
+    """Compare the GPUs of the machine with those that Spark assigned to the executor of a task."""
     gpus, _ = _gpus(need_gpu=False)
-    return [_compared(told, len(gpus), where="the session")] if gpus or told else []
+    return [_compared(assigned, len(gpus), where="the session")] if gpus or assigned else []
 
 
-def _compared(told: int, seen: int, *, where: str) -> Finding:
-    found = f"{seen} in this machine, {told} by {GPU_AMOUNT} of {where}"
-    if told == seen:
+def _compared(configured: int, present: int, *, where: str) -> Finding:
+    found = f"{present} in this machine, {configured} by {GPU_AMOUNT} of {where}"
+    if configured == present:
         return Finding("GPUs of Spark", "ok", found)
-    return Finding("GPUs of Spark", "warning", found, f"set {GPU_AMOUNT} to {seen} when the session is made")
+    return Finding("GPUs of Spark", "warning", found, f"set {GPU_AMOUNT} to {present} when the session is made")
 
 
 def _python_of(name: str) -> Path | None:
@@ -210,12 +211,12 @@ def _python_of(name: str) -> Path | None:
     try:
         python = builder.folder(name) / "bin" / "python"
         return python if python.exists() else None
-    except ConfigurationError:  # told with the environment itself
+    except ConfigurationError:  # reported with the environment itself
         return None
 
 
 def _versions(name: str) -> list[Finding]:
-    """What is installed in the environment against its lock; nothing where there is none."""
+    """Compare what the environment holds with its lock; nothing where there is no environment."""
     if (python := _python_of(name)) is None:
         return []
     asked = subprocess.run([python, "-I", "-c", _LIST], capture_output=True, text=True, check=False)

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 from server_utils.environments.lock_files import lock_file, uv_sources
-from server_utils.node.steps import Node, StepError, run, say, sources
+from server_utils.node.steps import Node, StepError, run, sources, write_log
 
 # It needs numpy 1.26, which the runtimes no longer have; models in process need no Triton.
 _NEVER = "nvidia-pytriton"
@@ -69,7 +69,7 @@ def check_import(node: Node) -> None:
     """
     command = [sys.executable, "-I", "-S", "-c", _IMPORT, *_package_folders()]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    say(node, f"+ import server_utils, with {', '.join(_package_folders())}\n{done.stderr}")
+    write_log(node, f"+ import server_utils, with {', '.join(_package_folders())}\n{done.stderr}")
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1:]
         raise StepError(

@@ -31,7 +31,7 @@ class StepError(SidecarError):
 
 @dataclass(frozen=True)
 class Node:
-    """What is to be made ready.
+    """What to prepare.
 
     Attributes:
         logs: a folder, or gs://…
@@ -54,22 +54,22 @@ class Node:
 
     @property
     def log(self) -> Path:
-        """What every step said."""
+        """The output of all steps."""
         return self.home / "log" / "init.log"
 
     @property
     def lib(self) -> Path:
-        """Our package and what it needs besides Spark's."""
+        """The folder of the package and of what Spark's Python lacks for it."""
         return self.home / "lib"
 
     @property
     def cache(self) -> Path:
-        """uv's, on the disk of the environments: files are linked from there, not copied. Gone once all is ready."""
+        """The cache of uv, on the disk of the environments, so that files are linked, not copied."""
         return self.home / ".uv-cache"
 
 
 def settings(node: Node) -> None:
-    """What can be known to be wrong before anything is installed."""
+    """Check the settings before anything is installed."""
     known = sorted(lock.name.removesuffix("-cuda.txt") for lock in FOLDER.glob("*-cuda.txt"))
     if node.framework not in known:
         raise StepError(f"there is no framework {node.framework!r}; set FRAMEWORK to one of {', '.join(known)}")
@@ -78,13 +78,13 @@ def settings(node: Node) -> None:
 
 
 def gpu(node: Node) -> None:
-    """A GPU, and a driver that runs the environment, where the image has a driver: before gigabytes are installed."""
+    """Check GPU and driver, where the image has a driver, before gigabytes are installed."""
     if not node.serves or shutil.which("nvidia-smi") is None:
         return
     try:
         found = gpus.gpus()
     except EnvironmentMissingError as err:
-        raise StepError(f"the image has a GPU driver, but no GPU answers: {err}; {_without_answer()}") from err
+        raise StepError(f"the image has a GPU driver, but no GPU answers: {err}; {_fix_of_no_gpu()}") from err
     cuda = cuda_of(lock_file(node.framework))
     if cuda and gpus.is_older(found[0].driver, gpus.OLDEST_DRIVER[cuda[0]]):
         raise StepError(
@@ -93,7 +93,7 @@ def gpu(node: Node) -> None:
         )
 
 
-def _without_answer() -> str:
+def _fix_of_no_gpu() -> str:
     variable = next(iter(_FIRMWARE.glob("SecureBoot-*")), None)
     if variable and variable.read_bytes()[-1:] == b"\1":
         return "Secure Boot is on, and refuses drivers that are not signed: make the cluster without Secure Boot"
@@ -108,7 +108,7 @@ def _older_framework(cuda: int) -> str:
 
 
 def uv(node: Node) -> None:
-    """The installer, uv: from the bundle, else by pip and its hash from the package index."""
+    """Install uv: from the bundle, or by pip from the package index, by its hash."""
     target = node.home / "bin" / "uv"
     if target.exists():
         return
@@ -130,7 +130,7 @@ def uv(node: Node) -> None:
 
 
 def package(node: Node) -> None:
-    """Our package and what it needs, in a folder of their own."""
+    """Install the package and what it needs into a folder of their own."""
     (wheel,) = node.bundle.glob("spark_sidecar-*.whl")
     wanted = hashlib.sha256(wheel.read_bytes() + (FOLDER / "node.txt").read_bytes()).hexdigest()
     stamp = node.lib / ".spark-sidecar-stamp"
@@ -152,38 +152,38 @@ def sources(node: Node) -> list[str]:
 
 
 def gpu_addresses(node: Node) -> None:
-    """The script that the Spark conf of a Dataproc cluster names."""
+    """Install the script that the Spark conf of a Dataproc cluster names."""
     script = node.home / "bin" / "gpu-addresses.sh"
     shutil.copyfile(FOLDER.with_name(script.name), script)
     script.chmod(0o755)
 
 
 def local_disk(node: Node) -> None:
-    """A folder for models on the first local SSD of Dataproc, which is root's: executors run as another user."""
+    """Make a folder for models on the first local SSD of Dataproc, which is root's: executors run as another user."""
     folder = platform.DATAPROC_DISK
     if folder.parent.is_mount():
         folder.mkdir(exist_ok=True)
         folder.chmod(0o1777)
-        say(node, f"models go to {folder}")
+        write_log(node, f"models go to {folder}")
 
 
 def environment(node: Node) -> None:
-    """The sealed environment, by the package that was just installed."""
+    """Build the sealed environment, by the package that was just installed."""
     if not node.serves:
-        say(node, "no executors run on this node: it gets no environment")
+        write_log(node, "no executors run on this node: it gets no environment")
         return
     wheels = ["--wheels", str(node.wheels)] if node.wheels else []
     run(node, [*_command(), "env", "build", node.framework, "--compile-later", *wheels])
 
 
 def verify(node: Node) -> None:
-    """The doctor's opinion: its first error is the reason."""
+    """Run the doctor; its first error is the reason of the failure."""
     if not node.serves:
         return
     need_gpu = ["--need-gpu"] if shutil.which("nvidia-smi") else []
     command = [*_command(), "doctor", "--node", node.framework, *need_gpu, "--json"]
     done = subprocess.run(command, env=_environ(node), capture_output=True, text=True, check=False)
-    say(node, done.stdout + done.stderr)
+    write_log(node, done.stdout + done.stderr)
     errors = [each for each in json.loads(done.stdout or "[]") if each["level"] == "error"]
     if errors:
         raise StepError("{name}: {found}; {fix}".format_map(errors[0]))
@@ -207,17 +207,17 @@ def run(node: Node, command: Sequence[str]) -> None:
     Raises:
         StepError: if it fails, with the last line that looks like a reason.
     """
-    say(node, f"+ {' '.join(command)}")
+    write_log(node, f"+ {' '.join(command)}")
     done = subprocess.run(
         command, env=_environ(node), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
-    say(node, done.stdout)
+    write_log(node, done.stdout)
     if done.returncode:
         reason = logs.reason(done.stdout) or f"it ended {done.returncode}"
         raise StepError(downloads.redacted(downloads.explained(reason, done.stdout)))
 
 
-def say(node: Node, text: str) -> None:
-    """A line of the log, without secrets."""
+def write_log(node: Node, text: str) -> None:
+    """Add a line to the log, without secrets."""
     with node.log.open("a", encoding="utf-8") as log:
         log.write(f"{time.strftime('%H:%M:%S')} {downloads.redacted(text.rstrip())}\n")

@@ -80,4 +80,4 @@ def test_a_driver_without_an_answer_comes_with_what_to_do(driver, tmp_path, monk
     ],
 )
 def test_a_master_or_driver_serves_where_it_does_the_workers_work(options, serves):
-    assert program._parsed(["vllm", "--bundle", "/b", *options]).serves is serves
+    assert program._parse(["vllm", "--bundle", "/b", *options]).serves is serves
