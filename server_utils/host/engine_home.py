@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from server_utils.errors import ConfigurationError
-from server_utils.host import platform
+from server_utils.host import platform, scratch
 
 _XDG = {
     "XDG_CACHE_HOME": ".cache",
@@ -37,7 +37,9 @@ def variables(environ: Mapping[str, str]) -> dict[str, str]:
     Raises:
         ConfigurationError: if HOME cannot be written to, and no other place can.
     """
-    changed = {name: folder for name, folder in _XDG.items() if environ.get(name) and not _is_usable(environ[name])}
+    changed = {
+        name: folder for name, folder in _XDG.items() if environ.get(name) and not _is_usable(Path(environ[name]))
+    }
     if unusable(environ):
         changed["HOME"] = ""
     if changed:
@@ -64,9 +66,10 @@ def folder() -> Path:
     Raises:
         ConfigurationError: if there is no place for one.
     """
-    for place in _places():
-        if _is_own(place) if os.path.lexists(place) else _is_usable(str(place)):
-            return place
+    usable = [each for each in _places() if (_is_own if os.path.lexists(each) else _is_usable)(each)]
+    # Engines run what they have compiled from there: a disk that runs no programs is the last resort.
+    for place in sorted(usable, key=lambda each: bool(scratch.doubt(each))):
+        return place
     raise ConfigurationError(
         f"servers need a home folder for what they compile, and user {os.getuid()} can write to none of "
         f"{', '.join(map(str, _places()))}: set HOME or SPARK_SIDECAR_CACHE to a folder that this user may write to, "
@@ -100,9 +103,9 @@ def _is_own(place: Path) -> bool:
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
 
 
-def _is_usable(folder: str) -> bool:
+def _is_usable(folder: Path) -> bool:
     """Whether this user may write to a folder, or can make it."""
-    there = next(each for each in (Path(folder), *Path(folder).absolute().parents) if os.path.lexists(each))
+    there = next(each for each in (folder, *folder.absolute().parents) if os.path.lexists(each))
     return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from support.fakes import NOBODY, as_nobody
+from support.fakes import NOBODY, as_nobody, can_mount, mounted_noexec
 
 from server_utils.host import engine_home
 from server_utils.servers.lifecycle import ensure
@@ -116,6 +116,16 @@ def test_a_folder_that_somebody_else_laid_there_is_not_used(models, kind):
     assert found["HOME"] != str(laid)
     assert Path(found["HOME"]).stat().st_uid == NOBODY
     shutil.rmtree(found["HOME"])
+
+
+@pytest.mark.skipif(not can_mount(), reason="needs to be allowed to mount a disk")
+def test_a_disk_that_runs_no_programs_is_the_last_resort(models, open_folder):
+    """Triton's JIT loads what it has compiled."""
+    given = {"HOME": "/dev/null", "SPARK_SIDECAR_CACHE": str(models), "TMPDIR": str(open_folder)}
+
+    found = json.loads(mounted_noexec(models.parent, SHOW, **given))
+
+    assert Path(found["HOME"]) == open_folder / f"spark-sidecar-{os.getuid()}-home"
 
 
 @needs_root
