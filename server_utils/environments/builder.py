@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from server_utils.environments import interpreters
 from server_utils.environments.interpreters import Interpreter, require_libpython
-from server_utils.environments.lock_files import lock_file, uv, uv_sources
+from server_utils.environments.lock_files import lock_file, pins, uv, uv_sources
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.host import platform
 from server_utils.host.files import exclusive_lock
@@ -25,7 +25,10 @@ from server_utils.host.files import exclusive_lock
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["Compiling", "Interpreter", "build", "find", "folder", "is_current", "lacks", "one_of", "require_libpython"]
+__all__ = [
+    "Compiling", "Interpreter", "build", "find", "folder", "is_current", "lacks", "links_libpython", "one_of",
+    "require_libpython",
+]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +41,7 @@ _PACKAGES = {
     "vllm": "vllm",
     "vllm-latest": "vllm",
 }
+_PYTRITON = "nvidia-pytriton"
 _STAMP = ".spark-sidecar-stamp"
 
 
@@ -117,7 +121,8 @@ def build(
 
     Args:
         name: the environment, such as "triton".
-        python: the interpreter to make it with; default: one of the running minor version that has its libpython.
+        python: the interpreter to make it with; default: one of the running minor version, with its libpython where
+            the engine links that.
         wheels: a folder that holds all of its wheels: no index is asked then.
         compiling: when its modules are compiled.
 
@@ -127,6 +132,11 @@ def build(
     """
     _make(folder(name), lock_file(name), python, wheels=wheels, compiling=compiling)
     return find(name)
+
+
+def links_libpython(name: str) -> bool:
+    """Whether the engine of an environment links libpython: Triton's Python backend does, vLLM does not."""
+    return _PYTRITON in pins(lock_file(name))
 
 
 def is_current(name: str) -> bool:
@@ -154,7 +164,7 @@ def _make_anew(target: Path, lock: Path, python: Path | None, wheels: Path | Non
     with exclusive_lock(target.with_name(f".{target.name}.lock")):
         if _is_current(target, lock, python):
             return
-        base = _checked(python, target.name) if python else interpreters.choose()
+        base = _checked(python, target.name, lock) if python else _chosen(lock)
         beside = target.with_name(f".{target.name}.building")
         _replace(target, _assemble(beside, lock, base, _sources(lock, wheels), compiling))
         logger.info("Built the environment %s in %s with %s.", target.name, target, base.python)
@@ -173,10 +183,15 @@ def _stamp(lock: Path) -> str:
     return f"{lock.name} {hashlib.sha256(lock.read_bytes()).hexdigest()} python{minor}\n"
 
 
-def _checked(python: Path, name: str) -> Interpreter:
+def _chosen(lock: Path) -> Interpreter:
+    return interpreters.choose() if _PYTRITON in pins(lock) else interpreters.choose_any()
+
+
+def _checked(python: Path, name: str, lock: Path) -> Interpreter:
     interpreter = interpreters.inspect(python)
     _require_same_minor(interpreter, name)
-    require_libpython(interpreter)
+    if _PYTRITON in pins(lock):
+        require_libpython(interpreter)
     return interpreter
 
 

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from server_utils.environments.lock_files import find_uv
 from server_utils.errors import EnvironmentMissingError
+from server_utils.host import platform
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 logger = logging.getLogger(__name__)
 
@@ -88,14 +89,41 @@ def choose() -> Interpreter:
             tried[python] = inspect(python)
             if tried[python].libpython and _is_running_minor(tried[python]):
                 return tried[python]
-    names = ", ".join(map(str, tried)) or "none"
-    msg = (
-        f"No Python {_MINOR} with its shared library on this machine (looked at: {names}), and none could be "
+    raise EnvironmentMissingError(_none_with_libpython(tried))
+
+
+def choose_any() -> Interpreter:
+    """An interpreter of the running minor version, for engines that link no libpython: needs no network."""
+    return next(each for offer in (_own, _system, _running) for each in map(inspect, filter(Path.exists, offer()))
+                if _is_running_minor(each))  # fmt: skip
+
+
+def _none_with_libpython(tried: Iterable[Path]) -> str:
+    looked = ", ".join(map(str, tried)) or "none"
+    return (
+        f"No Python {_MINOR} with its shared library on this machine (looked at: {looked}), and none could be "
         f"installed. Debian, Ubuntu: `apt-get install python{_MINOR} libpython{_MINOR}`; "
         f"Fedora: `dnf install python{_MINOR} python{_MINOR}-libs`; "
         f"anywhere with a network: `uv python install {_MINOR}`. Then run this again."
     )
-    raise EnvironmentMissingError(msg)
+
+
+def lasting() -> tuple[Path, list[str]]:
+    """The interpreter and the sys.path of processes that outlive this one, such as supervisors.
+
+    A notebook of Databricks runs in an environment that is deleted when the notebook is detached. Servers live on, so
+    what looks after them runs in the cluster's Python, unless our package itself is in the notebook's environment.
+    """
+    here, cluster = Path(sys.prefix), platform.cluster_python()
+    entries = [entry for entry in sys.path if entry]
+    if cluster is None or Path(__file__).is_relative_to(here) or not _is_other(cluster.parents[1], here):
+        return Path(sys.executable), entries
+    return cluster, [entry for entry in entries if not Path(entry).is_relative_to(here)]
+
+
+def _is_other(cluster: Path, here: Path) -> bool:
+    """Whether an environment is not this one, and of the same version of Python."""
+    return cluster.resolve() != here.resolve() and (cluster / "lib" / f"python{_MINOR}").exists()
 
 
 def _report(python: Path) -> dict[str, Any]:
@@ -123,6 +151,10 @@ def _own() -> Iterator[Path]:
 
 def _system() -> Iterator[Path]:
     yield Path(f"/usr/bin/python{_MINOR}")
+
+
+def _running() -> Iterator[Path]:
+    yield Path(sys.executable)
 
 
 def _managed() -> Iterator[Path]:

@@ -12,7 +12,9 @@ from server_utils.errors import ConfigurationError
 
 # Their folders are private: who owns them is checked where they are made.
 _TEMPORARY = Path("/tmp")  # noqa: S108
-_DISKS = (Path("/local_disk0"), Path("/mnt/1"), Path("/var/tmp"))  # noqa: S108
+# On Dataproc's first SSD, which is root's: its init action makes this folder for executors.
+DATAPROC_DISK = Path("/mnt/1/spark-sidecar")
+_DISKS = (Path("/local_disk0"), DATAPROC_DISK, DATAPROC_DISK.parent, Path("/var/tmp"))  # noqa: S108
 
 
 class Platform(Enum):
@@ -30,6 +32,23 @@ def current() -> Platform:
     if "DATAPROC_VERSION" in os.environ or Path("/etc/google-dataproc").is_dir():
         return Platform.DATAPROC
     return Platform.LOCAL
+
+
+def cluster_python() -> Path | None:
+    """The Python of a Databricks cluster, of which each notebook runs a clone; None elsewhere."""
+    python = Path("/databricks/python3/bin/python")
+    return python if current() is Platform.DATABRICKS and python.exists() else None
+
+
+def what_kills() -> str:
+    """Who sends SIGKILL here when memory runs out, for the reason of a server that was killed."""
+    if "CONTAINER_ID" not in os.environ:  # YARN's, in all that its containers start
+        return "the kernel does this when memory runs out"
+    dataproc = ", Dataproc's memory protection (google.dataproc.oom-killer in Cloud Logging)"
+    return (
+        f"the kernel{dataproc if current() is Platform.DATAPROC else ''} and YARN's memory watch (`yarn logs`) do this "
+        "when memory runs out"
+    )
 
 
 def home() -> Path:

@@ -1,8 +1,8 @@
-"""Makes the node of a cluster ready: what the init scripts run, out of our unpacked wheel. Nodes only.
+"""Prepare the node of a cluster: the init scripts run this module from the unpacked wheel. Nodes only.
 
-Steps: our package and what it needs go into a folder of their own, behind the packages of Spark's Python, which stays
-as it is; the sealed environment is built; the doctor looks at the result. Each step does nothing where its work is
-done, so a second run takes seconds. A status file says how it ended. Standard library only, until the package is there.
+The steps install the package into a folder of its own, build the sealed environment, and check the result. A step does
+nothing where its work is done, so a second run takes seconds. A status file says how the run ended. Standard library
+only, as the package is not installed yet.
 """
 
 from __future__ import annotations
@@ -22,22 +22,32 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from server_utils.errors import SidecarError
-from server_utils.node import steps
-from server_utils.node.steps import Node, say
+from server_utils.node import downloads, spark_python, steps
+from server_utils.node.steps import Node, write_log
 
 _DEFAULT_HOME = "/opt/spark-sidecar"
 _TAIL_LINES = 12
+
+
+def _verify(node: Node) -> None:
+    """Check that notebooks can import the package, and what the doctor checks."""
+    spark_python.check_import(node)
+    steps.verify(node)
+
+
 _STEPS = {
     "settings": steps.settings,
     "gpu": steps.gpu,
     "uv": steps.uv,
     "package": steps.package,
+    "link": spark_python.link,
     "gpu-addresses": steps.gpu_addresses,
+    "local-disk": steps.local_disk,
     "environment": steps.environment,
-    "into-spark": steps.into_spark,
-    "verify": steps.verify,
+    "into-spark": spark_python.into_spark,
+    "verify": _verify,
 }
-_THAT_DOWNLOAD = ("uv", "package", "environment", "into-spark")
+_STEPS_WITH_DOWNLOADS = ("uv", "package", "environment", "into-spark")
 _NO_WHEELS = (
     "The bundle has no wheels/, so the package index was asked: the nodes need a way to it, or a bundle with wheels "
     "(spark-sidecar wheelhouse build)."
@@ -46,7 +56,7 @@ _NO_WHEELS = (
 
 @dataclass
 class Status:
-    """How far a node is; the file on the node and its copy beside the bundle hold this."""
+    """The progress of a node, as the status file and its copy beside the bundle hold it."""
 
     host: str
     framework: str
@@ -57,23 +67,23 @@ class Status:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Make the node ready. Returns 0, or 1 after one line on standard error and the end of the log."""
-    node = _parsed(arguments)
+    """Prepare the node. Returns 0, or 1 after the end of the log and one line on standard error."""
+    node = _parse(arguments)
     status = Status(machine.node(), node.framework)
     try:
         node.log.parent.mkdir(parents=True, exist_ok=True)
-        say(node, f"{node.framework} from {node.bundle}, {sys.executable}")
-        with _alone(node):
+        write_log(node, f"{node.framework} from {node.bundle}, {sys.executable}")
+        with _exclusive(node):
             _make_ready(node, status)
     except OSError as err:  # no folder to work in
         _failed(status, err)
-    return _said(node, status)
+    return _report(node, status)
 
 
 def _make_ready(node: Node, status: Status) -> None:
-    """All steps, and how they ended: still alone, as the next run writes the same files."""
+    """Run all steps and publish how they ended, under the lock: the next run writes the same files."""
     try:
-        _steps(node, status)
+        _run_steps(node, status)
     except (SidecarError, OSError) as err:
         _failed(status, err)
     else:
@@ -86,7 +96,7 @@ def _failed(status: Status, err: Exception) -> None:
     status.state, status.reason = "failed", " ".join(str(err).split())
 
 
-def _steps(node: Node, status: Status) -> None:
+def _run_steps(node: Node, status: Status) -> None:
     for name, step in _STEPS.items():
         status.step, began = name, time.monotonic()
         _write_status(node, status)
@@ -94,23 +104,36 @@ def _steps(node: Node, status: Status) -> None:
         status.seconds[name] = round(time.monotonic() - began, 2)
 
 
-def _parsed(arguments: Sequence[str]) -> Node:
+def _parse(arguments: Sequence[str]) -> Node:
     parser = argparse.ArgumentParser(prog="python -m server_utils.node")
     parser.add_argument("framework")
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--logs", default="")
-    parser.add_argument("--role", default="")
-    parser.add_argument("--workers", default="")
+    parser.add_argument("--role", default="", help="what Dataproc calls the node")
+    parser.add_argument("--driver", default="", help="TRUE on the driver of Databricks")
+    parser.add_argument("--workers", default="", help="the cluster's; empty where nobody says")
     parser.add_argument("--into-spark", choices=["yes", "no", ""], default="no")
     given = parser.parse_args(arguments)
     home = Path(os.environ.get("SPARK_SIDECAR_HOME") or _DEFAULT_HOME)
-    role = "" if given.workers == "0" else given.role  # on a single node the master does the workers' work
-    return Node(given.framework, given.bundle, home, given.logs, role, given.into_spark == "yes")
+    return Node(
+        given.framework, given.bundle, home, given.logs, serves=_serves(given), into_spark=given.into_spark == "yes"
+    )
+
+
+def _serves(given: argparse.Namespace) -> bool:
+    """Whether executors run here: a driver or master does the workers' work on a cluster that has none.
+
+    The driver of Databricks counts as one with executors unless the number of workers is known, and where Spark's own
+    Python gets the packages of the environment: notebooks use them there.
+    """
+    if given.driver == "TRUE":
+        return bool(given.workers in {"", "0"} or given.into_spark == "yes")
+    return bool(given.role != "Master" or given.workers == "0")
 
 
 @contextmanager
-def _alone(node: Node) -> Iterator[None]:
-    """One run at a time on a node; another waits, and finds the work done."""
+def _exclusive(node: Node) -> Iterator[None]:
+    """Hold the lock of this node: another run waits, and finds the work done."""
     with (node.home / ".node.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -123,12 +146,13 @@ def _write_status(node: Node, status: Status) -> None:
 
 
 def _publish(node: Node, status: Status) -> None:
-    """Status and log beside the bundle too: a node that failed is gone before anybody can look at it."""
+    """Copy status and log beside the bundle: a node that failed is deleted before anybody can read them there."""
     try:
         _write_status(node, status)
         if node.logs.startswith("gs://"):
             to = f"{node.logs}/{status.host}/"
-            subprocess.run(["gcloud", "storage", "cp", node.home / "status.json", node.log, to], check=True)  # noqa: S607
+            command = ["gcloud", "storage", "cp", str(node.home / "status.json"), str(node.log), to]
+            subprocess.run(command, env=downloads.without_proxy(os.environ), check=True)
         elif node.logs:
             to_folder = Path(node.logs) / status.host
             to_folder.mkdir(parents=True, exist_ok=True)
@@ -136,17 +160,17 @@ def _publish(node: Node, status: Status) -> None:
                 # Contents only: volumes know no modes.
                 shutil.copyfile(file, to_folder / file.name)
     except (OSError, subprocess.SubprocessError) as err:
-        # Never the reason why a cluster does not start.
+        # Not an error: a cluster starts without these copies.
         print(f"spark-sidecar: log and status could not be copied to {node.logs}: {err}", file=sys.stderr)
 
 
-def _said(node: Node, status: Status) -> int:
+def _report(node: Node, status: Status) -> int:
     if status.state == "ready":
         print(f"spark-sidecar: ready for {node.framework}, in {sum(status.seconds.values()):.1f} s")
         return 0
     if node.log.exists():
         print("\n".join(node.log.read_text(encoding="utf-8").splitlines()[-_TAIL_LINES:]), file=sys.stderr)
-    if not node.wheels and status.step in _THAT_DOWNLOAD:
+    if not node.wheels and status.step in _STEPS_WITH_DOWNLOADS:
         print(_NO_WHEELS, file=sys.stderr)
     print(f"error: spark-sidecar: step {status.step} failed: {status.reason}", file=sys.stderr)
     return 1

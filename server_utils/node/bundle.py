@@ -1,7 +1,7 @@
 """The bundle that init scripts install from: our wheel, uv, and every wheel of an environment's lock. Laptop.
 
-With it a node needs no package index and no network besides the bucket or volume. Made with pip, because uv downloads
-no wheels; what it fetches is held to the lock's hashes here, and once more on each node.
+With a bundle a node needs no package index, only the bucket or volume. It is made with pip, because uv downloads no
+wheels. The hashes of the lock are checked here, and once more on each node.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _MACHINE = "x86_64"
 
 
 def build(name: str, to: str | Path, *, python: str = PYTHONS[-1], cpu: bool = False, wheel: Path | None = None) -> str:
-    """Put what an environment is made of into a folder, a bucket or a volume; what is there already is kept.
+    """Put all packages of an environment into a folder, a bucket or a volume; files that are there are kept.
 
     Args:
         name: the environment, such as "triton".
@@ -46,7 +46,7 @@ def build(name: str, to: str | Path, *, python: str = PYTHONS[-1], cpu: bool = F
         wheel: our own wheel; by default it is built from the source that is running.
 
     Returns:
-        Where it is. Its SHA256SUMS is written last: a bundle without one is not whole.
+        Where it is. Its SHA256SUMS is written last: a bundle without one is incomplete.
 
     Raises:
         ConfigurationError: if there is no such environment, no lock for this Python, or no such place.
@@ -89,7 +89,7 @@ def _lock(name: str, python: str, *, cpu: bool) -> Path:
 
 
 def _own_wheel(to: Path, given: Path | None) -> Path:
-    """Our wheel in the folder, and no older one beside it."""
+    """Put our wheel into the folder, and remove older ones."""
     for old in to.glob("spark_sidecar-*.whl"):
         old.unlink()
     if given is not None:
@@ -113,7 +113,7 @@ def _fetch(lock: Path, to: Path, python: str) -> None:
 
 
 def _flattened(lock: Path, python: str, scratch: Path) -> str:
-    """What a lock says for the cluster's Python, without markers: pip reads those as of the Python it runs in."""
+    """The lines of a lock for the cluster's Python, without markers: pip evaluates those for its own Python."""
     platform = f"{_MACHINE}-manylinux_2_{_GLIBC[0]}"
     uv(["pip", "compile", "--quiet", "--no-deps", "--python-version", python, "--python-platform", platform,
         *uv_sources(lock), str(lock), "--output-file", str(scratch)],

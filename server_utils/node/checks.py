@@ -1,4 +1,4 @@
-"""What of a node fits the engine that is to run on it: GPUs, driver, environment, disk. Driver and executors.
+"""Check a node for an engine: GPUs, driver, environment, compiler, memory, disks. Driver and executors.
 
 Changes nothing, and needs no Spark: init scripts run it before Spark starts.
 """
@@ -10,17 +10,19 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from server_utils.environments import builder
 from server_utils.environments.lock_files import cuda_of, lock_file, pins
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
+from server_utils.host import engine_home, library_path, scratch
 from server_utils.host import gpus as host_gpus
-from server_utils.host import scratch
 from server_utils.host.gpus import Gpu
 from server_utils.host.platform import home, state_root
-from server_utils.node.findings import Finding
 
 _GIB = 2**30
 # Triton's Python backend takes 64 MiB when a model is loaded and grows with the batches in flight.
@@ -33,13 +35,26 @@ _STATE_GIB = 1
 _OLDEST_CAPABILITY = (8, 0)
 GPU_AMOUNT = "spark.executor.resource.gpu.amount"
 _GPU_FIX = "reboot after a driver update, or install the driver again; until nvidia-smi works, models run on the CPU"
-_SPARK_DEFAULTS = "spark-defaults.conf"
+_YARN_CHECKS = ("yarn.nodemanager.pmem-check-enabled", "yarn.nodemanager.vmem-check-enabled")
+# Triton's JIT takes the first of these, after $CC.
+_COMPILERS = ("gcc", "clang")
+_HEADER = "import pathlib, sysconfig; print(pathlib.Path(sysconfig.get_path('include'), 'Python.h'))"
 # What an interpreter has installed, one `name version` per line.
 _LIST = "import importlib.metadata as m\nfor d in m.distributions(): print(d.metadata['Name'], d.version)"
 
 
+@dataclass(frozen=True)
+class Finding:
+    """The result of one check; `fix` is a command or an instruction, empty where nothing is wrong."""
+
+    name: str
+    level: Literal["ok", "warning", "error"]
+    found: str
+    fix: str = ""
+
+
 def check_node(name: str = "triton", *, need_gpu: bool = False) -> list[Finding]:
-    """Everything that a node needs to run servers of an environment, in the order to put it right.
+    """Check all that a node needs to run servers of an environment, in the order in which to fix it.
 
     Args:
         name: the sealed environment.
@@ -50,27 +65,33 @@ def check_node(name: str = "triton", *, need_gpu: bool = False) -> list[Finding]
         seen,
         *_driver(gpus, name),
         *_capability(gpus),
-        *_told_to_spark(gpus),
+        *_virtual(gpus),
+        *_gpu_amount(gpus),
+        *_rapids(gpus),
+        *_memory_watch(),
         sealed_environment(name),
         *_versions(name),
+        *_compiler(gpus, name),
         shared_memory(),
         _disk_of("home", home, need_gib=_HOME_GIB, variable="SPARK_SIDECAR_HOME"),
         _disk_of("state", state_root, need_gib=_STATE_GIB, variable="SPARK_SIDECAR_STATE"),
         scratch_folder(),
+        home_folder(),
+        *_other_cuda(),
     ]
 
 
 def sealed_environment(name: str) -> Finding:
-    """Whether an environment is there, whole, of its lock, and has its libpython."""
+    """Whether an environment is there, whole, of its lock, and has its libpython where its engine links that."""
     title, build = f"environment {name}", f"spark-sidecar env build {name}"
     try:
         interpreter = builder.find(name)
-        library = builder.require_libpython(interpreter)
+        library = f", {builder.require_libpython(interpreter)}" if builder.links_libpython(name) else ""
     except ConfigurationError as err:
         return Finding(title, "error", str(err), "set SPARK_SIDECAR_HOME")
     except EnvironmentMissingError as err:
         return Finding(title, "error", str(err), build)
-    found = f"Python {'.'.join(map(str, interpreter.version))} ({interpreter.python}), {library}"
+    found = f"Python {'.'.join(map(str, interpreter.version))} ({interpreter.python}){library}"
     if builder.folder(name).exists() and not builder.is_current(name):
         return Finding(title, "warning", f"{found}: not what its lock file says", build)
     return Finding(title, "ok", found)
@@ -90,7 +111,7 @@ def _gpus(*, need_gpu: bool) -> tuple[list[Gpu], Finding]:
 
 
 def _driver(gpus: list[Gpu], name: str) -> list[Finding]:
-    """The driver against the CUDA that the locked engine was built for."""
+    """Compare the driver with the CUDA that the locked engine was built for."""
     lock = lock_file(name)
     cuda = cuda_of(lock)
     if not gpus or cuda is None:
@@ -114,37 +135,89 @@ def _capability(gpus: list[Gpu]) -> list[Finding]:
     return [Finding("compute capability", "warning", f"{found}: no bfloat16 before 8.0", fix)]
 
 
-def _told_to_spark(gpus: list[Gpu]) -> list[Finding]:
-    """GPUs of the machine against what this node's own Spark settings say; the last line of a file wins."""
-    file = Path(os.environ.get("SPARK_CONF_DIR") or "/etc/spark/conf") / _SPARK_DEFAULTS
-    with contextlib.suppress(OSError):
-        told = re.findall(rf"^\s*{re.escape(GPU_AMOUNT)}[\s=:]+(\d+)\s*$", file.read_text(), re.MULTILINE)
-        if told and gpus:
-            return [_compared(int(told[-1]), len(gpus), where=f"{file} (the last of {len(told)})")]
+def _virtual(gpus: list[Gpu]) -> list[Finding]:
+    """Slices of GPUs, such as those of Azure's NVadsA10: their driver must fit the host's, and they have no peers."""
+    slices = sorted({each.name for each in gpus if re.search(r"-\d+Q$", each.name)})
+    if not slices:
+        return []
+    found = f"{', '.join(slices)}: a virtual GPU, with the driver of its host"
+    if len(gpus) == 1:
+        return [Finding("virtual GPU", "ok", found)]
+    fix = "set NCCL_P2P_DISABLE=1, and for vLLM disable_custom_all_reduce=True; or take a shape with whole GPUs"
+    return [Finding("virtual GPU", "warning", f"{found}; several of them cannot reach each other's memory", fix)]
+
+
+def _gpu_amount(gpus: list[Gpu]) -> list[Finding]:
+    """Compare the GPUs of the machine with this node's own Spark settings; the last line of the file counts."""
+    amounts = [amount for amount in _spark_defaults(GPU_AMOUNT) if amount.isdigit()]
+    if amounts and gpus:
+        where = f"{_spark_defaults_file()} (the last of {len(amounts)})"
+        return [_compared(int(amounts[-1]), len(gpus), where=where)]
     return []
 
 
-def compare_with_spark(told: int) -> list[Finding]:
-    """GPUs of the machine against what Spark gave a task that asked for all of its executor's."""
+def _rapids(gpus: list[Gpu]) -> list[Finding]:
+    """The RAPIDS Accelerator, which some images switch on: it takes nearly all memory of the executor's GPU."""
+    plugins = _spark_defaults("spark.plugins")
+    if not gpus or not plugins or "SQLPlugin" not in plugins[-1]:
+        return []
+    found = f"spark.plugins is {plugins[-1]} in {_spark_defaults_file()}: it takes most of the GPU before a server does"
+    return [Finding("RAPIDS", "warning", found, "set spark.plugins to nothing when the session is made")]
+
+
+def _spark_defaults(key: str) -> list[str]:
+    """The values of a setting in this node's own file, in its order."""
+    with contextlib.suppress(OSError):
+        line = rf"^[ \t]*{re.escape(key)}[ \t=:]+(\S+)[ \t]*$"
+        return re.findall(line, _spark_defaults_file().read_text(encoding="utf-8"), re.MULTILINE)
+    return []
+
+
+def _spark_defaults_file() -> Path:
+    return Path(os.environ.get("SPARK_CONF_DIR") or "/etc/spark/conf") / "spark-defaults.conf"
+
+
+def _memory_watch() -> list[Finding]:
+    """Whether YARN kills executors by their memory: a server counts as long as the Python worker that started it."""
+    file = Path(os.environ.get("HADOOP_CONF_DIR") or "/etc/hadoop/conf") / "yarn-site.xml"
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError:
+        return []
+    said = dict(re.findall(r"<name>\s*([\w.-]+)\s*</name>\s*<value>\s*(\w+)\s*</value>", text))
+    on = [key for key in _YARN_CHECKS if said.get(key) != "false"]  # both are on unless the file says otherwise
+    if not on:
+        return [Finding("memory watch of YARN", "ok", f"off, as {file} says")]
+    fix = f"make the cluster with the properties {', '.join(f'yarn:{key}=false' for key in on)}"
+    found = f"on ({', '.join(on)} in {file}): YARN kills an executor whose server takes more than memoryOverhead"
+    return [Finding("memory watch of YARN", "warning", found, fix)]
+
+
+def compare_with_spark(assigned: int) -> list[Finding]:
+    """Compare the GPUs of the machine with those that Spark assigned to the executor of a task."""
     gpus, _ = _gpus(need_gpu=False)
-    return [_compared(told, len(gpus), where="the session")] if gpus or told else []
+    return [_compared(assigned, len(gpus), where="the session")] if gpus or assigned else []
 
 
-def _compared(told: int, seen: int, *, where: str) -> Finding:
-    found = f"{seen} in this machine, {told} by {GPU_AMOUNT} of {where}"
-    if told == seen:
+def _compared(configured: int, present: int, *, where: str) -> Finding:
+    found = f"{present} in this machine, {configured} by {GPU_AMOUNT} of {where}"
+    if configured == present:
         return Finding("GPUs of Spark", "ok", found)
-    return Finding("GPUs of Spark", "warning", found, f"set {GPU_AMOUNT} to {seen} when the session is made")
+    return Finding("GPUs of Spark", "warning", found, f"set {GPU_AMOUNT} to {present} when the session is made")
+
+
+def _python_of(name: str) -> Path | None:
+    """The Python of a sealed environment that is there."""
+    try:
+        python = builder.folder(name) / "bin" / "python"
+        return python if python.exists() else None
+    except ConfigurationError:  # reported with the environment itself
+        return None
 
 
 def _versions(name: str) -> list[Finding]:
-    """What is installed in the environment against its lock; nothing where there is none."""
-    try:
-        python = builder.folder(name) / "bin" / "python"
-        there = python.exists()
-    except ConfigurationError:  # told with the environment itself
-        return []
-    if not there:
+    """Compare what the environment holds with its lock; nothing where there is no environment."""
+    if (python := _python_of(name)) is None:
         return []
     asked = subprocess.run([python, "-I", "-c", _LIST], capture_output=True, text=True, check=False)
     locked = pins(lock_file(name))
@@ -159,6 +232,24 @@ def _versions(name: str) -> list[Finding]:
         found = f"not of {lock_file(name).name}: {', '.join(other) or asked.stderr.strip()[-200:]}"
         return [Finding(title, "error", found, f"rm -r {builder.folder(name)} && spark-sidecar env build {name}")]
     return [Finding(title, "ok", f"{len(installed)}, as {lock_file(name).name} says")]
+
+
+def _compiler(gpus: list[Gpu], name: str) -> list[Finding]:
+    """A C compiler and Python's headers, which Triton's JIT needs on a GPU when a server starts."""
+    python = _python_of(name)
+    if not gpus or python is None or "triton" not in pins(lock_file(name)):
+        return []
+    compiler = os.environ.get("CC") or next(filter(None, map(shutil.which, _COMPILERS)), "")
+    asked = subprocess.run([python, "-I", "-c", _HEADER], capture_output=True, text=True, check=False)
+    header = Path(asked.stdout.strip())
+    missing = [*(["a C compiler"] if not compiler else []), *([str(header)] if not header.is_file() else [])]
+    if not missing:
+        return [Finding("compiler", "ok", f"{compiler}, {header}")]
+    minor = f"{sys.version_info.major}.{sys.version_info.minor}"
+    fix = f"apt-get install gcc python{minor}-dev, on every node"
+    # vLLM compiles kernels in every start; a function of the user's only where it says so.
+    level: Literal["error", "warning"] = "error" if "vllm" in name else "warning"
+    return [Finding("compiler", level, f"without {' and '.join(missing)} no kernel can be compiled", fix)]
 
 
 def shared_memory(folder: Path = Path("/dev/shm")) -> Finding:  # noqa: S108 - looked at, not written to
@@ -186,6 +277,23 @@ def scratch_folder() -> Finding:
         reason = scratch.why_unusable(first) or "has so long a path that sockets may not fit"
         return Finding(title, "warning", f"{first} {reason}: servers use {chosen} instead", fix)
     return Finding(title, "ok", str(chosen))
+
+
+def home_folder() -> Finding:
+    """Where engines keep what they compile: HOME, or a folder of servers' own where this user cannot write to it."""
+    reason = engine_home.unusable(os.environ)
+    if not reason:
+        return Finding("HOME", "ok", os.environ["HOME"])
+    try:
+        return Finding("HOME", "ok", f"{reason}: servers use {engine_home.folder()} instead")
+    except ConfigurationError as err:
+        return Finding("HOME", "error", f"{reason}. {err}", "set HOME or SPARK_SIDECAR_CACHE")
+
+
+def _other_cuda() -> list[Finding]:
+    folders = ", ".join(library_path.cuda_folders(os.environ))
+    found = f"{folders} in LD_LIBRARY_PATH: servers leave it out, and use the CUDA of their environment"
+    return [Finding("CUDA of the image", "ok", found)] if folders else []
 
 
 def _disk_of(name: str, folder: Callable[[], Path], *, need_gib: int, variable: str) -> Finding:

@@ -1,6 +1,6 @@
-"""What of this machine fits and what does not, each finding with its exact fix. Laptop and driver; changes nothing.
+"""Check a machine, or all machines of a session, and say how to fix what is wrong. Driver; changes nothing.
 
-`checks.py` has the half that every node of a cluster is asked; `check_session` asks all nodes of a session.
+`checks.py` has the checks of a node, which `check_session` runs beside every executor.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from typing import Any
 
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.host.platform import state_root
-from server_utils.node.checks import GPU_AMOUNT, check_node, compare_with_spark
-from server_utils.node.findings import Finding
+from server_utils.node.checks import GPU_AMOUNT, Finding, check_node, compare_with_spark
 from server_utils.spark import java, session
 from server_utils.spark.executors import TaskPlacement, on_each_executor
 
-_LOOK_S = 120.0
+_CHECK_S = 120.0
 _OLDEST_PYTHON = (3, 11)
 _PYSPARK = "pyspark[connect,sql]>=3.5,<5"
 # Spark stops at its first user look-up on a newer Java until its Hadoop has HADOOP-19212.
@@ -29,7 +28,7 @@ _NEWEST_SAFE_JAVA = 22
 
 
 def check() -> list[Finding]:
-    """Everything that a laptop or a driver needs, in the order in which it should be put right."""
+    """Check all that a laptop or a driver needs, in the order in which to fix it."""
     return [
         _python(),
         _java(),
@@ -41,24 +40,24 @@ def check() -> list[Finding]:
 
 
 def check_session(spark: Any, name: str = "triton") -> dict[str, list[Finding]]:
-    """The driver's machine, and for every executor of a session the node that it runs on.
+    """Check the machine of the driver, and the node of every executor of a session.
 
     Returns:
         "driver" and each executor (host/pid of its JVM) -> its findings.
 
     Raises:
-        PlacementError: if Spark cannot run the tasks that look.
+        PlacementError: if Spark cannot run the tasks that check.
     """
-    look = functools.partial(_look, name, session.conf(spark, GPU_AMOUNT))
-    return {"driver": check(), **dict(on_each_executor(spark, look, timeout_s=_LOOK_S))}
+    check_one = functools.partial(_check_executor, name, session.conf(spark, GPU_AMOUNT))
+    return {"driver": check(), **dict(on_each_executor(spark, check_one, timeout_s=_CHECK_S))}
 
 
-def _look(name: str, amount: str | None, placement: TaskPlacement) -> tuple[str, list[Finding]]:
-    """What runs on an executor."""
+def _check_executor(name: str, amount: str | None, placement: TaskPlacement) -> tuple[str, list[Finding]]:
+    """Check the node of an executor. placement: the executor of the task, and its GPUs."""
     # Where Spark allows no barrier, a task has only its share: the setting says more.
-    told = int(amount) if amount else len(placement.gpus)
+    assigned = int(amount) if amount else len(placement.gpus)
     executor = f"{socket.gethostname()}/{placement.owner.pid}"
-    return executor, [*check_node(name, need_gpu=told > 0), *compare_with_spark(told)]
+    return executor, [*check_node(name, need_gpu=assigned > 0), *compare_with_spark(assigned)]
 
 
 def _python() -> Finding:

@@ -8,26 +8,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
-from server_utils.environments.lock_files import FOLDER, lock_file, uv_sources
+from server_utils.environments.lock_files import FOLDER, cuda_of, lock_file
 from server_utils.errors import EnvironmentMissingError, SidecarError
-from server_utils.host import gpus, logs
-from server_utils.node.findings import Finding
+from server_utils.host import gpus, logs, platform
+from server_utils.node import downloads
 
-# It needs numpy 1.26, which the runtimes no longer have; models in process need no Triton.
-_NEVER = "nvidia-pytriton"
-_BLOCK = re.compile(r"^([\w.-]+)==([\w.+!]+)[^\n]*((?:\n +--hash=[^\n]+)+)", re.MULTILINE)
+_FIRMWARE = Path("/sys/firmware/efi/efivars")
 
 
 class StepError(SidecarError):
@@ -36,11 +31,11 @@ class StepError(SidecarError):
 
 @dataclass(frozen=True)
 class Node:
-    """What is to be made ready.
+    """What to prepare.
 
     Attributes:
         logs: a folder, or gs://…
-        role: what Dataproc calls this node.
+        serves: whether executors run on this node, and servers beside them.
         into_spark: whether Spark's own Python gets what it lacks of the environment.
     """
 
@@ -48,13 +43,8 @@ class Node:
     bundle: Path
     home: Path
     logs: str
-    role: str = ""
+    serves: bool = True
     into_spark: bool = False
-
-    @property
-    def is_master(self) -> bool:
-        """Whether this is the master of a Dataproc cluster: it runs no executors, and mostly has no GPU."""
-        return self.role == "Master"
 
     @property
     def wheels(self) -> Path | None:
@@ -64,22 +54,22 @@ class Node:
 
     @property
     def log(self) -> Path:
-        """What every step said."""
+        """The output of all steps."""
         return self.home / "log" / "init.log"
 
     @property
     def lib(self) -> Path:
-        """Our package and what it needs besides Spark's."""
+        """The folder of the package and of what Spark's Python lacks for it."""
         return self.home / "lib"
 
     @property
     def cache(self) -> Path:
-        """uv's, on the disk of the environments: files are linked from there, not copied. Gone once all is ready."""
+        """The cache of uv, on the disk of the environments, so that files are linked, not copied."""
         return self.home / ".uv-cache"
 
 
 def settings(node: Node) -> None:
-    """What can be known to be wrong before anything is installed."""
+    """Check the settings before anything is installed."""
     known = sorted(lock.name.removesuffix("-cuda.txt") for lock in FOLDER.glob("*-cuda.txt"))
     if node.framework not in known:
         raise StepError(f"there is no framework {node.framework!r}; set FRAMEWORK to one of {', '.join(known)}")
@@ -88,17 +78,37 @@ def settings(node: Node) -> None:
 
 
 def gpu(node: Node) -> None:
-    """A GPU, where the image has a driver for one: gigabytes are not installed for a node that cannot work."""
-    if node.is_master or shutil.which("nvidia-smi") is None:
+    """Check GPU and driver, where the image has a driver, before gigabytes are installed."""
+    if not node.serves or shutil.which("nvidia-smi") is None:
         return
     try:
-        gpus.gpus()
+        found = gpus.gpus()
     except EnvironmentMissingError as err:
-        raise StepError(f"the image has a GPU driver, but no GPU answers: {err}; take a node type with a GPU") from err
+        raise StepError(f"the image has a GPU driver, but no GPU answers: {err}; {_fix_of_no_gpu()}") from err
+    cuda = cuda_of(lock_file(node.framework))
+    if cuda and gpus.is_older(found[0].driver, gpus.OLDEST_DRIVER[cuda[0]]):
+        raise StepError(
+            f"{node.framework} is built for CUDA {cuda[0]}, which needs driver {gpus.OLDEST_DRIVER[cuda[0]]} or newer; "
+            f"this node has {found[0].driver}. Take a runtime or image with a newer driver{_older_framework(cuda[0])}"
+        )
+
+
+def _fix_of_no_gpu() -> str:
+    variable = next(iter(_FIRMWARE.glob("SecureBoot-*")), None)
+    if variable and variable.read_bytes()[-1:] == b"\1":
+        return "Secure Boot is on, and refuses drivers that are not signed: make the cluster without Secure Boot"
+    return "take a node type with a GPU"
+
+
+def _older_framework(cuda: int) -> str:
+    """The frameworks that an older driver runs, as an alternative in an error message."""
+    locks = {lock.name.removesuffix("-cuda.txt"): cuda_of(lock) for lock in sorted(FOLDER.glob("*-cuda.txt"))}
+    older = [name for name, theirs in locks.items() if theirs and theirs[0] < cuda]
+    return f", or a framework for an older CUDA ({', '.join(older)})" if older else ""
 
 
 def uv(node: Node) -> None:
-    """The installer, uv: from the bundle, else by pip and its hash from the package index."""
+    """Install uv: from the bundle, or by pip from the package index, by its hash."""
     target = node.home / "bin" / "uv"
     if target.exists():
         return
@@ -120,7 +130,7 @@ def uv(node: Node) -> None:
 
 
 def package(node: Node) -> None:
-    """Our package and what it needs, behind the packages of Spark's Python: it replaces none of them."""
+    """Install the package and what it needs into a folder of their own."""
     (wheel,) = node.bundle.glob("spark_sidecar-*.whl")
     wanted = hashlib.sha256(wheel.read_bytes() + (FOLDER / "node.txt").read_bytes()).hexdigest()
     stamp = node.lib / ".spark-sidecar-stamp"
@@ -134,8 +144,6 @@ def package(node: Node) -> None:
         (beside / stamp.name).write_text(wanted)
         shutil.rmtree(node.lib, ignore_errors=True)
         beside.rename(node.lib)
-    # A line in a .pth file is put behind site-packages, so what the platform ships is found first.
-    (Path(sysconfig.get_path("purelib")) / "spark-sidecar.pth").write_text(f"{node.lib}\n")
 
 
 def sources(node: Node) -> list[str]:
@@ -144,33 +152,41 @@ def sources(node: Node) -> list[str]:
 
 
 def gpu_addresses(node: Node) -> None:
-    """The script that the Spark conf of a Dataproc cluster names."""
+    """Install the script that the Spark conf of a Dataproc cluster names."""
     script = node.home / "bin" / "gpu-addresses.sh"
     shutil.copyfile(FOLDER.with_name(script.name), script)
     script.chmod(0o755)
 
 
+def local_disk(node: Node) -> None:
+    """Make a folder for models on the first local SSD of Dataproc, which is root's: executors run as another user."""
+    folder = platform.DATAPROC_DISK
+    if folder.parent.is_mount():
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o1777)
+        write_log(node, f"models go to {folder}")
+
+
 def environment(node: Node) -> None:
-    """The sealed environment, by the package that was just installed."""
-    if node.is_master:
-        say(node, "a master runs no executors: it gets no environment")
+    """Build the sealed environment, by the package that was just installed."""
+    if not node.serves:
+        write_log(node, "no executors run on this node: it gets no environment")
         return
     wheels = ["--wheels", str(node.wheels)] if node.wheels else []
     run(node, [*_command(), "env", "build", node.framework, "--compile-later", *wheels])
 
 
 def verify(node: Node) -> None:
-    """The doctor's opinion: its first error is the reason."""
-    if node.is_master:
+    """Run the doctor; its first error is the reason of the failure."""
+    if not node.serves:
         return
     need_gpu = ["--need-gpu"] if shutil.which("nvidia-smi") else []
     command = [*_command(), "doctor", "--node", node.framework, *need_gpu, "--json"]
     done = subprocess.run(command, env=_environ(node), capture_output=True, text=True, check=False)
-    say(node, done.stdout + done.stderr)
-    findings = [Finding(**each) for each in json.loads(done.stdout or "[]")]
-    errors = [each for each in findings if each.level == "error"]
+    write_log(node, done.stdout + done.stderr)
+    errors = [each for each in json.loads(done.stdout or "[]") if each["level"] == "error"]
     if errors:
-        raise StepError(f"{errors[0].name}: {errors[0].found}; {errors[0].fix}")
+        raise StepError("{name}: {found}; {fix}".format_map(errors[0]))
     if done.returncode:
         raise StepError(f"the doctor ended {done.returncode}: {done.stderr.strip()[-300:]}")
 
@@ -181,7 +197,8 @@ def _command() -> list[str]:
 
 def _environ(node: Node) -> dict[str, str]:
     paths = {"PYTHONPATH": str(node.lib), "PATH": f"{node.home / 'bin'}:{os.environ['PATH']}"}
-    return os.environ | paths | {"SPARK_SIDECAR_HOME": str(node.home), "UV_CACHE_DIR": str(node.cache)}
+    folders = {"SPARK_SIDECAR_HOME": str(node.home), "UV_CACHE_DIR": str(node.cache)}
+    return os.environ | downloads.environ(os.environ) | paths | folders
 
 
 def run(node: Node, command: Sequence[str]) -> None:
@@ -190,43 +207,17 @@ def run(node: Node, command: Sequence[str]) -> None:
     Raises:
         StepError: if it fails, with the last line that looks like a reason.
     """
-    say(node, f"+ {' '.join(command)}")
+    write_log(node, f"+ {' '.join(command)}")
     done = subprocess.run(
         command, env=_environ(node), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
-    say(node, done.stdout)
+    write_log(node, done.stdout)
     if done.returncode:
-        raise StepError(logs.reason(done.stdout) or f"it ended {done.returncode}")
+        reason = logs.reason(done.stdout) or f"it ended {done.returncode}"
+        raise StepError(downloads.redacted(downloads.explained(reason, done.stdout)))
 
 
-def say(node: Node, text: str) -> None:
-    """A line of the log."""
+def write_log(node: Node, text: str) -> None:
+    """Add a line to the log, without secrets."""
     with node.log.open("a", encoding="utf-8") as log:
-        log.write(f"{time.strftime('%H:%M:%S')} {text.rstrip()}\n")
-
-
-def into_spark(node: Node) -> None:
-    """Install what the environment has and Spark's Python lacks, each by its hash in the lock."""
-    if not node.into_spark or node.is_master:
-        return
-    lock = lock_file(node.framework)
-    site = next((node.home / "envs" / node.framework).glob("lib/python*/site-packages"))
-    theirs, ours = dict(_installed(site)), {name for name, _ in _installed()}
-    lines = [
-        f"{name}=={version} \\{hashes}\n"
-        for name, version, hashes in _BLOCK.findall(lock.read_text(encoding="utf-8"))
-        if theirs.get(name) == version and name not in ours and name != _NEVER
-    ]
-    if not lines:
-        return
-    wanted = node.home / "into-spark.txt"
-    wanted.write_text("".join(lines), encoding="utf-8")
-    command = [str(node.home / "bin" / "uv"), "pip", "install", "--quiet", "--python", sys.executable]
-    places = sources(node) if node.wheels else uv_sources(lock)
-    run(node, [*command, "--no-deps", "--require-hashes", *places, "-r", str(wanted)])
-
-
-def _installed(site: Path | None = None) -> Iterator[tuple[str, str]]:
-    """(normalized name, version) of all that a folder holds, or that this interpreter finds."""
-    for each in metadata.distributions(path=[str(site)]) if site else metadata.distributions():
-        yield re.sub(r"[-_.]+", "-", each.metadata["Name"]).lower(), each.version
+        log.write(f"{time.strftime('%H:%M:%S')} {downloads.redacted(text.rstrip())}\n")

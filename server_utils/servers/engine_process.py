@@ -17,7 +17,7 @@ from typing import Any
 
 from server_utils.environments import builder
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
-from server_utils.host import gpus, logs, scratch
+from server_utils.host import engine_home, gpus, library_path, logs, scratch
 from server_utils.host.processes import ProcessId, descendants, terminate
 from server_utils.servers import orphans, state_dir
 from server_utils.servers.launch import Launch, fill
@@ -191,10 +191,9 @@ def _environ(launch: Launch, context: LaunchContext) -> dict[str, str]:
         "TMPDIR": str(context.scratch),
         "PYTHONUNBUFFERED": "1",
     }
-    if context.libpython:
-        others = environ.get("LD_LIBRARY_PATH")
-        environ["LD_LIBRARY_PATH"] = f"{context.libpython.parent}{':' + others if others else ''}"
-    return environ | {key: context.fill(value) for key, value in launch.env.items()}
+    environ |= library_path.variables(environ, context.libpython, context.folder / "libpython")
+    own = {key: context.fill(value) for key, value in launch.env.items()}
+    return environ | engine_home.variables(environ) | own
 
 
 def _host_command(name: str, environ: Mapping[str, str]) -> str:

@@ -12,13 +12,13 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from server_utils.environments import interpreters
 from server_utils.errors import ServerStartError, ServerStopError, ServerUnavailableError
 from server_utils.host import logs
 from server_utils.host.files import exclusive_lock
@@ -131,12 +131,13 @@ def _start_supervisor(folder: Path, launch: Launch, owner: ProcessId, replica: i
     if before:
         end_processes(folder, before, signal.SIGTERM)
     state_dir.write_launch(folder, launch)
+    python, path = interpreters.lasting()
     read_end, write_end = os.pipe()  # it reads to the end of its input before it reads its record
     with os.fdopen(write_end, "wb", buffering=0) as pipe:
         with os.fdopen(read_end) as stdin, (folder / "supervisor.log").open("ab") as log:
             child = subprocess.Popen(
-                [sys.executable, "-m", "server_utils.servers.supervisor", str(folder)],
-                env=dict(os.environ) | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))} | dict(environ),
+                [python, "-m", "server_utils.servers.supervisor", str(folder)],
+                env=dict(os.environ) | {"PYTHONPATH": os.pathsep.join(path)} | dict(environ),
                 stdin=stdin,
                 stdout=log,
                 stderr=log,

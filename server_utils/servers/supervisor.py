@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from server_utils.errors import SidecarError
-from server_utils.host import logs, processes
+from server_utils.host import logs, platform, processes
 from server_utils.host.processes import ProcessId, descendants, terminate
 from server_utils.servers import model_download, orphans, state_dir
 from server_utils.servers.engine_process import EngineProcess, resolve
@@ -190,7 +190,7 @@ class Supervisor:
         if exit_reason is not ExitReason.EXITED or status is None:
             return str(exit_reason.value)
         if status == -signal.SIGKILL:
-            return "was killed by SIGKILL (the kernel does this when memory runs out)"
+            return f"was killed by SIGKILL ({platform.what_kills()})"
         if status < 0:
             return f"died of signal {-status} ({signal.strsignal(-status)})"
         return f"exited with status {status}"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from server_utils.host import platform
 from server_utils.host.processes import wait_until
 from server_utils.servers import state_dir
 from server_utils.servers.orphans import SERVER_MARKER
@@ -129,6 +130,23 @@ def as_nobody(code, *arguments, **variables):
         [sys.executable, "-c", code, *map(str, arguments)],
         env=environ, cwd="/", user=NOBODY, group=NOBODY, extra_groups=[], text=True, capture_output=True, check=False,
         timeout=120,
+    )  # fmt: skip
+    return done.stdout + done.stderr
+
+
+def as_nobody_on_a_node(home, code, *arguments, **variables):
+    """What a Python of such a user prints on a machine whose package folder is root's and read-only, as on clusters.
+
+    home: where this machine's sealed environments appear; an empty folder that every user may enter.
+    """
+    mount = 'mount --bind "$1" "$2" && mount -o remount,bind,ro "$2" && shift 2 && exec "$@"'
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])} | variables
+    user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", mount, "sh", platform.home(), home, *user, sys.executable, "-c", code,
+         *map(str, arguments)],
+        env=environ | {"SPARK_SIDECAR_HOME": str(home)}, cwd="/", text=True, capture_output=True, check=False,
+        timeout=400,
     )  # fmt: skip
     return done.stdout + done.stderr
 

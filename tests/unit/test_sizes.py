@@ -14,7 +14,6 @@ MOST_LINES, LEAST_LINES, MOST_LINES_OF_A_FUNCTION = 400, 40, 40
 # Modules below the least, each with the reason why it is not part of another one.
 SMALL = {
     "server_utils/demo/triton_model.py": "the function of a user: shipped to the servers, and read as an example",
-    "server_utils/node/findings.py": "what the checks of a node, of a session and the command line have in common",
     "server_utils/servers/gpu_assignment.py": "tasks that start servers and workers that call them divide GPUs alike",
     "server_utils/storage/stores/hub.py": "one module per kind of store",
 }

@@ -16,19 +16,44 @@ ROOT = Path(__file__).parents[3]
 VOLUME = "/Volumes/main/default/sidecar"
 REASON = why_not()
 LOGS = "/Volumes/main/default/logs"
-# A bucket is a folder here: gcloud storage cat FILE, gcloud storage cp [--recursive] FROM… TO.
+# A bucket is a folder here: gcloud storage cat FILE, ls FOLDER/, cp [--recursive] FROM… TO.
 GCLOUD = f"""
 set -euo pipefail
 words=("${{@//gs:\\/\\/bucket/{VOLUME}}}")
 case "$2" in
   cat) exec cat "${{words[2]}}" ;;
+  ls) ls --file-type "${{words[2]}}" | sed "s,^,$3," ;;
   cp) mkdir -p "${{words[-1]}}"
       for each in "${{words[@]:2:$#-3}}"; do
-        # Not quoted: a star at the end is for this shell, as it is for gcloud itself.
-        [[ "$each" == --recursive ]] || cp -r $each "${{words[-1]}}"
+        [[ "$each" == --recursive ]] || cp -r "$each" "${{words[-1]}}"
       done ;;
 esac
 """
+
+# An index or proxy that has nothing: it notes what it is asked first.
+LISTEN = """
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+class Nothing(BaseHTTPRequestHandler):
+    def do_GET(self):
+        with Path("/asked").open("a") as file:
+            file.write(f"{self.command} {self.path} {self.headers.get('Authorization', '')}\\n")
+        self.send_error(404)
+    do_CONNECT = do_GET
+server = HTTPServer(("127.0.0.1", 0), Nothing)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
+def listen(node):
+    """Have an index or proxy listen on the node, until the node ends. Returns its port."""
+    return int(node.start(str(Path(sys._base_executable)), "-c", LISTEN).stdout.readline())
+
+
+def asked(node):
+    """What it was asked first: method, path, authorization."""
+    return node.read("/asked").splitlines()[0]
 
 
 def pytest_collection_modifyitems(items):
@@ -93,6 +118,20 @@ def give_python(node, path):
     assert done[0] == 0, done
     site = f"{folder}/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
     node.write(f"{site}/runtime.pth", sysconfig.get_path("purelib") + "\n")
+
+
+def give_notebook(node):
+    """The Python of a notebook: a clone that has the cluster's package folders as plain entries of sys.path.
+
+    Returns its path. Of folders that a .pth file names Python reads no .pth files: ours is not read, nor runtime.pth.
+    """
+    folder = "/local_disk0/.ephemeral_nfs/envs/pythonEnv-0b5c"
+    done = node.run(str(Path(sys._base_executable)), "-m", "venv", "--without-pip", folder)
+    assert done[0] == 0, done
+    minor = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    entries = [f"/databricks/python3/lib/{minor}/site-packages", sysconfig.get_path("purelib")]
+    node.write(f"{folder}/lib/{minor}/site-packages/cluster.pth", "\n".join(entries) + "\n")
+    return f"{folder}/bin/python"
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 from pyspark.sql import SparkSession
@@ -39,7 +40,8 @@ def main():
         rows = [row.y for row in df.withColumn("y", servers.tensors("x")).orderBy("x").collect()]
         states = [each.state.value for each in servers.status()]
     spark.stop()
-    sys.stdout.write(json.dumps({"rows": rows, "states": states, "from": server_utils.__file__}) + "\n")
+    ours = os.path.realpath(server_utils.__file__)
+    sys.stdout.write(json.dumps({"rows": rows, "states": states, "from": ours}) + "\n")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -11,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from integration.init_scripts.conftest import LOGS, VOLUME
+from integration.init_scripts.conftest import LOGS, VOLUME, asked, give_notebook, listen
 
 SERVE = Path(__file__).with_name("serve.py")
+SERVE_DETACHED = Path(__file__).with_name("serve_detached.py")
 SETTINGS = {"FRAMEWORK": "triton", "SPARK_SIDECAR_BUNDLE": VOLUME}
 HOME = "/opt/spark-sidecar"
 ENVIRONMENT = f"{HOME}/envs/triton"
@@ -45,24 +47,47 @@ def test_a_node_without_a_network_is_made_ready_and_serves_a_model(databricks, b
     assert code == 0, err
     assert out.splitlines()[-1].startswith("spark-sidecar: ready for triton, in ")
     assert (status(node)["state"], status(node)["step"]) == ("ready", "end")
-    # Spark's own Python is as it was, but for the line that names our folder.
-    assert packages(node) == sorted([*before, "spark-sidecar.pth"])
+    check_sparks_own_python(node, before)
     # Log and status are beside the bundle too.
     (copied,) = (node.root / LOGS.lstrip("/")).iterdir()
     assert json.loads((copied / "status.json").read_text()) == status(node)
     assert "env build triton" in (copied / "init.log").read_text()
-    check_serving(node)
+    check_serving(node, PYTHON)
     check_second_run(node, run)
+    check_serving(node, give_notebook(node))
+    check_detached(node, give_notebook(node))
 
 
-def check_serving(node):
-    variables = {"DATABRICKS_RUNTIME_VERSION": "17.3", "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": PYTHON}
-    code, out, err = node.run(PYTHON, str(SERVE), **variables)
+def check_sparks_own_python(node, before):
+    """It is as it was, but for the line that names our folder, and links into it for notebooks."""
+    added = set(packages(node)) - set(before)
+    assert set(before) < set(packages(node))
+    assert {name for name in added if name.startswith(("server_utils", "spark"))} == {
+        "server_utils", "spark-sidecar.pth", *(name for name in added if name.startswith("spark_sidecar-"))
+    }  # fmt: skip
+    (site,) = (node.root / "databricks/python3").glob("lib/python*/site-packages")
+    assert {name: (site / name).readlink() for name in added - {"spark-sidecar.pth"}} == {
+        name: Path(f"{HOME}/lib/{name}") for name in added - {"spark-sidecar.pth"}
+    }
+
+
+def check_serving(node, python):
+    variables = {"DATABRICKS_RUNTIME_VERSION": "17.3", "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": python}
+    code, out, err = node.run(python, str(SERVE), **variables)
     assert code == 0, err[-3000:]
     said = json.loads(out.splitlines()[-1])
     assert said["rows"] == [0, 2, 4, 6, 8]
     assert said["states"] == ["ready"]
     assert said["from"].startswith(f"{HOME}/lib/")
+
+
+def check_detached(node, python):
+    """A server outlives the environment of the notebook that started it, and is restarted without it."""
+    variables = {"DATABRICKS_RUNTIME_VERSION": "17.3", "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": python}
+    code, out, err = node.run(python, str(SERVE_DETACHED), **variables)
+    assert code == 0, err[-3000:]
+    assert json.loads(out.splitlines()[-1]) == {"state": "ready", "restarts": 1, "supervisor": PYTHON}
+    assert not node.exists(python)
 
 
 def check_second_run(node, run):
@@ -121,6 +146,26 @@ def test_without_wheels_and_network_the_error_names_both_ways_out(databricks, co
     ended = run(**SETTINGS)
     refused(node, ended, "step uv failed: ")
     assert "The bundle has no wheels/, so the package index was asked" in ended[2]
+
+
+def test_the_driver_of_a_cluster_with_workers_gets_the_package_and_no_environment(databricks, copy_of):
+    node, run = databricks(copy_of())
+    assert run(**SETTINGS, DB_IS_DRIVER="TRUE", SPARK_SIDECAR_WORKERS="2")[0] == 0
+    assert not node.exists(ENVIRONMENT)
+    code, out, err = node.run(give_notebook(node), "-c", "import server_utils; print(server_utils.__file__)")
+    assert (code, out.startswith("/databricks/python3/lib/")) == (0, True), err
+
+
+def test_an_index_in_the_settings_file_is_asked_and_its_password_shown_nowhere(databricks, copy_of):
+    node, run = databricks(copy_of(without_wheels=True))
+    index = f"UV_INDEX_URL=http://me:s3cret@127.0.0.1:{listen(node)}/t0ken/simple"
+    node.write("/databricks/spark-sidecar.env", f"FRAMEWORK=triton\nSPARK_SIDECAR_BUNDLE={VOLUME}\n{index}\n")
+    ended = run()
+    refused(node, ended, "step uv failed: ")
+    assert asked(node) == f"GET /t0ken/simple/uv/ Basic {base64.b64encode(b'me:s3cret').decode()}"
+    shown = ended[1] + ended[2] + node.read(f"{HOME}/log/init.log") + node.read(f"{HOME}/status.json")
+    assert "s3cret" not in shown
+    assert "t0ken" not in shown
 
 
 def spoil(bundle, package):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import sysconfig
 
+from integration.init_scripts.conftest import asked, listen
+
 HOME = "/opt/spark-sidecar"
 ENVIRONMENT = f"{HOME}/envs/triton"
+SHOW = "import os, server_utils; print(os.path.realpath(server_utils.__file__))"
 
 
 def refused(node, ended, said):
@@ -23,12 +26,12 @@ def test_a_worker_is_made_ready_from_the_bucket_and_a_second_run_fetches_nothing
     assert code == 0, err
     assert out.splitlines()[-1].startswith("spark-sidecar: ready for triton, in ")
     assert node.exists(f"{ENVIRONMENT}/bin/python")
-    copied = node.called().count("gcloud storage cp --recursive gs://bucket/* /opt/spark-sidecar/bundle.part/")
-    assert copied == 1
+    copied = [line.split()[4] for line in node.called() if "cp --recursive" in line]
+    assert sorted(copied) == sorted(f"gs://bucket/{path.name}" for path in bundle.iterdir() if path.name != "logs")
     assert [line for line in node.called() if line.startswith("gcloud storage cp /opt/spark-sidecar/status.json ")]
     check_sparks_own_python(node)
     assert run()[0] == 0
-    assert len([line for line in node.called() if "cp --recursive" in line]) == 1
+    assert [line.split()[4] for line in node.called() if "cp --recursive" in line] == copied
 
 
 def check_sparks_own_python(node):
@@ -57,7 +60,7 @@ def test_a_master_gets_the_package_and_no_environment(dataproc, bundle):
     node, run = dataproc(bundle, role="Master")
     assert run()[0] == 0
     assert not node.exists(ENVIRONMENT)
-    code, out, err = node.run("/opt/conda/default/bin/python", "-c", "import server_utils as s; print(s.__file__)")
+    code, out, err = node.run("/opt/conda/default/bin/python", "-c", SHOW)
     assert (code, out.startswith(f"{HOME}/lib/")) == (0, True), err
 
 
@@ -66,6 +69,46 @@ def test_the_master_of_a_cluster_without_workers_gets_the_environment(dataproc, 
     code, _, err = run()
     assert code == 0, err
     assert node.exists(f"{ENVIRONMENT}/bin/python")
+
+
+def test_the_logs_of_earlier_nodes_are_not_copied_to_a_new_one(dataproc, copy_of):
+    bundle = copy_of()
+    (bundle / "logs" / "other-node").mkdir(parents=True)
+    (bundle / "logs" / "other-node" / "init.log").touch()
+    node, run = dataproc(bundle, role="Master")
+    assert run()[0] == 0
+    assert node.exists(f"{HOME}/bundle/wheels")
+    assert not node.exists(f"{HOME}/bundle/logs")
+
+
+def test_models_go_to_the_local_ssd_whoever_runs_the_executors(dataproc, copy_of):
+    node, run = dataproc(copy_of(), role="Master")
+    assert node.run("sh", "-c", "mkdir -p /mnt/1 && mount -t tmpfs -o mode=755 tmpfs /mnt/1")[0] == 0
+    assert run()[0] == 0
+    show = "from server_utils.host import platform; print(platform.cache_root())"
+    yarn = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"]
+    code, out, err = node.run(*yarn, "/opt/conda/default/bin/python", "-c", show)
+    assert (code, out.strip()) == (0, "/mnt/1/spark-sidecar/spark-sidecar-models-54321"), err
+
+
+def test_without_a_route_to_the_package_index_the_error_says_nat_or_a_bundle(dataproc, copy_of):
+    node, run = dataproc(copy_of(without_wheels=True))
+    ended = run()
+    refused(node, ended, "step uv failed: no route to the package index: give the nodes NAT ")
+    assert "or a bundle with wheels (spark-sidecar wheelhouse build)" in ended[2]
+
+
+def test_the_proxy_of_the_metadata_is_used_and_its_password_shown_nowhere(dataproc, copy_of):
+    node, run = dataproc(copy_of(without_wheels=True))
+    port = listen(node)
+    node.write("/etc/metadata/HTTPS_PROXY", f"http://joe:hush@127.0.0.1:{port}")
+    ended = run()
+    refused(node, ended, "step uv failed: no route to the package index: ")
+    assert asked(node).startswith("CONNECT pypi.org:443 ")
+    shown = ended[1] + ended[2] + node.read(f"{HOME}/log/init.log") + node.read(f"{HOME}/status.json")
+    assert "hush" not in shown
+    # The bucket is reached without it.
+    assert [line for line in node.called() if line.startswith("gcloud storage cp /opt/spark-sidecar/status.json ")]
 
 
 def test_without_a_framework_in_the_metadata_the_action_says_which_there_are(dataproc, bundle):

@@ -154,6 +154,26 @@ def test_this_interpreter_reports_its_own_version():
     assert interpreters.inspect(Path(sys.executable)).version == sys.version_info[:3]
 
 
+def test_only_environments_of_triton_link_libpython():
+    linking = {name: builder.links_libpython(name) for name in ("triton", "torch", "tf", "vllm", "vllm-latest")}
+    assert linking == {"triton": True, "torch": True, "tf": True, "vllm": False, "vllm-latest": False}
+
+
+def test_an_interpreter_without_libpython_serves_an_engine_that_links_none(home, wheels, tmp_path):
+    """No network is asked for another one."""
+    found = interpreters.choose_any()
+    assert found.version[:2] == sys.version_info[:2]
+    lock = lock_with_greeter(wheels, "1.0")
+    alone = tmp_path / "python" / "bin" / "python"
+    alone.parent.mkdir(parents=True)
+    alone.symlink_to(Path(sys._base_executable))
+    assert builder._checked(alone, "vllm", lock).version == sys.version_info[:3]
+
+
+def test_outside_of_databricks_supervisors_run_in_this_very_python():
+    assert interpreters.lasting() == (Path(sys.executable), [entry for entry in sys.path if entry])
+
+
 def test_a_built_environment_works_where_it_was_renamed_to(home, wheels):
     target = home / "envs" / "greeter"
     builder._make(target, lock_with_greeter(wheels, "1.0"), Path(sys._base_executable))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,8 +14,7 @@ import pytest
 from server_utils.environments.lock_files import find_uv, lock_file
 from server_utils.errors import EnvironmentMissingError
 from server_utils.host import gpus
-from server_utils.node.checks import check_node, compare_with_spark
-from server_utils.node.findings import Finding
+from server_utils.node.checks import Finding, check_node, compare_with_spark
 
 A10 = "0, NVIDIA A10G, 23028, {driver}, 8.6"
 
@@ -156,3 +157,86 @@ def test_a_package_of_another_version_is_an_error_with_the_commands(environment)
 
 def test_an_environment_that_is_not_there_has_no_packages_to_look_at(driver):
     assert finding("packages of triton") is None
+
+
+def test_a_slice_of_a_gpu_is_said_and_several_of_them_come_with_what_to_set(driver):
+    driver("0, NVIDIA A10-24Q, 23028, 550.144.03, 8.6")
+    assert finding("virtual GPU").level == "ok"
+    driver("0, NVIDIA A10-24Q, 23028, 550.144.03, 8.6", "1, NVIDIA A10-24Q, 23028, 550.144.03, 8.6")
+    found = finding("virtual GPU")
+    assert (found.level, found.fix.startswith("set NCCL_P2P_DISABLE=1")) == ("warning", True)
+    driver(A10.format(driver="550.144.03"))
+    assert finding("virtual GPU") is None
+
+
+def test_rapids_that_an_image_switches_on_is_a_warning(driver, tmp_path):
+    driver(A10.format(driver="550.144.03"))
+    defaults = tmp_path / "spark-defaults.conf"
+    defaults.write_text("spark.plugins com.nvidia.spark.SQLPlugin\n")
+    found = finding("RAPIDS")
+    assert (found.level, found.fix) == ("warning", "set spark.plugins to nothing when the session is made")
+    defaults.write_text("spark.plugins=com.nvidia.spark.SQLPlugin\nspark.plugins=org.example.Other\n")
+    assert finding("RAPIDS") is None
+
+
+def yarn_site(folder, **values):
+    properties = "\n".join(
+        f"<property>\n  <name>yarn.nodemanager.{name.replace('_', '-')}</name>\n  <value>{value}</value>\n</property>"
+        for name, value in values.items()
+    )
+    (folder / "yarn-site.xml").write_text(f"<configuration>\n{properties}\n</configuration>\n")
+
+
+@pytest.mark.parametrize(
+    ("values", "on"),
+    [
+        ({}, ["pmem", "vmem"]),
+        ({"pmem_check_enabled": "true", "vmem_check_enabled": "false"}, ["pmem"]),
+        ({"pmem_check_enabled": "false", "vmem_check_enabled": "false"}, []),
+    ],
+)
+def test_a_memory_watch_of_yarn_that_counts_servers_is_a_warning_with_its_properties(tmp_path, monkeypatch, values, on):
+    monkeypatch.setenv("HADOOP_CONF_DIR", str(tmp_path))
+    assert finding("memory watch of YARN") is None
+    yarn_site(tmp_path, **values)
+    found = finding("memory watch of YARN")
+    assert found.level == ("warning" if on else "ok")
+    assert re.findall(r"yarn:yarn\.nodemanager\.(\w+)-check-enabled=false", found.fix) == on
+
+
+def python_without_libpython(path, headers):
+    """A Python that answers what it is asked: for its headers, and about itself."""
+    report = json.dumps({"version": list(sys.version_info[:3]), "name": "libpython", "libraries": {}})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\ncase \"$*\" in *Python.h*) echo {headers}/Python.h;; *) echo '{report}';; esac\n")
+    path.chmod(0o755)
+
+
+def test_vllm_on_a_gpu_needs_a_compiler_and_the_headers_of_its_python(driver, tmp_path, monkeypatch):
+    driver(A10.format(driver="550.144.03"))
+    python = tmp_path / "home" / "envs" / "vllm" / "bin" / "python"
+    python_without_libpython(python, tmp_path)
+    (tmp_path / "Python.h").touch()
+    monkeypatch.setenv("CC", "/usr/bin/cc")
+    assert finding("compiler", name="vllm") == Finding("compiler", "ok", f"/usr/bin/cc, {tmp_path}/Python.h")
+
+    python_without_libpython(python, "/nowhere")
+    monkeypatch.delenv("CC")
+    shutil.copy("/bin/cat", tmp_path / "bin")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    found = finding("compiler", name="vllm")
+    assert found.level == "error"
+    assert found.found == "without a C compiler and /nowhere/Python.h no kernel can be compiled"
+    assert re.fullmatch(r"apt-get install gcc python3\.\d+-dev, on every node", found.fix)
+
+
+def test_without_a_gpu_nothing_is_compiled_and_nobody_asks_for_a_compiler(environment):
+    assert finding("compiler") is None
+
+
+def test_an_environment_of_vllm_needs_no_libpython(driver, tmp_path):
+    python = tmp_path / "home" / "envs" / "vllm" / "bin" / "python"
+    python_without_libpython(python, "/nowhere")
+    assert finding("environment vllm", name="vllm").found.startswith("Python 3.")
+    shutil.copytree(python.parents[1], python.parents[2] / "triton")
+    assert "Triton's backend needs" in finding("environment triton").found

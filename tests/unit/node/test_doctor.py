@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from server_utils.node.checks import shared_memory
+from server_utils.node.checks import Finding, shared_memory
 from server_utils.node.doctor import check
-from server_utils.node.findings import Finding
 from server_utils.spark import java
 
 if TYPE_CHECKING:
@@ -30,6 +29,7 @@ NAMES = [
     "disk of home",
     "disk of state",
     "scratch folder",
+    "HOME",
     "state folder",
 ]
 
