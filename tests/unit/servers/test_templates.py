@@ -7,7 +7,8 @@ import string
 
 import pytest
 
-from server_utils.backends.vllm.command_line import Engine, command_line
+from server_utils.backends.vllm.command_line import command_line
+from server_utils.backends.vllm.manager import engine
 from server_utils.servers.launch import fill, literal
 
 VALUES = {"python": "/bin/python", "model": "/models/{port:http}", "folder": "/f", "scratch": "/t", "port:http": 4711}
@@ -43,8 +44,8 @@ def test_no_option_name_or_variable_of_vllm_is_taken_for_one_of_our_words(text, 
     monkeypatch.setenv("SPARK_SIDECAR_HOME", str(tmp_path))  # no engine here: any option goes
     options = {"chat_template": text, "hf_overrides": {text: [text]}, "allowed_origins": [text], "seed": 1}
 
-    engine = Engine(command_line(text, options), env={"VLLM_X": text})
-    launch = engine.launch(
+    started = engine(command_line(text, options), env={"VLLM_X": text})
+    launch = started.launch(
         None, model="m", application="a", name=text, id="1", environment="vllm", files={}, start_timeout_s=1
     )
 
