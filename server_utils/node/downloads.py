@@ -15,7 +15,7 @@ _ADDRESSES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "HTTPS_PROXY")
 _PROXIES = ("HTTPS_PROXY", "NO_PROXY")
 _NO_ROUTE = re.compile(
     "name resolution|name or service not known|failed to lookup address|dns error|network is unreachable|no route to"
-    "|timed out|timeout|connection refused|newconnectionerror|connect error|cannot connect to proxy|proxyerror",
+    "|timed out|timeout|connection refused|newconnectionerror|connect error|connection broken|cannot connect to proxy",
     re.IGNORECASE,
 )
 

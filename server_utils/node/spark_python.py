@@ -39,8 +39,9 @@ def link(node: Node) -> None:
     """
     folder = Path(sysconfig.get_path("purelib"))
     record = node.home / "links.txt"
-    for old in map(Path, record.read_text(encoding="utf-8").splitlines() if record.exists() else ()):
-        if old.is_symlink():
+    recorded = map(Path, record.read_text(encoding="utf-8").splitlines() if record.exists() else ())
+    for old in (*recorded, *folder.iterdir()):  # those of a killed run are in no record
+        if old.is_symlink() and old.readlink().is_relative_to(node.lib):
             old.unlink()
     theirs = {name for name, _ in _installed(_package_folders())} - {_OURS}
     ours = metadata.distributions(path=[str(node.lib)])

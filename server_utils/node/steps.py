@@ -117,7 +117,16 @@ def uv(node: Node) -> None:
     scratch = node.home / ".uv"
     shutil.rmtree(scratch, ignore_errors=True)
     if wheel is None:
-        options = ["--quiet", "--retries", "1", "--require-hashes", "--no-deps", "--only-binary", ":all:"]
+        options = [
+            "--quiet",
+            "--disable-pip-version-check",
+            "--retries",
+            "1",
+            "--require-hashes",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+        ]
         options += ["--dest", str(scratch)]
         run(node, [sys.executable, "-m", "pip", "download", *options, "-r", str(FOLDER / "uv.txt")])
         wheel = next(scratch.glob("uv-*.whl"))

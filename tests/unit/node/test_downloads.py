@@ -56,6 +56,7 @@ def test_the_user_of_any_other_address_is_not_shown_either():
         "ConnectTimeoutError(<pip object>, 'Connection to pypi.org timed out. (connect timeout=15)')",
         "cause: tcp connect error: Network is unreachable (os error 101)",
         "ProxyError('Cannot connect to proxy.', NewConnectionError)",
+        "after connection broken by 'OSError('Tunnel connection failed: 403 Forbidden')': /simple/uv/",
     ],
 )
 def test_an_index_out_of_reach_is_told_with_the_ways_to_one(output):

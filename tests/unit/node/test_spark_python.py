@@ -105,6 +105,17 @@ def test_a_second_run_links_the_same_and_an_upgrade_takes_away_what_is_no_longer
     assert before - node.links() == {"one_file.py", "one_file-1.dist-info"}
 
 
+def test_links_of_a_run_that_was_killed_before_it_recorded_them_are_made_anew(node):
+    node.link()
+    before, record = node.links(), (node.home / "links.txt").read_text()
+    (node.home / "links.txt").unlink()
+
+    node.link()
+
+    assert node.links() == before
+    assert (node.home / "links.txt").read_text() == record
+
+
 def test_our_package_is_linked_where_an_older_one_is_known_by_name_only(node):
     """An editable install leaves such a folder."""
     distribution(node.site, "spark_sidecar", "1")
