@@ -34,7 +34,8 @@ def test_a_driver_that_is_too_old_is_refused_before_gigabytes_are_installed(driv
         steps.gpu(node(tmp_path))
     assert str(caught.value) == (
         "vllm-latest is built for CUDA 13, which needs driver 580.65.06 or newer; this node has 535.161.07. Take a "
-        "runtime or image with a newer driver, or a framework for an older CUDA (tf, torch, triton, vllm)"
+        "runtime or image with a newer driver, or a framework for an older CUDA (tf, torch, transformers, "
+        "triton, vllm)"
     )
     steps.gpu(node(tmp_path, "vllm"))  # CUDA 12
 
