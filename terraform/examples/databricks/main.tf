@@ -1,22 +1,27 @@
-provider "databricks" {} # finds credentials as the SDK does: DATABRICKS_HOST and a token, a profile, or the cloud's login
-
 locals {
   # The smallest shape of the platform. Google Cloud offers no A10.
   default_shape = var.platform == "databricks-gcp" ? "l4x1" : "a10x1"
 }
 
+module "schema" {
+  source  = "../../modules/databricks-schema"
+  catalog = var.catalog
+  name    = var.schema
+  create  = var.create_schema
+}
+
 module "files" {
   source  = "../../modules/databricks-volume"
-  catalog = var.catalog
-  schema  = var.schema
+  catalog = module.schema.catalog
+  schema  = module.schema.schema
   name    = "${var.prefix}_files"
   keep    = false
 }
 
 module "store" {
   source  = "../../modules/databricks-volume"
-  catalog = var.catalog
-  schema  = var.schema
+  catalog = module.schema.catalog
+  schema  = module.schema.schema
   name    = "${var.prefix}_store"
   keep    = var.keep_store
 }
@@ -27,6 +32,16 @@ module "assets" {
   framework = var.framework
 }
 
+module "grants" {
+  count  = var.principal == null ? 0 : 1
+  source = "../../modules/databricks-grants"
+
+  principal     = var.principal
+  catalog       = module.schema.catalog
+  schema        = module.schema.schema
+  write_volumes = [module.files.name, module.store.name]
+}
+
 module "cluster" {
   source      = "../../modules/databricks"
   platform    = var.platform
@@ -34,6 +49,10 @@ module "cluster" {
   framework   = var.framework
   workers     = var.workers
   init_script = module.assets.init_script
+  log_folder  = "${module.files.path}/logs"
+
+  single_user_name = one(module.grants[*].principal)
+
   env = {
     SPARK_SIDECAR_MODELS = "${module.store.path}/models"
     SPARK_SIDECAR_DATA   = "${module.store.path}/data"

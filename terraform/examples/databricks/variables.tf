@@ -4,14 +4,27 @@ variable "platform" {
 }
 
 variable "catalog" {
-  description = "Catalog of Unity Catalog for the two volumes; it must exist already."
+  description = "Catalog of Unity Catalog for the two volumes; it must exist already. null takes the workspace's only one. `databricks catalogs list` shows them."
   type        = string
+  default     = null
 }
 
 variable "schema" {
-  description = "Schema in the catalog; it must exist already."
+  description = "Schema in the catalog."
   type        = string
   default     = "default"
+}
+
+variable "create_schema" {
+  description = "Whether to make the schema; if not, it must exist already."
+  type        = bool
+  default     = false
+}
+
+variable "principal" {
+  description = "User, group or service principal (application id) that the cluster is dedicated to, and that may use the volumes; null takes who applies this."
+  type        = string
+  default     = null
 }
 
 variable "prefix" {
