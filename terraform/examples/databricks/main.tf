@@ -1,6 +1,6 @@
 locals {
-  # The smallest shape of the platform. Google Cloud offers no A10.
-  default_shape = var.platform == "databricks-gcp" ? "l4x1" : "a10x1"
+  # The cheapest of each cloud, for which a new account gets quota soonest. A T4 has no bfloat16: tell vLLM dtype="float16".
+  first_shapes = { databricks-aws = "a10x1-small", databricks-azure = "t4x1-small", databricks-gcp = "l4x1-small" }
 }
 
 module "schema" {
@@ -45,7 +45,7 @@ module "grants" {
 module "cluster" {
   source      = "../../modules/databricks"
   platform    = var.platform
-  shape       = coalesce(var.shape, local.default_shape)
+  shape       = coalesce(var.shape, lookup(local.first_shapes, var.platform, "t4x1-small"))
   framework   = var.framework
   workers     = var.workers
   init_script = module.assets.init_script

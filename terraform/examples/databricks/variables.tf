@@ -34,7 +34,7 @@ variable "prefix" {
 }
 
 variable "shape" {
-  description = "GPU model and number of GPUs of each node, such as a10x1; `spark-sidecar shapes` lists those of each platform. null takes a10x1, on Google Cloud l4x1."
+  description = "GPU model and number of GPUs of each node, such as a10x1; `spark-sidecar shapes` lists those of each platform. null takes the cheapest: a10x1-small, on Azure t4x1-small, on Google Cloud l4x1-small."
   type        = string
   default     = null
 }
@@ -46,9 +46,9 @@ variable "framework" {
 }
 
 variable "workers" {
-  description = "Number of workers; 0 makes a single-node cluster."
+  description = "Number of workers; 0 makes a single-node cluster, which needs the least quota."
   type        = number
-  default     = 2
+  default     = 0
 }
 
 variable "keep_store" {

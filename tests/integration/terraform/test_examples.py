@@ -73,9 +73,9 @@ def test_an_example_prints_what_to_open_next_and_has_nothing_more_to_do(example,
 @pytest.mark.parametrize(
     ("given", "node_type"),
     [
-        ({"platform": "databricks-aws"}, "g5.4xlarge"),
-        ({"platform": "databricks-azure"}, "Standard_NV36ads_A10_v5"),
-        ({"platform": "databricks-gcp"}, "g2-standard-12"),
+        ({"platform": "databricks-aws"}, "g5.xlarge"),
+        ({"platform": "databricks-azure"}, "Standard_NC4as_T4_v3"),
+        ({"platform": "databricks-gcp"}, "g2-standard-8"),
         ({"platform": "databricks-gcp", "shape": "a100x2"}, "a2-highgpu-2g"),
     ],
     ids=lambda value: "-".join(value.values()) if isinstance(value, dict) else value,
@@ -86,6 +86,22 @@ def test_each_cloud_of_databricks_has_a_shape_of_its_own_unless_one_is_given(giv
     changes = newest.plan(folder, catalog="main", **given)["resource_changes"]
     (cluster,) = (each["change"]["after"] for each in changes if each["type"] == "databricks_cluster")
     assert cluster["node_type_id"] == node_type
+
+
+@each_example
+def test_the_first_cluster_is_one_cheap_node(example, newest, shared_copy):
+    folder = shared_copy / "terraform" / "examples" / FOLDER[example]
+    newest.init(folder)
+    changes = newest.plan(folder, **GIVEN[example])["resource_changes"]
+    (planned,) = (each["change"]["after"] for each in changes if each["type"] == CLUSTER[example])
+    first = json.loads((shared_copy / "server_utils" / "data" / "clusters.json").read_text())["platforms"][example]
+    node_type = first["shapes"][first["first_shape"]]["node_type"]
+    if example == "dataproc":
+        (config,) = planned["cluster_config"]
+        assert config["master_config"][0]["machine_type"] == node_type
+        assert config["worker_config"][0]["num_instances"] == 0
+    else:
+        assert (planned["node_type_id"], planned["num_workers"]) == (node_type, 0)
 
 
 def test_a_cloud_that_databricks_does_not_have_is_refused(newest, shared_copy):
