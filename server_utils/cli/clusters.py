@@ -106,8 +106,8 @@ def _print_shapes(nodes: Sequence[Node], fitting: Mapping[tuple[str, str], Seque
         print_text(note)
     print_text(
         f"Largest model: the largest of {', '.join(model_memory.known_models())} that fits with a context of "
-        f"{context:,} tokens. `spark-sidecar fit` checks other models; `spark-sidecar cluster` prints the Spark settings "
-        "of a shape."
+        f"{context:,} tokens. `spark-sidecar fit` checks other models; `spark-sidecar cluster` prints the Spark "
+        "settings of a shape."
     )
 
 
