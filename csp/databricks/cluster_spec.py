@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from server_utils.clusters.cluster import IDLE_MINUTES, Cluster
+from server_utils.clusters.cluster import Cluster
 from server_utils.errors import ConfigurationError
 
 # How the path of an init script begins -> the field of `init_scripts` that takes such a path.
@@ -20,10 +20,11 @@ _INIT_SCRIPT_FIELDS = {
 def request_body(cluster: Cluster, *, name: str, init_script: str | None = None) -> dict[str, Any]:
     """Return the body of a `clusters/create` request: what `databricks clusters create --json` takes.
 
-    The number of workers is fixed. The cluster terminates after an hour without work.
+    It has the same fields and values as the cluster that the Terraform module `databricks` makes. The number of workers
+    is fixed.
 
     Args:
-        cluster: node types, runtime, Spark conf and environment variables; `server_utils.clusters.cluster` makes it.
+        cluster: node types, runtime, Spark conf, variables and options; `server_utils.clusters.cluster` makes it.
         name: `cluster_name`, as the workspace shows it.
         init_script: path of the init script in a volume, in the workspace or in a bucket. Without it the field
             `init_scripts` is left out, and nothing prepares the nodes.
@@ -45,15 +46,51 @@ def request_body(cluster: Cluster, *, name: str, init_script: str | None = None)
         "num_workers": cluster.workers,
         "spark_conf": cluster.conf,
         "spark_env_vars": cluster.env,
+        "custom_tags": _tags(cluster),
         # Photon does not run on GPU nodes.
         "runtime_engine": "STANDARD",
         # Servers are child processes of the executors: standard access mode would isolate them.
         "data_security_mode": "SINGLE_USER",
-        "autotermination_minutes": IDLE_MINUTES,
+        "autotermination_minutes": cluster.options.idle_minutes,
+        cluster.platform["field"]: _attributes(cluster),
     }
+    if cluster.options.single_user:
+        body["single_user_name"] = cluster.options.single_user
+    if cluster.options.log_folder:
+        body["cluster_log_conf"] = {"volumes": {"destination": cluster.options.log_folder}}
     if init_script:
         body["init_scripts"] = [{_init_script_field(init_script): {"destination": init_script}}]
     return body
+
+
+def init_script_warning(path: str | None) -> str | None:
+    """What does not work with an init script at that path: only those in volumes may read volumes. None if all does."""
+    if path is None or path.startswith("/Volumes/"):
+        return None
+    return (
+        f"the init script {path} is in no volume, and so Databricks lets it read none: the wheel or bundle that it "
+        "installs from must not be in a volume either; upload the script to /Volumes/…"
+    )
+
+
+def _tags(cluster: Cluster) -> dict[str, str]:
+    # Databricks takes no workers for a mistake, unless this tag and two Spark settings say that it is meant.
+    single = {"ResourceClass": "SingleNode"} if cluster.single_node else {}
+    return {"spark-sidecar": cluster.framework, **cluster.options.tags, **single}
+
+
+def _attributes(cluster: Cluster) -> dict[str, Any]:
+    """What is the cloud's. Without it, Databricks would take spot instances, for the driver too."""
+    facts = cluster.platform
+    attributes = {
+        "availability": facts["spot"] if cluster.options.spot else facts["on_demand"],
+        "first_on_demand": facts["first_on_demand"],
+    }
+    if zone := cluster.options.zone or facts["zone_id"]:
+        attributes["zone_id"] = zone
+    if cluster.options.instance_profile:
+        attributes["instance_profile_arn"] = cluster.options.instance_profile
+    return attributes
 
 
 def _init_script_field(path: str) -> str:

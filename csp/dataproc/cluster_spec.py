@@ -2,36 +2,46 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
-from server_utils.clusters.cluster import IDLE_MINUTES, Cluster
+from server_utils.clusters.cluster import Cluster
 from server_utils.errors import ConfigurationError
 
+_NAME = re.compile("[a-z]([-a-z0-9]{0,49}[a-z0-9])?")
 # A GPU driver that an initialization action builds is not signed. The -ml images have a driver that is.
-_ALLOW_UNSIGNED_DRIVER = "--no-shielded-secure-boot"
-# The default of ten minutes is too short to install gigabytes of packages.
-_INIT_TIMEOUT = "30m"
+_SHIELDED = ("--shielded-secure-boot", "--shielded-vtpm", "--shielded-integrity-monitoring")
+_ALLOW_UNSIGNED_DRIVER = ("--no-shielded-secure-boot", *_SHIELDED[1:])
+_SCOPES = "https://www.googleapis.com/auth/cloud-platform"
 # Separates the entries of one argument. Not gcloud's default, the comma: values of Spark settings contain commas.
 _SEPARATOR = "#"
 
 
 def gcloud_command(
-    cluster: Cluster, *, name: str, init_script: str | None = None, bundle: str | None = None
+    cluster: Cluster,
+    *,
+    name: str,
+    init_script: str | None = None,
+    bundle: str | None = None,
+    logs: str | None = None,
 ) -> list[str]:
     """Return the command that creates the cluster, as a list of arguments that begins with "gcloud".
 
-    Region and project are not in it: gcloud takes them from its own configuration, or from flags that you append.
-    The number of workers is fixed. Dataproc deletes the cluster after an hour without a job.
+    It has the same fields and values as the cluster that the Terraform module `dataproc` makes. The project is not in
+    it, and the region only with a zone: gcloud takes them from its own configuration, or from flags that you append.
+    The number of workers is fixed.
 
     Args:
-        cluster: machine types, image, Spark conf and environment variables; `server_utils.clusters.cluster` makes it.
+        cluster: machine types, image, Spark conf, variables and options; `server_utils.clusters.cluster` makes it.
         name: name of the cluster.
         init_script: gs:// address of the initialization action that prepares the nodes; None for none.
         bundle: gs:// address of the folder that the init script installs from (`spark-sidecar wheelhouse build`
             makes one); the cluster's metadata passes it to the script.
+        logs: gs:// address of the folder that the init script copies its logs to; by default logs/ in the bundle.
 
     Raises:
-        ConfigurationError: if init_script is not in a bucket, or a value contains the separator.
+        ConfigurationError: if the name is none that Dataproc takes, init_script is not in a bucket, or a value contains
+            the separator.
 
     Example:
         >>> from server_utils.clusters.cluster import cluster
@@ -39,36 +49,88 @@ def gcloud_command(
         >>> command[3:7]
         ['create', 'reviews', '--image-version=2.3-ml-ubuntu22', '--num-workers=2']
     """
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"{name!r} is no name of a cluster: at most 51 lower-case letters, digits and hyphens, a letter first"
+        )
     if init_script and not init_script.startswith("gs://"):
         raise ConfigurationError(f"an initialization action is in a bucket (gs://…); {init_script!r} is not")
-    command = [
-        "gcloud",
-        "dataproc",
-        "clusters",
-        "create",
-        name,
-        f"--image-version={cluster.runtime.name}",
+    metadata = {"framework": cluster.framework, "spark-sidecar-bundle": bundle, "spark-sidecar-logs": logs}
+    command = ["gcloud", "dataproc", "clusters", "create", name, f"--image-version={cluster.runtime.name}"]
+    command += _nodes(cluster) + _settings(cluster, metadata) + _machines(cluster)
+    if cluster.options.idle_minutes:
+        command.append(f"--max-idle={cluster.options.idle_minutes}m")
+    if init_script:
+        timeout = f"--initialization-action-timeout={cluster.platform['init_timeout_s']}s"
+        command += [f"--initialization-actions={init_script}", timeout]
+    return command
+
+
+def _nodes(cluster: Cluster) -> list[str]:
+    """How many nodes of which type, with their disks and GPUs."""
+    if cluster.single_node:
+        return [
+            "--single-node",
+            f"--master-machine-type={cluster.node.node_type}",
+            *_node("master", cluster, gpus=True),
+        ]
+    flags = [
         f"--num-workers={cluster.workers}",
         f"--worker-machine-type={cluster.node.node_type}",
         f"--master-machine-type={cluster.driver_node_type}",
-        f"--properties={_properties(cluster)}",
-        f"--metadata={_join(_metadata(cluster, bundle))}",
-        f"--max-idle={IDLE_MINUTES}m",
+        *_node("worker", cluster, gpus=True),
+        *_node("master", cluster, gpus=False),
     ]
-    if cluster.runtime.cuda is None:
-        command.append(_ALLOW_UNSIGNED_DRIVER)
-    if init_script:
-        command += [f"--initialization-actions={init_script}", f"--initialization-action-timeout={_INIT_TIMEOUT}"]
-    return command
+    if cluster.options.spot_workers:
+        spot = [f"--num-secondary-workers={cluster.options.spot_workers}", "--secondary-worker-type=spot"]
+        flags += [*spot, *_node("secondary-worker", cluster, gpus=True)]
+    return flags
+
+
+def _node(role: str, cluster: Cluster, *, gpus: bool) -> list[str]:
+    facts, node = cluster.platform, cluster.node
+    disk = [
+        f"--{role}-boot-disk-size={facts['boot_disk_gb']}GB",
+        f"--{role}-boot-disk-type={facts['boot_disk_type']}",
+    ]
+    if gpus and cluster.options.local_ssds:
+        number = f"--num-{role}-local-ssds={cluster.options.local_ssds}"
+        disk += [number, f"--{role}-local-ssd-interface=nvme"]
+    attached = [f"--{role}-accelerator=type={node.accelerator},count={node.gpus}"]
+    return disk + (attached if gpus and node.accelerator else [])
+
+
+def _settings(cluster: Cluster, metadata: Mapping[str, str | None]) -> list[str]:
+    components = cluster.platform["optional_components"]
+    return [
+        f"--properties={_properties(cluster)}",
+        f"--metadata={_join({key: value for key, value in metadata.items() if value})}",
+        f"--labels={_join({'spark-sidecar': cluster.framework, **cluster.options.tags})}",
+        f"--optional-components={','.join(components)}",
+        "--enable-component-gateway",
+    ]
+
+
+def _machines(cluster: Cluster) -> list[str]:
+    """Where the nodes are, what they run as, and what they may load."""
+    options = cluster.options
+    given = {
+        "region": options.zone.rpartition("-")[0] if options.zone else None,
+        "zone": options.zone,
+        "subnet": options.subnetwork,
+        "tags": ",".join(options.network_tags),
+        "service-account": options.service_account,
+        "bucket": options.staging_bucket,
+    }
+    shielded = _ALLOW_UNSIGNED_DRIVER if cluster.runtime.cuda is None else _SHIELDED
+    named = [f"--{flag}={value}" for flag, value in given.items() if value]
+    return [*named, f"--scopes={_SCOPES}", "--no-address", *shielded]
 
 
 def _properties(cluster: Cluster) -> str:
     env = {f"spark.executorEnv.{key}": value for key, value in cluster.env.items()}
-    return _join({f"spark:{key}": value for key, value in (cluster.conf | env).items()})
-
-
-def _metadata(cluster: Cluster, bundle: str | None) -> dict[str, str]:
-    return {"framework": cluster.framework} | ({"spark-sidecar-bundle": bundle} if bundle else {})
+    spark = {f"spark:{key}": value for key, value in (cluster.conf | env).items()}
+    return _join(spark | cluster.properties)
 
 
 def _join(entries: Mapping[str, str]) -> str:

@@ -1,8 +1,7 @@
-"""The commands `shapes`, `fit` and `cluster`: which GPU nodes there are, and the definition of a cluster. Laptop."""
+"""The commands `shapes` and `fit`: which GPU nodes there are, and which models fit on them. Laptop."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from server_utils.cli.output import AsJson, Column, Row, print_json, print_rows, print_tables, print_text
-from server_utils.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from server_utils.clusters.catalogue import Node
@@ -20,59 +18,6 @@ if TYPE_CHECKING:
 Platform = Annotated[str | None, typer.Option(help="Only this platform, such as databricks-aws.")]
 Context = Annotated[int, typer.Option(help="Tokens of a prompt and its answer (vLLM: max_model_len).")]
 _CONTEXT = 6600
-_PAIR = "KEY=VALUE"
-
-
-def cluster(
-    platform: Annotated[str, typer.Argument(help="The platform, such as databricks-aws or dataproc.")],
-    shape: Annotated[str, typer.Argument(help="The nodes, such as a10x1; `spark-sidecar shapes` lists them.")],
-    framework: Annotated[str, typer.Option(help="The framework of the servers, such as vllm.")],
-    *,
-    workers: Annotated[int, typer.Option(help="Number of worker nodes.")] = 2,
-    name: Annotated[str, typer.Option(help="Name of the cluster.")] = "spark-sidecar",
-    runtime: Annotated[str | None, typer.Option(help="Databricks runtime or Dataproc image.")] = None,
-    init_script: Annotated[str | None, typer.Option(help="Path of the init script: /Volumes/... or gs://...")] = None,
-    bundle: Annotated[str | None, typer.Option(help="Dataproc: URL of the wheelhouse, gs://...")] = None,
-    rapids: Annotated[bool, typer.Option("--rapids", help="Add the RAPIDS Accelerator for Spark SQL.")] = False,
-    conf: Annotated[list[str] | None, typer.Option(metavar=_PAIR, help="Set a Spark setting; may be repeated.")] = None,
-    env: Annotated[list[str] | None, typer.Option(metavar=_PAIR, help="Set a variable; may be repeated.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Print the definition of a cluster: JSON for Databricks, a gcloud command for Dataproc.
-
-    Databricks: save it, then run `databricks clusters create --json @FILE`. Dataproc: run it; --json prints its words.
-    """
-    from csp.databricks import cluster_spec as databricks_spec
-    from csp.dataproc import cluster_spec as dataproc_spec
-    from server_utils.clusters import cluster as clusters_cluster
-
-    definition = clusters_cluster.cluster(
-        platform,
-        shape,
-        framework,
-        workers=workers,
-        runtime=runtime,
-        rapids=rapids,
-        conf=pairs(conf or [], option="--conf"),
-        env=pairs(env or [], option="--env"),
-    )
-    if warning := clusters_cluster.doubt(definition):
-        typer.echo(f"warning: {warning}", err=True)
-    if platform == "dataproc":
-        _print_gcloud(
-            dataproc_spec.gcloud_command(definition, name=name, init_script=init_script, bundle=bundle), as_json=as_json
-        )
-    else:
-        print_json(databricks_spec.request_body(definition, name=name, init_script=init_script))
-
-
-def _print_gcloud(words: list[str], *, as_json: bool) -> None:
-    """Print the command for a shell, one flag per line, or its words as JSON."""
-    if as_json:
-        print_json(words)
-    else:
-        command, flags = words[:5], words[5:]
-        typer.echo(" \\\n  ".join([shlex.join(command), *map(shlex.quote, flags)]))
 
 
 def shapes(platform: Platform = None, *, context: Context = _CONTEXT, as_json: AsJson = False) -> None:
@@ -120,11 +65,11 @@ def fit(
 
 def _fitting(nodes: Sequence[Node], context: int) -> dict[tuple[str, str], list[str]]:
     """(platform, shape) -> the known models that fit there, the smallest first."""
-    from server_utils.clusters import model_memory as clusters_model_memory
+    from server_utils.clusters import model_memory
     from server_utils.clusters.gpu_fit import Demand, check
 
     fitting: dict[tuple[str, str], list[str]] = {(row.platform, row.shape): [] for row in nodes}
-    for model in sorted(map(clusters_model_memory.read, clusters_model_memory.known()), key=lambda each: each.size):
+    for model in sorted(map(model_memory.read, model_memory.known_models()), key=lambda each: each.size):
         # A model made for less is listed by what it was made for.
         for each in check(model, Demand(min(context, model.longest or context))):
             if each.fits and (each.platform, each.shape) in fitting:
@@ -157,10 +102,31 @@ def _print_shapes(nodes: Sequence[Node], fitting: Mapping[tuple[str, str], Seque
         )
     print_tables(columns, tables)
     print_text("")
+    for note in _notes(nodes):
+        print_text(note)
     print_text(
-        f"Largest model: the largest of {', '.join(model_memory.known())} that fits with a context of {context:,} "
-        "tokens. `spark-sidecar fit` checks other models; `spark-sidecar cluster` prints the Spark settings of a shape."
+        f"Largest model: the largest of {', '.join(model_memory.known_models())} that fits with a context of "
+        f"{context:,} tokens. `spark-sidecar fit` checks other models; `spark-sidecar cluster` prints the Spark "
+        "settings of a shape."
     )
+
+
+def _notes(nodes: Sequence[Node]) -> list[str]:
+    """What holds for some of the shapes only, in a sentence each."""
+    marks = {
+        "Sold as spot only, or by reservation": [row for row in nodes if row.spot_only],
+        "Not named by the platform's documents": [row for row in nodes if not row.documented],
+        "Without bfloat16, so vLLM needs --dtype float16": [row for row in nodes if not row.bfloat16],
+        "A slice of a GPU (vGPU), whose driver must match the host's": [row for row in nodes if row.vgpu],
+    }
+    return [f"{mark}: {', '.join(_named(rows))}." for mark, rows in marks.items() if rows]
+
+
+def _named(rows: Sequence[Node]) -> list[str]:
+    shapes: dict[str, list[str]] = {}
+    for row in rows:
+        shapes.setdefault(row.shape, []).append(row.platform)
+    return [f"{shape} ({', '.join(where)})" for shape, where in shapes.items()]
 
 
 def _print_fits(model: Weights, results: Sequence[Fit], demand: Demand, *, every: bool) -> None:
@@ -190,8 +156,10 @@ def _by_platform(results: Sequence[Fit]) -> dict[str, list[Fit]]:
 
     def order(each: Fit) -> tuple[float, ...]:
         row = node(each.platform, each.shape)
+        unsure = row.spot_only or not row.documented
+        size = (row.gpus * row.gpu_memory_gib, row.gpus, row.small, row.vcpus, row.ram_gib)
         # First whether it fits: what lacks a few MiB is rounded to lacking nothing.
-        return (not each.fits, each.short_gib, row.gpus * row.gpu_memory_gib, row.gpus, row.vcpus, row.ram_gib)
+        return (not each.fits, each.short_gib, unsure, *size)
 
     tables: dict[str, list[Fit]] = {}
     for each in sorted(results, key=order):
@@ -222,18 +190,3 @@ def _print_closest(model: Weights, results: Sequence[Fit]) -> None:
         f"each GPU lacks {best.short_gib:.1f} GiB. Use a shorter --context or a quantized model."
     )
     typer.echo(message, err=True)
-
-
-def pairs(texts: Sequence[str], *, option: str) -> dict[str, str]:
-    """Return KEY=VALUE words as a dict.
-
-    Raises:
-        ConfigurationError: if one has no key or no equals sign; the message names the option.
-    """
-    parsed = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not key or not equals:
-            raise ConfigurationError(f"{option} takes KEY=VALUE, not {text!r}")
-        parsed[key] = value
-    return parsed

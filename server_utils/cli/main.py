@@ -15,7 +15,7 @@ except ImportError as err:
     # The wheel on a cluster goes without the extra, but its console command is there all the same.
     sys.exit(f"error: the command needs {err.name}, which is not installed: pip install 'spark-sidecar[cli]'")
 
-from server_utils.cli import clusters, environments, models
+from server_utils.cli import clusters, define_cluster, environments, models
 from server_utils.cli.output import AsJson, escape_unencodable, print_line, print_rows, print_text
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def main(*, debug: Debug = False) -> None:
     """Run inference servers beside Spark executors."""
 
 
-for command in (clusters.shapes, clusters.cluster, clusters.fit):
+for command in (clusters.shapes, define_cluster.cluster, clusters.fit):
     app.command()(command)
 
 

@@ -6,14 +6,38 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from server_utils.errors import ConfigurationError
 from server_utils.validation import unknown
 
+# The shape of a node that the user describes, instead of choosing one of the catalogue.
+OWN = "own"
+_SMALL = "-small"
+# What the numbers of such a node are at least, and what they count.
+_GPU_COUNTS = (1, 2, 4, 8, 16)
+_LEAST = {
+    "gpus": (1, "the GPUs of one node"),
+    "vcpus": (2, "the vCPUs of the whole node"),
+    "ram_gib": (14, "the memory of the whole node in GiB"),
+    "gpu_memory_gib": (8, "the memory of one GPU in GiB"),
+}
+
 
 @dataclass(frozen=True)
 class Node:
-    """One row of the catalogue; `gpu_memory_gib` is that of one GPU, `vcpus` and `ram_gib` are the whole node's."""
+    """One row of the catalogue, or a node of the user's own.
+
+    Attributes:
+        gpu: the GPU's model; empty for a node of the user's own.
+        gpu_memory_gib: memory of one GPU; `vcpus` and `ram_gib` are the whole node's.
+        quota: what one node takes of the cloud account's quota, by the cloud's own name.
+        accelerator: the GPU type to attach, where the machine type has no GPUs of its own (Google Cloud).
+        local_disks: number and size in GB of local disks, as in `1x600`; None where unknown.
+        spot_only: whether the cloud sells it as spot, by reservation or by flex-start only.
+        documented: whether the platform's documents name it.
+        vgpu: whether its GPU is a slice that a hypervisor hands out.
+    """
 
     platform: str
     shape: str
@@ -24,6 +48,27 @@ class Node:
     vcpus: int
     ram_gib: int
     source: str
+    quota: str = ""
+    accelerator: str | None = None
+    local_disks: str | None = None
+    spot_only: bool = False
+    documented: bool = True
+    vgpu: bool = False
+
+    @property
+    def small(self) -> bool:
+        """Whether it is a cheap node for a first try, with fewer vCPUs and less memory than its GPU wants."""
+        return self.shape.endswith(_SMALL)
+
+    @property
+    def bfloat16(self) -> bool:
+        """Whether its GPU computes in bfloat16. Of a node of the user's own it is not known, and assumed."""
+        return bool(_gpu(self.gpu).get("bfloat16", True))
+
+    @property
+    def oldest_driver(self) -> int:
+        """The first branch of NVIDIA's driver that knows its GPU; 0 where it is not known."""
+        return int(_gpu(self.gpu).get("driver", 0))
 
 
 def platforms() -> list[str]:
@@ -39,8 +84,7 @@ def nodes(platform: str | None = None) -> list[Node]:
     """
     if platform is None:
         return list(_rows())
-    if platform not in platforms():
-        raise ConfigurationError(unknown("platform", platform, offered=platforms()))
+    _check_platform(platform)
     return [each for each in _rows() if each.platform == platform]
 
 
@@ -56,8 +100,67 @@ def node(platform: str, shape: str) -> Node:
     return offered[shape]
 
 
+def own_node(
+    platform: str,
+    node_type: str,
+    *,
+    gpus: int,
+    vcpus: int,
+    ram_gib: int,
+    gpu_memory_gib: int,
+    accelerator: str | None = None,
+) -> Node:
+    """A node of the user's own choice: its numbers are checked for sense, and looked up nowhere.
+
+    Raises:
+        ConfigurationError: if there is no such platform, or a number makes no sense.
+    """
+    _check_platform(platform)
+    if not node_type.strip():
+        raise ConfigurationError("the node type is empty; give the name that the platform's API takes, as g5.xlarge")
+    _check_own(gpus=gpus, vcpus=vcpus, ram_gib=ram_gib, gpu_memory_gib=gpu_memory_gib)
+    if accelerator and platform != "dataproc":
+        raise ConfigurationError(f"an accelerator is attached on dataproc only, not on {platform}; leave it out")
+    return Node(
+        platform=platform,
+        shape=OWN,
+        node_type=node_type,
+        gpu="",
+        gpus=gpus,
+        gpu_memory_gib=gpu_memory_gib,
+        vcpus=vcpus,
+        ram_gib=ram_gib,
+        source="given by the user",
+        accelerator=accelerator,
+    )
+
+
+def _check_own(**numbers: int) -> None:
+    for name, (least, what) in _LEAST.items():
+        if numbers[name] < least:
+            raise ConfigurationError(f"{name} is {numbers[name]}; give {what}, at least {least}")
+    if numbers["gpus"] not in _GPU_COUNTS:
+        raise ConfigurationError(f"gpus is {numbers['gpus']}; nodes have {', '.join(map(str, _GPU_COUNTS))} GPUs")
+
+
+def _check_platform(name: str) -> None:
+    if name not in platforms():
+        raise ConfigurationError(unknown("platform", name, offered=platforms()))
+
+
+def _gpu(model: str) -> dict[str, Any]:
+    facts: dict[str, Any] = _content()["gpus"].get(model, {})
+    return facts
+
+
 @cache
 def _rows() -> tuple[Node, ...]:
+    return tuple(Node(**row) for row in _content()["nodes"])
+
+
+@cache
+def _content() -> dict[str, Any]:
     # importlib.resources and not a path: the package may be imported from a zip (spark.submit.pyFiles).
     text = (files("server_utils") / "data" / "gpus.json").read_text(encoding="utf-8")
-    return tuple(Node(**row) for row in json.loads(text)["nodes"])
+    content: dict[str, Any] = json.loads(text)
+    return content

@@ -13,6 +13,7 @@ from typing import Any
 
 from server_utils.clusters import spark_conf
 from server_utils.clusters.catalogue import Node, node, nodes, platforms
+from server_utils.clusters.options import Options, check_options, check_settings
 from server_utils.environments.lock_files import FOLDER, cuda_of
 from server_utils.errors import ConfigurationError
 from server_utils.host.gpus import OLDEST_DRIVER
@@ -20,25 +21,41 @@ from server_utils.validation import unknown
 
 # On YARN an application without dynamic allocation starts two executors, however many workers there are.
 _WORKER_COUNT_CONF = {"dataproc": "spark.executor.instances"}
-IDLE_MINUTES = 60
+# The -ml images of Dataproc may load the RAPIDS Accelerator, which takes nearly a whole GPU on every executor. Nothing
+# else that we set would unload it.
+_PLUGINS = "spark.plugins"
+_UNSET_PLUGINS = {f"spark:{_PLUGINS}": ""}
+_RENDERED_AS_THEY_ARE = ("attributes", "driver_node_type", "first_shape", "nodes", "runtime")
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """A Databricks Runtime or a Dataproc image. `cuda` is None where the image has no GPU driver."""
+    """A Databricks Runtime or a Dataproc image.
+
+    Attributes:
+        cuda: None where the image has no GPU driver.
+        driver: the version of NVIDIA's driver; None where nobody has reported it.
+    """
 
     kind: str
     name: str
     spark: str
     python: str
     cuda: str | None
+    driver: str | None
     until: str
     source: str
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster before any platform's API is spoken; every value is what the platform calls it."""
+    """A cluster before any platform's API is spoken; every value is what the platform calls it.
+
+    Attributes:
+        workers: 0 for a single node.
+        properties: cluster properties of Dataproc that are no Spark settings, with their prefixes; none on Databricks.
+        platform: what is the platform's alone and depends on no shape: rows of `data/platforms.json`.
+    """
 
     node: Node
     driver_node_type: str
@@ -47,6 +64,14 @@ class Cluster:
     workers: int
     conf: dict[str, str] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
+    properties: dict[str, str] = field(default_factory=dict)
+    options: Options = field(default_factory=Options)
+    platform: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def single_node(self) -> bool:
+        """Whether one node is driver and worker."""
+        return self.workers == 0
 
 
 def frameworks() -> list[str]:
@@ -75,7 +100,7 @@ def environment(framework: str) -> str:
 
 def cluster(
     platform: str,
-    shape: str,
+    shape: str | Node,
     framework: str,
     *,
     workers: int = 2,
@@ -83,44 +108,111 @@ def cluster(
     rapids: bool = False,
     conf: dict[str, str] | None = None,
     env: dict[str, str] | None = None,
+    options: Options | None = None,
+    allow_undocumented: bool = False,
 ) -> Cluster:
     """The cluster for a shape; what the user gives in conf and env is merged last.
 
+    A shape is one of the catalogue, or a node that `catalogue.own_node` made. With 0 workers the cluster is a single
+    node. allow_undocumented takes a node type that the platform's documents do not name.
+
     Raises:
-        ConfigurationError: if platform, shape, framework or runtime do not exist, workers is not positive, or the
-            RAPIDS Accelerator does not run on the shape. The message lists what exists.
+        ConfigurationError: if platform, shape, framework or runtime do not exist, the platform has no such number of
+            workers or refuses the node type, or the RAPIDS Accelerator does not run on the shape.
     """
-    row = node(platform, shape)
-    if workers < 1:
-        raise ConfigurationError(f"a cluster needs at least one worker, not {workers}: servers run beside executors")
-    counted = _WORKER_COUNT_CONF.get(platform)
-    ours = spark_conf.recommended(row, rapids=rapids) | ({counted: str(workers)} if counted else {})
+    row = shape if isinstance(shape, Node) else node(platform, shape)
+    conf, env, options = conf or {}, env or {}, options or Options()
+    _check_workers(platform, workers, options)
+    _check_sold(row, options, allow_undocumented=allow_undocumented)
+    check_options(options, platform)
+    check_settings(conf, env, platform)
+    single_node = workers == 0
+    if single_node and rapids and platform != "dataproc":
+        raise ConfigurationError("a single node on Databricks has no executors for RAPIDS; leave rapids out")
+    ours = spark_conf.recommended(row, rapids=rapids, single_node=single_node)
+    ours |= _worker_count(platform, workers, options)
+    facts = _platform(platform)
     return Cluster(
         node=row,
-        driver_node_type=_platform(platform)["driver_node_type"],
+        driver_node_type=row.node_type if single_node else facts["driver_node_type"],
         runtime=_runtime(platform, runtime),
         framework=framework,
         workers=workers,
-        conf=ours | (conf or {}),
-        env=_env(framework) | (env or {}),
+        conf=ours | conf,
+        env=_env(framework) | node_env(row) | env,
+        properties=_properties(row, ours | conf, single_node=single_node),
+        options=options,
+        platform=facts.get("attributes") or facts.get("nodes") or {},
     )
 
 
-def doubt(cluster: Cluster) -> str | None:
-    """What is not known about a cluster before it starts: whether its driver runs what is locked. None if all is.
+def node_env(row: Node) -> dict[str, str]:
+    """The variables that a node type needs, whatever the framework."""
+    # GPUs that a hypervisor slices have no peer access: NCCL asks for it and fails.
+    return {"NCCL_P2P_DISABLE": "1"} if row.vgpu and row.gpus > 1 else {}
+
+
+def driver_warning(cluster: Cluster) -> str | None:
+    """What may not work, seen before anything is started: the image's GPU driver. None if it is known to be new enough.
 
     A runtime states its CUDA, and its driver runs that major version at least; it may be newer than it needs to be.
     """
     lock = FOLDER / f"{environment(cluster.framework)}-cuda.txt"
-    built = cuda_of(lock)
-    theirs = cluster.runtime.cuda
-    if built is None or (theirs is not None and built[0] <= int(theirs.partition(".")[0])):
+    built, name, stated = cuda_of(lock), cluster.runtime.name, cluster.runtime.cuda
+    if built is not None and (stated is None or built[0] > int(stated.partition(".")[0])):
+        has = f"states CUDA {stated}" if stated else "brings no driver"
+        return (
+            f"{lock.name} is built for CUDA {built[0]}, which needs driver {OLDEST_DRIVER[built[0]]} or newer, and "
+            f"{name} {has}; whether its driver is new enough, the init script says on the first node"
+        )
+    return _gpu_warning(cluster)
+
+
+def _gpu_warning(cluster: Cluster) -> str | None:
+    gpu, needed, has = cluster.node.gpu, cluster.node.oldest_driver, cluster.runtime.driver
+    # All runtimes here run CUDA 12, whose drivers know every GPU before those that need a branch of 550 or later.
+    known_enough = int(has.partition(".")[0]) if has else 535
+    if needed <= known_enough:
         return None
-    has = f"states CUDA {theirs}" if theirs else "brings no driver"
     return (
-        f"{lock.name} is built for CUDA {built[0]}, which needs driver {OLDEST_DRIVER[built[0]]} or newer, and "
-        f"{cluster.runtime.name} {has}; whether its driver is new enough, the init script says on the first node"
+        f"the GPU {gpu} needs driver {needed} or newer, and {cluster.runtime.name} has "
+        f"{f'driver {has}' if has else 'a driver that nobody has reported'}; choose the newest runtime, and look at "
+        "nvidia-smi on the first node"
     )
+
+
+def _check_workers(platform: str, workers: int, options: Options) -> None:
+    if workers < 0:
+        raise ConfigurationError(f"workers is {workers}; give a whole number, 0 for a single node")
+    if platform == "dataproc" and workers == 1:
+        raise ConfigurationError("workers is 1; Dataproc takes 2 or more, or 0 for a single node")
+    if workers == 0 and (options.spot or options.spot_workers):
+        raise ConfigurationError("a single node (workers=0) has no workers that could be spot; leave spot out")
+
+
+def _check_sold(row: Node, options: Options, *, allow_undocumented: bool) -> None:
+    if row.spot_only and row.platform == "dataproc":
+        raise ConfigurationError(
+            f"{row.shape} ({row.node_type}) is sold as spot only, and Dataproc's primary workers are never spot; "
+            "choose another shape: `spark-sidecar shapes --platform dataproc`"
+        )
+    if row.spot_only and not options.spot:
+        raise ConfigurationError(f"{row.shape} ({row.node_type}) is sold as spot only; set spot, or take another shape")
+    if not row.documented and not allow_undocumented:
+        raise ConfigurationError(
+            f"the documents of {row.platform} do not name {row.node_type} ({row.shape}), so it may be refused; allow "
+            "undocumented node types to try it, or choose another shape"
+        )
+
+
+def _worker_count(platform: str, workers: int, options: Options) -> dict[str, str]:
+    setting = _WORKER_COUNT_CONF.get(platform)
+    return {setting: str(max(workers + options.spot_workers, 1))} if setting else {}
+
+
+def _properties(row: Node, conf: dict[str, str], *, single_node: bool) -> dict[str, str]:
+    unset = _UNSET_PLUGINS if row.platform == "dataproc" and _PLUGINS not in conf else {}
+    return spark_conf.properties(row, single_node=single_node) | unset
 
 
 def render() -> str:
@@ -132,15 +224,17 @@ def render() -> str:
 def _rendered(platform: str) -> dict[str, Any]:
     facts = _platform(platform)
     return {
-        "driver_node_type": facts["driver_node_type"],
-        "runtime": facts["runtime"],
-        "runtimes": {
-            each.name: {"spark": each.spark, "python": each.python, "cuda": each.cuda} for each in runtimes(platform)
-        },
+        **{key: facts[key] for key in _RENDERED_AS_THEY_ARE if key in facts},
+        "runtimes": {each.name: _rendered_runtime(each) for each in runtimes(platform)},
         "worker_count_conf": _WORKER_COUNT_CONF.get(platform),
+        "unset_properties": _UNSET_PLUGINS if platform == "dataproc" else {},
         "frameworks": {name: {"env": _env(name)} for name in frameworks()},
         "shapes": {each.shape: _rendered_shape(each) for each in nodes(platform)},
     }
+
+
+def _rendered_runtime(runtime: Runtime) -> dict[str, Any]:
+    return {"spark": runtime.spark, "python": runtime.python, "cuda": runtime.cuda, "driver": runtime.driver}
 
 
 def _rendered_shape(row: Node) -> dict[str, Any]:
@@ -148,12 +242,24 @@ def _rendered_shape(row: Node) -> dict[str, Any]:
     with_rapids = spark_conf.recommended(row, rapids=True) if row.gpus == 1 else None
     return {
         "node_type": row.node_type,
+        "accelerator": row.accelerator,
         "gpu": row.gpu,
         "gpus": row.gpus,
         "gpu_memory_gib": row.gpu_memory_gib,
+        "bfloat16": row.bfloat16,
         "vcpus": row.vcpus,
         "ram_gib": row.ram_gib,
+        "local_disks": row.local_disks,
+        "quota": row.quota,
+        "spot_only": row.spot_only,
+        "documented": row.documented,
+        "env": node_env(row),
         "conf": conf,
+        "properties": spark_conf.properties(row),
+        "single_node": {
+            "conf": spark_conf.recommended(row, single_node=True),
+            "properties": spark_conf.properties(row, single_node=True),
+        },
         "rapids_conf": with_rapids and {key: value for key, value in with_rapids.items() if key not in conf},
     }
 
@@ -172,19 +278,19 @@ def _runtime(platform: str, name: str | None) -> Runtime:
 
 
 def _platform(name: str) -> dict[str, Any]:
-    known = _facts()["platforms"]
-    if name not in known:
-        raise ConfigurationError(unknown("platform", name, offered=list(known)))
-    found: dict[str, Any] = known[name]
-    return found
+    offered = _facts()["platforms"]
+    if name not in offered:
+        raise ConfigurationError(unknown("platform", name, offered=list(offered)))
+    facts: dict[str, Any] = offered[name]
+    return facts
 
 
 def _framework(name: str) -> dict[str, Any]:
-    known = _facts()["frameworks"]
-    if name not in known:
-        raise ConfigurationError(unknown("framework", name, offered=list(known)))
-    found: dict[str, Any] = known[name]
-    return found
+    offered = _facts()["frameworks"]
+    if name not in offered:
+        raise ConfigurationError(unknown("framework", name, offered=list(offered)))
+    facts: dict[str, Any] = offered[name]
+    return facts
 
 
 @cache

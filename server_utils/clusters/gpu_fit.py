@@ -54,6 +54,7 @@ class Fit:
     """A model on a shape, per GPU and in GiB; sizes are of the tensor-parallel size that fits, else that is closest.
 
     Attributes:
+        dtype: what it computes in there: float16 instead of bfloat16 on GPUs without bfloat16, such as a T4.
         tensor_parallel: over how many GPUs the model is spread: the smallest that fits.
         sequences: how many sequences of the whole context the KV cache holds at once.
         short_gib: what is missing on each GPU; 0 where it fits.
@@ -86,9 +87,9 @@ def check(model: Weights, demand: Demand, *, platform: str | None = None) -> lis
     return [_best(model, row, demand) for row in nodes(platform)]
 
 
-def closest(found: Iterable[Fit]) -> Fit:
+def closest(fits: Iterable[Fit]) -> Fit:
     """Of shapes that a model does not fit, the one that lacks the least."""
-    return min(found, key=lambda each: each.short_gib)
+    return min(fits, key=lambda each: each.short_gib)
 
 
 def _best(model: Weights, row: Node, demand: Demand) -> Fit:
@@ -117,7 +118,8 @@ def _on(model: Weights, row: Node, demand: Demand, size: int) -> Fit:
         node_type=row.node_type,
         fits=short == 0,
         tensor_parallel=size,
-        dtype=model.dtype,
+        # Both take two bytes a number, so the sizes are the same.
+        dtype=model.dtype if row.bfloat16 or model.dtype != "bfloat16" else "float16",
         gpu_gib=round(budget, 2),
         weights_gib=round(weights, 2),
         kv_cache_gib=round(sequence * demand.sequences, 2),

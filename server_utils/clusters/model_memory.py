@@ -56,15 +56,15 @@ def read(model: str) -> Weights:
     folder = Path(model)
     if folder.is_dir():
         return _described(model, _config(folder), _size(folder))
-    if model not in known():
-        problem = unknown("model", model, offered=list(known()))
+    if model not in known_models():
+        problem = unknown("model", model, offered=list(known_models()))
         raise ConfigurationError(f"{problem}; or give a folder with config.json and the weights: {model} is none")
-    facts = known()[model]
+    facts = known_models()[model]
     return _described(model, facts["config"], facts["parameters"] * _BYTES[facts["config"]["torch_dtype"]])
 
 
 @cache
-def known() -> dict[str, Any]:
+def known_models() -> dict[str, Any]:
     """Models whose numbers are in the package, by name."""
     text = (files("server_utils") / "data" / "models.json").read_text(encoding="utf-8")
     models: dict[str, Any] = json.loads(text)["models"]
@@ -103,10 +103,10 @@ def _weight_files(folder: Path) -> list[Path]:
         if missing:
             raise ConfigurationError(f"{index} names {missing[0]}, which is not there; copy the model again")
         return [folder / name for name in names]
-    found = sorted(folder.glob("*.safetensors"))
-    if not found:
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
         raise ConfigurationError(f"{folder} has no *.safetensors; give a model whose weights are in that format")
-    return found
+    return weights
 
 
 def _header(file: Path) -> dict[str, tuple[str, int]]:

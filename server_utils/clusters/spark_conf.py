@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from server_utils.clusters.catalogue import Node
 from server_utils.errors import ConfigurationError
 
-# YARN gives containers 80 % of a Dataproc worker's memory, and needs a core and 1 GiB on one of the workers for the
-# application's master.
-_YARN_SHARE = 0.8
+# What YARN may not give away on a node of Dataproc: the system, its daemons, and the page cache. On a single node the
+# master's daemons (HDFS, YARN's resource manager, history server, Jupyter) run too.
+_SYSTEM_SHARE = 5  # one part in five
+_SYSTEM_GIB = 8
+_MASTER_GIB = 4
+# The application's master needs a core and 1 GiB on one of the workers.
 _YARN_MASTER_CORES = 1
 _YARN_MASTER_GIB = 2
 # Rows pass through an executor's heap, models do not: more of it is taken from them.
@@ -33,35 +36,63 @@ class Setting:
     why: str
 
 
-def recommended(node: Node, *, rapids: bool = False, overrides: Mapping[str, str] | None = None) -> dict[str, str]:
+def recommended(
+    node: Node, *, rapids: bool = False, single_node: bool = False, overrides: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """The Spark settings for workers of this node type; what the user overrides is merged last.
 
     Args:
         node: a row of the catalogue.
+        single_node: whether the cluster is this node alone, with Spark's driver on it.
         rapids: whether Spark's own SQL runs on the GPU as well, with the RAPIDS Accelerator. Its jar is the user's.
         overrides: settings that replace ours or are added.
 
     Raises:
         ConfigurationError: if RAPIDS is asked for on a node with several GPUs.
     """
-    ours = {each.key: each.value for each in explained(node, rapids=rapids)}
+    ours = {each.key: each.value for each in explained(node, rapids=rapids, single_node=single_node)}
     return ours | dict(overrides or {})
 
 
-def explained(node: Node, *, rapids: bool = False) -> tuple[Setting, ...]:
+def explained(node: Node, *, rapids: bool = False, single_node: bool = False) -> tuple[Setting, ...]:
     """The same settings with their reasons, in the order of the document.
 
     Raises:
         ConfigurationError: as `recommended`.
     """
     on_yarn = node.platform == "dataproc"
+    if single_node and not on_yarn:
+        return (*_local_mode(), *_python())
     return (
         *_cores_and_gpus(node, on_yarn=on_yarn),
-        *_memory(node, on_yarn=on_yarn),
+        *_memory(node, single_node=single_node),
         *_python(),
         *(_yarn() if on_yarn else ()),
         *(_rapids(node) if rapids else ()),
     )
+
+
+def properties(node: Node, *, single_node: bool = False) -> dict[str, str]:
+    """The cluster properties of Dataproc that must fit the Spark settings, with their prefixes; none on Databricks.
+
+    YARN's memory is set, because no document of Google's says which share of a node it is. YARN's watch on memory is
+    off: it would count a server as its executor's, but only as long as the Python worker that started it lives.
+    """
+    if node.platform != "dataproc":
+        return {}
+    memory = str(yarn_gib(node, single_node=single_node) * 1024)
+    return {
+        "yarn:yarn.nodemanager.pmem-check-enabled": "false",
+        "yarn:yarn.nodemanager.resource.memory-mb": memory,
+        "yarn:yarn.nodemanager.vmem-check-enabled": "false",
+        "yarn:yarn.scheduler.maximum-allocation-mb": memory,
+    }
+
+
+def yarn_gib(node: Node, *, single_node: bool = False) -> int:
+    """The memory of a Dataproc node that YARN gives to executors and to the application's master."""
+    system = max(-(-node.ram_gib // _SYSTEM_SHARE), _SYSTEM_GIB)
+    return node.ram_gib - system - (_MASTER_GIB if single_node else 0)
 
 
 def executor_cores(node: Node) -> int:
@@ -99,28 +130,40 @@ def _share_of_gpu(node: Node) -> str:
 
 def heap_gib(node: Node) -> int:
     """The heap of a node's executor."""
-    return min(node.ram_gib // _HEAP_SHARE, _LARGEST_HEAP_GIB)
+    return max(min(node.ram_gib // _HEAP_SHARE, _LARGEST_HEAP_GIB), 1)
 
 
-def _memory(node: Node, *, on_yarn: bool) -> tuple[Setting, ...]:
-    heap = Setting(
+def _memory(node: Node, *, single_node: bool) -> tuple[Setting, ...]:
+    if node.platform != "dataproc":
+        return (_heap(heap_gib(node)),)
+    given = yarn_gib(node, single_node=single_node) - _YARN_MASTER_GIB
+    # On the smallest nodes a quarter of the memory is more than YARN has left.
+    heap = max(min(heap_gib(node), given // 2), 1)
+    return (
+        _heap(heap),
+        Setting(
+            "spark.executor.memoryOverhead",
+            f"{max(given - heap, 1)}g",
+            "all the memory that YARN has to give beside the heap, so that one executor fills the node: Python and the "
+            "server take it",
+        ),
+    )
+
+
+def _heap(gib: int) -> Setting:
+    return Setting(
         "spark.executor.memory",
-        f"{heap_gib(node)}g",
+        f"{gib}g",
         "a quarter of the node's memory and 64 GiB at most: the rest is for Python, the server, and the page cache "
         "that a model's weights are read through",
     )
-    if not on_yarn:
-        return (heap,)
-    # Databricks runs no YARN: nothing there kills what takes more than it asked for.
-    outside = int(node.ram_gib * _YARN_SHARE) - _YARN_MASTER_GIB - heap_gib(node)
+
+
+def _local_mode() -> tuple[Setting, ...]:
+    why = "Spark runs in local mode: it has no executors, and would wait for ever for any that ask for GPUs"
     return (
-        heap,
-        Setting(
-            "spark.executor.memoryOverhead",
-            f"{outside}g",
-            "YARN counts Python and the server as the executor's and kills what takes more: all the memory that it "
-            "has to give beside the heap",
-        ),
+        Setting("spark.databricks.cluster.profile", "singleNode", why),
+        Setting("spark.master", "local[*]", why),
     )
 
 

@@ -1,22 +1,27 @@
-provider "databricks" {} # finds credentials as the SDK does: DATABRICKS_HOST and a token, a profile, or the cloud's login
-
 locals {
-  # The smallest shape of the platform. Google Cloud offers no A10.
-  default_shape = var.platform == "databricks-gcp" ? "l4x1" : "a10x1"
+  # The cheapest of each cloud, for which a new account gets quota soonest. A T4 has no bfloat16: tell vLLM dtype="float16".
+  first_shapes = { databricks-aws = "a10x1-small", databricks-azure = "t4x1-small", databricks-gcp = "l4x1-small" }
+}
+
+module "schema" {
+  source  = "../../modules/databricks-schema"
+  catalog = var.catalog
+  name    = var.schema
+  create  = var.create_schema
 }
 
 module "files" {
   source  = "../../modules/databricks-volume"
-  catalog = var.catalog
-  schema  = var.schema
+  catalog = module.schema.catalog
+  schema  = module.schema.schema
   name    = "${var.prefix}_files"
   keep    = false
 }
 
 module "store" {
   source  = "../../modules/databricks-volume"
-  catalog = var.catalog
-  schema  = var.schema
+  catalog = module.schema.catalog
+  schema  = module.schema.schema
   name    = "${var.prefix}_store"
   keep    = var.keep_store
 }
@@ -27,13 +32,27 @@ module "assets" {
   framework = var.framework
 }
 
+module "grants" {
+  count  = var.principal == null ? 0 : 1
+  source = "../../modules/databricks-grants"
+
+  principal     = var.principal
+  catalog       = module.schema.catalog
+  schema        = module.schema.schema
+  write_volumes = [module.files.name, module.store.name]
+}
+
 module "cluster" {
   source      = "../../modules/databricks"
   platform    = var.platform
-  shape       = coalesce(var.shape, local.default_shape)
+  shape       = coalesce(var.shape, lookup(local.first_shapes, var.platform, "t4x1-small"))
   framework   = var.framework
   workers     = var.workers
   init_script = module.assets.init_script
+  log_folder  = "${module.files.path}/logs"
+
+  single_user_name = one(module.grants[*].principal)
+
   env = {
     SPARK_SIDECAR_MODELS = "${module.store.path}/models"
     SPARK_SIDECAR_DATA   = "${module.store.path}/data"

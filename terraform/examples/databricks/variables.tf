@@ -4,14 +4,27 @@ variable "platform" {
 }
 
 variable "catalog" {
-  description = "Catalog of Unity Catalog for the two volumes; it must exist already."
+  description = "Catalog of Unity Catalog for the two volumes; it must exist already. null takes the workspace's only one. `databricks catalogs list` shows them."
   type        = string
+  default     = null
 }
 
 variable "schema" {
-  description = "Schema in the catalog; it must exist already."
+  description = "Schema in the catalog."
   type        = string
   default     = "default"
+}
+
+variable "create_schema" {
+  description = "Whether to make the schema; if not, it must exist already."
+  type        = bool
+  default     = false
+}
+
+variable "principal" {
+  description = "User, group or service principal (application id) that the cluster is dedicated to, and that may use the volumes; null takes who applies this."
+  type        = string
+  default     = null
 }
 
 variable "prefix" {
@@ -21,7 +34,7 @@ variable "prefix" {
 }
 
 variable "shape" {
-  description = "GPU model and number of GPUs of each node, such as a10x1; `spark-sidecar shapes` lists those of each platform. null takes a10x1, on Google Cloud l4x1."
+  description = "GPU model and number of GPUs of each node, such as a10x1; `spark-sidecar shapes` lists those of each platform. null takes the cheapest: a10x1-small, on Azure t4x1-small, on Google Cloud l4x1-small."
   type        = string
   default     = null
 }
@@ -33,9 +46,9 @@ variable "framework" {
 }
 
 variable "workers" {
-  description = "Number of workers; 0 makes a single-node cluster."
+  description = "Number of workers; 0 makes a single-node cluster, which needs the least quota."
   type        = number
-  default     = 2
+  default     = 0
 }
 
 variable "keep_store" {

@@ -8,3 +8,5 @@ terraform {
     }
   }
 }
+
+provider "databricks" {} # finds credentials as the SDK does: DATABRICKS_HOST and a token, a profile, or the cloud's login

@@ -1,13 +1,18 @@
-provider "google" {} # finds the application-default credentials
+module "services" {
+  source  = "../../modules/google-services"
+  project = var.project
+}
 
-locals {
-  models = "${module.store.url}/models"
-  data   = "${module.store.url}/data"
+module "network" {
+  source  = "../../modules/dataproc-network"
+  project = module.services.project
+  region  = var.region
+  name    = var.name
 }
 
 module "files" {
   source   = "../../modules/gcs-bucket"
-  project  = var.project
+  project  = module.services.project
   location = var.region
   name     = "${var.project}-${var.name}-files"
   keep     = false
@@ -15,7 +20,7 @@ module "files" {
 
 module "store" {
   source   = "../../modules/gcs-bucket"
-  project  = var.project
+  project  = var.project # not that of services: the bucket outlives them, and its API is on in every project
   location = var.region
   name     = "${var.project}-${var.name}-store"
   keep     = var.keep_store
@@ -28,7 +33,7 @@ module "assets" {
 
 module "account" {
   source     = "../../modules/dataproc-account"
-  project    = var.project
+  project    = module.services.project
   account_id = var.name
   buckets    = { files = module.files.name, store = module.store.name }
 }
@@ -46,6 +51,8 @@ module "cluster" {
   staging_bucket  = module.files.name
   init_action     = module.assets.init_action
   metadata        = module.assets.metadata
-  env             = { SPARK_SIDECAR_MODELS = local.models, SPARK_SIDECAR_DATA = local.data }     # for tasks
-  spark_conf      = { "spark.sidecar.models" = local.models, "spark.sidecar.data" = local.data } # for the driver
+  subnetwork      = module.network.subnetwork
+  network_tags    = module.network.network_tags
+  env             = { SPARK_SIDECAR_MODELS = "${module.store.url}/models", SPARK_SIDECAR_DATA = "${module.store.url}/data" }     # for tasks
+  spark_conf      = { "spark.sidecar.models" = "${module.store.url}/models", "spark.sidecar.data" = "${module.store.url}/data" } # for the driver
 }

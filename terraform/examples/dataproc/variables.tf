@@ -22,9 +22,9 @@ variable "name" {
 }
 
 variable "shape" {
-  description = "GPU model and number of GPUs of each node; `spark-sidecar shapes --platform dataproc` lists them."
+  description = "GPU model and number of GPUs of each node; `spark-sidecar shapes --platform dataproc` lists them. A T4 has no bfloat16: tell vLLM dtype=\"float16\"."
   type        = string
-  default     = "l4x1"
+  default     = "t4x1-small"
 }
 
 variable "framework" {
@@ -34,9 +34,9 @@ variable "framework" {
 }
 
 variable "workers" {
-  description = "Number of workers, at least 2; 0 makes a single-node cluster."
+  description = "Number of workers, at least 2; 0 makes a single-node cluster, which needs the least quota."
   type        = number
-  default     = 2
+  default     = 0
 }
 
 variable "keep_store" {

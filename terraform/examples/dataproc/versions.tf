@@ -8,3 +8,5 @@ terraform {
     }
   }
 }
+
+provider "google" {} # finds the application-default credentials

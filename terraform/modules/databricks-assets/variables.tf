@@ -67,3 +67,20 @@ variable "workspace_folder" {
     error_message = "workspace_folder is '${coalesce(var.workspace_folder, "null")}': give a path such as /Shared/spark-sidecar, without a slash at the end."
   }
 }
+
+variable "downloads" {
+  description = "How nodes reach the package index: UV_DEFAULT_INDEX, UV_INDEX_URL, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE. Readable in the volume, so without passwords."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = length(setsubtract(keys(var.downloads), ["UV_DEFAULT_INDEX", "UV_INDEX_URL", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE"])) == 0
+    error_message = "downloads has ${join(", ", keys(var.downloads))}: the init script reads UV_DEFAULT_INDEX, UV_INDEX_URL, HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE."
+  }
+
+  validation {
+    condition     = alltrue([for each in values(var.downloads) : !can(regex("://[^/@]+:[^/@]+@", each))])
+    error_message = "An address in downloads has a password, which would be readable in Terraform's state and in the volume: use an index or a proxy that knows the nodes by their network."
+  }
+}

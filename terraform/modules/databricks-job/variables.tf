@@ -9,12 +9,74 @@ variable "name" {
 }
 
 variable "cluster_id" {
-  description = "The cluster that runs the notebook, as the module databricks returns it. The job starts it if it is not running."
+  description = "A cluster that exists and runs the notebook, as the module databricks returns it. The job starts it if it is not running. All-purpose clusters cost about twice as much as new_cluster. null only with new_cluster."
   type        = string
+  default     = null
 
   validation {
-    condition     = length(var.cluster_id) > 0
-    error_message = "cluster_id is empty: give the cluster_id that the module databricks returns."
+    condition     = var.cluster_id == null ? true : length(var.cluster_id) > 0
+    error_message = "cluster_id is empty: give the cluster_id that the module databricks returns, or new_cluster."
+  }
+}
+
+variable "new_cluster" {
+  description = "A cluster of the job's own, which lives as long as a run: the output job_cluster of the module databricks with create = false. null only with cluster_id."
+  type        = any
+  default     = null
+
+  validation {
+    condition     = var.new_cluster == null ? true : can([var.new_cluster.spark_version, var.new_cluster.spark_conf, var.new_cluster.init_scripts])
+    error_message = "new_cluster is no definition of a cluster: give the output job_cluster of the module databricks."
+  }
+}
+
+variable "run_as" {
+  description = "User (e-mail) or service principal (application id) that the job runs as; null is who applies this. A cluster of the job's own is dedicated to the same."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.run_as == null ? true : can(regex("^([^@ ]+@[^@ ]+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$", var.run_as))
+    error_message = "run_as is '${coalesce(var.run_as, "null")}': give a user's e-mail, or the application id of a service principal (a UUID, not its name)."
+  }
+}
+
+variable "schedule" {
+  description = "When the job runs: Quartz's cron expression, such as 0 0 3 * * ? for every night at three, and a timezone; null for by hand."
+  type = object({
+    cron     = string
+    timezone = optional(string, "UTC")
+    paused   = optional(bool, false)
+  })
+  default = null
+
+  validation {
+    condition     = var.schedule == null ? true : contains([6, 7], length(split(" ", var.schedule.cron)))
+    error_message = "schedule.cron is '${try(var.schedule.cron, "null")}': Quartz wants six fields, with the seconds first, such as 0 0 3 * * ?."
+  }
+}
+
+variable "retries" {
+  description = "How often a failed run is tried again. Runs that resume skip what is written already."
+  type        = number
+  default     = 0
+  nullable    = false
+
+  validation {
+    condition     = var.retries >= 0 && var.retries <= 10 && floor(var.retries) == var.retries
+    error_message = "retries is ${var.retries}: give a whole number from 0 to 10."
+  }
+}
+
+variable "notify" {
+  description = "E-mail addresses that are told when a run fails."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for each in var.notify : can(regex("^[^@ ]+@[^@ ]+$", each))])
+    error_message = "notify is [${join(", ", var.notify)}]: give e-mail addresses."
   }
 }
 

@@ -4,29 +4,36 @@ locals {
   databricks_platforms = [for name in keys(local.catalogue) : name if startswith(name, "databricks-")]
   platform_name        = var.platform != null ? var.platform : "databricks-${data.databricks_current_config.this[0].cloud_type}"
   platform             = local.catalogue[local.platform_name]
-  shape                = local.platform.shapes[var.shape]
-  gpu_node_types       = distinct(concat([local.platform.driver_node_type], [for each in local.platform.shapes : each.node_type if each.gpus > 0]))
+  shapes               = merge(local.platform.shapes, { for each in module.custom_node : "own" => each.shape })
+  shape                = local.shapes[var.node != null ? "own" : var.shape]
+  shape_name           = var.node != null ? var.node.node_type : var.shape
+  gpu_node_types       = distinct(concat([local.platform.driver_node_type], [for each in local.shapes : each.node_type if each.gpus > 0]))
 
   workers     = var.workers != null ? var.workers : 2
   single_node = var.autoscale == null && local.workers == 0
   pooled      = var.instance_pool_id != null
 
-  # A single node runs Spark in local mode, which has no executors and hangs if executors or tasks request GPUs
-  # (NVIDIA/spark-rapids discussion 8094).
-  conf_of_executors = local.single_node ? { for key, value in local.shape.conf : key => value if !can(regex("^spark\\.(executor|task)\\.", key)) } : local.shape.conf
-  conf_of_one_node  = local.single_node ? { "spark.databricks.cluster.profile" = "singleNode", "spark.master" = "local[*]" } : {}
-  conf_of_rapids    = var.rapids && local.shape.rapids_conf != null ? local.shape.rapids_conf : {}
-  spark_conf        = merge(local.conf_of_executors, local.conf_of_one_node, local.conf_of_rapids, var.spark_conf)
-  env               = merge(local.platform.frameworks[var.framework].env, var.env)
+  conf           = { for key, value in local.single_node ? local.shape.single_node.conf : local.shape.conf : key => value }
+  conf_of_rapids = var.rapids && local.shape.rapids_conf != null ? local.shape.rapids_conf : {}
+  spark_conf     = merge(local.conf, local.conf_of_rapids, var.spark_conf)
+  env            = merge(local.platform.frameworks[var.framework].env, local.shape.env, var.env)
 
-  availability = {
-    databricks-aws   = { on_demand = "ON_DEMAND", spot = "SPOT_WITH_FALLBACK" }
-    databricks-azure = { on_demand = "ON_DEMAND_AZURE", spot = "SPOT_WITH_FALLBACK_AZURE" }
-    databricks-gcp   = { on_demand = "ON_DEMAND_GCP", spot = "PREEMPTIBLE_WITH_FALLBACK_GCP" }
-  }[local.platform_name][var.spot ? "spot" : "on_demand"]
+  # Databricks' own rule for flexible node types. Where the disks are not known, no shape has an alternative.
+  compatible = [for name, each in local.shapes : name if name != var.shape && each.gpus == local.shape.gpus && each.vcpus == local.shape.vcpus && each.local_disks != null && each.local_disks == local.shape.local_disks && each.ram_gib >= local.shape.ram_gib && each.ram_gib <= local.shape.ram_gib * 1.1]
+
+  cloud        = local.platform.attributes
+  availability = var.spot ? local.cloud.spot : local.cloud.on_demand
+  zone         = var.zone != null ? var.zone : local.cloud.zone_id
 
   secret_name      = "(?i)(passw|passphrase|(^|[._-])(secret|token|(api|access|private|secret|account)[._-]?key)($|\\.))"
   secret_reference = "^\\{\\{secrets/[^/]+/[^/]+\\}\\}$"
+}
+
+module "custom_node" {
+  source   = "../../custom-node"
+  count    = var.node == null ? 0 : 1
+  platform = local.platform_name
+  node     = var.node
 }
 
 data "databricks_current_config" "this" {
@@ -37,24 +44,105 @@ data "databricks_current_user" "this" {
   count = var.single_user_name == null ? 1 : 0
 }
 
-resource "databricks_cluster" "this" {
-  cluster_name            = var.name
-  spark_version           = var.runtime != null ? var.runtime : local.platform.runtime
-  runtime_engine          = "STANDARD" # Photon does not run on GPU nodes
-  instance_pool_id        = var.instance_pool_id
-  node_type_id            = local.pooled ? null : local.shape.node_type
-  driver_node_type_id     = local.pooled ? null : local.single_node ? local.shape.node_type : var.driver_node_type != null ? var.driver_node_type : local.platform.driver_node_type
-  num_workers             = var.autoscale == null ? local.workers : null
-  autotermination_minutes = var.idle_minutes
-  policy_id               = var.policy_id
-  spark_conf              = local.spark_conf
-  spark_env_vars          = local.env
-  custom_tags             = merge({ "spark-sidecar" = var.framework }, var.tags, local.single_node ? { ResourceClass = "SingleNode" } : {})
+# What is checked before anything is made, for a cluster and for a job's own cluster alike.
+resource "terraform_data" "definition" {
+  input = local.shape.node_type
 
-  # Dedicated access mode: GPU runtimes and RDDs need it. The old name, SINGLE_USER, because the new names and `kind` show
-  # a change at every plan (databricks/terraform-provider-databricks issues 4360 and 4909). So does a missing user name.
-  data_security_mode = "SINGLE_USER"
-  single_user_name   = var.single_user_name != null ? var.single_user_name : data.databricks_current_user.this[0].user_name
+  lifecycle {
+    precondition {
+      condition     = local.shape.gpus > 0
+      error_message = "The node type ${local.shape.node_type} of shape ${local.shape_name} has no GPUs: correct the catalogue, server_utils/data/gpus.json."
+    }
+
+    precondition {
+      condition     = !var.rapids || local.shape.rapids_conf != null
+      error_message = "The RAPIDS Accelerator supports one GPU per executor, but ${local.shape_name} has ${local.shape.gpus}: set rapids = false, or choose a shape that ends with x1."
+    }
+
+    precondition {
+      condition     = alltrue([for each in var.alternative_shapes : contains(local.compatible, each)])
+      error_message = "An alternative to ${local.shape_name} needs the same ${local.shape.gpus} GPUs, ${local.shape.vcpus} vCPUs and local disks, and 100 to 110 % of its memory: so Databricks wants it. Choose among: ${length(local.compatible) > 0 ? join(", ", local.compatible) : "none, leave alternative_shapes out"}."
+    }
+
+    precondition {
+      condition     = !local.shape.spot_only || var.spot || local.pooled
+      error_message = "${local.shape.node_type} (${local.shape_name}) is sold as spot only: set spot = true, or choose another shape."
+    }
+
+    precondition {
+      condition     = local.shape.documented || var.allow_undocumented
+      error_message = "The documents of ${local.platform_name} do not name ${local.shape.node_type} (${local.shape_name}), so it may be refused: set allow_undocumented = true to try it, or choose another shape."
+    }
+
+    precondition {
+      condition     = var.zone == null || local.platform_name != "databricks-azure"
+      error_message = "zone is '${coalesce(var.zone, "null")}', but Azure chooses the zone: leave it out."
+    }
+
+    precondition {
+      condition     = var.autoscale == null || var.workers == null
+      error_message = "autoscale and workers (${local.workers}) both set the number of workers: leave workers out."
+    }
+
+    precondition {
+      condition     = !local.single_node || (var.driver_node_type == null && length(var.alternative_shapes) == 0 && !var.rapids)
+      error_message = "A single-node cluster (workers = 0) has no separate driver and no workers: leave driver_node_type, alternative_shapes and rapids out."
+    }
+
+    precondition {
+      condition     = var.instance_profile_arn == null || local.platform_name == "databricks-aws"
+      error_message = "instance_profile_arn is for databricks-aws, but the platform is ${local.platform_name}: leave it out."
+    }
+  }
+}
+
+locals {
+  attributes = local.pooled ? [] : [{ availability = local.availability, first_on_demand = local.cloud.first_on_demand, zone_id = local.zone, instance_profile_arn = var.instance_profile_arn }]
+
+  definition = {
+    spark_version       = var.runtime != null ? var.runtime : local.platform.runtime
+    runtime_engine      = "STANDARD" # Photon does not run on GPU nodes
+    instance_pool_id    = var.instance_pool_id
+    node_type_id        = local.pooled ? null : local.shape.node_type
+    driver_node_type_id = local.pooled ? null : local.single_node ? local.shape.node_type : var.driver_node_type != null ? var.driver_node_type : local.platform.driver_node_type
+    num_workers         = var.autoscale == null ? local.workers : null
+    policy_id           = var.policy_id
+    spark_conf          = local.spark_conf
+    spark_env_vars      = local.env
+    custom_tags         = merge({ "spark-sidecar" = var.framework }, var.tags, local.single_node ? { ResourceClass = "SingleNode" } : {})
+
+    # Dedicated access mode: GPU runtimes and RDDs need it. The old name, SINGLE_USER, because the new names and `kind` show
+    # a change at every plan (databricks/terraform-provider-databricks issues 4360 and 4909). So does a missing user name.
+    data_security_mode = "SINGLE_USER"
+    single_user_name   = var.single_user_name != null ? var.single_user_name : data.databricks_current_user.this[0].user_name
+
+    # A pool has its own availability and zone; an instance profile is the cluster's.
+    aws_attributes   = local.platform_name != "databricks-aws" ? [] : local.pooled && var.instance_profile_arn != null ? [{ availability = null, first_on_demand = null, zone_id = null, instance_profile_arn = var.instance_profile_arn }] : local.attributes
+    azure_attributes = local.platform_name == "databricks-azure" ? local.attributes : []
+    gcp_attributes   = local.platform_name == "databricks-gcp" ? local.attributes : []
+    init_scripts     = var.init_script == null ? [] : [var.init_script]
+    log_folder       = var.log_folder
+    autoscale        = var.autoscale
+  }
+}
+
+resource "databricks_cluster" "this" {
+  count = var.create ? 1 : 0
+
+  cluster_name            = var.name
+  autotermination_minutes = var.idle_minutes
+  spark_version           = local.definition.spark_version
+  runtime_engine          = local.definition.runtime_engine
+  instance_pool_id        = local.definition.instance_pool_id
+  node_type_id            = local.definition.node_type_id
+  driver_node_type_id     = local.definition.driver_node_type_id
+  num_workers             = local.definition.num_workers
+  policy_id               = local.definition.policy_id
+  spark_conf              = local.definition.spark_conf
+  spark_env_vars          = local.definition.spark_env_vars
+  custom_tags             = local.definition.custom_tags
+  data_security_mode      = local.definition.data_security_mode
+  single_user_name        = local.definition.single_user_name
 
   dynamic "autoscale" {
     for_each = var.autoscale == null ? [] : [var.autoscale]
@@ -67,34 +155,34 @@ resource "databricks_cluster" "this" {
   dynamic "worker_node_type_flexibility" {
     for_each = length(var.alternative_shapes) > 0 ? [1] : []
     content {
-      alternate_node_type_ids = [for each in var.alternative_shapes : local.platform.shapes[each].node_type]
+      alternate_node_type_ids = [for each in var.alternative_shapes : local.shapes[each].node_type]
     }
   }
 
   dynamic "aws_attributes" {
-    for_each = local.platform_name == "databricks-aws" && (!local.pooled || var.instance_profile_arn != null) ? [1] : []
+    for_each = local.definition.aws_attributes
     content {
-      availability         = local.pooled ? null : local.availability
-      first_on_demand      = local.pooled ? null : 1
-      zone_id              = local.pooled ? null : "auto"
-      instance_profile_arn = var.instance_profile_arn
+      availability         = aws_attributes.value.availability
+      first_on_demand      = aws_attributes.value.first_on_demand
+      zone_id              = aws_attributes.value.zone_id
+      instance_profile_arn = aws_attributes.value.instance_profile_arn
     }
   }
 
   dynamic "azure_attributes" {
-    for_each = local.platform_name == "databricks-azure" && !local.pooled ? [1] : []
+    for_each = local.definition.azure_attributes
     content {
-      availability    = local.availability
-      first_on_demand = 1
+      availability    = azure_attributes.value.availability
+      first_on_demand = azure_attributes.value.first_on_demand
     }
   }
 
   dynamic "gcp_attributes" {
-    for_each = local.platform_name == "databricks-gcp" && !local.pooled ? [1] : []
+    for_each = local.definition.gcp_attributes
     content {
-      availability    = local.availability
-      first_on_demand = 1
-      zone_id         = "AUTO"
+      availability    = gcp_attributes.value.availability
+      first_on_demand = gcp_attributes.value.first_on_demand
+      zone_id         = gcp_attributes.value.zone_id
     }
   }
 
@@ -121,38 +209,17 @@ resource "databricks_cluster" "this" {
     update = "60m"
   }
 
-  lifecycle {
-    precondition {
-      condition     = local.shape.gpus > 0
-      error_message = "The node type ${local.shape.node_type} of shape ${var.shape} has no GPUs: correct the catalogue, server_utils/data/gpus.json."
-    }
+  depends_on = [terraform_data.definition]
+}
 
-    precondition {
-      condition     = !var.rapids || local.shape.rapids_conf != null
-      error_message = "The RAPIDS Accelerator supports one GPU per executor, but ${var.shape} has ${local.shape.gpus}: set rapids = false, or choose a shape that ends with x1."
-    }
+moved {
+  from = databricks_cluster.this
+  to   = databricks_cluster.this[0]
+}
 
-    precondition {
-      condition = alltrue([
-        for each in var.alternative_shapes :
-        local.platform.shapes[each].gpus == local.shape.gpus && local.platform.shapes[each].vcpus >= local.shape.vcpus
-      ])
-      error_message = "An alternative to ${var.shape} needs ${local.shape.gpus} GPUs and at least ${local.shape.vcpus} vCPUs, because the Spark conf assumes them. Choose among: ${join(", ", [for name, each in local.platform.shapes : name if each.gpus == local.shape.gpus && each.vcpus >= local.shape.vcpus && name != var.shape])}."
-    }
-
-    precondition {
-      condition     = var.autoscale == null || var.workers == null
-      error_message = "autoscale and workers (${local.workers}) both set the number of workers: leave workers out."
-    }
-
-    precondition {
-      condition     = !local.single_node || (var.driver_node_type == null && length(var.alternative_shapes) == 0 && !var.rapids)
-      error_message = "A single-node cluster (workers = 0) has no separate driver and no workers: leave driver_node_type, alternative_shapes and rapids out."
-    }
-
-    precondition {
-      condition     = var.instance_profile_arn == null || local.platform_name == "databricks-aws"
-      error_message = "instance_profile_arn is for databricks-aws, but the platform is ${local.platform_name}: leave it out."
-    }
+check "driver" {
+  assert {
+    condition     = var.driver_node_type == null ? true : contains(local.gpu_node_types, var.driver_node_type)
+    error_message = "The driver's node type '${coalesce(var.driver_node_type, "null")}' is not known to have GPUs. Newer runtimes need GPUs on workers only, older ones on the driver too. Known: ${join(", ", local.gpu_node_types)}."
   }
 }

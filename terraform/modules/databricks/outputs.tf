@@ -1,11 +1,11 @@
 output "cluster_id" {
-  description = "The cluster's id."
-  value       = databricks_cluster.this.id
+  description = "The cluster's id; null with create = false."
+  value       = one(databricks_cluster.this[*].id)
 }
 
 output "url" {
-  description = "Address of the cluster's page in the workspace."
-  value       = databricks_cluster.this.url
+  description = "Address of the cluster's page in the workspace; null with create = false."
+  value       = one(databricks_cluster.this[*].url)
 }
 
 output "platform" {
@@ -25,10 +25,16 @@ output "gpus_per_node" {
 
 output "spark_conf" {
   description = "The Spark conf of the cluster."
-  value       = databricks_cluster.this.spark_conf
+  value       = local.definition.spark_conf
 }
 
 output "env" {
   description = "The environment variables of the cluster."
-  value       = databricks_cluster.this.spark_env_vars
+  value       = local.definition.spark_env_vars
+}
+
+output "job_cluster" {
+  description = "The definition of the cluster, for new_cluster of the module databricks-job: a job's own cluster lives as long as a run."
+  value       = local.definition
+  depends_on  = [terraform_data.definition]
 }

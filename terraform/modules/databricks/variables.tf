@@ -1,11 +1,48 @@
 variable "shape" {
-  description = "GPU model and number of GPUs of each node, such as a10x1 or h100x8: one that the platform offers."
+  description = "GPU model and number of GPUs of each node, such as a10x1 or h100x8: one that the platform offers. null only with node."
   type        = string
+  default     = null
 
   validation {
-    condition     = contains(keys(local.platform.shapes), var.shape)
-    error_message = "${local.platform_name} has no shape '${var.shape}'. Choose one of: ${join(", ", keys(local.platform.shapes))}."
+    condition     = var.node != null || contains(keys(local.platform.shapes), coalesce(var.shape, "null"))
+    error_message = "${local.platform_name} has no shape '${coalesce(var.shape, "null")}'. Choose one of: ${join(", ", keys(local.platform.shapes))}; or describe a node of your own in node."
   }
+
+  validation {
+    condition     = var.node == null || var.shape == null
+    error_message = "shape is '${coalesce(var.shape, "null")}', and node describes another node: leave one of them out."
+  }
+}
+
+variable "node" {
+  description = "A node of your own choice instead of a shape, with its numbers, which are looked up nowhere: vCPUs and memory of the whole node, memory of one GPU."
+  type = object({
+    node_type      = string
+    gpus           = number
+    vcpus          = number
+    ram_gib        = number
+    gpu_memory_gib = number
+  })
+  default = null
+
+  validation {
+    condition     = var.node == null ? true : contains([1, 2, 4, 8, 16], var.node.gpus) && var.node.vcpus >= 2 && var.node.ram_gib >= 14 && var.node.gpu_memory_gib >= 8 && length(trimspace(var.node.node_type)) > 0
+    error_message = "node must have a node_type, 1, 2, 4, 8 or 16 gpus, at least 2 vcpus, 14 ram_gib (of the whole node) and 8 gpu_memory_gib (of one GPU)."
+  }
+}
+
+variable "create" {
+  description = "Whether to make the cluster. If not, only the output job_cluster is of use, for a job's own cluster."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "allow_undocumented" {
+  description = "Whether to take a node type that the platform's documents do not name, and that it may refuse."
+  type        = bool
+  default     = false
+  nullable    = false
 }
 
 variable "framework" {
@@ -64,18 +101,18 @@ variable "runtime" {
 }
 
 variable "driver_node_type" {
-  description = "Node type of the driver, which must have a GPU too; null takes the platform's default. Not for single-node clusters."
+  description = "Node type of the driver; null takes the platform's default, which has a GPU. A warning is shown for one that is not known to have GPUs. Not for single-node clusters."
   type        = string
   default     = null
 
   validation {
-    condition     = var.driver_node_type == null ? true : contains(local.gpu_node_types, var.driver_node_type)
-    error_message = "The driver's node type '${coalesce(var.driver_node_type, "null")}' is not known to have GPUs, which a GPU runtime needs. Choose one of: ${join(", ", local.gpu_node_types)}."
+    condition     = var.driver_node_type == null ? true : can(regex("^[A-Za-z][A-Za-z0-9._-]+$", var.driver_node_type))
+    error_message = "driver_node_type is '${coalesce(var.driver_node_type, "null")}': give a node type such as ${local.platform.driver_node_type}."
   }
 }
 
 variable "alternative_shapes" {
-  description = "Shapes whose node types Databricks may use for workers if shape has no capacity. Each must have the same number of GPUs as shape, and at least as many vCPUs."
+  description = "Shapes whose node types Databricks may use for workers if shape has no capacity. Databricks' rule: the same vCPUs and local disks, and 100 to 110 % of the memory; ours: the same number of GPUs."
   type        = list(string)
   default     = []
   nullable    = false
@@ -95,8 +132,8 @@ variable "autoscale" {
   default = null
 
   validation {
-    condition     = var.autoscale == null ? true : 1 <= var.autoscale.min_workers && var.autoscale.min_workers <= var.autoscale.max_workers
-    error_message = "autoscale must have 1 <= min_workers <= max_workers; for a fixed number set autoscale to null and use workers."
+    condition     = var.autoscale == null ? true : 1 <= var.autoscale.min_workers && var.autoscale.min_workers < var.autoscale.max_workers
+    error_message = "autoscale must have 1 <= min_workers < max_workers; for a fixed number set autoscale to null and use workers."
   }
 }
 
@@ -160,6 +197,17 @@ variable "log_folder" {
   validation {
     condition     = var.log_folder == null ? true : can(regex("^/Volumes/[^/]+/[^/]+/[^/]+", var.log_folder))
     error_message = "log_folder is '${coalesce(var.log_folder, "null")}': give a folder such as /Volumes/catalog/schema/volume/logs."
+  }
+}
+
+variable "zone" {
+  description = "Zone of the nodes, on AWS and Google Cloud; null lets Databricks choose."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.zone == null ? true : can(regex("^([a-z]{2}(-[a-z]+)+-[0-9][a-z]|[a-z]+-[a-z]+[0-9]+-[a-z])$", var.zone))
+    error_message = "zone is '${coalesce(var.zone, "null")}': give one such as us-east-1a or us-central1-a, not a region."
   }
 }
 

@@ -6,10 +6,10 @@ output "init_action" {
 
 output "metadata" {
   description = "Metadata from which the init script reads where its files are, and where its logs go."
-  value = {
+  value = merge(var.downloads, {
     spark-sidecar-bundle = "gs://${var.bucket}/${local.folder}"
     spark-sidecar-logs   = "gs://${var.bucket}/spark-sidecar-logs"
-  }
+  })
 }
 
 output "programs" {

@@ -53,3 +53,20 @@ variable "recreate_on_change" {
   default     = false
   nullable    = false
 }
+
+variable "downloads" {
+  description = "How nodes reach the package index: UV_DEFAULT_INDEX, UV_INDEX_URL, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE. Readable in the cluster's metadata, so without passwords."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = length(setsubtract(keys(var.downloads), ["UV_DEFAULT_INDEX", "UV_INDEX_URL", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE"])) == 0
+    error_message = "downloads has ${join(", ", keys(var.downloads))}: the init script reads UV_DEFAULT_INDEX, UV_INDEX_URL, HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE."
+  }
+
+  validation {
+    condition     = alltrue([for each in values(var.downloads) : !can(regex("://[^/@]+:[^/@]+@", each))])
+    error_message = "An address in downloads has a password, which would be readable in Terraform's state and in the cluster's metadata: use an index or a proxy that knows the nodes by their network."
+  }
+}

@@ -1,29 +1,45 @@
 # Everything that depends on shape or framework is looked up in the catalogue, clusters.json; nothing is computed here.
 locals {
-  catalogue = jsondecode(file("${path.module}/../../../server_utils/data/clusters.json")).platforms
-  platform  = local.catalogue["dataproc"]
-  shape     = local.platform.shapes[var.shape]
-  image     = var.image != null ? var.image : local.platform.runtime
+  catalogue  = jsondecode(file("${path.module}/../../../server_utils/data/clusters.json")).platforms
+  platform   = local.catalogue["dataproc"]
+  shapes     = merge(local.platform.shapes, { for each in module.custom_node : "own" => each.shape })
+  shape      = local.shapes[var.node != null ? "own" : var.shape]
+  shape_name = var.node != null ? var.node.node_type : var.shape
+  image      = var.image != null ? var.image : local.platform.runtime
+  defaults   = local.platform.nodes
 
   single_node  = var.workers == 0
   master       = local.single_node ? local.shape.node_type : var.master_machine_type != null ? var.master_machine_type : local.platform.driver_node_type
   most_workers = local.single_node ? 1 : var.autoscale == null ? var.workers + var.spot_workers : var.autoscale.max_workers + var.autoscale.max_spot_workers
+  has_spot     = var.spot_workers > 0 || (var.autoscale != null ? var.autoscale.max_spot_workers > 0 : false)
+  accelerator  = var.accelerator_type != null ? var.accelerator_type : local.shape.accelerator
+  boot_disk_gb = var.boot_disk_gb != null ? var.boot_disk_gb : local.defaults.boot_disk_gb
 
+  conf           = { for key, value in local.single_node ? local.shape.single_node.conf : local.shape.conf : key => value }
   conf_of_count  = local.platform.worker_count_conf == null ? {} : { (local.platform.worker_count_conf) = tostring(local.most_workers) }
   conf_of_rapids = var.rapids && local.shape.rapids_conf != null ? local.shape.rapids_conf : {}
-  spark_conf     = merge(local.shape.conf, local.conf_of_count, local.conf_of_rapids, var.spark_conf)
-  env            = merge(local.platform.frameworks[var.framework].env, var.env)
+  spark_conf     = merge(local.conf, local.conf_of_count, local.conf_of_rapids, var.spark_conf)
+  env            = merge(local.platform.frameworks[var.framework].env, local.shape.env, var.env)
 
   properties = merge(
     { for key, value in local.spark_conf : "spark:${key}" => value },
     { for key, value in local.env : "spark:spark.executorEnv.${key}" => value },
-    local.single_node ? { "dataproc:dataproc.allow.zero.workers" = "true" } : {},
+    { for key, value in local.single_node ? local.shape.single_node.properties : local.shape.properties : key => value },
+    local.single_node ? { "dataproc:dataproc.allow.zero.workers" = "true" } : {}, # gcloud adds it to --single-node
+    { for key, value in local.platform.unset_properties : key => value if !contains(keys(local.spark_conf), trimprefix(key, "spark:")) },
     var.properties,
   )
 
   secure_boot  = var.secure_boot != null ? var.secure_boot : var.driver_init_action == null
   init_actions = [for each in [var.driver_init_action, var.init_action] : each if each != null]
   secret_name  = "(?i)(passw|passphrase|(^|[._-])(secret|token|(api|access|private|secret|account)[._-]?key)($|\\.))"
+}
+
+module "custom_node" {
+  source   = "../../custom-node"
+  count    = var.node == null ? 0 : 1
+  platform = "dataproc"
+  node     = var.node
 }
 
 resource "google_dataproc_autoscaling_policy" "this" {
@@ -84,14 +100,16 @@ resource "google_dataproc_cluster" "this" {
       machine_type  = local.master
 
       disk_config {
-        boot_disk_size_gb = var.boot_disk_gb
-        boot_disk_type    = "pd-balanced" # machines with an L4 do not support pd-standard
+        boot_disk_size_gb   = local.boot_disk_gb
+        boot_disk_type      = local.defaults.boot_disk_type
+        num_local_ssds      = local.single_node ? var.local_ssds : 0
+        local_ssd_interface = local.single_node && var.local_ssds > 0 ? "nvme" : null
       }
 
       dynamic "accelerators" {
-        for_each = local.single_node && var.accelerator_type != null ? [1] : []
+        for_each = local.single_node && local.accelerator != null ? [1] : []
         content {
-          accelerator_type  = var.accelerator_type
+          accelerator_type  = local.accelerator
           accelerator_count = local.shape.gpus
         }
       }
@@ -102,35 +120,39 @@ resource "google_dataproc_cluster" "this" {
       machine_type  = local.shape.node_type
 
       disk_config {
-        boot_disk_size_gb = var.boot_disk_gb
-        boot_disk_type    = "pd-balanced"
+        boot_disk_size_gb   = local.boot_disk_gb
+        boot_disk_type      = local.defaults.boot_disk_type
+        num_local_ssds      = var.local_ssds
+        local_ssd_interface = var.local_ssds > 0 ? "nvme" : null
       }
 
       dynamic "accelerators" {
-        for_each = !local.single_node && var.accelerator_type != null ? [1] : []
+        for_each = !local.single_node && local.accelerator != null ? [1] : []
         content {
-          accelerator_type  = var.accelerator_type
+          accelerator_type  = local.accelerator
           accelerator_count = local.shape.gpus
         }
       }
     }
 
     dynamic "preemptible_worker_config" {
-      for_each = var.spot_workers > 0 || (var.autoscale != null ? var.autoscale.max_spot_workers > 0 : false) ? [1] : []
+      for_each = local.has_spot ? [1] : []
       content {
         num_instances  = var.spot_workers
-        preemptibility = "SPOT"
+        preemptibility = local.defaults.spot
 
         disk_config {
-          boot_disk_size_gb = var.boot_disk_gb
-          boot_disk_type    = "pd-balanced"
+          boot_disk_size_gb   = local.boot_disk_gb
+          boot_disk_type      = local.defaults.boot_disk_type
+          num_local_ssds      = var.local_ssds
+          local_ssd_interface = var.local_ssds > 0 ? "nvme" : null
         }
       }
     }
 
     software_config {
       image_version       = local.image
-      optional_components = ["JUPYTER"]
+      optional_components = local.defaults.optional_components
       override_properties = local.properties
     }
 
@@ -138,7 +160,7 @@ resource "google_dataproc_cluster" "this" {
       for_each = local.init_actions
       content {
         script      = initialization_action.value
-        timeout_sec = var.init_timeout_s
+        timeout_sec = var.init_timeout_s != null ? var.init_timeout_s : local.defaults.init_timeout_s
       }
     }
 
@@ -176,12 +198,27 @@ resource "google_dataproc_cluster" "this" {
   lifecycle {
     precondition {
       condition     = local.shape.gpus > 0
-      error_message = "The machine type ${local.shape.node_type} of shape ${var.shape} has no GPUs: correct the catalogue, server_utils/data/gpus.json."
+      error_message = "The machine type ${local.shape.node_type} of shape ${local.shape_name} has no GPUs: correct the catalogue, server_utils/data/gpus.json."
     }
 
     precondition {
       condition     = !var.rapids || local.shape.rapids_conf != null
-      error_message = "The RAPIDS Accelerator supports one GPU per executor, but ${var.shape} has ${local.shape.gpus}: set rapids = false, or choose a shape that ends with x1."
+      error_message = "The RAPIDS Accelerator supports one GPU per executor, but ${local.shape_name} has ${local.shape.gpus}: set rapids = false, or choose a shape that ends with x1."
+    }
+
+    precondition {
+      condition     = !local.shape.spot_only
+      error_message = "${local.shape.node_type} (${local.shape_name}) is sold as spot only, and Dataproc's primary workers are never spot: choose another shape."
+    }
+
+    precondition {
+      condition     = local.shape.documented || var.allow_undocumented
+      error_message = "The documents of Dataproc do not name ${local.shape.node_type} (${local.shape_name}), so it may be refused: set allow_undocumented = true to try it, or choose another shape."
+    }
+
+    precondition {
+      condition     = !local.has_spot || local.accelerator == null
+      error_message = "Terraform cannot attach ${coalesce(local.accelerator, "GPUs")} to spot workers: set spot_workers and max_spot_workers to 0, or choose a shape whose machine type has GPUs of its own, such as l4x1."
     }
 
     precondition {

@@ -29,13 +29,44 @@ variable "zone" {
 }
 
 variable "shape" {
-  description = "GPU model and number of GPUs of each node, such as l4x1 or a100x2: one that Dataproc offers."
+  description = "GPU model and number of GPUs of each node, such as l4x1 or a100x2: one that Dataproc offers. null only with node."
   type        = string
+  default     = null
 
   validation {
-    condition     = contains(keys(local.platform.shapes), var.shape)
-    error_message = "dataproc has no shape '${var.shape}'. Choose one of: ${join(", ", keys(local.platform.shapes))}."
+    condition     = var.node != null || contains(keys(local.platform.shapes), coalesce(var.shape, "null"))
+    error_message = "dataproc has no shape '${coalesce(var.shape, "null")}'. Choose one of: ${join(", ", keys(local.platform.shapes))}; or describe a node of your own in node."
   }
+
+  validation {
+    condition     = var.node == null || var.shape == null
+    error_message = "shape is '${coalesce(var.shape, "null")}', and node describes another node: leave one of them out."
+  }
+}
+
+variable "node" {
+  description = "A node of your own choice instead of a shape, with its numbers, which are looked up nowhere: vCPUs and memory of the whole node, memory of one GPU."
+  type = object({
+    node_type      = string
+    gpus           = number
+    vcpus          = number
+    ram_gib        = number
+    gpu_memory_gib = number
+    accelerator    = optional(string)
+  })
+  default = null
+
+  validation {
+    condition     = var.node == null ? true : contains([1, 2, 4, 8, 16], var.node.gpus) && var.node.vcpus >= 2 && var.node.ram_gib >= 14 && var.node.gpu_memory_gib >= 8 && length(trimspace(var.node.node_type)) > 0
+    error_message = "node must have a node_type, 1, 2, 4, 8 or 16 gpus, at least 2 vcpus, 14 ram_gib (of the whole node) and 8 gpu_memory_gib (of one GPU)."
+  }
+}
+
+variable "allow_undocumented" {
+  description = "Whether to take a node type that the platform's documents do not name, and that it may refuse."
+  type        = bool
+  default     = false
+  nullable    = false
 }
 
 variable "framework" {
@@ -133,7 +164,7 @@ variable "master_machine_type" {
 }
 
 variable "accelerator_type" {
-  description = "GPU type to attach, for machine types without GPUs of their own; null otherwise. All machine types in the catalogue have their own."
+  description = "GPU type to attach, for machine types without GPUs of their own; null takes what the shape says. Dataproc takes them for primary workers only."
   type        = string
   default     = null
 
@@ -210,14 +241,13 @@ variable "init_action" {
 }
 
 variable "init_timeout_s" {
-  description = "Seconds that each init action may take. Dataproc's default of 600 is too short: in a log of Google's, installing drivers alone took 15 minutes."
+  description = "Seconds that each init action may take; null takes 1800. Dataproc's default of 600 is too short: in a log of Google's, installing drivers alone took 15 minutes."
   type        = number
-  default     = 1800
-  nullable    = false
+  default     = null
 
   validation {
-    condition     = var.init_timeout_s >= 600
-    error_message = "init_timeout_s is ${var.init_timeout_s}: give 600 or more. If a script takes longer, the cluster fails but keeps running, and costs money."
+    condition     = var.init_timeout_s == null ? true : var.init_timeout_s >= 600
+    error_message = "init_timeout_s is ${coalesce(var.init_timeout_s, 0)}: give 600 or more. If a script takes longer, the cluster fails but keeps running, and costs money."
   }
 }
 
@@ -273,14 +303,25 @@ variable "kms_key" {
 }
 
 variable "boot_disk_gb" {
-  description = "Size of each node's disk, for the system, the sealed environment and downloaded models."
+  description = "Size of each node's disk, for the system, the sealed environment and downloaded models; null takes 500."
   type        = number
-  default     = 500
+  default     = null
+
+  validation {
+    condition     = var.boot_disk_gb == null ? true : var.boot_disk_gb >= 100
+    error_message = "boot_disk_gb is ${coalesce(var.boot_disk_gb, 0)}: give 100 or more, for an environment with CUDA and one model."
+  }
+}
+
+variable "local_ssds" {
+  description = "NVMe disks of 375 GB of each worker, to which models are downloaded. a2-ultragpu and a3 machines bring their own; g2 takes 1, 2, 4 or 8 by its size."
+  type        = number
+  default     = 0
   nullable    = false
 
   validation {
-    condition     = var.boot_disk_gb >= 100
-    error_message = "boot_disk_gb is ${var.boot_disk_gb}: give 100 or more, for an environment with CUDA and one model."
+    condition     = contains([0, 1, 2, 4, 8, 16, 24], var.local_ssds)
+    error_message = "local_ssds is ${var.local_ssds}: a machine of Google Cloud takes 0, 1, 2, 4, 8, 16 or 24."
   }
 }
 

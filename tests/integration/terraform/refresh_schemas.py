@@ -1,6 +1,6 @@
 """Writes the schemas in schemas/{oldest,newest} again, from the wheels that the wheels.txt beside them pins.
 
-    PYTHONPATH=tests .venv/bin/python -m terraform.refresh_schemas
+    PYTHONPATH=tests .venv/bin/python -m integration.terraform.refresh_schemas
 
 They hold the types that our modules use, at the oldest and the newest version of each provider that the modules allow.
 To move an end: change the pin and its hash, run this, and change the bounds in the modules' versions.tf (a test
@@ -21,19 +21,35 @@ SCHEMAS = Path(__file__).with_name("schemas")
 TYPES = {
     "databricks": {
         "databricks_cluster",
+        "databricks_cluster_policy",
         "databricks_file",
+        "databricks_grant",
+        "databricks_instance_pool",
+        "databricks_instance_profile",
         "databricks_job",
         "databricks_notebook",
+        "databricks_permissions",
         "databricks_schema",
+        "databricks_secret_acl",
+        "databricks_secret_scope",
         "databricks_volume",
+        "data.databricks_catalogs",
         "data.databricks_current_config",
         "data.databricks_current_user",
     },
     "google": {
+        "data.google_project",
+        "google_compute_firewall",
+        "google_compute_network",
+        "google_compute_router",
+        "google_compute_router_nat",
+        "google_compute_subnetwork",
         "google_dataproc_autoscaling_policy",
         "google_dataproc_cluster",
         "google_dataproc_workflow_template",
+        "google_kms_crypto_key_iam_member",
         "google_project_iam_member",
+        "google_project_service",
         "google_service_account",
         "google_service_account_iam_member",
         "google_storage_bucket",
@@ -79,7 +95,10 @@ def _rendered(wheel: Path) -> str:
 
 def _group(key: str, types: Schema) -> str:
     # A type a line: a diff between two versions then names the types that changed.
-    lines = [f"  {json.dumps(name)}: {json.dumps(types[name], sort_keys=True)}" for name in sorted(types)]
+    lines = [
+        f"  {json.dumps(name)}: {json.dumps(types[name], sort_keys=True, separators=(',', ':'))}"
+        for name in sorted(types)
+    ]
     return f" {json.dumps(key)}: {{\n" + ",\n".join(lines) + "\n }"
 
 

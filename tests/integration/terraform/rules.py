@@ -290,13 +290,17 @@ FORCE_NEW = {
 
 # What only the provider can decide and our modules go on with. Everything else computed becomes a made-up word.
 COMPUTED = {
+    "data.databricks_catalogs": {"ids": ["main", "samples", "system"]},
     "data.databricks_current_config": {"cloud_type": "aws", "host": "https://example.cloud.databricks.com"},
     "data.databricks_current_user": {"user_name": "someone@example.com", "home": "/Users/someone@example.com"},
+    "data.google_project": {"number": "123456789012"},
     "databricks_schema": {"id": "{catalog_name}.{name}"},
     "databricks_volume": {
         "id": "{catalog_name}.{schema_name}.{name}",
         "volume_path": "/Volumes/{catalog_name}/{schema_name}/{name}",
     },
+    "google_compute_network": {"id": "projects/{project}/global/networks/{name}"},
+    "google_compute_subnetwork": {"id": "projects/{project}/regions/{region}/subnetworks/{name}"},
     "google_dataproc_autoscaling_policy": {
         "id": "projects/{project}/locations/{location}/autoscalingPolicies/{policy_id}",
         "name": "projects/{project}/locations/{location}/autoscalingPolicies/{policy_id}",

@@ -213,7 +213,8 @@ def _fill(kind: str, block: dict[str, Any], value: dict[str, Any], *, where: Any
         if not where(old) or not attribute.get("computed"):
             return old
         if name in templates:
-            return templates[name].format(**known)
+            template = templates[name]
+            return template.format(**known) if isinstance(template, str) else template
         return _made_up(attribute.get("type"), f"{kind} {name} {json.dumps(known, sort_keys=True)}")
 
     _walk(block, value, decide)

@@ -81,6 +81,19 @@ def test_the_script_on_databricks_is_told_where_its_settings_are(plan):
     }
 
 
+DOWNLOADS = {"UV_INDEX_URL": "https://index.example.com/simple", "HTTPS_PROXY": "http://proxy.example.com:3128"}
+
+
+def test_nodes_of_databricks_are_told_how_to_reach_the_package_index(plan):
+    text = text_of(uploaded(plan("databricks-assets", downloads=DOWNLOADS))["spark-sidecar.env"])
+    assert DOWNLOADS.items() <= dict(line.split("=", 1) for line in text.splitlines()).items()
+
+
+def test_nodes_of_dataproc_are_told_how_to_reach_the_package_index(plan):
+    metadata = plan("dataproc-assets", downloads=DOWNLOADS)["planned_values"]["outputs"]["metadata"]["value"]
+    assert DOWNLOADS.items() <= metadata.items()
+
+
 def test_the_script_on_databricks_reads_what_it_is_told(plan, tmp_path):
     made = plan("databricks-assets")
     # The volume is a folder here, and the runtime's Python is absent: the script gets as far as to miss it.

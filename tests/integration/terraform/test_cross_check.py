@@ -1,12 +1,20 @@
-"""Every platform, shape and framework: what Terraform plans is what the Python side computes."""
+"""Every platform, shape and framework: what Terraform plans is what the command line prints, field for field.
+
+Databricks: the planned resource against the JSON. Dataproc: the planned resource against the request that the real
+gcloud makes of the printed flags, for one combination of each kind, and against the flags for all.
+"""
 
 from __future__ import annotations
+
+import re
 
 import pytest
 
 from csp.databricks import cluster_spec as databricks_spec
+from csp.dataproc import cluster_spec as dataproc_spec
 from server_utils.clusters import cluster
-from server_utils.clusters.catalogue import nodes, platforms
+from server_utils.clusters.catalogue import nodes, own_node, platforms
+from server_utils.clusters.options import Options
 
 FRAMEWORKS = cluster.frameworks()
 DATABRICKS = [each for each in platforms() if each.startswith("databricks-")]
@@ -19,31 +27,42 @@ locals {{
 }}
 
 module "cluster" {{
-  source    = "../../modules/{module}"
-  for_each  = local.each
-  shape     = each.value[0]
-  framework = each.value[1]
+  source             = "../../modules/{module}"
+  for_each           = local.each
+  shape              = each.value[0]
+  framework          = each.value[1]
+  allow_undocumented = true
   {more}
 }}
 """
-ON_DATAPROC = """
+ACCOUNT = "kit@project-1.iam.gserviceaccount.com"
+ON_DATAPROC = f"""
   project         = "project-1"
   region          = "us-central1"
   zone            = "us-central1-a"
-  service_account = "kit@project-1.iam.gserviceaccount.com"
+  service_account = "{ACCOUNT}"
   staging_bucket  = "project-1-files"
 """
+GIVEN_ON_DATAPROC = Options(zone="us-central1-a", service_account=ACCOUNT, staging_bucket="project-1-files")
+# Fields of the planned resource that Databricks' API has no field for, or that it decides itself.
+TERRAFORMS_OWN = {"timeouts", "no_wait", "is_pinned", "provider_config"}
 
 
 def quoted(words):
     return "[" + ", ".join(f'"{each}"' for each in words) + "]"
 
 
-def planned(terraform, copy, platform, module, more):
+def sold(platform):
+    """The nodes of a platform that its clusters can have."""
+    return [each for each in nodes(platform) if not (each.spot_only and platform == "dataproc")]
+
+
+def planned(terraform, copy, name, rows, more):
     """Address "shape/framework" -> the planned cluster."""
-    folder = copy / "terraform" / "examples" / f"all-{platform}"
+    folder = copy / "terraform" / "examples" / f"all-{name}"
     folder.mkdir(exist_ok=True)
-    shapes = [each.shape for each in nodes(platform)]
+    shapes = [each.shape for each in rows]
+    module = "dataproc" if rows[0].platform == "dataproc" else "databricks"
     text = ROOT.format(shapes=quoted(shapes), frameworks=quoted(FRAMEWORKS), module=module, more=more)
     (folder / "main.tf").write_text(text)
     terraform.init(folder)
@@ -53,37 +72,269 @@ def planned(terraform, copy, platform, module, more):
     }
 
 
-def combinations(platform):
-    return {f"{each.shape}/{framework}": (each, framework) for each in nodes(platform) for framework in FRAMEWORKS}
+def combinations(rows):
+    return {f"{each.shape}/{framework}": (each, framework) for each in rows for framework in FRAMEWORKS}
+
+
+def as_request(resource):
+    """A planned resource as the API's JSON: blocks of one element are objects, and what is not set is left out."""
+    blocks = {"init_scripts"}
+    body = {}
+    for key, value in resource.items():
+        plain = _plain(value)
+        if plain not in (None, [], {}) and key not in TERRAFORMS_OWN:
+            body[key] = plain[0] if isinstance(plain, list) and key not in blocks else plain
+    return body
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {key: each for key, old in value.items() if (each := _plain(old)) not in (None, [], {})}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return value
+
+
+def flattened(body):
+    """cluster_log_conf and init_scripts have a block of one element in Terraform where the API has an object."""
+    for part in [body.get("cluster_log_conf"), *body.get("init_scripts", [])]:
+        for key in part or {}:
+            part[key] = part[key][0] if isinstance(part[key], list) else part[key]
+    return body
+
+
+def differences(ours, theirs):
+    """Fields that one has and the other lacks or has otherwise, by name."""
+    return {key: (ours.get(key), theirs.get(key)) for key in ours | theirs if ours.get(key) != theirs.get(key)}
+
+
+def assert_same_on_databricks(found, computed, **more):
+    expected = databricks_spec.request_body(computed, name="spark-sidecar", **more)
+    assert differences(flattened(as_request(found)), expected) == {}
+
+
+ME = {"single_user": "someone@example.com"}
+SPECIAL = {
+    "databricks-aws": (
+        'zone = "us-east-1a"\n  instance_profile_arn = "arn:aws:iam::123456789012:instance-profile/x"',
+        {"zone": "us-east-1a", "instance_profile": "arn:aws:iam::123456789012:instance-profile/x"},
+    ),
+    "databricks-azure": ("", {}),
+    "databricks-gcp": ('zone = "us-central1-a"', {"zone": "us-central1-a"}),
+}
 
 
 @pytest.mark.parametrize("platform", DATABRICKS)
-def test_a_cluster_on_databricks_is_the_one_that_python_defines(platform, newest, shared_copy):
-    found = planned(newest, shared_copy, platform, "databricks", f'platform = "{platform}"')
-    assert set(found) == set(combinations(platform))
-    for key, (row, framework) in combinations(platform).items():
-        computed = cluster.cluster(platform, row.shape, framework, workers=2)
-        expected = databricks_spec.request_body(computed, name="spark-sidecar")
-        assert {name: found[key][name] for name in expected} == expected, key
+def test_a_cluster_on_databricks_is_the_one_that_is_printed(platform, newest, shared_copy):
+    rows = [each for each in nodes(platform) if not each.spot_only]
+    found = planned(newest, shared_copy, platform, rows, f'platform = "{platform}"')
+    assert set(found) == set(combinations(rows))
+    for key, (row, framework) in combinations(rows).items():
+        computed = cluster.cluster(platform, row.shape, framework, options=Options(**ME), allow_undocumented=True)
+        assert_same_on_databricks(found[key], computed)
 
 
-def test_a_cluster_on_dataproc_is_the_one_that_python_defines(newest, shared_copy):
-    found = planned(newest, shared_copy, "dataproc", "dataproc", ON_DATAPROC)
-    assert set(found) == set(combinations("dataproc"))
-    for key, (row, framework) in combinations("dataproc").items():
-        expected = cluster.cluster("dataproc", row.shape, framework, workers=2)
-        (config,) = found[key]["cluster_config"]
-        (worker,), (master,), (software,) = config["worker_config"], config["master_config"], config["software_config"]
-        assert worker["machine_type"] == expected.node.node_type, key
-        assert worker["num_instances"] == expected.workers
-        assert master["machine_type"] == expected.driver_node_type
-        assert software["image_version"] == expected.runtime.name
-        env = {f"spark:spark.executorEnv.{name}": value for name, value in expected.env.items()}
-        assert (
-            software["override_properties"] == {f"spark:{name}": value for name, value in expected.conf.items()} | env
+@pytest.mark.parametrize("workers", [0, 3])
+@pytest.mark.parametrize("platform", DATABRICKS)
+def test_with_every_option_too_databricks_is_told_the_same(platform, workers, newest, shared_copy):
+    hcl, options = SPECIAL[platform]
+    more = f"""
+      platform         = "{platform}"
+      workers          = {workers}
+      spot             = {str(workers > 0).lower()}
+      tags             = {{ team = "a" }}
+      log_folder       = "/Volumes/a/b/c/logs"
+      single_user_name = "group"
+      idle_minutes     = 30
+      init_script      = "/Volumes/a/b/c/d.sh"
+      spark_conf       = {{ "spark.mine" = "1" }}
+      env              = {{ MINE = "1" }}
+      {hcl}
+    """
+    rows = nodes(platform) if workers else [each for each in nodes(platform) if not each.spot_only]
+    found = planned(newest, shared_copy, f"{platform}-{workers}", rows, more)
+    options = Options(
+        spot=workers > 0, tags={"team": "a"}, log_folder="/Volumes/a/b/c/logs", single_user="group", idle_minutes=30,
+        **options,
+    )  # fmt: skip
+    for key, (row, framework) in combinations(rows).items():
+        computed = cluster.cluster(
+            platform, row.shape, framework, workers=workers, conf={"spark.mine": "1"}, env={"MINE": "1"},
+            options=options, allow_undocumented=True,
+        )  # fmt: skip
+        assert_same_on_databricks(found[key], computed, init_script="/Volumes/a/b/c/d.sh")
+
+
+def flags(words):
+    """The flags of a gcloud command: name -> value, and maps as maps."""
+    parsed = {}
+    for word in words[5:]:
+        name, _, value = word.removeprefix("--").partition("=")
+        if value.startswith("^#^"):
+            value = dict(each.split("=", 1) for each in value.removeprefix("^#^").split("#"))
+        parsed[name] = value
+    return parsed
+
+
+def as_flags(resource):
+    """A planned cluster as gcloud's flags."""
+    (config,) = resource["cluster_config"]
+    (machines,), (software,) = config["gce_cluster_config"], config["software_config"]
+    (shielded,) = machines["shielded_instance_config"]
+    (endpoint,) = config["endpoint_config"]
+    found = {
+        "image-version": software["image_version"],
+        "properties": software["override_properties"],
+        "optional-components": ",".join(software["optional_components"]),
+        "metadata": machines["metadata"],
+        "labels": resource["labels"],
+        "region": resource["region"],
+        "zone": machines["zone"],
+        "subnet": machines["subnetwork"],
+        "tags": ",".join(sorted(machines["tags"] or [])),
+        "service-account": machines["service_account"],
+        "scopes": ",".join(machines["service_account_scopes"]),
+        "bucket": config["staging_bucket"],
+        "no-address": "" if machines["internal_ip_only"] else None,
+        "shielded-secure-boot": "" if shielded["enable_secure_boot"] else None,
+        "no-shielded-secure-boot": None if shielded["enable_secure_boot"] else "",
+        "shielded-vtpm": "" if shielded["enable_vtpm"] else None,
+        "shielded-integrity-monitoring": "" if shielded["enable_integrity_monitoring"] else None,
+        "enable-component-gateway": "" if endpoint["enable_http_port_access"] else None,
+        **_nodes_as_flags(config),
+    }
+    # gcloud makes this property of --single-node, and refuses it beside.
+    zero_workers = found["properties"].pop("dataproc:dataproc.allow.zero.workers", "false")
+    assert (zero_workers == "true") == ("single-node" in found)
+    for each in config["lifecycle_config"]:
+        found["max-idle"] = f"{int(each['idle_delete_ttl'].removesuffix('s')) // 60}m"
+    for each in config["initialization_action"]:
+        found |= {"initialization-actions": each["script"], "initialization-action-timeout": f"{each['timeout_sec']}s"}
+    return {key: value for key, value in found.items() if value is not None and (value or value == "")}
+
+
+def _nodes_as_flags(config):
+    (worker,), (master,) = config["worker_config"], config["master_config"]
+    if worker["num_instances"] == 0:
+        return {"single-node": "", **_node_as_flags("master", master)}
+    found = {"num-workers": str(worker["num_instances"])}
+    found |= _node_as_flags("worker", worker) | _node_as_flags("master", master)
+    for each in config["preemptible_worker_config"]:
+        named = {"num-secondary-workers": str(each["num_instances"]), "secondary-worker-type": "spot"}
+        found |= named | _node_as_flags("secondary-worker", each)
+    return found
+
+
+def _node_as_flags(role, node):
+    (disk,) = node["disk_config"]
+    found = {
+        f"{role}-boot-disk-size": f"{disk['boot_disk_size_gb']}GB",
+        f"{role}-boot-disk-type": disk["boot_disk_type"],
+    }
+    if node.get("machine_type"):
+        found[f"{role}-machine-type"] = node["machine_type"]
+    if disk["num_local_ssds"]:
+        found[f"num-{role}-local-ssds"] = str(disk["num_local_ssds"])
+        found[f"{role}-local-ssd-interface"] = disk["local_ssd_interface"]
+    for each in node.get("accelerators") or []:
+        found[f"{role}-accelerator"] = f"type={each['accelerator_type']},count={each['accelerator_count']}"
+    return found
+
+
+def test_a_cluster_on_dataproc_is_the_one_that_is_printed(newest, shared_copy):
+    rows = sold("dataproc")
+    found = planned(newest, shared_copy, "dataproc", rows, ON_DATAPROC)
+    assert set(found) == set(combinations(rows))
+    for key, (row, framework) in combinations(rows).items():
+        computed = cluster.cluster("dataproc", row.shape, framework, options=GIVEN_ON_DATAPROC, allow_undocumented=True)
+        printed = dataproc_spec.gcloud_command(computed, name="spark-sidecar")
+        assert differences(as_flags(found[key]), flags(printed)) == {}, key
+
+
+@pytest.mark.parametrize(("workers", "spot_workers"), [(0, 0), (3, 2)])
+def test_with_every_option_too_dataproc_is_told_the_same(workers, spot_workers, newest, shared_copy):
+    more = f"""
+      {ON_DATAPROC}
+      workers             = {workers}
+      spot_workers        = {spot_workers}
+      subnetwork          = "spark"
+      network_tags        = ["a", "b"]
+      labels              = {{ team = "a" }}
+      local_ssds          = 2
+      idle_delete_minutes = null
+      init_action         = "gs://b/dataproc.sh"
+      metadata            = {{ spark-sidecar-bundle = "gs://b/x", spark-sidecar-logs = "gs://b/y" }}
+      spark_conf          = {{ "spark.mine" = "1" }}
+      env                 = {{ MINE = "1" }}
+    """
+    rows = [each for each in sold("dataproc") if not (spot_workers and each.accelerator)]
+    found = planned(newest, shared_copy, f"dataproc-{workers}", rows, more)
+    options = Options(
+        zone="us-central1-a", service_account=ACCOUNT, staging_bucket="project-1-files", subnetwork="spark",
+        network_tags=("a", "b"), tags={"team": "a"}, local_ssds=2, idle_minutes=0, spot_workers=spot_workers,
+    )  # fmt: skip
+    for key, (row, framework) in combinations(rows).items():
+        computed = cluster.cluster(
+            "dataproc", row.shape, framework, workers=workers, conf={"spark.mine": "1"}, env={"MINE": "1"},
+            options=options, allow_undocumented=True,
+        )  # fmt: skip
+        printed = dataproc_spec.gcloud_command(
+            computed, name="spark-sidecar", init_script="gs://b/dataproc.sh", bundle="gs://b/x", logs="gs://b/y"
         )
-        (machines,) = config["gce_cluster_config"]
-        assert machines["metadata"]["framework"] == framework
+        assert differences(as_flags(found[key]), flags(printed)) == {}, key
+
+
+def test_a_field_that_one_lacks_is_named():
+    assert differences({"a": 1, "b": 2}, {"a": 1, "c": 3}) == {"b": (2, None), "c": (None, 3)}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("platform", platforms())
+def test_a_node_of_ones_own_gets_in_terraform_what_python_computes(platform, workers, newest, shared_copy):
+    """With the numbers of every node of the catalogue: Terraform has a formula of its own for these."""
+    folder = shared_copy / "terraform" / "examples" / f"own-{platform}-{workers}"
+    folder.mkdir()
+    module, more = ("dataproc", ON_DATAPROC) if platform == "dataproc" else ("databricks", f'platform = "{platform}"')
+    rows = {re.sub(r"\W", "_", each.node_type): each for each in nodes(platform)}
+    listed = "\n".join(
+        f'    {name} = {{ node_type = "{each.node_type}", gpus = {each.gpus}, vcpus = {each.vcpus}, '
+        f"ram_gib = {each.ram_gib}, gpu_memory_gib = {each.gpu_memory_gib} }}"
+        for name, each in rows.items()
+    )
+    (folder / "main.tf").write_text(f"""
+locals {{
+  nodes = {{
+{listed}
+  }}
+}}
+module "cluster" {{
+  source    = "../../modules/{module}"
+  for_each  = local.nodes
+  node      = each.value
+  framework = "vllm"
+  workers   = {workers}
+  {more}
+}}
+output "conf" {{ value = {{ for name, each in module.cluster : name => each.spark_conf }} }}
+""")
+    newest.init(folder)
+    plan = newest.plan(folder)
+    conf = plan["planned_values"]["outputs"]["conf"]["value"]
+    for name, row in rows.items():
+        numbers = {each: getattr(row, each) for each in ("gpus", "vcpus", "ram_gib", "gpu_memory_gib")}
+        own = own_node(platform, row.node_type, **numbers)
+        expected = cluster.cluster(platform, own, "vllm", workers=workers)
+        assert differences(conf[name], expected.conf) == {}, row
+        if platform == "dataproc":
+            assert properties_of(plan, name).items() >= expected.properties.items(), row
+
+
+def properties_of(plan, name):
+    for each in plan["resource_changes"]:
+        if each.get("module_address") == f'module.cluster["{name}"]' and each["mode"] == "managed":
+            (config,) = each["change"]["after"]["cluster_config"]
+            return config["software_config"][0]["override_properties"]
+    raise AssertionError(name)
 
 
 @pytest.mark.parametrize("platform", platforms())

@@ -1,7 +1,7 @@
 """An example on a real cloud account, for who has one: it makes a GPU cluster, which costs money, and destroys it.
 
     terraform -chdir=terraform/examples/databricks init      # once, from Terraform's own registry
-    export TF_VAR_platform=databricks-aws TF_VAR_catalog=main
+    export TF_VAR_platform=databricks-aws # and TF_VAR_catalog=…, if the workspace has several catalogs
     SPARK_SIDECAR_LIVE=databricks ./run test tests/integration/terraform/test_live.py
     SPARK_SIDECAR_LIVE=dataproc TF_VAR_project=my-project ./run test tests/integration/terraform/test_live.py
 

@@ -87,6 +87,28 @@ def test_cluster_on_databricks_is_json_for_its_own_command() -> None:
     assert (said["node_type_id"], said["num_workers"]) == ("g5.4xlarge", 3)
 
 
+def test_cluster_takes_a_node_of_ones_own_choice() -> None:
+    numbers = ("--gpus", "2", "--vcpus", "32", "--ram-gib", "256", "--gpu-memory-gib", "48")
+    said = json.loads(
+        run("cluster", "databricks-aws", "--framework", "vllm", "--node-type", "g9.huge", *numbers).stdout
+    )
+    assert (said["node_type_id"], said["spark_conf"]["spark.executor.resource.gpu.amount"]) == ("g9.huge", "2")
+    assert (said["spark_conf"]["spark.executor.cores"], said["spark_conf"]["spark.executor.memory"]) == ("32", "64g")
+
+
+def test_cluster_warns_on_stderr_of_an_init_script_that_reads_no_volume() -> None:
+    done = in_a_process("cluster", "databricks-aws", "a10x1", "--framework", "vllm", "--init-script", "s3://b/i.sh")
+    assert json.loads(done.stdout)["init_scripts"] == [{"s3": {"destination": "s3://b/i.sh"}}]
+    assert "warning: the init script s3://b/i.sh is in no volume" in done.stderr
+
+
+def test_shapes_says_what_cannot_be_had_everywhere() -> None:
+    said = run("shapes", "--platform", "databricks-gcp").stdout
+    assert "Sold as spot only, or by reservation: h100x1 (databricks-gcp)" in said
+    assert "Not named by the platform's documents: h200x8 (databricks-gcp)" in said
+    assert "vLLM needs --dtype float16: t4x1 (dataproc)" in run("shapes", "--platform", "dataproc").stdout
+
+
 def test_cluster_on_dataproc_is_a_command_that_a_shell_reads() -> None:
     asked = ("cluster", "dataproc", "l4x1", "--framework", "tf", "--conf", "spark.mine=a $b")
     script = f"gcloud() {{ printf '%s\\n' gcloud \"$@\"; }}\n{run(*asked).stdout}"
@@ -106,6 +128,16 @@ def test_cluster_on_dataproc_is_a_command_that_a_shell_reads() -> None:
         ),
         (("cluster", "dataproc", "l4x1", "--framework", "tf", "--env", "x"), "--env takes KEY=VALUE, not 'x'"),
         (("cluster", "dataproc", "l4x2", "--framework", "tf", "--rapids"), "one GPU per executor"),
+        (("cluster", "dataproc", "--framework", "tf"), "give a SHAPE (`spark-sidecar shapes` lists them), or --node-"),
+        (("cluster", "dataproc", "l4x1", "--framework", "tf", "--gpus", "1"), "--gpus describes a node of your own"),
+        (("cluster", "dataproc", "l4x1", "--framework", "tf", "--node-type", "x"), "leave out l4x1, or --node-type"),
+        (
+            ("cluster", "dataproc", "--framework", "tf", "--node-type", "x", "--gpus", "1"),
+            "--node-type is looked up nowhere; also give --vcpus, --ram-gib, --gpu-memory-gib",
+        ),
+        (("cluster", "dataproc", "l4x1", "--framework", "tf", "--workers", "1"), "Dataproc takes 2 or more, or 0"),
+        (("cluster", "dataproc", "l4x1", "--framework", "tf", "--tag", "x"), "--tag takes KEY=VALUE, not 'x'"),
+        (("cluster", "dataproc", "h100x8", "--framework", "tf"), "do not name a3-highgpu-8g (h100x8)"),
         (("fit", "no-such-model"), "no model is called 'no-such-model'."),
         (("fit", "Qwen2.5-7B", "--context", "0"), "context (0)"),
     ],

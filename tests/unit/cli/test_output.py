@@ -87,7 +87,13 @@ def tables(store):
 
 def smallest_fits(model, context=6600):
     """Of each platform the fitting shape with the least GPU memory, on the fewest GPUs."""
-    size = {(each.platform, each.shape): (each.gpus * each.gpu_memory_gib, each.gpus) for each in nodes()}
+    # What can be had for certain comes first, and of two equal nodes the recommended one.
+    size = {
+        (each.platform, each.shape): (
+            each.spot_only or not each.documented, each.gpus * each.gpu_memory_gib, each.gpus, each.small,
+        )
+        for each in nodes()
+    }  # fmt: skip
     fits = [each for each in gpu_fit.check(model_memory.read(model), gpu_fit.Demand(context)) if each.fits]
     return [
         min((each for each in fits if each.platform == platform), key=lambda each: size[each.platform, each.shape])
@@ -139,7 +145,9 @@ def test_rows_stand_below_their_platform_with_a_heading_that_holds_the_unit(widt
 def test_columns_are_aligned_over_all_platforms():
     lines = screen("shapes", width=80)
     assert len({line.index("node type") for line in lines if line.startswith("shape ")}) == 1
-    shown = [line for line in lines if re.match(r"(a10|l4|l40s|a100|h100)\S*x\d+ ", line)]
+    shown = [
+        line for line in lines if re.match(r"(t4|a10|l4|l40s|a100|h100|h200|b200|rtxpro)\S* +\S+ +\d+ x \d+ ", line)
+    ]
     assert len(shown) == len(nodes())
     assert len({re.search(r"\d+ x \d+ +\d+ +\d+", line).end() for line in shown}) == 1
 

@@ -12,10 +12,11 @@ from typing import Any
 import jsonschema
 import pytest
 
-from server_utils.clusters.catalogue import Node, node, nodes, platforms
+from server_utils.clusters.catalogue import Node, node, nodes, own_node, platforms
 from server_utils.errors import ConfigurationError
 
 DATA = files("server_utils") / "data"
+RECOMMENDED = [row for row in nodes() if not row.small]
 # Google sells sixteen A100 with 96 vCPUs and nothing else: the shape has no other node type.
 THIN_BY_NECESSITY = {"a2-megagpu-16g"}
 
@@ -54,15 +55,16 @@ def test_the_schema_and_the_rows_name_the_same_platforms() -> None:
 
 @pytest.mark.parametrize("row", nodes(), ids=lambda row: f"{row.platform}-{row.shape}")
 def test_a_shape_says_what_the_row_has(row: Node) -> None:
-    model, _, gpus = row.shape.rpartition("x")
+    model, _, gpus = row.shape.removesuffix("-small").rpartition("x")
     usual = {"a10": 24, "a100": 40, "h100": 80, "l4": 24, "l40s": 48}
+    usual |= {"b200": 180, "h200": 141, "rtxpro6000": 96, "t4": 16}
     name, _, memory = model.partition("-")
     assert int(gpus) == row.gpus
     assert int(memory or usual[name]) == row.gpu_memory_gib
-    assert row.gpu.removesuffix("G").lower() == name
+    assert row.gpu.removesuffix("G").lower().replace(" ", "") == name
 
 
-@pytest.mark.parametrize("row", nodes(), ids=lambda row: f"{row.platform}-{row.shape}")
+@pytest.mark.parametrize("row", RECOMMENDED, ids=lambda row: f"{row.platform}-{row.shape}")
 def test_a_recommended_node_has_enough_cpu_and_memory_for_its_gpus(row: Node) -> None:
     assert row.vcpus >= 12 * row.gpus or row.node_type in THIN_BY_NECESSITY
     assert row.ram_gib >= 1.5 * row.gpus * row.gpu_memory_gib
@@ -70,7 +72,9 @@ def test_a_recommended_node_has_enough_cpu_and_memory_for_its_gpus(row: Node) ->
 
 def test_databricks_and_dataproc_agree_on_google_machines() -> None:
     def sizes(platform: str) -> dict[str, tuple[int, int, int]]:
-        return {each.node_type: (each.gpus, each.vcpus, each.ram_gib) for each in nodes(platform)}
+        # Only Dataproc attaches GPUs to machines that have none of their own.
+        rows = [each for each in nodes(platform) if each.accelerator is None]
+        return {each.node_type: (each.gpus, each.vcpus, each.ram_gib) for each in rows}
 
     assert sizes("databricks-gcp") == sizes("dataproc")
 
@@ -121,6 +125,18 @@ NOT_IN_THEIRS = {
     "Standard_ND96asr_v4": "their Azure catalogue has no ND A100 v4 family",
     "Standard_NC40ads_H100_v5": "their Azure catalogue has no NC H100 v5 family",
     "Standard_NC80adis_H100_v5": "their Azure catalogue has no NC H100 v5 family",
+    "g6e.xlarge": "their EMR catalogue has no G6e family",
+    "g7e.48xlarge": "their EMR catalogue has no G7e family",
+    "p5.4xlarge": "their EMR catalogue has the P5 with eight GPUs only",
+    "p5en.48xlarge": "their EMR catalogue has no P5en family",
+    "Standard_ND96amsr_A100_v4": "their Azure catalogue has no ND A100 v4 family",
+    "Standard_ND96isr_H200_v5": "their Azure catalogue has no ND H200 v5 family",
+    "g4-standard-48": "their Dataproc catalogue has no G4 family",
+    "g4-standard-96": "their Dataproc catalogue has no G4 family",
+    "g4-standard-192": "their Dataproc catalogue has no G4 family",
+    "g4-standard-384": "their Dataproc catalogue has no G4 family",
+    "a3-ultragpu-8g": "their Dataproc catalogue has the A3 High and Mega only",
+    "a4-highgpu-8g": "their Dataproc catalogue has no A4 family",
     "a3-highgpu-1g": "their Dataproc catalogue has the A3 with eight GPUs only",
     "a3-highgpu-2g": "their Dataproc catalogue has the A3 with eight GPUs only",
     "a3-highgpu-4g": "their Dataproc catalogue has the A3 with eight GPUs only",
@@ -153,14 +169,61 @@ def test_the_catalogue_agrees_with_one_that_others_keep(others: dict[str, Any]) 
         if row.node_type in NOT_IN_THEIRS:
             assert theirs is None, f"{row.node_type} is in their catalogue now: take it out of NOT_IN_THEIRS"
             continue
-        gpus = theirs["GpuInfo"][0]
+        # A machine without GPUs of its own takes one of several models, and one of several counts.
+        gpus = next(each for each in theirs["GpuInfo"] if row.accelerator is None or each["Name"] == row.gpu)
         expected = WRONG_IN_THEIRS.get((row.node_type, "gpus"), row.gpus)
-        assert (theirs["VCpuCount"], theirs["MemoryInMB"] / 1024, gpus["Count"]) == (row.vcpus, row.ram_gib, [expected])
+        assert (theirs["VCpuCount"], theirs["MemoryInMB"] / 1024) == (row.vcpus, row.ram_gib)
+        assert expected in gpus["Count"] if row.accelerator else gpus["Count"] == [expected]
         # Their Azure rows do not say which GPU it is.
         assert gpus.get("Name", row.gpu) == row.gpu, row.node_type
         compared += 1
     assert compared > 25
     assert {each.node_type for each in nodes()} >= set(NOT_IN_THEIRS) | {name for name, _ in WRONG_IN_THEIRS}
+
+
+def test_a_platform_has_a_cheap_node_for_a_first_try() -> None:
+    for platform, facts in read("platforms.json")["platforms"].items():
+        first = node(platform, facts["first_shape"])
+        assert (first.small, first.gpus, first.documented, first.spot_only) == (True, 1, True, False)
+        assert first.vcpus == min(each.vcpus for each in nodes(platform))
+
+
+def test_every_gpu_says_whether_it_computes_in_bfloat16_and_which_driver_knows_it() -> None:
+    assert {row.gpu for row in nodes() if not row.bfloat16} == {"T4"}
+    assert {row.gpu: row.oldest_driver for row in nodes()} == {
+        gpu: int(facts["driver"]) for gpu, facts in read("gpus.json")["gpus"].items()
+    }
+
+
+@pytest.mark.parametrize("row", nodes(), ids=lambda row: f"{row.platform}-{row.shape}")
+def test_the_quota_of_a_node_names_what_it_takes(row: Node) -> None:
+    units = row.gpus if "GPUS" in row.quota else row.vcpus
+    assert str(units) in row.quota.replace(";", "").split()
+    assert ("GPUS_ALL_REGIONS" in row.quota) == (row.platform in {"databricks-gcp", "dataproc"})
+
+
+def test_a_node_of_ones_own_is_looked_up_nowhere() -> None:
+    own = own_node("databricks-aws", "g9.huge", gpus=4, vcpus=64, ram_gib=512, gpu_memory_gib=128)
+    assert (own.shape, own.node_type, own.gpus, own.bfloat16) == ("own", "g9.huge", 4, True)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"platform": "aws"}, "no platform is called 'aws'"),
+        ({"node_type": " "}, "the node type is empty; give the name"),
+        ({"gpus": 3}, "gpus is 3; nodes have 1, 2, 4, 8, 16 GPUs"),
+        ({"gpus": 0}, "gpus is 0; give the GPUs of one node, at least 1"),
+        ({"vcpus": 1}, "vcpus is 1; give the vCPUs of the whole node, at least 2"),
+        ({"ram_gib": 4}, "ram_gib is 4; give the memory of the whole node in GiB, at least 14"),
+        ({"gpu_memory_gib": 0}, "gpu_memory_gib is 0; give the memory of one GPU in GiB, at least 8"),
+        ({"accelerator": "nvidia-l4"}, "attached on dataproc only, not on databricks-aws; leave it out"),
+    ],
+)
+def test_a_node_that_cannot_be_is_refused(wrong: dict[str, Any], said: str) -> None:
+    given = {"platform": "databricks-aws", "node_type": "g9", "gpus": 1, "vcpus": 8, "ram_gib": 64}
+    with pytest.raises(ConfigurationError, match=said):
+        own_node(**({**given, "gpu_memory_gib": 24} | wrong))
 
 
 def test_the_driver_nodes_are_in_a_catalogue_that_others_keep(others: dict[str, Any]) -> None:

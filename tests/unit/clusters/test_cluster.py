@@ -12,7 +12,8 @@ import jsonschema
 import pytest
 
 from server_utils.clusters import cluster, spark_conf
-from server_utils.clusters.catalogue import nodes, platforms
+from server_utils.clusters.catalogue import nodes, own_node, platforms
+from server_utils.clusters.options import Options
 from server_utils.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[3]
@@ -57,16 +58,23 @@ def test_the_rendered_file_is_small_enough_to_read():
 @pytest.mark.parametrize("framework", cluster.frameworks())
 @pytest.mark.parametrize("platform", platforms())
 def test_the_rendered_file_says_what_python_says(platform, framework):
-    for row in nodes(platform):
+    for row in (row for row in nodes(platform) if not row.spot_only or platform != "dataproc"):
         check_rendered(read("clusters.json")["platforms"][platform], row, framework)
 
 
+def allowed(row):
+    """What makes a shape acceptable that is not everywhere to be had."""
+    return {"allow_undocumented": True, "options": Options(spot=row.spot_only and row.platform != "dataproc")}
+
+
 def check_rendered(rendered, row, framework):
-    found = cluster.cluster(row.platform, row.shape, framework, workers=3)
+    found = cluster.cluster(row.platform, row, framework, workers=3, **allowed(row))
     counted = rendered["worker_count_conf"]
     assert rendered["shapes"][row.shape]["node_type"] == found.node.node_type
     assert rendered["shapes"][row.shape]["conf"] | ({counted: "3"} if counted else {}) == found.conf
-    assert rendered["frameworks"][framework]["env"] == found.env
+    assert rendered["frameworks"][framework]["env"] | rendered["shapes"][row.shape]["env"] == found.env
+    unset = rendered["unset_properties"]
+    assert rendered["shapes"][row.shape]["properties"] | unset == found.properties
     assert (rendered["driver_node_type"], rendered["runtime"]) == (found.driver_node_type, found.runtime.name)
 
 
@@ -88,18 +96,52 @@ def test_the_default_runtime_of_a_platform_has_a_gpu_driver_and_is_supported_for
 
 @pytest.mark.parametrize("framework", ["tf", "torch", "triton", "vllm"])
 def test_nothing_is_in_doubt_where_the_runtime_has_the_cuda_of_the_lock(framework):
-    assert cluster.doubt(cluster.cluster("databricks-aws", "a10x1", framework)) is None
+    assert cluster.driver_warning(cluster.cluster("databricks-aws", "a10x1", framework)) is None
 
 
 def test_a_lock_for_a_newer_cuda_than_the_runtime_states_is_said_before_anybody_pays():
-    doubt = cluster.doubt(cluster.cluster("databricks-aws", "a10x1", "vllm-latest"))
-    assert "vllm-latest-cuda.txt is built for CUDA 13, which needs driver 580.65.06 or newer" in doubt
-    assert "17.3.x-gpu-ml-scala2.13 states CUDA 12.6" in doubt
+    warning = cluster.driver_warning(cluster.cluster("databricks-aws", "a10x1", "vllm-latest"))
+    assert "vllm-latest-cuda.txt is built for CUDA 13, which needs driver 580.65.06 or newer" in warning
+    assert "17.3.x-gpu-ml-scala2.13 states CUDA 12.6" in warning
 
 
 def test_an_image_without_a_driver_is_in_doubt():
-    doubt = cluster.doubt(cluster.cluster("dataproc", "l4x1", "triton", runtime="2.3-ubuntu22"))
-    assert "2.3-ubuntu22 brings no driver" in doubt
+    warning = cluster.driver_warning(cluster.cluster("dataproc", "l4x1", "triton", runtime="2.3-ubuntu22"))
+    assert "2.3-ubuntu22 brings no driver" in warning
+
+
+def test_a_gpu_that_the_driver_may_not_know_is_warned_about():
+    warning = cluster.driver_warning(cluster.cluster("databricks-aws", "rtxpro6000x8", "vllm", allow_undocumented=True))
+    assert (
+        "the GPU RTX PRO 6000 needs driver 570 or newer, and 17.3.x-gpu-ml-scala2.13 has a driver that nobody has"
+        in warning
+    )
+    older = cluster.cluster(
+        "databricks-aws", "h200x8", "vllm", runtime="16.4.x-gpu-ml-scala2.12", allow_undocumented=True
+    )
+    assert "the GPU H200 needs driver 550 or newer, and 16.4.x-gpu-ml-scala2.12 has driver 535.161.07" in (
+        cluster.driver_warning(older)
+    )
+
+
+def test_slices_of_gpus_exchange_nothing_directly():
+    assert cluster.cluster("databricks-azure", "a10x2", "vllm").env["NCCL_P2P_DISABLE"] == "1"
+    assert "NCCL_P2P_DISABLE" not in cluster.cluster("databricks-azure", "a10x1", "vllm").env
+    assert "NCCL_P2P_DISABLE" not in cluster.cluster("databricks-azure", "a100-80x2", "vllm").env
+
+
+def test_on_dataproc_the_plugins_of_the_image_are_unset_unless_somebody_wants_plugins():
+    assert cluster.cluster("dataproc", "l4x1", "vllm").properties["spark:spark.plugins"] == ""
+    assert "spark:spark.plugins" not in cluster.cluster("dataproc", "l4x1", "vllm", rapids=True).properties
+    mine = cluster.cluster("dataproc", "l4x1", "vllm", conf={"spark.plugins": "a.B"})
+    assert "spark:spark.plugins" not in mine.properties
+    assert "spark:spark.plugins" not in cluster.cluster("databricks-aws", "a10x1", "vllm").properties
+
+
+def test_a_node_of_ones_own_gets_the_settings_of_one_in_the_catalogue_with_the_same_numbers():
+    own = own_node("dataproc", "g2-standard-24", gpus=2, vcpus=24, ram_gib=96, gpu_memory_gib=24)
+    ours, theirs = (cluster.cluster("dataproc", each, "vllm") for each in (own, "l4x2"))
+    assert (ours.conf, ours.properties, ours.env) == (theirs.conf, theirs.properties, theirs.env)
 
 
 def test_a_runtime_may_be_named():
@@ -120,7 +162,17 @@ def test_what_the_user_gives_is_merged_last():
         (("dataproc", "a10x1", "vllm"), {}, "no shape on dataproc is called 'a10x1'.*l4x8"),
         (("dataproc", "l4x1", "vlm"), {}, "no framework is called 'vlm'. Did you mean vllm.*triton, vllm, vllm-latest"),
         (("dataproc", "l4x1", "vllm"), {"runtime": "2.1"}, "no runtime of dataproc is called '2.1'.*2.3-ml-ubuntu22"),
-        (("dataproc", "l4x1", "vllm"), {"workers": 0}, "at least one worker, not 0"),
+        (("dataproc", "l4x1", "vllm"), {"workers": -1}, "workers is -1; give a whole number, 0 for a single node"),
+        (("dataproc", "l4x1", "vllm"), {"workers": 1}, "Dataproc takes 2 or more, or 0 for a single node"),
+        (
+            ("dataproc", "h100x1", "vllm"),
+            {},
+            "sold as spot only, and Dataproc's primary workers are never spot; choose",
+        ),
+        (("databricks-gcp", "h100x1", "vllm"), {}, "sold as spot only; set spot, or take another shape"),
+        (("dataproc", "h100x8", "vllm"), {}, "do not name a3-highgpu-8g .*; allow undocumented node types to try it"),
+        (("databricks-aws", "a10x1", "vllm"), {"workers": 0, "rapids": True}, "leave rapids out"),
+        (("databricks-aws", "a10x1", "vllm"), {"workers": 0, "options": Options(spot=True)}, "leave spot out"),
         (("dataproc", "l4x2", "vllm"), {"rapids": True}, "one GPU per executor"),
     ],
 )

@@ -30,6 +30,13 @@ def test_the_numbers_of_a_fit_are_those_of_the_model(tmp_path):
     assert found.sequences == pytest.approx((found.gpu_gib - found.head_room_gib) * 1024, rel=0.01)
 
 
+def test_a_gpu_without_bfloat16_computes_in_float16_and_needs_no_more_memory(tmp_path):
+    model = model_memory.read(make_model(tmp_path))
+    on_t4, on_l4 = on(model, "dataproc", "t4x1"), on(model, "dataproc", "l4x1")
+    assert (on_t4.dtype, on_l4.dtype) == ("float16", "bfloat16")
+    assert on_t4.weights_gib == on_l4.weights_gib
+
+
 def test_nvidias_example_fits_on_one_a10():
     """Qwen 2.5 7B with max_model_len 6600 on g5.4xlarge, as published with gpu_memory_utilization 0.95."""
     found = on(model_memory.read("Qwen2.5-7B"), "databricks-aws", "a10x1", context=6600, utilization=0.95)
@@ -104,10 +111,10 @@ def test_the_known_models_fit_their_schema_and_are_sorted():
         assert text == json.dumps(read(name), indent=2, sort_keys=True) + "\n"
 
 
-@pytest.mark.parametrize("name", model_memory.known())
+@pytest.mark.parametrize("name", model_memory.known_models())
 def test_the_parameters_of_a_known_model_follow_from_its_config(name):
     """A decoder with gated MLP: embedding and head, and per layer attention, MLP and two norms."""
-    facts = model_memory.known()[name]
+    facts = model_memory.known_models()[name]
     config = facts["config"]
     hidden, heads = config["hidden_size"], config["num_attention_heads"]
     kv = config["num_key_value_heads"] * hidden // heads

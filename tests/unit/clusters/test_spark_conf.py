@@ -37,6 +37,13 @@ def test_each_setting_stands_once_and_has_its_reason_in_one_sentence(row):
 
 
 @every_node
+def test_all_cores_are_the_executors_but_the_one_of_yarns_master(row):
+    conf = spark_conf.recommended(row)
+    assert int(conf["spark.executor.cores"]) == row.vcpus - (1 if row.platform == "dataproc" else 0)
+    assert int(conf["spark.executor.resource.gpu.amount"]) == row.gpus
+
+
+@pytest.mark.parametrize("row", [row for row in nodes() if not row.small], ids=lambda row: row.node_type)
 def test_an_executor_owns_all_gpus_and_fits_into_its_node(row):
     conf = spark_conf.recommended(row)
     assert int(conf["spark.executor.resource.gpu.amount"]) == row.gpus
@@ -53,11 +60,43 @@ def test_cores_and_not_gpus_limit_how_many_tasks_run(row):
     assert slots >= int(conf["spark.executor.cores"])
 
 
-@every_node
+@pytest.mark.parametrize("row", [row for row in nodes() if not row.small], ids=lambda row: row.node_type)
 def test_the_heap_leaves_most_of_the_memory_to_python_and_the_server(row):
     heap = gib(spark_conf.recommended(row)["spark.executor.memory"])
     assert 8 <= heap <= 64
     assert row.ram_gib - heap >= 0.7 * row.ram_gib
+
+
+@pytest.mark.parametrize("row", [row for row in nodes() if row.small], ids=lambda row: f"{row.platform}-{row.shape}")
+def test_on_a_small_node_too_the_heap_leaves_most_of_the_memory(row):
+    heap = gib(spark_conf.recommended(row)["spark.executor.memory"])
+    assert 4 <= heap <= 8
+    assert row.ram_gib - heap >= 0.7 * row.ram_gib
+
+
+@pytest.mark.parametrize("single_node", [False, True])
+@pytest.mark.parametrize("row", nodes("dataproc"), ids=lambda row: row.shape)
+def test_yarn_has_what_is_asked_for_and_the_system_has_the_rest(row, single_node):
+    conf = spark_conf.recommended(row, single_node=single_node)
+    properties = spark_conf.properties(row, single_node=single_node)
+    has = int(properties["yarn:yarn.nodemanager.resource.memory-mb"])
+    assert properties["yarn:yarn.scheduler.maximum-allocation-mb"] == str(has)
+    # The application's master takes 1 GiB of one node.
+    asked = gib(conf["spark.executor.memory"]) + gib(conf["spark.executor.memoryOverhead"])
+    assert asked * 1024 + 1024 <= has
+    assert has <= (row.ram_gib - (12 if single_node else 8)) * 1024
+
+
+def test_yarn_counts_no_server_as_its_executors():
+    properties = spark_conf.properties(node("dataproc", "l4x1"))
+    assert {properties[f"yarn:yarn.nodemanager.{kind}-check-enabled"] for kind in ("pmem", "vmem")} == {"false"}
+    assert spark_conf.properties(node("databricks-aws", "a10x1")) == {}
+
+
+def test_a_single_node_on_databricks_asks_for_no_executors():
+    conf = spark_conf.recommended(node("databricks-aws", "a10x1-small"), single_node=True)
+    assert conf["spark.master"] == "local[*]"
+    assert not any(key.startswith(("spark.executor.", "spark.task.")) for key in conf)
 
 
 @pytest.mark.parametrize("row", nodes("dataproc"), ids=lambda row: row.shape)

@@ -14,6 +14,7 @@ import pytest
 
 from csp.dataproc import cluster_spec
 from server_utils.clusters.cluster import cluster
+from server_utils.clusters.options import Options
 from server_utils.errors import ConfigurationError
 
 
@@ -63,22 +64,68 @@ def test_the_example_in_the_docstring_is_true():
     assert doctest.testmod(cluster_spec) == (0, 3)
 
 
+def read_by_gcloud(dataproc, argv, folder):
+    """The body of the request that gcloud makes of a command."""
+    environment = os.environ | {
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_DATAPROC": dataproc.url,
+        "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
+        "CLOUDSDK_CONFIG": str(folder),
+        "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
+    }
+    done = subprocess.run(
+        [*argv, "--project=p", "--async"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert "refused by the test" in done.stderr, done.stderr
+    (body,) = dataproc.bodies
+    return body
+
+
+@pytest.mark.skipif(shutil.which("gcloud") is None, reason="no gcloud on this machine")
+def test_gcloud_reads_a_single_node_with_an_attached_gpu_and_every_option(dataproc, tmp_path):
+    account = "nodes@project-1.iam.gserviceaccount.com"
+    options = Options(
+        zone="us-central1-b", tags={"team": "a"}, service_account=account, subnetwork="spark",
+        network_tags=("spark-sidecar", "more"), staging_bucket="project-1-files", idle_minutes=0,
+    )  # fmt: skip
+    defined = cluster("dataproc", "t4x1-small", "vllm", workers=0, options=options)
+    config = (body := read_by_gcloud(dataproc, cluster_spec.gcloud_command(defined, name="mine"), tmp_path))["config"]
+    master, machines = config["masterConfig"], config["gceClusterConfig"]
+    assert (master["machineTypeUri"], master["diskConfig"]["bootDiskSizeGb"]) == ("n1-standard-8", 500)
+    assert master["accelerators"] == [{"acceleratorCount": 1, "acceleratorTypeUri": "nvidia-tesla-t4"}]
+    assert config["softwareConfig"]["properties"]["dataproc:dataproc.allow.zero.workers"] == "true"
+    assert config["softwareConfig"]["properties"]["spark:spark.plugins"] == ""
+    assert config["softwareConfig"]["optionalComponents"] == ["JUPYTER"]
+    assert body["labels"] == {"spark-sidecar": "vllm", "team": "a"}
+    assert (config["configBucket"], machines["zoneUri"]) == ("project-1-files", "us-central1-b")
+    assert machines["serviceAccount"] == account
+    assert machines["subnetworkUri"].endswith("spark")
+    assert (sorted(machines["tags"]), machines["internalIpOnly"]) == (["more", "spark-sidecar"], True)
+    assert "lifecycleConfig" not in config
+
+
+@pytest.mark.skipif(shutil.which("gcloud") is None, reason="no gcloud on this machine")
+def test_gcloud_reads_spot_workers_as_secondary_ones(dataproc, tmp_path):
+    defined = cluster("dataproc", "t4x1", "vllm", options=Options(spot_workers=3, local_ssds=2))
+    argv = [*cluster_spec.gcloud_command(defined, name="mine"), "--region=us-central1"]
+    config = read_by_gcloud(dataproc, argv, tmp_path)["config"]
+    spot = config["secondaryWorkerConfig"]
+    assert (spot["numInstances"], spot["preemptibility"]) == (3, "SPOT")
+    assert config["softwareConfig"]["properties"]["spark:spark.executor.instances"] == "5"
+    assert config["workerConfig"]["diskConfig"]["numLocalSsds"] == spot["diskConfig"]["numLocalSsds"] == 2
+    assert config["workerConfig"]["accelerators"] == [{"acceleratorCount": 1, "acceleratorTypeUri": "nvidia-tesla-t4"}]
+
+
+@pytest.mark.parametrize("name", ["Mine", "1st", "a_b", "a" * 52, "a-"])
+def test_a_name_that_dataproc_refuses_is_refused(name):
+    with pytest.raises(ConfigurationError, match="at most 51 lower-case letters, digits and hyphens"):
+        cluster_spec.gcloud_command(cluster("dataproc", "l4x1", "vllm"), name=name)
+
+
 @pytest.mark.skipif(shutil.which("gcloud") is None, reason="no gcloud on this machine")
 def test_gcloud_reads_our_command_as_the_cluster_that_was_meant(dataproc, tmp_path):
     defined = cluster("dataproc", "l4x2", "tf", workers=3, conf={"spark.plugins": "a.B,c.D"})
     argv = cluster_spec.gcloud_command(defined, name="mine", init_script="gs://b/dataproc.sh", bundle="gs://b/wheels")
-    environment = os.environ | {
-        "CLOUDSDK_API_ENDPOINT_OVERRIDES_DATAPROC": dataproc.url,
-        "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
-        "CLOUDSDK_CONFIG": str(tmp_path),
-        "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
-    }
-    done = subprocess.run(
-        [*argv, "--region=us-central1", "--project=p", "--async"],
-        env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert "refused by the test" in done.stderr, done.stderr
-    (body,) = dataproc.bodies
+    body = read_by_gcloud(dataproc, [*argv, "--region=us-central1"], tmp_path)
     config = body["config"]
     assert body["clusterName"] == "mine"
     assert config["workerConfig"]["machineTypeUri"] == "g2-standard-24"
@@ -87,7 +134,7 @@ def test_gcloud_reads_our_command_as_the_cluster_that_was_meant(dataproc, tmp_pa
     assert config["softwareConfig"]["imageVersion"] == "2.3-ml-ubuntu22"
     env = {f"spark:spark.executorEnv.{key}": value for key, value in defined.env.items()}
     conf = {f"spark:{key}": value for key, value in defined.conf.items()}
-    assert config["softwareConfig"]["properties"] == conf | env
+    assert config["softwareConfig"]["properties"] == conf | env | defined.properties
     assert config["gceClusterConfig"]["metadata"] == {"framework": "tf", "spark-sidecar-bundle": "gs://b/wheels"}
     (action,) = config["initializationActions"]
     assert action == {"executableFile": "gs://b/dataproc.sh", "executionTimeout": "1800s"}

@@ -108,3 +108,23 @@ run "a_folder_that_is_no_bundle" {
 
   expect_failures = [var.bundle]
 }
+
+run "a_setting_that_no_script_reads" {
+  command = plan
+
+  variables {
+    downloads = { PIP_INDEX_URL = "https://index.example.com" }
+  }
+
+  expect_failures = [var.downloads]
+}
+
+run "a_password_in_an_address" {
+  command = plan
+
+  variables {
+    downloads = { HTTPS_PROXY = "http://me:secret@proxy.example.com" }
+  }
+
+  expect_failures = [var.downloads]
+}

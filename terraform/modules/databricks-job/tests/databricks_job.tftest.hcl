@@ -54,3 +54,92 @@ run "negative_time" {
 
   expect_failures = [var.timeout_minutes]
 }
+
+run "a_cluster_of_its_own_on_a_schedule" {
+  command = plan
+
+  variables {
+    cluster_id  = null
+    new_cluster = { spark_version = "17.3.x-gpu-ml-scala2.13", runtime_engine = "STANDARD", instance_pool_id = null, node_type_id = "g5.xlarge", driver_node_type_id = "g5.xlarge", num_workers = 0, policy_id = null, spark_conf = { "spark.master" = "local[*]", "spark.databricks.cluster.profile" = "singleNode" }, spark_env_vars = {}, custom_tags = { ResourceClass = "SingleNode" }, data_security_mode = "SINGLE_USER", single_user_name = "me@example.com", aws_attributes = [{ availability = "ON_DEMAND", first_on_demand = 1, zone_id = "auto", instance_profile_arn = null }], azure_attributes = [], gcp_attributes = [], init_scripts = ["/Volumes/a/b/c/d.sh"], log_folder = null, autoscale = null }
+    run_as      = "0123abcd-0000-1111-2222-0123456789ab"
+    schedule    = { cron = "0 0 3 * * ?" }
+    retries     = 2
+    notify      = ["me@example.com"]
+  }
+
+  assert {
+    condition     = one(one(databricks_job.this.job_cluster).new_cluster).node_type_id == "g5.xlarge" && one(databricks_job.this.task).job_cluster_key == "gpu"
+    error_message = "the notebook runs on the job's own cluster"
+  }
+
+  assert {
+    condition     = one(one(databricks_job.this.job_cluster).new_cluster).single_user_name == "0123abcd-0000-1111-2222-0123456789ab" && one(databricks_job.this.run_as).service_principal_name == "0123abcd-0000-1111-2222-0123456789ab"
+    error_message = "the cluster is dedicated to whom the job runs as"
+  }
+
+  assert {
+    condition     = one(databricks_job.this.schedule).timezone_id == "UTC" && one(databricks_job.this.task).max_retries == 2 && one(databricks_job.this.email_notifications).on_failure == tolist(["me@example.com"])
+    error_message = "schedule, retries and notifications"
+  }
+}
+
+run "no_cluster_at_all" {
+  command = plan
+
+  variables {
+    cluster_id = null
+  }
+
+  expect_failures = [databricks_job.this]
+}
+
+run "not_a_definition" {
+  command = plan
+
+  variables {
+    cluster_id  = null
+    new_cluster = { node = "x" }
+  }
+
+  expect_failures = [var.new_cluster]
+}
+
+run "a_name_to_run_as" {
+  command = plan
+
+  variables {
+    run_as = "my principal"
+  }
+
+  expect_failures = [var.run_as]
+}
+
+run "a_cron_of_unix" {
+  command = plan
+
+  variables {
+    schedule = { cron = "0 3 * * *" }
+  }
+
+  expect_failures = [var.schedule]
+}
+
+run "half_a_retry" {
+  command = plan
+
+  variables {
+    retries = 0.5
+  }
+
+  expect_failures = [var.retries]
+}
+
+run "a_name_to_notify" {
+  command = plan
+
+  variables {
+    notify = ["me"]
+  }
+
+  expect_failures = [var.notify]
+}

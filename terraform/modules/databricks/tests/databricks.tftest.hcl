@@ -17,22 +17,22 @@ run "defaults" {
   command = plan
 
   assert {
-    condition     = databricks_cluster.this.node_type_id == "g5.4xlarge" && databricks_cluster.this.num_workers == 2
+    condition     = databricks_cluster.this[0].node_type_id == "g5.4xlarge" && databricks_cluster.this[0].num_workers == 2
     error_message = "a10x1 on AWS is g5.4xlarge, and there are two workers"
   }
 
   assert {
-    condition     = databricks_cluster.this.spark_env_vars["FRAMEWORK"] == "vllm"
+    condition     = databricks_cluster.this[0].spark_env_vars["FRAMEWORK"] == "vllm"
     error_message = "the framework is a variable of the cluster"
   }
 
   assert {
-    condition     = databricks_cluster.this.single_user_name == "someone@example.com" && databricks_cluster.this.data_security_mode == "SINGLE_USER"
+    condition     = databricks_cluster.this[0].single_user_name == "someone@example.com" && databricks_cluster.this[0].data_security_mode == "SINGLE_USER"
     error_message = "the cluster is dedicated to the user that runs Terraform"
   }
 
   assert {
-    condition     = one(databricks_cluster.this.aws_attributes).availability == "ON_DEMAND"
+    condition     = one(databricks_cluster.this[0].aws_attributes).availability == "ON_DEMAND"
     error_message = "workers are on demand by default"
   }
 }
@@ -68,7 +68,7 @@ run "tensor_parallel" {
   }
 
   assert {
-    condition     = databricks_cluster.this.spark_conf["spark.executor.resource.gpu.amount"] == "4" && output.gpus_per_node == 4
+    condition     = databricks_cluster.this[0].spark_conf["spark.executor.resource.gpu.amount"] == "4" && output.gpus_per_node == 4
     error_message = "the one executor of a node has all its GPUs"
   }
 }
@@ -81,17 +81,17 @@ run "single_node" {
   }
 
   assert {
-    condition     = databricks_cluster.this.spark_conf["spark.databricks.cluster.profile"] == "singleNode" && databricks_cluster.this.custom_tags["ResourceClass"] == "SingleNode"
+    condition     = databricks_cluster.this[0].spark_conf["spark.databricks.cluster.profile"] == "singleNode" && databricks_cluster.this[0].custom_tags["ResourceClass"] == "SingleNode"
     error_message = "the settings and the tag of a single-node cluster"
   }
 
   assert {
-    condition     = databricks_cluster.this.driver_node_type_id == databricks_cluster.this.node_type_id
+    condition     = databricks_cluster.this[0].driver_node_type_id == databricks_cluster.this[0].node_type_id
     error_message = "the only node has the shape"
   }
 
   assert {
-    condition     = !contains(keys(databricks_cluster.this.spark_conf), "spark.task.resource.gpu.amount")
+    condition     = !contains(keys(databricks_cluster.this[0].spark_conf), "spark.task.resource.gpu.amount")
     error_message = "in local mode no executor or task requests GPUs"
   }
 }
@@ -104,7 +104,7 @@ run "autoscaling" {
   }
 
   assert {
-    condition     = one(databricks_cluster.this.autoscale).max_workers == 4 && databricks_cluster.this.num_workers == null
+    condition     = one(databricks_cluster.this[0].autoscale).max_workers == 4 && databricks_cluster.this[0].num_workers == null
     error_message = "autoscaling decides the number of workers"
   }
 }
@@ -117,7 +117,7 @@ run "spot" {
   }
 
   assert {
-    condition     = one(databricks_cluster.this.aws_attributes).availability == "SPOT_WITH_FALLBACK" && one(databricks_cluster.this.aws_attributes).first_on_demand == 1
+    condition     = one(databricks_cluster.this[0].aws_attributes).availability == "SPOT_WITH_FALLBACK" && one(databricks_cluster.this[0].aws_attributes).first_on_demand == 1
     error_message = "spot workers, and a driver on demand"
   }
 }
@@ -126,12 +126,11 @@ run "alternatives" {
   command = plan
 
   variables {
-    shape              = "a10x4"
-    alternative_shapes = ["l4x4"]
+    alternative_shapes = ["l4x1"]
   }
 
   assert {
-    condition     = one(databricks_cluster.this.worker_node_type_flexibility).alternate_node_type_ids == tolist(["g6.12xlarge"])
+    condition     = one(databricks_cluster.this[0].worker_node_type_flexibility).alternate_node_type_ids == tolist(["g6.4xlarge"])
     error_message = "alternatives are node types"
   }
 }
@@ -144,7 +143,7 @@ run "pool" {
   }
 
   assert {
-    condition     = databricks_cluster.this.instance_pool_id == "pool-1" && length(databricks_cluster.this.aws_attributes) == 0
+    condition     = databricks_cluster.this[0].instance_pool_id == "pool-1" && length(databricks_cluster.this[0].aws_attributes) == 0
     error_message = "the pool decides node types and availability"
   }
 }
@@ -157,7 +156,7 @@ run "rapids" {
   }
 
   assert {
-    condition     = databricks_cluster.this.spark_conf["spark.plugins"] == "com.nvidia.spark.SQLPlugin"
+    condition     = databricks_cluster.this[0].spark_conf["spark.plugins"] == "com.nvidia.spark.SQLPlugin"
     error_message = "the plugin is on"
   }
 }
@@ -171,7 +170,7 @@ run "overrides_come_last" {
   }
 
   assert {
-    condition     = databricks_cluster.this.spark_conf["spark.executor.memory"] == "1g" && databricks_cluster.this.spark_env_vars["FRAMEWORK"] == "triton"
+    condition     = databricks_cluster.this[0].spark_conf["spark.executor.memory"] == "1g" && databricks_cluster.this[0].spark_env_vars["FRAMEWORK"] == "triton"
     error_message = "the user's values replace the recommended ones"
   }
 }
@@ -244,11 +243,11 @@ run "a_cpu_runtime" {
   expect_failures = [var.runtime]
 }
 
-run "a_driver_without_gpu" {
+run "a_driver_that_is_no_node_type" {
   command = plan
 
   variables {
-    driver_node_type = "m5.xlarge"
+    driver_node_type = "m5 xlarge"
   }
 
   expect_failures = [var.driver_node_type]
@@ -383,7 +382,7 @@ run "rapids_with_several_gpus" {
     rapids = true
   }
 
-  expect_failures = [databricks_cluster.this]
+  expect_failures = [terraform_data.definition]
 }
 
 run "alternatives_with_fewer_gpus" {
@@ -394,7 +393,7 @@ run "alternatives_with_fewer_gpus" {
     alternative_shapes = ["l4x1"]
   }
 
-  expect_failures = [databricks_cluster.this]
+  expect_failures = [terraform_data.definition]
 }
 
 run "workers_and_autoscale" {
@@ -405,7 +404,7 @@ run "workers_and_autoscale" {
     autoscale = { min_workers = 1, max_workers = 4 }
   }
 
-  expect_failures = [databricks_cluster.this]
+  expect_failures = [terraform_data.definition]
 }
 
 run "a_single_node_with_a_driver" {
@@ -416,7 +415,7 @@ run "a_single_node_with_a_driver" {
     driver_node_type = "g5.4xlarge"
   }
 
-  expect_failures = [databricks_cluster.this]
+  expect_failures = [terraform_data.definition]
 }
 
 run "a_profile_elsewhere" {
@@ -427,7 +426,7 @@ run "a_profile_elsewhere" {
     instance_profile_arn = "arn:aws:iam::123456789012:instance-profile/x"
   }
 
-  expect_failures = [databricks_cluster.this]
+  expect_failures = [terraform_data.definition]
 }
 
 run "names_that_only_look_secret" {
@@ -457,4 +456,199 @@ run "a_key_of_a_service_in_the_env" {
   }
 
   expect_failures = [var.env]
+}
+
+run "a_driver_without_gpu_is_warned_about" {
+  command = plan
+
+  variables {
+    driver_node_type = "m5.xlarge"
+  }
+
+  expect_failures = [check.driver]
+}
+
+run "a_node_of_ones_own" {
+  command = plan
+
+  variables {
+    shape = null
+    node  = { node_type = "g9.huge", gpus = 2, vcpus = 32, ram_gib = 256, gpu_memory_gib = 48 }
+  }
+
+  assert {
+    condition     = databricks_cluster.this[0].node_type_id == "g9.huge" && databricks_cluster.this[0].spark_conf["spark.executor.resource.gpu.amount"] == "2"
+    error_message = "the node that was described"
+  }
+}
+
+run "a_node_and_a_shape" {
+  command = plan
+
+  variables {
+    node = { node_type = "g9.huge", gpus = 2, vcpus = 32, ram_gib = 256, gpu_memory_gib = 48 }
+  }
+
+  expect_failures = [var.shape]
+}
+
+run "neither_a_node_nor_a_shape" {
+  command = plan
+
+  variables {
+    shape = null
+  }
+
+  expect_failures = [var.shape]
+}
+
+run "a_node_with_three_gpus" {
+  command = plan
+
+  variables {
+    shape = null
+    node  = { node_type = "g9.huge", gpus = 3, vcpus = 32, ram_gib = 256, gpu_memory_gib = 48 }
+  }
+
+  expect_failures = [var.node]
+}
+
+run "an_alternative_with_other_disks" {
+  command = plan
+
+  variables {
+    shape              = "a10x4"
+    alternative_shapes = ["l4x4"]
+  }
+
+  expect_failures = [terraform_data.definition]
+}
+
+run "spot_only" {
+  command = plan
+
+  variables {
+    platform = "databricks-gcp"
+    shape    = "h100x1"
+  }
+
+  expect_failures = [terraform_data.definition]
+}
+
+run "spot_only_on_spot" {
+  command = plan
+
+  variables {
+    platform = "databricks-gcp"
+    shape    = "h100x1"
+    spot     = true
+  }
+
+  assert {
+    condition     = one(databricks_cluster.this[0].gcp_attributes).availability == "PREEMPTIBLE_WITH_FALLBACK_GCP"
+    error_message = "spot where nothing else is sold"
+  }
+}
+
+run "an_undocumented_node_type" {
+  command = plan
+
+  variables {
+    shape = "h100x1"
+  }
+
+  expect_failures = [terraform_data.definition]
+}
+
+run "an_undocumented_node_type_when_allowed" {
+  command = plan
+
+  variables {
+    shape              = "h100x1"
+    allow_undocumented = true
+  }
+
+  assert {
+    condition     = databricks_cluster.this[0].node_type_id == "p5.4xlarge"
+    error_message = "taken when asked for"
+  }
+}
+
+run "a_zone" {
+  command = plan
+
+  variables {
+    zone = "us-east-1a"
+  }
+
+  assert {
+    condition     = one(databricks_cluster.this[0].aws_attributes).zone_id == "us-east-1a"
+    error_message = "the zone that was asked for"
+  }
+}
+
+run "a_region_for_a_zone" {
+  command = plan
+
+  variables {
+    zone = "us-east-1"
+  }
+
+  expect_failures = [var.zone]
+}
+
+run "a_zone_on_azure" {
+  command = plan
+
+  variables {
+    platform = "databricks-azure"
+    shape    = "t4x1-small"
+    zone     = "us-east-1a"
+  }
+
+  expect_failures = [terraform_data.definition]
+}
+
+run "bounds_that_are_equal" {
+  command = plan
+
+  variables {
+    autoscale = { min_workers = 2, max_workers = 2 }
+  }
+
+  expect_failures = [var.autoscale]
+}
+
+run "slices_of_gpus" {
+  command = plan
+
+  variables {
+    platform = "databricks-azure"
+    shape    = "a10x2"
+  }
+
+  assert {
+    condition     = databricks_cluster.this[0].spark_env_vars["NCCL_P2P_DISABLE"] == "1"
+    error_message = "GPUs of a vGPU node have no peer access"
+  }
+}
+
+run "only_a_definition" {
+  command = plan
+
+  variables {
+    create      = false
+    spot        = true
+    init_script = "/Volumes/a/b/c/d.sh"
+  }
+
+  assert {
+    condition     = length(databricks_cluster.this) == 0 && output.cluster_id == null
+    error_message = "a cluster that nobody asked for"
+  }
+
+  assert {
+    condition     = output.job_cluster.node_type_id == "g5.4xlarge" && output.job_cluster.aws_attributes[0].availability == "SPOT_WITH_FALLBACK" && one(output.job_cluster.init_scripts) == "/Volumes/a/b/c/d.sh"
+    error_message = "the definition is not that of the cluster"
+  }
 }

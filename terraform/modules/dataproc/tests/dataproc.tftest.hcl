@@ -520,3 +520,173 @@ run "a_key_of_a_service_in_the_env" {
 
   expect_failures = [var.env]
 }
+
+run "the_memory_of_yarn_is_set_and_its_watch_is_off" {
+  command = plan
+
+  assert {
+    condition     = one(one(google_dataproc_cluster.this.cluster_config).software_config).override_properties["yarn:yarn.nodemanager.resource.memory-mb"] == "38912" && one(one(google_dataproc_cluster.this.cluster_config).software_config).override_properties["yarn:yarn.nodemanager.pmem-check-enabled"] == "false"
+    error_message = "YARN would guess, and kill servers"
+  }
+}
+
+run "plugins_of_the_image_are_unset" {
+  command = plan
+
+  assert {
+    condition     = one(one(google_dataproc_cluster.this.cluster_config).software_config).override_properties["spark:spark.plugins"] == ""
+    error_message = "the RAPIDS Accelerator would take the GPU"
+  }
+}
+
+run "plugins_of_the_user_are_kept" {
+  command = plan
+
+  variables {
+    spark_conf = { "spark.plugins" = "a.B" }
+  }
+
+  assert {
+    condition     = one(one(google_dataproc_cluster.this.cluster_config).software_config).override_properties["spark:spark.plugins"] == "a.B"
+    error_message = "the user's plugin"
+  }
+}
+
+run "a_gpu_is_attached_where_the_shape_says_so" {
+  command = plan
+
+  variables {
+    shape = "t4x1"
+  }
+
+  assert {
+    condition     = one(one(one(google_dataproc_cluster.this.cluster_config).worker_config).accelerators).accelerator_type == "nvidia-tesla-t4"
+    error_message = "an N1 machine has no GPU of its own"
+  }
+}
+
+run "a_single_node_leaves_memory_to_the_master" {
+  command = plan
+
+  variables {
+    workers = 0
+  }
+
+  assert {
+    condition     = one(one(google_dataproc_cluster.this.cluster_config).software_config).override_properties["yarn:yarn.nodemanager.resource.memory-mb"] == "34816" && one(one(google_dataproc_cluster.this.cluster_config).software_config).override_properties["spark:spark.executor.memoryOverhead"] == "20g"
+    error_message = "HDFS and YARN run on the single node too"
+  }
+}
+
+run "local_ssds" {
+  command = plan
+
+  variables {
+    local_ssds = 2
+  }
+
+  assert {
+    condition     = one(one(one(google_dataproc_cluster.this.cluster_config).worker_config).disk_config).num_local_ssds == 2 && one(one(one(google_dataproc_cluster.this.cluster_config).worker_config).disk_config).local_ssd_interface == "nvme"
+    error_message = "models are downloaded to NVMe"
+  }
+}
+
+run "a_node_of_ones_own" {
+  command = plan
+
+  variables {
+    shape = null
+    node  = { node_type = "g9-standard-32", gpus = 2, vcpus = 32, ram_gib = 256, gpu_memory_gib = 48, accelerator = "nvidia-new" }
+  }
+
+  assert {
+    condition     = one(one(google_dataproc_cluster.this.cluster_config).worker_config).machine_type == "g9-standard-32" && one(one(one(google_dataproc_cluster.this.cluster_config).worker_config).accelerators).accelerator_count == 2
+    error_message = "the node that was described"
+  }
+}
+
+run "a_node_and_a_shape" {
+  command = plan
+
+  variables {
+    node = { node_type = "g9-standard-32", gpus = 2, vcpus = 32, ram_gib = 256, gpu_memory_gib = 48, accelerator = "nvidia-new" }
+  }
+
+  expect_failures = [var.shape]
+}
+
+run "neither_a_node_nor_a_shape" {
+  command = plan
+
+  variables {
+    shape = null
+  }
+
+  expect_failures = [var.shape]
+}
+
+run "a_node_without_memory" {
+  command = plan
+
+  variables {
+    shape = null
+    node  = { node_type = "g9-standard-32", gpus = 2, vcpus = 32, ram_gib = 2, gpu_memory_gib = 48, accelerator = "nvidia-new" }
+  }
+
+  expect_failures = [var.node]
+}
+
+run "spot_only" {
+  command = plan
+
+  variables {
+    shape = "h100x1"
+  }
+
+  expect_failures = [google_dataproc_cluster.this]
+}
+
+run "an_undocumented_node_type" {
+  command = plan
+
+  variables {
+    shape = "h100x8"
+  }
+
+  expect_failures = [google_dataproc_cluster.this]
+}
+
+run "an_undocumented_node_type_when_allowed" {
+  command = plan
+
+  variables {
+    shape              = "h100x8"
+    allow_undocumented = true
+  }
+
+  assert {
+    condition     = one(one(google_dataproc_cluster.this.cluster_config).worker_config).machine_type == "a3-highgpu-8g"
+    error_message = "taken when asked for"
+  }
+}
+
+run "spot_workers_with_an_attached_gpu" {
+  command = plan
+
+  variables {
+    shape        = "t4x1"
+    spot_workers = 1
+  }
+
+  expect_failures = [google_dataproc_cluster.this]
+}
+
+run "three_ssds" {
+  command = plan
+
+  variables {
+    local_ssds = 3
+  }
+
+  expect_failures = [var.local_ssds]
+}

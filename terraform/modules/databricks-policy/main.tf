@@ -1,0 +1,38 @@
+locals {
+  catalogue = jsondecode(file("${path.module}/../../../server_utils/data/clusters.json")).platforms
+  platform  = local.catalogue[var.platform]
+  shapes    = { for name in var.shapes : name => local.platform.shapes[name] }
+
+  fixed = {
+    "data_security_mode"                 = { type = "fixed", value = "SINGLE_USER", hidden = true }
+    "runtime_engine"                     = { type = "fixed", value = "STANDARD", hidden = true }
+    "init_scripts.0.volumes.destination" = { type = "fixed", value = var.init_script, hidden = true }
+  }
+  chosen = {
+    "spark_version"           = { type = "allowlist", values = keys(local.platform.runtimes), defaultValue = local.platform.runtime }
+    "node_type_id"            = { type = "allowlist", values = distinct([for each in local.shapes : each.node_type]) }
+    "driver_node_type_id"     = { type = "allowlist", values = distinct(concat([local.platform.driver_node_type], [for each in local.shapes : each.node_type])) }
+    "num_workers"             = { type = "range", minValue = 0, maxValue = var.max_workers }
+    "autotermination_minutes" = { type = "range", minValue = 10, maxValue = var.max_idle_minutes, defaultValue = min(60, var.max_idle_minutes) }
+  }
+  tags = { for name, value in var.tags : "custom_tags.${name}" => { type = "fixed", value = value } }
+}
+
+resource "databricks_cluster_policy" "this" {
+  name       = var.name
+  definition = jsonencode(merge(local.chosen, { for key, each in local.fixed : key => each if each.value != null }, local.tags))
+}
+
+resource "databricks_permissions" "this" {
+  count = length(var.groups) > 0 ? 1 : 0
+
+  cluster_policy_id = databricks_cluster_policy.this.id
+
+  dynamic "access_control" {
+    for_each = var.groups
+    content {
+      group_name       = access_control.value
+      permission_level = "CAN_USE"
+    }
+  }
+}

@@ -1,0 +1,90 @@
+mock_provider "databricks" {}
+
+variables {
+  platform = "databricks-aws"
+  shapes   = ["t4x1-small", "a10x1"]
+}
+
+run "only_the_shapes_are_allowed" {
+  command = plan
+
+  variables {
+    init_script = "/Volumes/a/b/c/d.sh"
+    tags        = { team = "a" }
+    groups      = ["g"]
+  }
+
+  assert {
+    condition     = toset(jsondecode(databricks_cluster_policy.this.definition)["node_type_id"].values) == toset(["g4dn.xlarge", "g5.4xlarge"]) && jsondecode(databricks_cluster_policy.this.definition)["init_scripts.0.volumes.destination"].value == "/Volumes/a/b/c/d.sh" && jsondecode(databricks_cluster_policy.this.definition)["custom_tags.team"].value == "a" && length(databricks_permissions.this) == 1
+    error_message = "node types, init script, tags and groups"
+  }
+}
+
+run "an_init_script_is_the_users_unless_fixed" {
+  command = plan
+
+  assert {
+    condition     = !contains(keys(jsondecode(databricks_cluster_policy.this.definition)), "init_scripts.0.volumes.destination") && length(databricks_permissions.this) == 0
+    error_message = "nothing is fixed that was not given"
+  }
+}
+
+run "an_unknown_platform" {
+  command = plan
+
+  variables {
+    platform = "aws"
+  }
+
+  expect_failures = [var.platform]
+}
+
+run "no_name" {
+  command = plan
+
+  variables {
+    name = " "
+  }
+
+  expect_failures = [var.name]
+}
+
+run "an_unknown_shape" {
+  command = plan
+
+  variables {
+    shapes = ["a10x3"]
+  }
+
+  expect_failures = [var.shapes]
+}
+
+run "a_script_elsewhere" {
+  command = plan
+
+  variables {
+    init_script = "/Workspace/x.sh"
+  }
+
+  expect_failures = [var.init_script]
+}
+
+run "half_a_worker" {
+  command = plan
+
+  variables {
+    max_workers = 0.5
+  }
+
+  expect_failures = [var.max_workers]
+}
+
+run "too_short" {
+  command = plan
+
+  variables {
+    max_idle_minutes = 5
+  }
+
+  expect_failures = [var.max_idle_minutes]
+}

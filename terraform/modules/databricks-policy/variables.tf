@@ -1,0 +1,80 @@
+variable "platform" {
+  description = "databricks-aws, databricks-azure or databricks-gcp."
+  type        = string
+
+  validation {
+    condition     = contains([for name in keys(local.catalogue) : name if startswith(name, "databricks-")], var.platform)
+    error_message = "platform is '${var.platform}'. Choose one of: ${join(", ", [for name in keys(local.catalogue) : name if startswith(name, "databricks-")])}."
+  }
+}
+
+variable "name" {
+  description = "Name of the policy."
+  type        = string
+  default     = "Spark Sidecar"
+  nullable    = false
+
+  validation {
+    condition     = length(trimspace(var.name)) > 0
+    error_message = "name is empty: give the policy a name."
+  }
+}
+
+variable "shapes" {
+  description = "Shapes whose node types may be used."
+  type        = set(string)
+
+  validation {
+    condition     = length(var.shapes) > 0 && alltrue([for name in var.shapes : contains(keys(local.platform.shapes), name)])
+    error_message = "shapes are [${join(", ", var.shapes)}]. Choose among: ${join(", ", keys(local.platform.shapes))}."
+  }
+}
+
+variable "init_script" {
+  description = "Path of the init script, as the module databricks-assets returns it, that every cluster gets; null leaves it to the user."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.init_script == null ? true : can(regex("^/Volumes/[^/]+/[^/]+/[^/]+/.+", var.init_script))
+    error_message = "init_script is '${coalesce(var.init_script, "null")}': give a path such as /Volumes/catalog/schema/volume/databricks.sh."
+  }
+}
+
+variable "max_workers" {
+  description = "Largest number of workers."
+  type        = number
+  default     = 4
+  nullable    = false
+
+  validation {
+    condition     = var.max_workers >= 0 && floor(var.max_workers) == var.max_workers
+    error_message = "max_workers is ${var.max_workers}: give a whole number, 0 for single nodes only."
+  }
+}
+
+variable "max_idle_minutes" {
+  description = "Most minutes without activity after which a cluster terminates."
+  type        = number
+  default     = 120
+  nullable    = false
+
+  validation {
+    condition     = var.max_idle_minutes >= 10 && var.max_idle_minutes <= 10000
+    error_message = "max_idle_minutes is ${var.max_idle_minutes}: Databricks takes 10 to 10000."
+  }
+}
+
+variable "tags" {
+  description = "Tags that every cluster gets, such as a cost centre: the cloud's bill shows them."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+}
+
+variable "groups" {
+  description = "Groups that may use the policy. Workspace admins always may."
+  type        = set(string)
+  default     = []
+  nullable    = false
+}
