@@ -30,7 +30,6 @@ SPARK_PACKAGES = {"spark", "jobs", "backends", "demo"}
 SPARK_MODULES = {
     "inference.openai.answer_types",
     "inference.openai.columns",
-    "inference.openai.row_errors",
     "inference.openai.schema_types",
     "inference.openai.structured_output",
     "inference.row_errors",

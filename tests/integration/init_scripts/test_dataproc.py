@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sysconfig
 
 from integration.init_scripts.conftest import asked, listen
@@ -104,7 +105,7 @@ def test_the_proxy_of_the_metadata_is_used_and_its_password_shown_nowhere(datapr
     node.write("/etc/metadata/HTTPS_PROXY", f"http://joe:hush@127.0.0.1:{port}")
     ended = run()
     refused(node, ended, "step uv failed: no route to the package index: ")
-    assert asked(node).startswith("CONNECT pypi.org:443 ")
+    assert re.match(r"CONNECT \S+:443 ", asked(node))
     shown = ended[1] + ended[2] + node.read(f"{HOME}/log/init.log") + node.read(f"{HOME}/status.json")
     assert "hush" not in shown
     # The bucket is reached without it.

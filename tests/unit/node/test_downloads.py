@@ -53,7 +53,7 @@ def test_the_user_of_any_other_address_is_not_shown_either():
     [
         "Failed to establish a new connection: [Errno -3] Temporary failure in name resolution",
         "cause: dns error\ncause: failed to lookup address information: Name or service not known",
-        "ConnectTimeoutError(<pip object>, 'Connection to pypi.org timed out. (connect timeout=15)')",
+        "ConnectTimeoutError(<pip object>, 'Connection to index.example timed out. (connect timeout=15)')",
         "cause: tcp connect error: Network is unreachable (os error 101)",
         "ProxyError('Cannot connect to proxy.', NewConnectionError)",
         "after connection broken by 'OSError('Tunnel connection failed: 403 Forbidden')': /simple/uv/",
