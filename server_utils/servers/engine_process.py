@@ -191,7 +191,8 @@ def _environ(launch: Launch, context: LaunchContext) -> dict[str, str]:
         "TMPDIR": str(context.scratch),
         "PYTHONUNBUFFERED": "1",
     }
-    environ |= library_path.variables(environ, context.libpython, context.folder / "libpython")
+    if launch.environment is not None:  # a command of the host is built for the host's CUDA
+        environ |= library_path.variables(environ, context.libpython, context.folder / "libpython")
     own = {key: context.fill(value) for key, value in launch.env.items()}
     return environ | engine_home.variables(environ) | own
 
