@@ -23,7 +23,6 @@ def gcloud_command(
     name: str,
     init_script: str | None = None,
     bundle: str | None = None,
-    logs: str | None = None,
 ) -> list[str]:
     """Return the command that creates the cluster, as a list of arguments that begins with "gcloud".
 
@@ -37,7 +36,6 @@ def gcloud_command(
         init_script: gs:// address of the initialization action that prepares the nodes; None for none.
         bundle: gs:// address of the folder that the init script installs from (`spark-sidecar wheelhouse build`
             makes one); the cluster's metadata passes it to the script.
-        logs: gs:// address of the folder that the init script copies its logs to; by default logs/ in the bundle.
 
     Raises:
         ConfigurationError: if the name is none that Dataproc takes, init_script is not in a bucket, or a value contains
@@ -55,7 +53,7 @@ def gcloud_command(
         )
     if init_script and not init_script.startswith("gs://"):
         raise ConfigurationError(f"an initialization action is in a bucket (gs://…); {init_script!r} is not")
-    metadata = {"framework": cluster.framework, "spark-sidecar-bundle": bundle, "spark-sidecar-logs": logs}
+    metadata = {"framework": cluster.framework, "spark-sidecar-bundle": bundle, **cluster.options.metadata}
     command = ["gcloud", "dataproc", "clusters", "create", name, f"--image-version={cluster.runtime.name}"]
     command += _nodes(cluster) + _settings(cluster, metadata) + _machines(cluster)
     if cluster.options.idle_minutes:

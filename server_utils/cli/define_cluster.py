@@ -58,6 +58,7 @@ def cluster(
     subnetwork: Annotated[str | None, typer.Option(help="Dataproc: subnetwork of the nodes.")] = None,
     network_tag: Annotated[Pairs, typer.Option(metavar="TAG", help="Dataproc: for firewalls; may be repeated.")] = None,
     staging_bucket: Annotated[str | None, typer.Option(help="Dataproc: bucket for output and notebooks.")] = None,
+    metadata: Annotated[Pairs, typer.Option(metavar=_PAIR, help="Dataproc: for the nodes; may be repeated.")] = None,
     local_ssds: Annotated[int, typer.Option(help="Dataproc: NVMe disks of each worker.")] = 0,
     idle_minutes: Annotated[int, typer.Option(help="End the cluster after so long without work; 0: never.")] = 60,
     node_type: Annotated[str | None, typer.Option(help="Instead of SHAPE: a node type of your own choice.")] = None,
@@ -107,6 +108,7 @@ def _defined(given: Mapping[str, Any]) -> Cluster:
         env=pairs(given["env"] or [], option="--env"),
         options=Options(
             tags=pairs(given["tag"] or [], option="--tag"),
+            metadata=pairs(given["metadata"] or [], option="--metadata"),
             network_tags=tuple(given["network_tag"] or ()),
             **{name: given[name] for name in _OPTIONS},
         ),

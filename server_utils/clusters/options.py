@@ -18,6 +18,7 @@ _PLATFORMS = {
     "instance_profile": ("databricks-aws", "an instance profile is AWS's"),
     "local_ssds": (_DATAPROC, "node types of Databricks have the disks that they have"),
     "log_folder": (_DATABRICKS, "on dataproc, logs go to the staging bucket"),
+    "metadata": (_DATAPROC, "init scripts of Databricks read variables: give env"),
     "network_tags": (_DATAPROC, "the workspace decides the network"),
     "service_account": (_DATAPROC, "nodes of Databricks run as the cluster's user"),
     "single_user": (_DATABRICKS, "on dataproc, nodes run as a service account"),
@@ -53,6 +54,7 @@ class Options:
         network_tags: Dataproc: for firewall rules.
         local_ssds: Dataproc: NVMe disks of each worker, of 375 GB, for downloaded models.
         staging_bucket: Dataproc: name of the bucket for job output and notebooks.
+        metadata: Dataproc: of the instances; the init script reads from it, as in HTTPS_PROXY and spark-sidecar-logs.
         idle_minutes: minutes without work after which the cluster ends; 0 for never.
     """
 
@@ -68,6 +70,7 @@ class Options:
     network_tags: tuple[str, ...] = ()
     local_ssds: int = 0
     staging_bucket: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
     idle_minutes: int = IDLE_MINUTES
 
 

@@ -44,6 +44,7 @@ ON_DATAPROC = f"""
   staging_bucket  = "project-1-files"
 """
 GIVEN_ON_DATAPROC = Options(zone="us-central1-a", service_account=ACCOUNT, staging_bucket="project-1-files")
+CLUSTERS = {"databricks_cluster", "google_dataproc_cluster"}
 # Fields of the planned resource that Databricks' API has no field for, or that it decides itself.
 TERRAFORMS_OWN = {"timeouts", "no_wait", "is_pinned", "provider_config"}
 
@@ -68,7 +69,7 @@ def planned(terraform, copy, name, rows, more):
     terraform.init(folder)
     changes = terraform.plan(folder)["resource_changes"]
     return {
-        each["module_address"].split('"')[1]: each["change"]["after"] for each in changes if each["mode"] == "managed"
+        each["module_address"].split('"')[1]: each["change"]["after"] for each in changes if each["type"] in CLUSTERS
     }
 
 
@@ -191,7 +192,7 @@ def as_flags(resource):
         "region": resource["region"],
         "zone": machines["zone"],
         "subnet": machines["subnetwork"],
-        "tags": ",".join(sorted(machines["tags"] or [])),
+        "tags": ",".join(sorted(machines["tags"] or [])) or None,
         "service-account": machines["service_account"],
         "scopes": ",".join(machines["service_account_scopes"]),
         "bucket": config["staging_bucket"],
@@ -272,6 +273,7 @@ def test_with_every_option_too_dataproc_is_told_the_same(workers, spot_workers, 
     options = Options(
         zone="us-central1-a", service_account=ACCOUNT, staging_bucket="project-1-files", subnetwork="spark",
         network_tags=("a", "b"), tags={"team": "a"}, local_ssds=2, idle_minutes=0, spot_workers=spot_workers,
+        metadata={"spark-sidecar-logs": "gs://b/y"},
     )  # fmt: skip
     for key, (row, framework) in combinations(rows).items():
         computed = cluster.cluster(
@@ -279,7 +281,7 @@ def test_with_every_option_too_dataproc_is_told_the_same(workers, spot_workers, 
             options=options, allow_undocumented=True,
         )  # fmt: skip
         printed = dataproc_spec.gcloud_command(
-            computed, name="spark-sidecar", init_script="gs://b/dataproc.sh", bundle="gs://b/x", logs="gs://b/y"
+            computed, name="spark-sidecar", init_script="gs://b/dataproc.sh", bundle="gs://b/x"
         )
         assert differences(as_flags(found[key]), flags(printed)) == {}, key
 

@@ -7,6 +7,8 @@ import shutil
 
 import pytest
 
+OWN = {"node_type": "g9.huge", "gpus": 2, "vcpus": 32, "ram_gib": 256, "gpu_memory_gib": 48}
+PROFILE = {"instance_profile_arn": "arn:aws:iam::123456789012:instance-profile/x"}
 GIVEN = {
     "databricks": {"platform": "databricks-aws", "shape": "a10x1", "framework": "vllm"},
     "databricks-assets": {
@@ -16,6 +18,7 @@ GIVEN = {
     },
     "databricks-job": {"name": "nightly", "cluster_id": "1", "notebook": "/Shared/kit/embeddings"},
     "databricks-grants": {"principal": "team", "catalog": "main", "schema": "default", "write_volumes": ["models"]},
+    "databricks-instance-profile": PROFILE,
     "databricks-policy": {"platform": "databricks-aws", "shapes": ["a10x1"]},
     "databricks-pool": {"platform": "databricks-aws", "shape": "a10x1"},
     "databricks-secrets": {"scope": "models"},
@@ -38,8 +41,6 @@ GIVEN = {
     "kms-grants": {"project": "project-1", "kms_key": "projects/p/locations/l/keyRings/r/cryptoKeys/k"},
     "gcs-bucket": {"project": "project-1", "location": "us-central1", "name": "project-1-models", "keep": True},
 }
-OWN = {"node_type": "g9.huge", "gpus": 2, "vcpus": 32, "ram_gib": 256, "gpu_memory_gib": 48}
-PROFILE = {"instance_profile_arn": "arn:aws:iam::123456789012:instance-profile/x"}
 # Module, what is changed, and words of the message that tell what to do.
 REFUSED = [
     ("databricks", {"shape": "a100x2"}, "has no shape 'a100x2'. Choose one of: a100-80x8, a100x8, a10x1"),
@@ -80,6 +81,7 @@ REFUSED = [
     ),
     ("databricks-schema", {"catalog": "main.default"}, "`databricks catalogs list` shows the names"),
     ("databricks-schema", {"name": "default"}, "exists in every catalog: set create = false, or give another name"),
+    ("databricks-instance-profile", {"iam_role_arn": "models"}, "give one such as arn:aws:iam::123456789012:role/name"),
     ("databricks-policy", {"shapes": ["a10x3"]}, "Choose among: a100-80x8, a100x8, a10x1, a10x1-small"),
     ("databricks-policy", {"max_idle_minutes": 5}, "Databricks takes 10 to 10000"),
     ("databricks-pool", {"min_idle": 3, "max_capacity": 2}, "give 0 or more, and not more than max_capacity"),

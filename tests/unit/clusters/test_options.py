@@ -41,6 +41,7 @@ def test_what_a_platform_has_is_accepted(platform, options):
         (AWS, Options(service_account=ACCOUNT), "nodes of Databricks run as the cluster's user; leave it out"),
         (AWS, Options(subnetwork="default"), "the workspace decides the network; leave it out"),
         (GCP, Options(network_tags=("a",)), "the workspace decides the network; leave it out"),
+        (AWS, Options(metadata={"HTTPS_PROXY": "http://p"}), "read variables: give env; leave it out"),
         (GCP, Options(staging_bucket="abc"), "Databricks needs none; leave it out"),
         (AZURE, Options(zone="1"), "takes no zone, but it is '1': Azure chooses one; leave it out"),
         (AWS, Options(zone="us-east-1"), "no zone of databricks-aws; give one such as us-east-1a, not a region"),
