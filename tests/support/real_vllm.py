@@ -31,14 +31,14 @@ CONTEXT = 512
 START_S = 300
 
 
-def model_folder(maker="tiny_llm"):
-    """The tiny model of a maker, made once per user and version of it. Skips where there is no vLLM.
+def model_folder(maker="tiny_llm", environment="vllm"):
+    """The tiny model of a maker, made once per user and version of it. Skips where there is no such environment.
 
     Its folder has a name that vLLM, which looks for weights by a pattern, would take for one.
     """
     program = Path(__file__).with_name(f"{maker}.py")
     try:
-        python = builder.find("vllm").python
+        python = builder.find(environment).python
     except EnvironmentMissingError as missing:
         pytest.skip(str(missing))
     name = f"{maker.replace('_', '-')}[1] 50%20-{os.getuid()}-{program.stat().st_mtime_ns}"

@@ -77,8 +77,14 @@ class TransformersServerManager(OpenAIServerManager):
         for name in options:
             if name not in _OPTIONS:
                 raise ConfigurationError(f"transformers serve has no option {name!r}{one_of(name, _OPTIONS)}")
-        command = ("{python}", "-m", "transformers.cli.transformers", "serve", "{model}")
-        words = (*command, "--host", "127.0.0.1", "--port", "{port:http}", *command_words(options))
-        engine = Engine(words, user_env=dict(env or {}))
+        engine = serve(options, env=env)
         deadline_s = one_deadline(timeout_s, None, None)
         self._start_engine(engine, timeout_s=deadline_s, options=manager_options, replicas=replicas)
+
+
+def serve(options: Mapping[str, Any], *, env: Mapping[str, str] | None = None) -> Engine:
+    """The command `transformers serve` with these options. env: the user's variables."""
+    command = ("{python}", "-m", "transformers.cli.transformers", "serve", "{model}")
+    return Engine(
+        (*command, "--host", "127.0.0.1", "--port", "{port:http}", *command_words(options)), user_env=dict(env or {})
+    )

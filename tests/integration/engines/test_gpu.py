@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
+import uuid
 from concurrent import futures
 
 import numpy as np
@@ -13,8 +14,10 @@ import pytest
 from support import real_vllm
 
 from integration.engines.test_triton_client import Running, triton_launch
+from server_utils.backends.transformers import manager as transformers
 from server_utils.host import gpus
 from server_utils.host.processes import wait_until
+from server_utils.inference.openai.client import OpenAIClient
 from server_utils.servers import gpu_assignment, lifecycle
 
 WIDTH, ROWS = 4096, 256
@@ -142,3 +145,28 @@ def test_servers_of_one_executor_have_a_gpu_each(vllm):
     for folder in vllm.folders:
         lifecycle.stop(folder)
     assert wait_until(lambda: all(used_mib(gpu) - before[gpu] < 100 for gpu in range(2)), 30)
+
+
+def test_transformers_serve_answers_from_the_device_and_leaves_its_memory_when_it_is_stopped(owner):
+    before = used_mib()
+    model = real_vllm.model_folder(environment="transformers")
+    engine = transformers.serve({"dtype": "float32"})
+    dialect = transformers.TransformersServerManager.dialect
+    launch = engine.launch(
+        None,
+        application="test",
+        name="tiny",
+        id=uuid.uuid4().hex,
+        environment="transformers",
+        files=engine.files("tiny", dialect),
+        model=str(model),
+    )
+    server = lifecycle.ensure(launch, owner, timeout_s=120)
+    try:
+        assert used_mib() - before > 100
+        body = {"prompt": "tell me", "max_tokens": 4, "temperature": 0}
+        reply = OpenAIClient(lambda: server, timeout_s=60, dialect=dialect).send("/v1/completions", body)
+        assert reply["usage"]["completion_tokens"] == 4
+    finally:
+        lifecycle.stop(server.folder)
+    assert wait_until(lambda: used_mib() - before < 100, 30)
