@@ -16,6 +16,7 @@ import importlib.util
 import json
 import os
 import re
+import subprocess
 import sys
 import tempfile
 import uuid
@@ -33,6 +34,8 @@ _ENTRIES = ("vllm.entrypoints.launchers.api_server.entry", "vllm.entrypoints.ope
 _CPU_ARGUMENTS = {"--kv-cache-memory-bytes": "536870912", "--block-size": "32", "--enforce-eager": None}
 _CPU_FLAGS = re.compile(r"^(?:flags|Features)\s*:(.*)$", re.MULTILINE)
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # of x86 and of ARM
+_NUMBER = re.compile(r"\d+(\.\d+)?")
+_FIRST_WITH_BFLOAT16 = 8.0  # compute capability: Ampere
 # One process less; threads that do not spin, and are not all bound to the first core, where several servers meet.
 _CPU_ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -55,6 +58,16 @@ def cpu_arguments(cpuinfo: str) -> dict[str, str | None]:
     return _CPU_ARGUMENTS | ({} if has_bfloat16(cpuinfo) else {"--dtype": "float32"})
 
 
+def gpu_arguments(compute_capabilities: str) -> dict[str, str | None]:
+    """Options that a build for GPUs gets unless the user says otherwise.
+
+    compute_capabilities: a line for each GPU, such as 7.5. Before 8.0 there is no bfloat16, and vLLM refuses a model of
+    that type, which most are: it runs in float16 there.
+    """
+    values = [float(line) for line in compute_capabilities.split() if _NUMBER.fullmatch(line)]
+    return {"--dtype": "float16"} if values and min(values) < _FIRST_WITH_BFLOAT16 else {}
+
+
 def command(arguments: Sequence[str]) -> list[str]:
     """How to start the engine: by module, as the `vllm` command of the CPU build does not work (0.32)."""
     specification = importlib.util.find_spec("vllm")
@@ -62,9 +75,18 @@ def command(arguments: Sequence[str]) -> list[str]:
         raise SystemExit(f"{sys.executable} has no vllm; run `spark-sidecar env build vllm`")
     root = Path(next(iter(specification.submodule_search_locations))).parent
     entry = next(name for name in _ENTRIES if (root / f"{name.replace('.', '/')}.py").exists())
-    extra = cpu_arguments(Path("/proc/cpuinfo").read_text()) if _is_cpu_build() else {}
-    missing = [word for name, value in extra.items() if name not in arguments for word in (name, value) if word]
+    missing = [word for name, value in _defaults().items() if name not in arguments for word in (name, value) if word]
     return [sys.executable, "-m", entry, *arguments, *missing]
+
+
+def _defaults() -> dict[str, str | None]:
+    if _is_cpu_build():
+        return cpu_arguments(Path("/proc/cpuinfo").read_text())
+    query = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    try:
+        return gpu_arguments(subprocess.run(query, capture_output=True, text=True, check=True, timeout=30).stdout)
+    except (OSError, subprocess.SubprocessError):  # vLLM says itself what is wrong with the GPU
+        return {}
 
 
 def _is_cpu_build() -> bool:

@@ -120,3 +120,9 @@ def test_a_processor_without_bfloat16_computes_in_float32_unless_the_user_says_o
     code = f"import json, program; print(json.dumps(program.cpu_arguments({cpuinfo!r})))"
     given = json.loads(" ".join(run(code)))
     assert {name: value for name, value in given.items() if name == "--dtype"} == options
+
+
+@pytest.mark.parametrize(("capabilities", "options"), [("7.5\n7.5\n", {"--dtype": "float16"}), ("8.6\n", {}), ("", {})])
+def test_a_gpu_before_ampere_computes_in_float16_unless_the_user_says_otherwise(run, capabilities, options):
+    code = f"import json, program; print(json.dumps(program.gpu_arguments({capabilities!r})))"
+    assert json.loads(" ".join(run(code))) == options
