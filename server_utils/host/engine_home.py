@@ -99,14 +99,14 @@ def _beside(place: Path) -> Path:
 
 
 def _is_own(place: Path) -> bool:
-    found = place.lstat()
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+    status = place.lstat()
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022
 
 
 def _is_usable(folder: Path) -> bool:
     """Whether this user may write to a folder, or can make it."""
-    there = next(each for each in (folder, *folder.absolute().parents) if os.path.lexists(each))
-    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    existing = next(each for each in (folder, *folder.absolute().parents) if os.path.lexists(each))
+    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
 
 
 def _user() -> dict[str, str]:

@@ -157,10 +157,10 @@ def deliver(folder: Path, url: str, *, last: str) -> None:
         StorageError: a file could not be sent; `last` is then what it was.
     """
     store = factory.store(urls.parse(url))
-    there = dict(store.names())
+    sizes = dict(store.names())  # of what was sent before
     files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     final = files.pop(last)
-    new = {key: path for key, path in files.items() if key.count("/") == 0 or there.get(key) != path.stat().st_size}
+    new = {key: path for key, path in files.items() if key.count("/") == 0 or sizes.get(key) != path.stat().st_size}
     logger.info("Sending %d of %d files to %s.", len(new), len(files), url)
     in_parallel([functools.partial(_send, store, key, path) for key, path in new.items()], threads=factory.CONNECTIONS)
     _send(store, last, final)

@@ -184,8 +184,8 @@ def _memory_watch() -> list[Finding]:
         text = file.read_text(encoding="utf-8")
     except OSError:
         return []
-    said = dict(re.findall(r"<name>\s*([\w.-]+)\s*</name>\s*<value>\s*(\w+)\s*</value>", text))
-    on = [key for key in _YARN_CHECKS if said.get(key) != "false"]  # both are on unless the file says otherwise
+    properties = dict(re.findall(r"<name>\s*([\w.-]+)\s*</name>\s*<value>\s*(\w+)\s*</value>", text))
+    on = [key for key in _YARN_CHECKS if properties.get(key) != "false"]  # both are on unless the file says otherwise
     if not on:
         return [Finding("memory watch of YARN", "ok", f"off, as {file} says")]
     fix = f"make the cluster with the properties {', '.join(f'yarn:{key}=false' for key in on)}"
@@ -271,8 +271,8 @@ def scratch_folder() -> Finding:
         first, chosen = scratch.roots()[0], scratch.choose()
     except ConfigurationError as err:
         return Finding(title, "error", str(err), "set SPARK_SIDECAR_STATE")
-    if doubt := scratch.why_unusable(chosen):
-        return Finding(title, "error", f"{chosen} {doubt}, and no other place serves: Triton cannot start", fix)
+    if reason := scratch.why_unusable(chosen):
+        return Finding(title, "error", f"{chosen} {reason}, and no other place serves: Triton cannot start", fix)
     if chosen != first:
         reason = scratch.why_unusable(first) or "has so long a path that sockets may not fit"
         return Finding(title, "warning", f"{first} {reason}: servers use {chosen} instead", fix)

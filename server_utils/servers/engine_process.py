@@ -200,8 +200,8 @@ def _environ(launch: Launch, context: LaunchContext) -> dict[str, str]:
 def _host_command(name: str, environ: Mapping[str, str]) -> str:
     """The full path of a command of this host. Raises EnvironmentMissingError when it is not there."""
     path = environ.get("PATH", os.defpath)
-    if found := shutil.which(name, path=path):
-        return found
+    if command := shutil.which(name, path=path):
+        return command
     raise EnvironmentMissingError(
         f"cannot be started: this host has no command {name!r} (PATH is {path}). Install it on every node, or start "
         "Spark's workers with a PATH that has its folder"

@@ -74,8 +74,8 @@ def _launcher() -> Path:
         if not os.access(chosen, os.X_OK):
             raise EnvironmentMissingError(_message(f"JAVA_HOME is {java_home}, which has no bin/java"))
         return chosen
-    if found := shutil.which("java"):
-        return Path(found)
+    if on_path := shutil.which("java"):
+        return Path(on_path)
     raise EnvironmentMissingError(_message("Java is not installed: JAVA_HOME is not set and PATH has no java"))
 
 

@@ -69,10 +69,10 @@ class Option:
     choices: tuple[str, ...]
 
 
-Known = Mapping[str, Option]
+Options = Mapping[str, Option]
 
 
-def known(environment: str) -> Known | None:
+def engine_options(environment: str) -> Options | None:
     """The options of an environment's engine by name, as `--max-model-len`; None where this machine has none to ask.
 
     Raises:
@@ -103,23 +103,23 @@ def _described(python: Path, environment: str, cache: Path) -> tuple[Option, ...
     try:
         return _read(cache.read_text())
     except (OSError, ValueError, KeyError, TypeError):  # not there, not to be read, or cut short by a full disk
-        said = _ask(python, environment)
-    _keep(cache, said)
-    return _read(said)
+        text = _ask(python, environment)
+    _keep(cache, text)
+    return _read(text)
 
 
-def _read(said: str) -> tuple[Option, ...]:
-    options = [Option(tuple(e["names"]), e["flag"], e["many"], tuple(e["choices"])) for e in json.loads(said)]
+def _read(text: str) -> tuple[Option, ...]:
+    options = [Option(tuple(e["names"]), e["flag"], e["many"], tuple(e["choices"])) for e in json.loads(text)]
     if not options:
         raise ValueError("an engine without options is none")
     return tuple(options)
 
 
-def _keep(cache: Path, said: str) -> None:
+def _keep(cache: Path, text: str) -> None:
     beside = cache.with_name(f".{cache.name}.{os.getpid()}")
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(said)
+        beside.write_text(text)
         beside.replace(cache)
     except OSError as error:
         logger.info("vLLM's options are not kept for the next process: %s", error)
@@ -137,7 +137,7 @@ def _ask(python: Path, environment: str) -> str:
     return asked.stdout[asked.stdout.index("[{") :]  # whatever it says first
 
 
-def arguments(options: Mapping[str, Any], known: Known | None) -> list[str]:
+def arguments(options: Mapping[str, Any], available: Options | None) -> list[str]:
     """The words of the command line for keyword arguments; a None is left to the engine.
 
     True gives `--x`, False `--no-x`, a mapping JSON, a sequence several words.
@@ -146,18 +146,18 @@ def arguments(options: Mapping[str, Any], known: Known | None) -> list[str]:
         ConfigurationError: an option is ours, or the engine does not know it; with the names that are near.
     """
     words: list[str] = []
-    for name, value in _translated(options, known):
+    for name, value in _translated(options, available):
         if name in OURS:
             raise ConfigurationError(f"{name} cannot be chosen: {OURS[name]}")
         if value is not None:
-            words += _words(name, value, known)
+            words += _words(name, value, available)
     return words
 
 
-def _translated(options: Mapping[str, Any], known: Known | None) -> Iterator[tuple[str, Any]]:
+def _translated(options: Mapping[str, Any], available: Options | None) -> Iterator[tuple[str, Any]]:
     for given, value in options.items():
         name = given.replace("-", "_")
-        if known is not None and _option(name) in known:
+        if available is not None and _option(name) in available:
             yield name, value
         else:
             yield from _newer(name, value)
@@ -189,41 +189,41 @@ def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _words(name: str, value: Any, known: Known | None) -> list[str]:
+def _words(name: str, value: Any, available: Options | None) -> list[str]:
     option = _option(name)
-    if known is not None and option not in known:
-        raise ConfigurationError(_unknown(name, known))
+    if available is not None and option not in available:
+        raise ConfigurationError(_unknown(name, available))
     if isinstance(value, bool):
-        return [_switch(name, value, known)]
+        return [_switch(name, value, available)]
     if isinstance(value, Mapping):
         return [option, json.dumps(value)]
     if isinstance(value, Sequence) and not isinstance(value, str):
-        if known is not None and known[option].many:
+        if available is not None and available[option].many:
             return [option, *map(str, value)]
         return [word for each in value for word in (option, str(each))]
-    _check_choice(name, str(value), known)
+    _check_choice(name, str(value), available)
     return [option, str(value)]
 
 
-def _switch(name: str, value: bool, known: Known | None) -> str:  # noqa: FBT001 - the value of the option
+def _switch(name: str, value: bool, available: Options | None) -> str:  # noqa: FBT001 - the value of the option
     option, negated = _option(name), f"--no-{name.replace('_', '-')}"
-    if known is not None and not known[option].flag and negated not in known:
+    if available is not None and not available[option].flag and negated not in available:
         raise ConfigurationError(f"{name} takes a value, not {value}; vLLM knows no {negated}")
     if value:
         return option
-    if known is not None and negated not in known:
+    if available is not None and negated not in available:
         raise ConfigurationError(f"{name}=False cannot be said: vLLM knows no {negated}; leave {name} out")
     return negated
 
 
-def _check_choice(name: str, value: str, known: Known | None) -> None:
-    choices = known[_option(name)].choices if known is not None else ()
+def _check_choice(name: str, value: str, available: Options | None) -> None:
+    choices = available[_option(name)].choices if available is not None else ()
     if choices and value not in choices:
         raise ConfigurationError(f"{name} must be one of {', '.join(choices)}; it is {value!r}")
 
 
-def _unknown(name: str, known: Known) -> str:
-    names = [each.removeprefix("--").replace("-", "_") for each in known if each.startswith("--")]
+def _unknown(name: str, available: Options) -> str:
+    names = [each.removeprefix("--").replace("-", "_") for each in available if each.startswith("--")]
     near = nearest(name, names)
     hint = f"; did you mean {near}?" if near else "; `vllm serve --help` lists what it takes"
     return f"vLLM has no option {name!r}{hint}"
@@ -236,7 +236,7 @@ def command_line(
 
     Raises ConfigurationError for an option that the engine does not have, or that is ours.
     """
-    available = known(environment)
+    available = engine_options(environment)
     given = [literal(word) for word in arguments(options, available)]
     ours: dict[str, str] = {
         "--model": "{model}",

@@ -39,14 +39,14 @@ _MOST_OFFSET = dt.timedelta(hours=18)  # as java.time has it
 
 def decimal_of(kind: Any) -> tuple[int, int] | None:
     """Precision and scale of a decimal; None of other types."""
-    found = _DECIMAL.fullmatch(kind) if isinstance(kind, str) else None
-    return (int(found[1]), int(found[2])) if found else None
+    match = _DECIMAL.fullmatch(kind) if isinstance(kind, str) else None
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def varchar_of(kind: Any) -> int | None:
     """The most characters of a varchar; None of other types."""
-    found = _SIZED.fullmatch(kind) if isinstance(kind, str) else None
-    return int(found[1]) if found else None
+    match = _SIZED.fullmatch(kind) if isinstance(kind, str) else None
+    return int(match[1]) if match else None
 
 
 def is_text(kind: Any) -> bool:
@@ -110,13 +110,13 @@ def _map(kind: Mapping[str, Any], members: Mapping[str, Any], where: str) -> Any
     values = {key: _part(kind["valueType"], each, f"{where}.{key}", nullable=nullable) for key, each in members.items()}
     if is_text(kind["keyType"]):
         return {_text(key, where): each for key, each in values.items()}
-    found: dict[Any, Any] = {}
+    entries: dict[Any, Any] = {}
     for key, each in values.items():
         made = _mapped_key(kind["keyType"], key, where)
-        if made in found:
+        if made in entries:
             raise AnswerError(f"{where}: the key {key!r} is there twice, in two spellings")
-        found[made] = each
-    return [{"key": key, "value": each} for key, each in found.items()]
+        entries[made] = each
+    return [{"key": key, "value": each} for key, each in entries.items()]
 
 
 def _mapped_key(kind: str, key: str, where: str) -> Any:
@@ -167,39 +167,39 @@ def _numeric(value: Any, kind: str, where: str) -> int | Decimal:
 
 def _whole(kind: str, value: Any, where: str) -> int:
     """Also of what is written 3.0 or 1e2, as JSON Schema has it."""
-    found = _numeric(value, kind, where)
-    if found != int(found):
-        raise AnswerError(f"{where}: {found} is no whole number, as {_SQL[kind]} wants")
+    number = _numeric(value, kind, where)
+    if number != int(number):
+        raise AnswerError(f"{where}: {number} is no whole number, as {_SQL[kind]} wants")
     half = 2 ** (BITS[kind] - 1)
-    if not -half <= found < half:
-        raise AnswerError(f"{where}: {found} is more than {_SQL[kind]} holds")
-    return int(found)
+    if not -half <= number < half:
+        raise AnswerError(f"{where}: {number} is more than {_SQL[kind]} holds")
+    return int(number)
 
 
 def _float(kind: str, value: Any, where: str) -> float:
     """The nearest; what rounds to infinity does not fit."""
-    found = _numeric(value, kind, where)
+    number = _numeric(value, kind, where)
     try:
         with np.errstate(over="ignore"):
-            near = float(found) if kind == "double" else float(np.float32(float(found)))
+            near = float(number) if kind == "double" else float(np.float32(float(number)))
     except OverflowError:
         near = math.inf
     if math.isinf(near):
-        raise AnswerError(f"{where}: {found} is more than {kind} holds")
+        raise AnswerError(f"{where}: {number} is more than {kind} holds")
     return near
 
 
 def _decimal(kind: str, size: tuple[int, int], value: Any, where: str) -> str:
     """Exactly, with the digits of its scale. In whole numbers: decimals are rounded to a context's precision."""
     precision, scale = size
-    found = Decimal(_numeric(value, kind, where))
-    sign, digits, exponent = found.as_tuple()
+    exact = Decimal(_numeric(value, kind, where))
+    sign, digits, exponent = exact.as_tuple()
     number, shift = int("".join(map(str, digits))), int(exponent) + scale
     unscaled, rest = (number * 10**shift, 0) if shift >= 0 else divmod(number, 10**-shift)
     if rest:
-        raise AnswerError(f"{where}: {found} has more digits after its point than {kind} keeps")
+        raise AnswerError(f"{where}: {exact} has more digits after its point than {kind} keeps")
     if unscaled >= 10**precision:
-        raise AnswerError(f"{where}: {found} is more than {kind} holds")
+        raise AnswerError(f"{where}: {exact} is more than {kind} holds")
     return format(Decimal((sign, tuple(map(int, str(unscaled))), -scale)), "f")
 
 
@@ -214,17 +214,17 @@ def _date(text: str, where: str) -> str:
 
 def _moment(kind: str, text: str, where: str) -> str:
     """With microseconds. A timestamp without an offset stays without: Spark reads it in the session's time zone."""
-    found = _TIME.fullmatch(text)
-    if not found or (found["fraction"] and not found["second"]):
+    match = _TIME.fullmatch(text)
+    if not match or (match["fraction"] and not match["second"]):
         example = "2024-02-29T12:00:00" + ("" if kind == "timestamp_ntz" else "Z")
         raise AnswerError(f"{where}: {_shown(text)} is no time such as {example}")
-    if kind == "timestamp_ntz" and found["zone"]:
+    if kind == "timestamp_ntz" and match["zone"]:
         raise AnswerError(f"{where}: {_shown(text)} has a time zone, which {kind} cannot keep")
-    fraction = found["fraction"] or ""
+    fraction = match["fraction"] or ""
     if fraction[_MICROS:].strip("0"):
         raise AnswerError(f"{where}: {_shown(text)} is finer than a microsecond")
-    whole = f"{found['day']}T{found['time']}{found['second'] or ':00'}.{fraction[:_MICROS]:0<6}"
-    moment = _real(whole + (found["zone"] or "").upper())
+    whole = f"{match['day']}T{match['time']}{match['second'] or ':00'}.{fraction[:_MICROS]:0<6}"
+    moment = _real(whole + (match["zone"] or "").upper())
     if moment is None:
         raise AnswerError(f"{where}: {_shown(text)} is no time that there is")
     return moment.isoformat(timespec="microseconds")

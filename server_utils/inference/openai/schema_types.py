@@ -30,26 +30,26 @@ class _Reader:
     def read(self, schema: Any, where: str) -> Any:
         if schema is False:
             raise ConfigurationError(f"{where} is false: nothing can stand there; leave it out, or say its 'type'")
-        found = self._claims(schema, where)
-        if not found:
+        claims = self._claims(schema, where)
+        if not claims:
             raise ConfigurationError(
                 f"{where} may be of several types or of any ({json.dumps(schema)[:200]}); a column has one: say 'type'"
             )
-        return _all_of(found, where)
+        return _all_of(claims, where)
 
     def _claims(self, schema: Any, where: str) -> list[Any]:
         """The types that the keywords of a schema say; none where they leave it open."""
         if not isinstance(schema, Mapping):
             return []
-        found = [self._referred(schema["$ref"], where)] if "$ref" in schema else []
+        claims = [self._referred(schema["$ref"], where)] if "$ref" in schema else []
         for part in schema.get("allOf", []):
-            found += self._claims(part, where)
+            claims += self._claims(part, where)
         for key in ("anyOf", "oneOf"):
             options = [self._claims(each, where) for each in schema.get(key, []) if not _is_null(each)]
             if options and all(options):
-                found.append(_any_of([_all_of(each, where) for each in options], where, schema))
-        own = self._own(schema, where, alone=not found)
-        return [*found, own] if own is not None else found
+                claims.append(_any_of([_all_of(each, where) for each in options], where, schema))
+        own = self._own(schema, where, alone=not claims)
+        return [*claims, own] if own is not None else claims
 
     def _own(self, schema: Mapping[str, Any], where: str, *, alone: bool) -> Any:
         """The type by `type`, or by what is said of members or values. alone: no other keyword tells more."""
@@ -74,9 +74,9 @@ class _Reader:
         if not isinstance(target, Mapping) or not path.startswith("#"):
             raise ConfigurationError(f"{where} refers to {path}, which is not in the schema")
         self._open.append(path)
-        found = self.read(target, where)
+        read = self.read(target, where)
         self._open.pop()
-        return found
+        return read
 
     def _kind(self, schema: Mapping[str, Any], where: str) -> str | None:
         """The JSON type, without null; None where other keys must tell."""
@@ -166,8 +166,8 @@ def _both(first: Any, other: Any, where: str) -> Any:
     if isinstance(first, types.StructType) and isinstance(other, types.StructType):
         fields = {field.name: field.dataType for field in first}
         for field in other:
-            known = fields.get(field.name, field.dataType)
-            fields[field.name] = _both(known, field.dataType, f"{field.name!r} of {where}")
+            earlier = fields.get(field.name, field.dataType)
+            fields[field.name] = _both(earlier, field.dataType, f"{field.name!r} of {where}")
         return types.StructType([types.StructField(name, kind) for name, kind in fields.items()])
     names = {type(first).__name__, type(other).__name__}
     for narrow, wide in (("LongType", "DoubleType"), ("DateType", "StringType"), ("TimestampType", "StringType")):

@@ -121,18 +121,18 @@ def _whole(digits: str) -> int:
 
 def _number(digits: str) -> Number:
     try:
-        found = Number(digits)
+        number = Number(digits)
     except InvalidOperation:
-        found = Number("NaN")  # an exponent that Decimal does not have
-    if not found.is_finite() or abs(found.adjusted()) > _DIGITS:
+        number = Number("NaN")  # an exponent that Decimal does not have
+    if not number.is_finite() or abs(number.adjusted()) > _DIGITS:
         raise AnswerError(f"no column holds the number {digits[:40]}")
-    return found
+    return number
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    members = dict(pairs)
+    if len(members) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise AnswerError(f"{twice!r} is there twice")
-    return found
+    return members

@@ -214,9 +214,9 @@ def _decimal(precision: int, scale: int) -> dict[str, Any]:
 
 def _field(field: Mapping[str, Any]) -> dict[str, Any]:
     """A field's comment is what the model is told about it."""
-    found = _nullable(_from_spark(field["type"]), maybe=field["nullable"])
+    schema = _nullable(_from_spark(field["type"]), maybe=field["nullable"])
     comment = field.get("metadata", {}).get("comment")
-    return found | ({"description": comment} if comment else {})
+    return schema | ({"description": comment} if comment else {})
 
 
 def _nullable(schema: dict[str, Any], *, maybe: bool) -> dict[str, Any]:
@@ -241,9 +241,9 @@ class Checker:
     def read(self, text: str) -> Any:
         """The answer, as `answer_types.column` reads it. Raises ValueError saying what is wrong with it."""
         value = parse(text)
-        found = next(iter(self._validator.iter_errors(value)), None)
-        if found is not None:
-            raise AnswerError(f"{found.json_path}: {found.message[:300]}")
+        violation = next(iter(self._validator.iter_errors(value)), None)
+        if violation is not None:
+            raise AnswerError(f"{violation.json_path}: {violation.message[:300]}")
         return written(self.kind, value)
 
 
