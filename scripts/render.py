@@ -6,12 +6,17 @@ import re
 import sys
 from pathlib import Path
 
+from server_utils.backends.openai import OpenAIServerManager
+from server_utils.backends.transformers.manager import TransformersServerManager
+from server_utils.backends.vllm.manager import VLLMServerManager
 from server_utils.clusters import cluster, spark_conf
 from server_utils.clusters.catalogue import node
 
 ROOT = Path(__file__).parents[1]
 CLUSTERS = ROOT / "server_utils" / "data" / "clusters.json"
 DOCUMENT = ROOT / "docs" / "clusters.md"
+ENGINES_DOCUMENT = ROOT / "docs" / "llm.md"
+ENGINES: tuple[type[OpenAIServerManager], ...] = (VLLMServerManager, TransformersServerManager)
 # One node with one GPU and no YARN, one with several and YARN: together they have every setting.
 EXAMPLES = (("databricks-aws", "a10x1"), ("dataproc", "l4x4"))
 TABLE = re.compile(r"(?<=<!-- made by \./run render -->\n).*?(?=<!-- end -->)", re.DOTALL)
@@ -32,9 +37,36 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def engines() -> str:
+    """What each engine's server offers, by its dialect."""
+    lines = [f"| | {' | '.join(each.engine_name for each in ENGINES)} |", f"|---|{'---|' * len(ENGINES)}"]
+    features = [_features(engine) for engine in ENGINES]
+    lines += [f"| {name} | {' | '.join(each[name] for each in features)} |" for name in features[0]]
+    return "\n".join(lines) + "\n"
+
+
+def _features(engine: type[OpenAIServerManager]) -> dict[str, str]:
+    dialect = engine.dialect
+    return {
+        "manager": f"`{engine.__name__}`",
+        "rows per request, at most": str(dialect.rows_per_request),
+        "conversations per request, at most": str(dialect.rows_per_request if dialect.chat_batch_path else 1),
+        "typed answers (`response_format`)": f"by `{dialect.schema_field.value}`" if dialect.schema_field else "no",
+        "tokens of each row (`details=True`)": "yes" if dialect.token_ids_field else "yes, one row per request",
+        "metrics in `status()`": "yes" if dialect.metrics_path else "no",
+        "rows in flight per task": "follow the queue"
+        if dialect.metrics_path
+        else f"{dialect.first_limit}, or `window=`",
+    }
+
+
 def rendered() -> dict[Path, str]:
     """File -> what it should hold."""
-    return {CLUSTERS: cluster.render(), DOCUMENT: TABLE.sub(lambda _: table(), DOCUMENT.read_text())}
+    return {
+        CLUSTERS: cluster.render(),
+        DOCUMENT: TABLE.sub(lambda _: table(), DOCUMENT.read_text()),
+        ENGINES_DOCUMENT: TABLE.sub(lambda _: engines(), ENGINES_DOCUMENT.read_text()),
+    }
 
 
 def main(arguments: list[str]) -> int:

@@ -82,6 +82,8 @@ class ConcurrencyLimit:
     def at_most(self, rows: int | None) -> ConcurrencyLimit:
         """The same, with what it has learnt, and a bound that is never exceeded."""
         self._most = rows or _MOST
+        if self._dialect.metrics_path is None:  # it learns nothing: the user's bound is the limit
+            self.rows = rows or self._dialect.first_limit
         self.rows = min(self.rows, self._most)
         return self
 

@@ -10,6 +10,7 @@ import pytest
 from server_utils.host.processes import ProcessId
 from server_utils.inference import request_counters
 from server_utils.inference.openai.connections import ConcurrencyLimit
+from server_utils.inference.openai.dialect import Dialect
 from server_utils.inference.request_counters import RequestCounters
 
 
@@ -102,6 +103,11 @@ def test_it_is_never_more_than_the_user_allows_nor_less_than_a_few(tmp_path, met
         limit.rows = min(limit.rows, 11)
         look(limit, 20)
     assert limit.rows >= 8
+
+
+def test_without_metrics_the_limit_is_the_engines_first_one_or_the_users(tmp_path):
+    limit = ConcurrencyLimit(tmp_path, Dialect(first_limit=8, metrics_path=None))
+    assert (limit.rows, limit.at_most(64).rows, limit.at_most(4).rows, limit.at_most(None).rows) == (8, 64, 4, 8)
 
 
 def test_requests_are_sent_whole_or_not_at_all(tmp_path):
