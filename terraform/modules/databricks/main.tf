@@ -108,7 +108,8 @@ locals {
     num_workers         = var.autoscale == null ? local.workers : null
     policy_id           = var.policy_id
     spark_conf          = local.spark_conf
-    spark_env_vars      = local.env
+    # With workers, the init script builds no engine's environment on the driver: gigabytes that nothing there uses.
+    spark_env_vars      = merge({ SPARK_SIDECAR_WORKERS = tostring(var.autoscale == null ? local.workers : var.autoscale.min_workers) }, local.env)
     custom_tags         = merge({ "spark-sidecar" = var.framework }, var.tags, local.single_node ? { ResourceClass = "SingleNode" } : {})
 
     # Dedicated access mode: GPU runtimes and RDDs need it. The old name, SINGLE_USER, because the new names and `kind` show
