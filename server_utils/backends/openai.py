@@ -117,7 +117,8 @@ class OpenAIServerManager(ServerManager):
 
         Args:
             prompt: name or column of text, sent as it is; `chat` puts the model's own template round it.
-            max_tokens: of each answer; None leaves it to the engine, which stops after 16.
+            max_tokens: of each answer; None leaves it to the engine: vLLM stops after 16 tokens, `transformers serve`
+                after 1024.
             response_format: a JSON schema, a pydantic model's class or a Spark type: the engine keeps every answer to
                 it, and the column has its type; an answer that is not exactly a value of it is an error of its row.
             options: `on_error`, `details`, `timeout_s` and `window`, see below; any other is a field of the request as
@@ -143,7 +144,8 @@ class OpenAIServerManager(ServerManager):
                 for an assistant's tool_calls. Messages in JSON are read first: by `from_json`, or by `parse_json`
                 (Spark 4).
             response_format: as in `generate`.
-            options: as in `generate`; without max_tokens an answer ends where the model ends it, or the context does.
+            options: as in `generate`; without max_tokens an answer ends where the model ends it, or the context does
+                (`transformers serve`: after 1024).
         """
         return self._column(Endpoint.CHAT, messages, response_format, options)
 
@@ -192,10 +194,10 @@ class OpenAIServerManager(ServerManager):
 
     def _check(self, endpoint: Endpoint, fields: Mapping[str, Any], description: Mapping[str, Any]) -> None:
         """Refuse fields that the server would refuse, ignore or die of. description: the server's of its model."""
-        for name in fields:
-            if name in self.dialect.ignored_fields:
-                raise ConfigurationError(f"{self.engine_name} ignores {name}; leave it out")
-        check_fields(endpoint, fields, description.get("fields"), how=self.start_for)
+        known = description.get("fields")
+        if known is not None:
+            known = {path: names or self.dialect.fields.get(path, ()) for path, names in known.items()}
+        check_fields(endpoint, fields, known, how=self.start_for)
 
     def _start_engine(self, engine: Engine, *, timeout_s: float, options: Mapping[str, Any], replicas: int = 1) -> None:
         """Start the servers. options: of `MANAGER_OPTIONS`. Raises ConfigurationError for what cannot be started."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,7 +47,7 @@ class Settings:
     model: str
     health: str = "/health"
     metrics: Mapping[str, str] = field(default_factory=dict)
-    metrics_path: str | None = "/metrics"
+    metrics_path: str | None = None
     key_variable: str | None = None
 
     @property
@@ -150,6 +151,8 @@ def run(
     described: says once the engine is ready what the backend adds to the description of each model.
     """
     settings = read_settings()
+    if shutil.which(command[0]) is None:
+        engine_watch.end(f"there is no command {command[0]!r} on this host: install it on every node, or correct PATH")
     engine = subprocess.Popen(command, env=None if env is None else dict(env))
     stop_signals: list[int] = []
 

@@ -62,7 +62,7 @@ def json_bytes(column: Any, functions: Any) -> Any:
 
 
 def _json(column: Any, functions: Any) -> Any:
-    # With its nulls: a null message is not sent, a missing field may be left out (`request.conversation`).
+    # With its nulls: a null message is not sent, a missing field may be left out (`chat_messages.conversation`).
     return functions.to_json(functions.struct(column.alias("m")), {"ignoreNullFields": "false"})
 
 

@@ -194,7 +194,7 @@ def _environ(launch: Launch, context: LaunchContext) -> dict[str, str]:
     if launch.environment is not None:  # a command of the host is built for the host's CUDA
         environ |= library_path.variables(environ, context.libpython, context.folder / "libpython")
     own = {key: context.fill(value) for key, value in launch.env.items()}
-    return environ | engine_home.variables(environ) | own
+    return environ | engine_home.variables(environ | own) | own
 
 
 def _host_command(name: str, environ: Mapping[str, str]) -> str:

@@ -150,7 +150,7 @@ class ServerStatus(Server):
     """A server's record, and what is looked up when somebody asks for its status.
 
     Attributes:
-        metrics: the engine's last metrics, where it has some (see `backends.vllm.program`).
+        metrics: the engine's last metrics, where it has some (see `backends.openai_program`).
         rows: how many rows the column functions had answers to.
         errors: how many of them were errors, by kind.
     """

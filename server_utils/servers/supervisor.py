@@ -58,7 +58,7 @@ class Supervisor:
         """
         record = state_dir.read(folder)
         if record is None or record.supervisor != ProcessId.of(os.getpid()):  # `ensure` was killed half-way
-            raise SystemExit(f"{folder} holds no record of this supervisor: they are started by sidecar.ensure")
+            raise SystemExit(f"{folder} holds no record of this supervisor: they are started by lifecycle.ensure")
         self.folder, self.server = folder, record
         self.launch = dataclasses.replace(state_dir.read_launch(folder), env=env)
         self.events = Events(record.owner)

@@ -101,7 +101,7 @@ class Running:
 
         request = self.request(**fields)
         client = OpenAIClient(self.ensure, timeout_s=request.timeout_s, key=self.key)
-        connections = [Connection(client, ConcurrencyLimit(self.folder), RequestCounters(self.folder))]
+        connections = [Connection(client, ConcurrencyLimit(self.folder, DIALECT), RequestCounters(self.folder))]
         columns = answers(request, connections, iter([pa.array(texts, pa.string())]), arrow_column)
         return next(columns).to_pylist()
 

@@ -12,13 +12,13 @@ from server_utils.backends.base import MANAGER_OPTIONS
 from server_utils.backends.openai import Engine, OpenAIServerManager, command_words
 from server_utils.errors import ConfigurationError
 from server_utils.inference.openai.dialect import Dialect
+from server_utils.inference.openai.request import Endpoint
 from server_utils.validation import one_deadline, one_of
 
 _OPTIONS = (
     "attn_implementation",
     "chat_template_kwargs",
     "compile",
-    "continuous_batching",
     "default_seed",
     "device",
     "dtype",
@@ -28,10 +28,16 @@ _OPTIONS = (
 )
 
 
+# What it heeds (5.24). It reads a dozen other fields of OpenAI's and ignores them; unknown ones it refuses row by row.
+_FIELDS = ("frequency_penalty", "generation_config", "max_tokens", "stop", "temperature", "top_p")
+
+
 class TransformersServerManager(OpenAIServerManager):
     """One `transformers serve` per executor: for models that no faster engine has, and for machines without a GPU.
 
-    It answers one prompt per request, has no JSON schemas, no embeddings and no metrics.
+    It answers one prompt per request, and one request at a time. It has no JSON schemas, no embeddings and no metrics.
+    Without max_tokens it stops after 1024. A temperature above 0 has an effect for a model only whose own
+    generation_config.json samples (`do_sample`).
 
     Example:
         ::
@@ -47,9 +53,11 @@ class TransformersServerManager(OpenAIServerManager):
         schema_field=None,
         rows_per_request=1,
         sends_model=False,  # it knows its model by the path, which only the executor has
-        ignored_fields=frozenset({"best_of", "logprobs", "presence_penalty", "top_logprobs", "user"}),
+        fields={
+            Endpoint.GENERATE.value: (*_FIELDS, "suffix"),
+            Endpoint.CHAT.value: (*_FIELDS, "chat_template_kwargs", "logit_bias", "max_completion_tokens", "tools"),
+        },
         first_limit=8,
-        metrics_path=None,
     )
 
     def start_servers(
@@ -66,8 +74,8 @@ class TransformersServerManager(OpenAIServerManager):
             replicas: servers per executor; its GPUs are dealt out among them in equal shares.
             env: environment variables of the engine; written nowhere, so they may be secrets.
             timeout_s: seconds until all are healthy, model load included; default 600.
-            options: of `transformers serve`, such as `dtype="float32"` or `continuous_batching=True`. Besides,
-                `hang_timeout_s`, `stop_grace_s` and `max_restarts` of `Launch`.
+            options: of `transformers serve`, such as `dtype="float32"`. Besides, `hang_timeout_s`, `stop_grace_s` and
+                `max_restarts` of `Launch`.
 
         Raises:
             ConfigurationError: there is no such option; nothing was started.

@@ -32,6 +32,7 @@ DIALECT = Dialect(
     schema_field=SchemaField.STRUCTURED_OUTPUTS,  # vLLM's own; it holds for both endpoints
     chat_batch_path="/v1/chat/completions/batch",
     token_ids_field="return_token_ids",  # noqa: S106 - the name of a field
+    metrics_path="/metrics",
     metrics={
         "running": "vllm:num_requests_running",
         "waiting": "vllm:num_requests_waiting",
@@ -132,13 +133,14 @@ def engine(
 def check(
     endpoint: Endpoint,
     fields: Mapping[str, Any],
-    known: Mapping[str, Collection[str]],
+    known: Mapping[str, Collection[str]] | None,
     *,
     device: str | None = None,
 ) -> None:
     """Refuse what the server would refuse, ignore or die of.
 
-    known: path -> the fields that the server says it takes. device: what it says that it runs on: "cpu" or "gpu".
+    known: path -> the fields that the server says it takes; None where it says nothing.
+    device: what it says that it runs on: "cpu" or "gpu".
 
     Raises:
         ConfigurationError: with the names that are near.
@@ -149,6 +151,6 @@ def check(
                 f"{name} ends the engine of vLLM 0.32 on a CPU, and all requests with it, once a prompt is read in "
                 "several steps; leave it out (temperature=0 needs none)"
             )
-        if name in _RENAMED and name not in known.get(endpoint.value, (name,)):
+        if name in _RENAMED and name not in (known or {}).get(endpoint.value, (name,)):
             raise ConfigurationError(f"vLLM has no {name} any more; say {_RENAMED[name].format(value=repr(value))}")
     check_fields(endpoint, fields, known, how=_START_FOR)

@@ -53,13 +53,15 @@ class Outcome:
     """What came of sending a request once.
 
     Attributes:
-        reply: the server's; None where it gave none.
+        answered: whether there is a reply.
+        reply: the server's.
         problem: why there is none.
         pause_s: seconds until it may be sent again.
         arrived: whether the server may have begun to answer it, so that its death may be the request's fault.
         failed: whether the server said that it failed on it.
     """
 
+    answered: bool = False
     reply: Any = None
     problem: str = ""
     pause_s: float = _PAUSE_S
@@ -127,7 +129,7 @@ class OpenAIClient:
         """
         self._locate, self._timeout_s, self._dialect = locate, timeout_s, dialect or Dialect()
         self._headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
-        self._pool: tuple[tuple[ProcessId | None, int], urllib3.HTTPConnectionPool] | None = None
+        self._pool = _Pool()
         self._server: Server | None = None
 
     def within(self, timeout_s: float) -> OpenAIClient:
@@ -160,7 +162,7 @@ class OpenAIClient:
             server = self.server()
             attempts.begin(server)
             outcome = self._send_once(server, path, data, attempts.left_s)
-            if outcome.reply is not None:
+            if outcome.answered:
                 return outcome.reply
             attempts.record(outcome)
             self._server = None  # looked up again: the record on disk says whether it was restarted
@@ -173,7 +175,7 @@ class OpenAIClient:
         try:
             answer = self._post(server, path, data, seconds)
             if answer.status == 200:  # noqa: PLR2004
-                return Outcome(json.loads(answer.data))
+                return Outcome(answered=True, reply=json.loads(answer.data))
         except urllib3.exceptions.ReadTimeoutError as error:
             raise TimedOutError(f"no answer within {self._timeout_s:g} s; allow more with timeout_s=") from error
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
@@ -191,17 +193,24 @@ class OpenAIClient:
 
     def _post(self, server: Server, path: str, data: bytes, seconds: float) -> urllib3.BaseHTTPResponse:
         timeout = urllib3.Timeout(connect=min(seconds, 10.0), read=seconds)
-        return self._connections(server).urlopen(
+        return self._pool.to(server).urlopen(
             "POST", path, body=data, headers=self._headers, timeout=timeout, retries=False
         )
 
-    def _connections(self, server: Server) -> urllib3.HTTPConnectionPool:
+
+class _Pool:
+    """Connections that are kept, to one process of a server at a time. Shared by the clients that are made `within`."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[tuple[ProcessId | None, int], urllib3.HTTPConnectionPool] | None = None
+
+    def to(self, server: Server) -> urllib3.HTTPConnectionPool:
         """Connections to this very process of the server."""
-        identity = (server.process, server.ports["http"])
-        if self._pool is None or self._pool[0] != identity:
+        kept, identity = self._kept, (server.process, server.ports["http"])
+        if kept is None or kept[0] != identity:
             pool = urllib3.HTTPConnectionPool("127.0.0.1", server.ports["http"], maxsize=_CONNECTIONS)
-            self._pool = (identity, pool)
-        return self._pool[1]
+            self._kept = kept = (identity, pool)
+        return kept[1]
 
 
 def _pause(answer: urllib3.BaseHTTPResponse) -> float:

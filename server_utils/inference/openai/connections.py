@@ -72,19 +72,18 @@ def _connection(request: CompletionRequest, replica: int) -> Connection:
 class ConcurrencyLimit:
     """Rows that one task may have in flight at one server. Not for several threads."""
 
-    def __init__(self, folder: Path, dialect: Dialect | None = None) -> None:
-        """folder: the server's."""
-        self._folder, self._dialect, self._most = folder, dialect or Dialect(), _MOST
-        self.rows = self._dialect.first_limit
+    def __init__(self, folder: Path, dialect: Dialect) -> None:
+        """folder: the server's. dialect: the engine's."""
+        self._folder, self._dialect = folder, dialect
+        self._bound: int | None = None
+        self.rows = dialect.first_limit
         self._metrics_at = self._read_at = 0.0
         self._was_reached = False
 
     def at_most(self, rows: int | None) -> ConcurrencyLimit:
         """The same, with what it has learnt, and a bound that is never exceeded."""
-        self._most = rows or _MOST
-        if self._dialect.metrics_path is None:  # it learns nothing: the user's bound is the limit
-            self.rows = rows or self._dialect.first_limit
-        self.rows = min(self.rows, self._most)
+        self._bound = rows
+        self.rows = min(self.rows, rows or _MOST)
         return self
 
     @property
@@ -101,17 +100,21 @@ class ConcurrencyLimit:
         return 0 if is_reached else capacity
 
     def _follow(self) -> None:
-        """Adapt to the server's metrics, which are new about twice a second."""
+        """Adapt to the server's metrics, which are new about twice a second, or to the number of tasks without any."""
         if time.monotonic() - self._read_at < _READ_METRICS_S:
             return
         self._read_at = time.monotonic()
+        if self._dialect.metrics_path is None:
+            share = max(1, self._dialect.first_limit // request_counters.active(self._folder))
+            self.rows = self._bound or share
+            return
         metrics = state_dir.read_metrics(self._folder)
         if metrics.get("at", 0.0) <= self._metrics_at:
             return
         self._metrics_at = metrics["at"]
         tasks = request_counters.active(self._folder)
         limit = next_limit(self.rows, metrics["running"], metrics["waiting"], tasks, was_reached=self._was_reached)
-        self.rows = min(limit, self._most)
+        self.rows = min(limit, self._bound or _MOST)
         self._was_reached = False
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from server_utils.errors import ConfigurationError
+
 
 class SchemaField(Enum):
     """The field of a request that holds the JSON schema of its answer."""
@@ -41,9 +43,11 @@ class Dialect:
         token_ids_field: the field that makes it list the tokens of each row; None where a request with several rows
             only has the sum, so that `details=True` sends rows one by one.
         sends_model: whether a request names the model; a server may know it by another name than the user does.
-        ignored_fields: fields that it takes and ignores; they are refused.
+        fields: path -> the fields that requests may hold, for a server that does not say so itself: others would be
+            ignored, or refused for each row.
         base64_vectors: whether it can send vectors as base64 of little-endian float32.
-        first_limit: rows in flight per task until the metrics tell; for good where there are none.
+        first_limit: rows in flight per task until the metrics tell. Where there are none, rows in flight for good, in
+            equal shares for all tasks.
         worker_died: HTTP statuses by which a front end says that its worker died with the request.
         transient: HTTP statuses, besides those of every server, after which the same request may succeed.
         metrics: what the package follows -> the name of the engine's Prometheus sample. `running` and `waiting` are
@@ -57,10 +61,17 @@ class Dialect:
     chat_batch_path: str | None = None
     token_ids_field: str | None = None
     sends_model: bool = True
-    ignored_fields: frozenset[str] = frozenset()
+    fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     base64_vectors: bool = True
     first_limit: int = 128
     worker_died: frozenset[int] = frozenset()
     transient: frozenset[int] = frozenset()
     metrics: Mapping[str, str] = field(default_factory=dict)
-    metrics_path: str | None = "/metrics"
+    metrics_path: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a path without the metrics that limits and heartbeats need."""
+        if self.metrics_path and not {"running", "waiting"} <= set(self.metrics):
+            raise ConfigurationError(
+                f"metrics must name running and waiting, as there is a metrics_path; they name {sorted(self.metrics)}"
+            )

@@ -65,6 +65,7 @@ class CompletionRequest:
                 raise ConfigurationError(f"{name} must be a number, more than 0 and finite; it is {value!r}")
         if self.window is not None and self.window != int(self.window):
             raise ConfigurationError(f"window must be a whole number of rows; it is {self.window!r}")
+        object.__setattr__(self, "window", None if self.window is None else int(self.window))
         if self.schema is not None and self.dialect.schema_field is None:
             raise ConfigurationError(
                 "this engine ignores JSON schemas, so response_format cannot be kept; leave it out, or use an engine "

@@ -47,7 +47,7 @@ def test_a_message_with_a_picture_is_answered_and_a_damaged_one_is_its_own_error
     rows = [conversation(), conversation(png(0)), conversation(png(255)), conversation(damaged), conversation()]
     asked = {"endpoint": Endpoint.CHAT, "on_error": "struct", "fields": {"max_tokens": 4, "ignore_eos": True}}
 
-    plain, dark, red, bad, last = running.ask(rows, many=False, details=True, **asked)
+    plain, dark, red, bad, last = running.ask(rows, details=True, **asked)
     in_one_request = running.ask(rows, **asked)
 
     assert [row["error"] is None for row in in_one_request] == [True, True, True, False, True]

@@ -73,8 +73,11 @@ def test_a_chat_answers_each_conversation(spark, servers):
 def test_what_the_server_ignores_or_does_not_offer_is_refused_before_a_job(servers):
     with pytest.raises(ConfigurationError, match="ignores JSON schemas, so response_format cannot be kept"):
         servers.generate("prompt", response_format={"type": "object", "properties": {"a": {"type": "integer"}}})
-    with pytest.raises(ConfigurationError, match="transformers serve ignores presence_penalty; leave it out"):
-        servers.generate("prompt", presence_penalty=1.0)
+    for name in ("presence_penalty", "top_k"):
+        with pytest.raises(ConfigurationError, match=f"/v1/completions has no field '{name}'"):
+            servers.generate("prompt", **{name: 1.0})
+    with pytest.raises(ConfigurationError, match="has no field 'temprature'; did you mean temperature"):
+        servers.chat("prompt", temprature=0)
     with pytest.raises(ConfigurationError, match="these servers do not offer /v1/embeddings"):
         servers.embed("prompt")
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from server_utils.backends.openai import PROGRAM, check_fields
+from server_utils.backends.openai import PROGRAM, Engine, check_fields
 from server_utils.errors import ConfigurationError
+from server_utils.inference.openai.dialect import Dialect
 from server_utils.inference.openai.request import Endpoint
 
 PAGE = """# HELP engine_running Requests.
@@ -95,3 +97,14 @@ def test_a_server_that_says_nothing_of_itself_is_not_checked(program, serve):
     check_fields(Endpoint.EMBED, {"anything": 1}, None)
     with pytest.raises(ConfigurationError, match="stream cannot be chosen: answers come whole"):
         check_fields(Endpoint.EMBED, {"stream": True}, None)
+
+
+def test_a_command_that_is_not_there_is_named(tmp_path):
+    for name, content in Engine(("no-such-engine", "serve")).files("m", Dialect()).items():
+        (tmp_path / name).write_bytes(content)
+    command = [sys.executable, "program.py", "announcement", "1", "300", "no-such-engine", "serve"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert (
+        ended.stderr == "there is no command 'no-such-engine' on this host: install it on every node, or correct PATH\n"
+    )

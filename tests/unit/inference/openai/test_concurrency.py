@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from server_utils.backends.vllm.manager import DIALECT
 from server_utils.host.processes import ProcessId
 from server_utils.inference import request_counters
 from server_utils.inference.openai.connections import ConcurrencyLimit
@@ -37,7 +38,7 @@ def look(limit, in_flight):
 
 
 def test_a_limit_that_is_full_doubles_while_nothing_waits(tmp_path, metrics):
-    limit = ConcurrencyLimit(tmp_path)
+    limit = ConcurrencyLimit(tmp_path, DIALECT)
     first = limit.rows
     look(limit, first)
     metrics.say(running=first, waiting=0)
@@ -47,7 +48,7 @@ def test_a_limit_that_is_full_doubles_while_nothing_waits(tmp_path, metrics):
 
 
 def test_a_limit_that_is_not_used_stays_as_it_is(tmp_path, metrics):
-    limit = ConcurrencyLimit(tmp_path)
+    limit = ConcurrencyLimit(tmp_path, DIALECT)
     first = limit.rows
     metrics.say(running=3, waiting=0)
     look(limit, 3)
@@ -56,7 +57,7 @@ def test_a_limit_that_is_not_used_stays_as_it_is(tmp_path, metrics):
 
 
 def test_one_word_of_the_server_counts_once(tmp_path, metrics):
-    limit = ConcurrencyLimit(tmp_path)
+    limit = ConcurrencyLimit(tmp_path, DIALECT)
     look(limit, limit.rows)
     metrics.say(running=9)
     look(limit, limit.rows)
@@ -72,7 +73,7 @@ def test_a_long_queue_brings_it_down_to_an_equal_share_of_what_is_there(tmp_path
     for each in tallies:
         each.begin()
     others = [_another_worker(tmp_path) for _ in range(3)]
-    limit = ConcurrencyLimit(tmp_path)
+    limit = ConcurrencyLimit(tmp_path, DIALECT)
     limit.rows = 1000
     for _ in range(20):
         metrics.say(running=128, waiting=1000)
@@ -92,7 +93,7 @@ def _another_worker(folder):
 
 
 def test_it_is_never_more_than_the_user_allows_nor_less_than_a_few(tmp_path, metrics):
-    limit = ConcurrencyLimit(tmp_path).at_most(20)
+    limit = ConcurrencyLimit(tmp_path, DIALECT).at_most(20)
     for _ in range(9):
         look(limit, limit.rows)
         metrics.say(running=20)
@@ -105,13 +106,18 @@ def test_it_is_never_more_than_the_user_allows_nor_less_than_a_few(tmp_path, met
     assert limit.rows >= 8
 
 
-def test_without_metrics_the_limit_is_the_engines_first_one_or_the_users(tmp_path):
-    limit = ConcurrencyLimit(tmp_path, Dialect(first_limit=8, metrics_path=None))
-    assert (limit.rows, limit.at_most(64).rows, limit.at_most(4).rows, limit.at_most(None).rows) == (8, 64, 4, 8)
+def test_without_metrics_the_limit_is_a_share_of_the_engines_first_one_or_the_users(tmp_path):
+    RequestCounters(tmp_path).begin()
+    limit = ConcurrencyLimit(tmp_path, Dialect(first_limit=8))
+    assert look(limit, 0) == limit.rows == 8
+    assert look(limit.at_most(64), 0) == 64
+    for _ in range(2):
+        _another_worker(tmp_path)
+    assert look(limit.at_most(None), 0) == 8 // 3
 
 
 def test_requests_are_sent_whole_or_not_at_all(tmp_path):
-    limit = ConcurrencyLimit(tmp_path)
+    limit = ConcurrencyLimit(tmp_path, DIALECT)
     size = limit.rows_per_request
 
     assert limit.capacity(limit.rows - size) == size

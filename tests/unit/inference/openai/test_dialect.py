@@ -63,6 +63,11 @@ def test_tokens_of_each_row_are_asked_for_by_the_engines_field_or_row_by_row():
     assert request(dialect=unnamed).rows_per_request == 32
 
 
+def test_a_path_for_metrics_without_what_limits_need_is_refused():
+    with pytest.raises(ConfigurationError, match="must name running and waiting"):
+        Dialect(metrics_path="/metrics", metrics={"running": "x"})
+
+
 @pytest.mark.parametrize("as_text", [True, False])
 def test_vectors_are_read_from_base64_and_from_numbers(as_text):
     asked = request(Endpoint.EMBED, dialect=Dialect(base64_vectors=as_text))

@@ -68,7 +68,7 @@ def ask(place, batches, *, connections=None, **fields):
     asked = request(**fields)
     client = OpenAIClient(place, timeout_s=asked.timeout_s, key=asked.key)
     connections = connections or [
-        Connection(client, ConcurrencyLimit(place.folder).at_most(asked.window), RequestCounters(place.folder))
+        Connection(client, ConcurrencyLimit(place.folder, DIALECT).at_most(asked.window), RequestCounters(place.folder))
     ]
     columns = (pa.array(batch, pa.string()) for batch in batches)
     return [column.to_pylist() for column in answers(asked, connections, columns, arrow_column)]
@@ -214,7 +214,9 @@ def test_rows_are_dealt_out_over_all_servers_of_the_executor(place, server, tmp_
     threading.Thread(target=other.serve_forever, daemon=True).start()
     places = [place, Place(other.server_address[1], tmp_path)]
     connections = [
-        Connection(OpenAIClient(p, timeout_s=20), ConcurrencyLimit(tmp_path).at_most(16), RequestCounters(tmp_path))
+        Connection(
+            OpenAIClient(p, timeout_s=20), ConcurrencyLimit(tmp_path, DIALECT).at_most(16), RequestCounters(tmp_path)
+        )
         for p in places
     ]
     try:
@@ -329,7 +331,7 @@ def test_a_text_that_is_not_utf8_is_the_error_of_its_row_and_is_not_sent(place, 
     connections = [
         Connection(
             OpenAIClient(place, timeout_s=20.0),
-            ConcurrencyLimit(place.folder).at_most(None),
+            ConcurrencyLimit(place.folder, DIALECT).at_most(None),
             RequestCounters(place.folder),
         )
     ]

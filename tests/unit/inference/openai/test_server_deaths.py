@@ -52,7 +52,7 @@ class Running:
             | fields
         )
         client = OpenAIClient(self.locate, timeout_s=request.timeout_s)
-        connections = [Connection(client, ConcurrencyLimit(self.folder), request_counters.of(self.folder))]
+        connections = [Connection(client, ConcurrencyLimit(self.folder, DIALECT), request_counters.of(self.folder))]
         (column,) = answers(request, connections, iter([pa.array(texts, pa.string())]), arrow_column)
         return column.to_pylist()
 
