@@ -1,4 +1,4 @@
-# Sourced by ./run: the tests, in two lanes side by side.
+# Sourced by ./run: the tests, in two sequences side by side.
 
 # A selection without any test (pytest's 5) is no failure here: the arguments may mean one of the passes only.
 some_tests() {
@@ -11,12 +11,16 @@ some_tests() {
 # Spark plays the same part in these on every version: they are about servers, packages and the demo.
 readonly SAME_ON_EVERY_SPARK="demo demo_llm life model_urls published_vllm server_faults transformers user_modules vllm_replicas"
 
+# Prints options that leave out these folders of tests/.
+without() {
+  local name
+  for name in "$@"; do printf -- '--ignore\ntests/%s\n' "$name"; done
+}
+
 # The folders that are left out need tools that only .venv holds; they would not even be collected.
 run_spark35_tests() {
   local name ignored=()
-  for name in unit integration/engines integration/storage integration/terraform integration/init_scripts; do
-    ignored+=(--ignore "tests/$name")
-  done
+  mapfile -t ignored < <(without unit integration/{engines,storage,terraform,init_scripts})
   for name in $SAME_ON_EVERY_SPARK; do ignored+=(--ignore "tests/integration/spark/test_$name.py"); done
   use_venv .venv-spark35
   some_tests "$@" -m spark "${ignored[@]}"
@@ -29,22 +33,36 @@ run_spark4_tests() {
 
 run_plain_tests() {
   use_venv .venv
-  some_tests "$@" -m "not spark"
+  some_tests "$@" -m "not spark" --ignore tests/integration/init_scripts
 }
 
-# Tests wait for servers most of the time, so two lanes of about the same length run side by side. The output of the one in
+run_node_tests() {
+  local ignored=()
+  mapfile -t ignored < <(without unit integration/{engines,spark,storage,terraform})
+  use_venv .venv
+  some_tests "$@" -m "not spark" "${ignored[@]}"
+}
+
+run_spark4_and_node_tests() {
+  local failed=0
+  (run_spark4_tests "$@") || failed=1
+  (run_node_tests "$@") || failed=1
+  return "$failed"
+}
+
+# Tests wait for servers most of the time, so two sequences of about the same length run side by side. The output of the one in
 # the background comes when it is done.
 run_tests() {
   local failed=0 spark4 output
   output="$(mktemp)"
-  (run_spark4_tests "$@") >"$output" 2>&1 &
+  (run_spark4_and_node_tests "$@") >"$output" 2>&1 &
   spark4=$!
   (use_venv .venv && run_checks) || failed=1
   (run_plain_tests "$@") || failed=1
   echo "The tests marked spark, on Spark 3.5:"
   (run_spark35_tests "$@") || failed=1
   wait "$spark4" || failed=1
-  echo "The tests marked spark, on Spark 4:"
+  echo "The tests marked spark, on Spark 4, and those of init scripts:"
   cat "$output"
   rm "$output"
   return "$failed"
