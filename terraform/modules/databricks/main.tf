@@ -26,6 +26,7 @@ locals {
   zone         = var.zone != null ? var.zone : local.cloud.zone_id
 
   secret_name      = "(?i)(passw|passphrase|(^|[._-])(secret|token|(api|access|private|secret|account)[._-]?key)($|\\.))"
+  secret_address   = "://[^/?#\\s:@]*:[^/?#\\s@]+@|(?i:https?)://[^/?#\\s@]+@" # a password or token in it, unlike abfss://container@account
   secret_reference = "^\\{\\{secrets/[^/]+/[^/]+\\}\\}$"
 }
 
@@ -90,6 +91,11 @@ resource "terraform_data" "definition" {
     }
 
     precondition {
+      condition     = !local.single_node || !var.spot
+      error_message = "A single-node cluster (workers = 0) has no workers that could be spot, and its only node is on demand: set spot = false."
+    }
+
+    precondition {
       condition     = var.instance_profile_arn == null || local.platform_name == "databricks-aws"
       error_message = "instance_profile_arn is for databricks-aws, but the platform is ${local.platform_name}: leave it out."
     }
@@ -109,8 +115,8 @@ locals {
     policy_id           = var.policy_id
     spark_conf          = local.spark_conf
     # With workers, the init script builds no engine's environment on the driver: gigabytes that nothing there uses.
-    spark_env_vars      = merge({ SPARK_SIDECAR_WORKERS = tostring(var.autoscale == null ? local.workers : var.autoscale.min_workers) }, local.env)
-    custom_tags         = merge({ "spark-sidecar" = var.framework }, var.tags, local.single_node ? { ResourceClass = "SingleNode" } : {})
+    spark_env_vars = merge({ SPARK_SIDECAR_WORKERS = tostring(var.autoscale == null ? local.workers : var.autoscale.min_workers) }, local.env)
+    custom_tags    = merge({ "spark-sidecar" = var.framework }, var.tags, local.single_node ? { ResourceClass = "SingleNode" } : {})
 
     # Dedicated access mode: GPU runtimes and RDDs need it. The old name, SINGLE_USER, because the new names and `kind` show
     # a change at every plan (databricks/terraform-provider-databricks issues 4360 and 4909). So does a missing user name.
@@ -124,6 +130,7 @@ locals {
     init_scripts     = var.init_script == null ? [] : [var.init_script]
     log_folder       = var.log_folder
     autoscale        = var.autoscale
+    alternatives     = [for each in var.alternative_shapes : local.shapes[each].node_type]
   }
 }
 
@@ -154,9 +161,9 @@ resource "databricks_cluster" "this" {
   }
 
   dynamic "worker_node_type_flexibility" {
-    for_each = length(var.alternative_shapes) > 0 ? [1] : []
+    for_each = length(local.definition.alternatives) > 0 ? [local.definition.alternatives] : []
     content {
-      alternate_node_type_ids = [for each in var.alternative_shapes : local.shapes[each].node_type]
+      alternate_node_type_ids = worker_node_type_flexibility.value
     }
   }
 
