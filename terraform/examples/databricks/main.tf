@@ -53,7 +53,7 @@ module "cluster" {
   init_script = module.assets.init_script
   log_folder  = "${module.files.path}/logs"
 
-  single_user_name = one(module.grants[*].principal)
+  single_user_name = var.principal == null ? null : module.grants[0].principal # [*] would wait for the grant on this cluster
 
   env = {
     SPARK_SIDECAR_MODELS = "${module.store.path}/models"
