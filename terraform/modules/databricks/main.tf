@@ -25,6 +25,7 @@ locals {
   availability = var.spot ? local.cloud.spot : local.cloud.on_demand
   zone         = var.zone != null ? var.zone : local.cloud.zone_id
 
+  zones            = { databricks-aws = "^[a-z]{2}(-[a-z]+)+-[0-9][a-z]$", databricks-gcp = "^[a-z]+-[a-z]+[0-9]+-[a-z]$" }
   secret_name      = "(?i)(passw|passphrase|(^|[._-])(secret|token|(api|access|private|secret|account)[._-]?key)($|\\.))"
   secret_address   = "://[^/?#\\s:@]*:[^/?#\\s@]+@|(?i:https?)://[^/?#\\s@]+@" # a password or token in it, unlike abfss://container@account
   secret_reference = "^\\{\\{secrets/[^/]+/[^/]+\\}\\}$"
@@ -78,6 +79,16 @@ resource "terraform_data" "definition" {
     precondition {
       condition     = var.zone == null || local.platform_name != "databricks-azure"
       error_message = "zone is '${coalesce(var.zone, "null")}', but Azure chooses the zone: leave it out."
+    }
+
+    precondition {
+      condition     = var.zone == null || !contains(keys(local.zones), local.platform_name) ? true : can(regex(local.zones[local.platform_name], var.zone))
+      error_message = "zone is '${coalesce(var.zone, "null")}', which is none of ${local.platform_name}: give one such as ${local.platform_name == "databricks-aws" ? "us-east-1a" : "us-central1-a"}."
+    }
+
+    precondition {
+      condition     = local.platform_name != "databricks-gcp" || alltrue([for key, value in var.tags : can(regex("^[a-z][a-z0-9_-]{0,62}$", key)) && can(regex("^[a-z0-9_-]{0,63}$", value))])
+      error_message = "On Google Cloud tags are labels, of at most 63 lower-case letters, digits, _ and -, and a letter first; tags are: ${join(", ", [for key, value in var.tags : "${key}=${value}"])}."
     }
 
     precondition {

@@ -238,6 +238,11 @@ resource "google_dataproc_cluster" "this" {
     }
 
     precondition {
+      condition     = !local.single_node || var.node == null ? true : var.node.ram_gib >= 16
+      error_message = "ram_gib of ${local.shape.node_type} is ${try(var.node.ram_gib, 0)}, which leaves YARN no memory for an executor beside the master's: take a node with 16 GiB or more, or workers."
+    }
+
+    precondition {
       condition     = var.autoscale == null ? true : var.workers >= var.autoscale.min_workers && var.workers <= var.autoscale.max_workers && var.spot_workers <= var.autoscale.max_spot_workers
       error_message = "Autoscaling starts with workers and spot_workers (${var.workers} and ${var.spot_workers}): they must be within the bounds of autoscale."
     }

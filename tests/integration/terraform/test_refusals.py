@@ -75,6 +75,8 @@ REFUSED = [
     ("databricks", {"shape": None}, "Choose one of: a100-80x8, a100x8, a10x1, a10x1-small"),
     ("databricks", {"shape": None, "node": OWN | {"gpus": 3}}, "node must have a node_type, 1, 2, 4, 8 or 16 gpus"),
     ("databricks", {"zone": "us-east-1"}, "give one such as us-east-1a or us-central1-a, not a region"),
+    ("databricks", {"zone": "us-central1-a"}, "which is none of databricks-aws: give one such as us-east-1a"),
+    ("databricks", {"platform": "databricks-gcp", "shape": "l4x1", "tags": {"T": "a"}}, "tags are: T=a"),
     ("databricks", {"platform": "databricks-azure", "shape": "t4x1", "zone": "us-east-1a"}, "Azure chooses the zone"),
     (
         "databricks-schema",
@@ -130,6 +132,7 @@ REFUSED = [
     ("dataproc", {"shape": "t4x1", "spot_workers": 2}, "choose a shape whose machine type has GPUs of its own"),
     ("dataproc", {"local_ssds": 3}, "a machine of Google Cloud takes 0, 1, 2, 4, 8, 16 or 24"),
     ("dataproc", {"shape": None, "node": OWN | {"ram_gib": 2}}, "14 ram_gib (of the whole node)"),
+    ("dataproc", {"workers": 0, "shape": None, "node": OWN | {"gpus": 1, "ram_gib": 15}}, "16 GiB or more, or workers"),
     ("dataproc-network", {"network": "default"}, "give projects/PROJECT/global/networks/NAME"),
     ("dataproc-network", {"subnetwork": "default"}, "give projects/PROJECT/regions/us-central1/subnetworks/NAME"),
     ("dataproc-network", {"ip_range": "10.0.0.0/30"}, "give a range such as 10.80.0.0/20, not smaller than /28"),

@@ -638,6 +638,28 @@ run "a_region_for_a_zone" {
   expect_failures = [var.zone]
 }
 
+run "a_zone_of_another_cloud" {
+  command = plan
+
+  variables {
+    zone = "us-central1-a"
+  }
+
+  expect_failures = [terraform_data.definition]
+}
+
+run "a_tag_that_is_no_label" {
+  command = plan
+
+  variables {
+    platform = "databricks-gcp"
+    shape    = "l4x1"
+    tags     = { Team = "a" }
+  }
+
+  expect_failures = [terraform_data.definition]
+}
+
 run "a_zone_on_azure" {
   command = plan
 

@@ -492,6 +492,18 @@ run "workers_out_of_bounds" {
   expect_failures = [google_dataproc_cluster.this]
 }
 
+run "a_single_node_with_too_little_memory" {
+  command = plan
+
+  variables {
+    workers = 0
+    shape   = null
+    node    = { node_type = "n1-custom", gpus = 1, vcpus = 4, ram_gib = 15, gpu_memory_gib = 16 }
+  }
+
+  expect_failures = [google_dataproc_cluster.this]
+}
+
 run "a_secret_in_the_metadata" {
   command = plan
 
