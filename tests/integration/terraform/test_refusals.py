@@ -104,6 +104,11 @@ REFUSED = [
     ),
     (
         "dataproc-assets",
+        {"downloads": {"UV_INDEX_URL": "https://tok@index.example"}},
+        "has a password or token, which would be readable",
+    ),
+    (
+        "dataproc-assets",
         {"downloads": {"HTTPS_PROXY": "http://a:b@c"}},
         "a proxy that knows the nodes by their network",
     ),

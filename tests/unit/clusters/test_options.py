@@ -121,6 +121,8 @@ def test_terraform_knows_a_secret_by_the_same_patterns(module):
     text = (ROOT / "terraform" / "modules" / module / "main.tf").read_text()
     for pattern in (f"(?i)({_SECRET_NAME.pattern})", _SECRET_ADDRESS.pattern):
         assert pattern.replace("\\", "\\\\") in text
+    settings = ROOT / "terraform" / "modules" / f"{module}-assets" / "variables.tf"
+    assert _SECRET_ADDRESS.pattern.replace("\\", "\\\\") in settings.read_text()
 
 
 def test_a_reference_to_a_secret_is_accepted_on_databricks():
