@@ -17,7 +17,13 @@ _INIT_SCRIPT_FIELDS = {
 }
 
 
-def request_body(cluster: Cluster, *, name: str, init_script: str | None = None) -> dict[str, Any]:
+def request_body(
+    cluster: Cluster,
+    *,
+    name: str,
+    init_script: str | None = None,
+    bundle: str | None = None,
+) -> dict[str, Any]:
     """Return the body of a `clusters/create` request: what `databricks clusters create --json` takes.
 
     It has the same fields and values as the cluster that the Terraform module `databricks` makes. The number of workers
@@ -28,9 +34,11 @@ def request_body(cluster: Cluster, *, name: str, init_script: str | None = None)
         name: `cluster_name`, as the workspace shows it.
         init_script: path of the init script in a volume, in the workspace or in a bucket. Without it the field
             `init_scripts` is left out, and nothing prepares the nodes.
+        bundle: folder that the init script installs from (`spark-sidecar wheelhouse build` makes one), in a volume or
+            in the workspace; the variable SPARK_SIDECAR_BUNDLE passes it to the script.
 
     Raises:
-        ConfigurationError: if Databricks cannot run an init script from that path.
+        ConfigurationError: if Databricks cannot run an init script from that path, or bundle is no folder on a node.
 
     Example:
         >>> from server_utils.clusters.cluster import cluster
@@ -38,6 +46,11 @@ def request_body(cluster: Cluster, *, name: str, init_script: str | None = None)
         >>> body["node_type_id"], body["num_workers"], body["spark_env_vars"]
         ('g5.4xlarge', 2, {'SPARK_SIDECAR_WORKERS': '2', 'FRAMEWORK': 'vllm'})
     """
+    if bundle and not bundle.startswith("/"):
+        raise ConfigurationError(
+            f"a bundle on Databricks is a folder that nodes see, such as /Volumes/catalog/schema/volume/bundle; "
+            f"{bundle!r} is none: `spark-sidecar wheelhouse build --to /Volumes/…` makes one"
+        )
     body: dict[str, Any] = {
         "cluster_name": name,
         "spark_version": cluster.runtime.name,
@@ -45,8 +58,7 @@ def request_body(cluster: Cluster, *, name: str, init_script: str | None = None)
         "driver_node_type_id": cluster.driver_node_type,
         "num_workers": cluster.workers,
         "spark_conf": cluster.conf,
-        # With workers, the init script builds no engine's environment on the driver: gigabytes that nothing there uses.
-        "spark_env_vars": {"SPARK_SIDECAR_WORKERS": str(cluster.workers), **cluster.env},
+        "spark_env_vars": _variables(cluster, bundle),
         "custom_tags": _tags(cluster),
         # Photon does not run on GPU nodes.
         "runtime_engine": "STANDARD",
@@ -72,6 +84,12 @@ def init_script_warning(path: str | None) -> str | None:
         f"the init script {path} is in no volume, and so Databricks lets it read none: the wheel or bundle that it "
         "installs from must not be in a volume either; upload the script to /Volumes/…"
     )
+
+
+def _variables(cluster: Cluster, bundle: str | None) -> dict[str, str]:
+    # With workers, the init script builds no engine's environment on the driver: gigabytes that nothing there uses.
+    told = {"SPARK_SIDECAR_WORKERS": str(cluster.workers)}
+    return told | ({"SPARK_SIDECAR_BUNDLE": bundle} if bundle else {}) | cluster.env
 
 
 def _tags(cluster: Cluster) -> dict[str, str]:

@@ -38,8 +38,8 @@ def gcloud_command(
             makes one); the cluster's metadata passes it to the script.
 
     Raises:
-        ConfigurationError: if the name is none that Dataproc takes, init_script is not in a bucket, or a value contains
-            the separator.
+        ConfigurationError: if the name is none that Dataproc takes, init_script or bundle are not in a bucket, or a
+            value contains the separator.
 
     Example:
         >>> from server_utils.clusters.cluster import cluster
@@ -53,6 +53,11 @@ def gcloud_command(
         )
     if init_script and not init_script.startswith("gs://"):
         raise ConfigurationError(f"an initialization action is in a bucket (gs://…); {init_script!r} is not")
+    if bundle and not bundle.startswith("gs://"):
+        raise ConfigurationError(
+            f"a bundle on Dataproc is in a bucket; {bundle!r} is not: `spark-sidecar wheelhouse build --to gs://…` "
+            "makes one"
+        )
     metadata = {"framework": cluster.framework, "spark-sidecar-bundle": bundle, **cluster.options.metadata}
     command = ["gcloud", "dataproc", "clusters", "create", name, f"--image-version={cluster.runtime.name}"]
     command += _nodes(cluster) + _settings(cluster, metadata) + _machines(cluster)

@@ -116,7 +116,7 @@ def _notes(nodes: Sequence[Node]) -> list[str]:
     marks = {
         "Sold as spot only, or by reservation": [row for row in nodes if row.spot_only],
         "Not named by the platform's documents": [row for row in nodes if not row.documented],
-        "Without bfloat16, so vLLM needs --dtype float16": [row for row in nodes if not row.bfloat16],
+        "Without bfloat16, so vLLM computes in float16": [row for row in nodes if not row.bfloat16],
         "A slice of a GPU (vGPU), whose driver must match the host's": [row for row in nodes if row.vgpu],
     }
     return [f"{mark}: {', '.join(_named(rows))}." for mark, rows in marks.items() if rows]

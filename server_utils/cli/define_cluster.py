@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from server_utils.clusters.cluster import Cluster
 
 _PAIR = "KEY=VALUE"
+_BUNDLE = "SPARK_SIDECAR_BUNDLE"
 _NUMBERS = ("gpus", "vcpus", "ram_gib", "gpu_memory_gib")
 # Options of the command that are fields of `Options` by the same name.
 _OPTIONS = (
@@ -43,7 +44,7 @@ def cluster(
     name: Annotated[str, typer.Option(help="Name of the cluster.")] = "spark-sidecar",
     runtime: Annotated[str | None, typer.Option(help="Databricks runtime or Dataproc image.")] = None,
     init_script: Annotated[str | None, typer.Option(help="Path of the init script: /Volumes/... or gs://...")] = None,
-    bundle: Annotated[str | None, typer.Option(help="Dataproc: URL of the wheelhouse, gs://...")] = None,
+    bundle: Annotated[str | None, typer.Option(help="Folder that the init script installs from.")] = None,
     rapids: Annotated[bool, typer.Option("--rapids", help="Add the RAPIDS Accelerator for Spark SQL.")] = False,
     conf: Annotated[Pairs, typer.Option(metavar=_PAIR, help="Set a Spark setting; may be repeated.")] = None,
     env: Annotated[Pairs, typer.Option(metavar=_PAIR, help="Set a variable; may be repeated.")] = None,
@@ -146,6 +147,8 @@ def _print(cluster: Cluster, *, name: str, init_script: str | None, bundle: str 
     from server_utils.clusters.cluster import driver_warning
 
     on_dataproc = cluster.node.platform == "dataproc"
+    named = cluster.options.metadata.get("spark-sidecar-bundle") if on_dataproc else cluster.env.get(_BUNDLE)
+    _check_bundle(init_script, bundle or named)
     warnings = [driver_warning(cluster), None if on_dataproc else databricks_spec.init_script_warning(init_script)]
     for warning in filter(None, warnings):
         typer.echo(f"warning: {warning}", err=True)
@@ -153,7 +156,16 @@ def _print(cluster: Cluster, *, name: str, init_script: str | None, bundle: str 
         words = dataproc_spec.gcloud_command(cluster, name=name, init_script=init_script, bundle=bundle)
         _print_gcloud(words, as_json=as_json)
     else:
-        print_json(databricks_spec.request_body(cluster, name=name, init_script=init_script))
+        print_json(databricks_spec.request_body(cluster, name=name, init_script=init_script, bundle=bundle))
+
+
+def _check_bundle(init_script: str | None, bundle: str | None) -> None:
+    """Refuse an init script with nothing to install from: it would end with an error, on a node that costs money."""
+    if init_script and not bundle:
+        raise ConfigurationError(
+            f"the init script {init_script} installs from a bundle, and none is given; add --bundle with the folder "
+            "that `spark-sidecar wheelhouse build --to` made"
+        )
 
 
 def _print_gcloud(words: list[str], *, as_json: bool) -> None:

@@ -34,6 +34,9 @@ _IDLE_MINUTES = {_DATABRICKS: (10, 10_000), _DATAPROC: (5, 20_160)}
 _SECRET_NAME = re.compile(
     r"passw|passphrase|(^|[._-])(secret|token|(api|access|private|secret|account)[._-]?key)($|\.)", re.IGNORECASE
 )
+# The user and password, or the token, of an address: https://user:password@host, https://token@host. The @ of
+# abfss://container@account is none.
+_SECRET_ADDRESS = re.compile(r"://[^/?#\s:@]*:[^/?#\s@]+@|(?i:https?)://[^/?#\s@]+@")
 _SECRET_REFERENCE = re.compile(r"\{\{secrets/[^/]+/[^/]+\}\}")
 
 
@@ -89,6 +92,7 @@ def check_options(options: Options, platform: str) -> None:
     _check_tags(options.tags, platform)
     _check_logs(options.log_folder)
     _check_accounts(options)
+    _check_secrets(options.metadata, platform)
 
 
 def check_settings(conf: Mapping[str, str], env: Mapping[str, str], platform: str) -> None:
@@ -105,15 +109,24 @@ def check_settings(conf: Mapping[str, str], env: Mapping[str, str], platform: st
             raise ConfigurationError(
                 f"{key!r} is no name of a variable: letters, digits and _ only; a Spark setting goes into conf"
             )
-    for key, value in {**conf, **env}.items():
+    _check_secrets({**conf, **env}, platform)
+
+
+def _check_secrets(values: Mapping[str, str], platform: str) -> None:
+    """Refuse what is a secret by its name, or by the user and password in its address. No message shows a value."""
+    for key, value in values.items():
         if _SECRET_NAME.search(key):
-            _check_secret(key, value, platform)
+            _check_secret(f"the value of {key} would be readable in Spark's UI", value, platform)
+        elif _SECRET_ADDRESS.search(value):
+            _check_secret(f"{key} has an address with a password or token, which would be readable", value, platform)
 
 
-def _check_secret(key: str, value: str, platform: str) -> None:
-    readable = f"the value of {key} would be readable in Spark's UI"
+def _check_secret(readable: str, value: str, platform: str) -> None:
     if platform == _DATAPROC:
-        raise ConfigurationError(f"{readable}; let the job read it from Secret Manager, as the service account")
+        raise ConfigurationError(
+            f"{readable}; let the job read it from Secret Manager, as the service account, or use a package index or "
+            "proxy that knows the nodes by their network"
+        )
     if not _SECRET_REFERENCE.fullmatch(value):
         raise ConfigurationError(f"{readable}; give a reference such as {{{{secrets/scope/key}}}}")
 

@@ -20,6 +20,8 @@ _MASTER_GIB = 4
 # The application's master needs a core and 1 GiB on one of the workers.
 _YARN_MASTER_CORES = 1
 _YARN_MASTER_GIB = 2
+# A heap of 1 GiB, and as much beside it.
+_LEAST_EXECUTOR_GIB = 2
 # Rows pass through an executor's heap, models do not: more of it is taken from them.
 _HEAP_SHARE = 4
 _LARGEST_HEAP_GIB = 64
@@ -48,7 +50,7 @@ def recommended(
         overrides: settings that replace ours or are added.
 
     Raises:
-        ConfigurationError: if RAPIDS is asked for on a node with several GPUs.
+        ConfigurationError: if RAPIDS is asked for on a node with several GPUs, or YARN has no memory for an executor.
     """
     ours = {each.key: each.value for each in explained(node, rapids=rapids, single_node=single_node)}
     return ours | dict(overrides or {})
@@ -137,6 +139,11 @@ def _memory(node: Node, *, single_node: bool) -> tuple[Setting, ...]:
     if node.platform != "dataproc":
         return (_heap(heap_gib(node)),)
     given = yarn_gib(node, single_node=single_node) - _YARN_MASTER_GIB
+    if given < _LEAST_EXECUTOR_GIB:
+        raise ConfigurationError(
+            f"ram_gib of {node.node_type} is {node.ram_gib}, which leaves YARN no memory for an executor beside the "
+            f"system's; take a node with {node.ram_gib + _LEAST_EXECUTOR_GIB - given} GiB or more"
+        )
     # On the smallest nodes a quarter of the memory is more than YARN has left.
     heap = max(min(heap_gib(node), given // 2), 1)
     return (

@@ -53,12 +53,13 @@ class Finding:
     fix: str = ""
 
 
-def check_node(name: str = "triton", *, need_gpu: bool = False) -> list[Finding]:
+def check_node(name: str = "triton", *, need_gpu: bool = False, need_environment: bool = True) -> list[Finding]:
     """Check all that a node needs to run servers of an environment, in the order in which to fix it.
 
     Args:
         name: the sealed environment.
         need_gpu: whether a node without a GPU is an error, as on the workers of a GPU cluster.
+        need_environment: whether a node without the environment is an error. The driver of a cluster needs none.
     """
     gpus, seen = _gpus(need_gpu=need_gpu)
     return [
@@ -69,7 +70,7 @@ def check_node(name: str = "triton", *, need_gpu: bool = False) -> list[Finding]
         *_gpu_amount(gpus),
         *_rapids(gpus),
         *_memory_watch(),
-        sealed_environment(name),
+        sealed_environment(name, needed=need_environment),
         *_versions(name),
         *_compiler(gpus, name),
         shared_memory(),
@@ -81,10 +82,12 @@ def check_node(name: str = "triton", *, need_gpu: bool = False) -> list[Finding]
     ]
 
 
-def sealed_environment(name: str) -> Finding:
+def sealed_environment(name: str, *, needed: bool = True) -> Finding:
     """Whether an environment is there, whole, of its lock, and has its libpython where its engine links that."""
     title, build = f"environment {name}", f"spark-sidecar env build {name}"
     try:
+        if not needed and not builder.folder(name).exists():
+            return Finding(title, "ok", "none, and none is needed: servers run beside the executors, on other nodes")
         interpreter = builder.find(name)
         library = f", {builder.require_libpython(interpreter)}" if builder.links_libpython(name) else ""
     except ConfigurationError as err:
@@ -131,7 +134,7 @@ def _capability(gpus: list[Gpu]) -> list[Finding]:
     found = ", ".join(sorted({f"{each.name} {'.'.join(map(str, each.capability))}" for each in old or gpus}))
     if not old:
         return [Finding("compute capability", "ok", found)]
-    fix = "serve in float16 (vLLM: dtype='half'), or take an A10, L4, A100 or H100: spark-sidecar shapes"
+    fix = "serve in float16, as vLLM does there by itself, or take an A10, L4, A100 or H100: spark-sidecar shapes"
     return [Finding("compute capability", "warning", f"{found}: no bfloat16 before 8.0", fix)]
 
 
@@ -168,7 +171,7 @@ def _rapids(gpus: list[Gpu]) -> list[Finding]:
 def _spark_defaults(key: str) -> list[str]:
     """The values of a setting in this node's own file, in its order."""
     with contextlib.suppress(OSError):
-        line = rf"^[ \t]*{re.escape(key)}[ \t=:]+(\S+)[ \t]*$"
+        line = rf"^[ \t]*{re.escape(key)}[ \t=:]+(\S*)[ \t]*$"
         return re.findall(line, _spark_defaults_file().read_text(encoding="utf-8"), re.MULTILINE)
     return []
 

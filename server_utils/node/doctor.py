@@ -27,20 +27,27 @@ _PYSPARK = "pyspark[connect,sql]>=3.5,<5"
 _NEWEST_SAFE_JAVA = 22
 
 
-def check() -> list[Finding]:
-    """Check all that a laptop or a driver needs, in the order in which to fix it."""
+def check(name: str = "triton", *, runs_servers: bool = True) -> list[Finding]:
+    """Check all that a laptop or a driver needs, in the order in which to fix it.
+
+    Args:
+        name: the sealed environment of the servers.
+        runs_servers: whether servers run on this machine; where they do not, it needs no environment.
+    """
     return [
         _python(),
         _java(),
         _pyspark(),
         *[_package(name) for name in ("pyarrow", "pandas", "numpy")],
-        *check_node(),
+        *check_node(name, need_environment=runs_servers),
         _state_folder(),
     ]
 
 
 def check_session(spark: Any, name: str = "triton") -> dict[str, list[Finding]]:
     """Check the machine of the driver, and the node of every executor of a session.
+
+    The driver of a cluster runs no servers: an environment is not missing there.
 
     Returns:
         "driver" and each executor (host/pid of its JVM) -> its findings.
@@ -49,7 +56,8 @@ def check_session(spark: Any, name: str = "triton") -> dict[str, list[Finding]]:
         PlacementError: if Spark cannot run the tasks that check.
     """
     check_one = functools.partial(_check_executor, name, session.conf(spark, GPU_AMOUNT))
-    return {"driver": check(), **dict(on_each_executor(spark, check_one, timeout_s=_CHECK_S))}
+    driver = check(name, runs_servers=session.on_this_host(spark))
+    return {"driver": driver, **dict(on_each_executor(spark, check_one, timeout_s=_CHECK_S))}
 
 
 def _check_executor(name: str, amount: str | None, placement: TaskPlacement) -> tuple[str, list[Finding]]:

@@ -26,7 +26,9 @@ CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 CHANGELOG = ROOT / "CHANGELOG.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 PICTURES = sorted((ROOT / "docs").glob("*.svg"))
-DOCUMENTS = [README, CONTRIBUTING, CHANGELOG, ROOT / "CURSED_KNOWLEDGE.md", *sorted((ROOT / "docs").glob("*.md"))]
+FIRST_HOURS = sorted((ROOT / "csp").glob("*/README.md"))
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+DOCUMENTS = [README, CONTRIBUTING, CHANGELOG, ROOT / "CURSED_KNOWLEDGE.md", *PAGES, *FIRST_HOURS]
 documents = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 WITH_PYTHON = [document for document in DOCUMENTS if "```python\n" in document.read_text()]
 pictures = pytest.mark.parametrize("picture", PICTURES, ids=lambda path: path.name)
@@ -45,7 +47,7 @@ OPTIONS = {
     VLLMServerManager: {
         "generate": FIELDS,
         "chat": FIELDS,
-        "start_servers": START | {"max_model_len", "gpu_memory_utilization", "task"},
+        "start_servers": START | {"max_model_len", "gpu_memory_utilization", "revision", "task"},
     },
 }
 

@@ -1,5 +1,5 @@
 locals {
-  # The cheapest of each cloud, for which a new account gets quota soonest. A T4 has no bfloat16: tell vLLM dtype="float16".
+  # A small node of each cloud, for which a new account gets quota soonest. A T4 (Azure) has no bfloat16: vLLM computes in float16.
   first_shapes = { databricks-aws = "a10x1-small", databricks-azure = "t4x1-small", databricks-gcp = "l4x1-small" }
 }
 
@@ -40,6 +40,8 @@ module "grants" {
   catalog       = module.schema.catalog
   schema        = module.schema.schema
   write_volumes = [module.files.name, module.store.name]
+  grant_schema  = var.create_schema # only its owner may use a new schema
+  clusters      = { this = module.cluster.cluster_id }
 }
 
 module "cluster" {
@@ -51,7 +53,7 @@ module "cluster" {
   init_script = module.assets.init_script
   log_folder  = "${module.files.path}/logs"
 
-  single_user_name = one(module.grants[*].principal)
+  single_user_name = var.principal == null ? null : module.grants[0].principal # [*] would wait for the grant on this cluster
 
   env = {
     SPARK_SIDECAR_MODELS = "${module.store.path}/models"

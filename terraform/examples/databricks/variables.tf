@@ -22,7 +22,7 @@ variable "create_schema" {
 }
 
 variable "principal" {
-  description = "User, group or service principal (application id) that the cluster is dedicated to, and that may use the volumes; null takes who applies this."
+  description = "User, group or service principal (application id) that the cluster is dedicated to, and that may restart it and use the volumes; null takes who applies this."
   type        = string
   default     = null
 }
@@ -34,7 +34,7 @@ variable "prefix" {
 }
 
 variable "shape" {
-  description = "GPU model and number of GPUs of each node, such as a10x1; `spark-sidecar shapes` lists those of each platform. null takes the cheapest: a10x1-small, on Azure t4x1-small, on Google Cloud l4x1-small."
+  description = "GPU model and number of GPUs of each node, such as a10x1; `spark-sidecar shapes` lists those of each platform. null takes a small node: a10x1-small, on Azure t4x1-small, on Google Cloud l4x1-small."
   type        = string
   default     = null
 }

@@ -22,7 +22,7 @@ variable "name" {
 }
 
 variable "shape" {
-  description = "GPU model and number of GPUs of each node; `spark-sidecar shapes --platform dataproc` lists them. A T4 has no bfloat16: tell vLLM dtype=\"float16\"."
+  description = "GPU model and number of GPUs of each node; `spark-sidecar shapes --platform dataproc` lists them. A T4 has no bfloat16: vLLM computes in float16 there."
   type        = string
   default     = "t4x1-small"
 }

@@ -65,3 +65,10 @@ variable "grant_schema" {
   default     = false
   nullable    = false
 }
+
+variable "clusters" {
+  description = "Clusters that the principal may attach notebooks to and restart: a name of your choice -> cluster_id. It replaces the permissions of everybody else but the owner and admins."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+}

@@ -45,6 +45,13 @@ resource "databricks_job" "this" {
           }
         }
 
+        dynamic "worker_node_type_flexibility" {
+          for_each = length(job_cluster.value.alternatives) > 0 ? [job_cluster.value.alternatives] : []
+          content {
+            alternate_node_type_ids = worker_node_type_flexibility.value
+          }
+        }
+
         dynamic "aws_attributes" {
           for_each = job_cluster.value.aws_attributes
           content {

@@ -8,11 +8,14 @@ locals {
     "runtime_engine"                     = { type = "fixed", value = "STANDARD", hidden = true }
     "init_scripts.0.volumes.destination" = { type = "fixed", value = var.init_script, hidden = true }
   }
+  # Besides the one that is fixed no script may run, wherever it is.
+  other_scripts = var.init_script == null ? {} : { for kind in ["abfss", "dbfs", "file", "gcs", "s3", "volumes", "workspace"] : "init_scripts.*.${kind}.destination" => { type = "forbidden" } }
   chosen = {
     "spark_version"           = { type = "allowlist", values = keys(local.platform.runtimes), defaultValue = local.platform.runtime }
     "node_type_id"            = { type = "allowlist", values = distinct([for each in local.shapes : each.node_type]) }
     "driver_node_type_id"     = { type = "allowlist", values = distinct(concat([local.platform.driver_node_type], [for each in local.shapes : each.node_type])) }
-    "num_workers"             = { type = "range", minValue = 0, maxValue = var.max_workers }
+    "num_workers"             = { type = "range", minValue = 0, maxValue = var.max_workers, isOptional = true } # a cluster has one of these two
+    "autoscale.max_workers"   = { type = "range", maxValue = var.max_workers, isOptional = true }
     "autotermination_minutes" = { type = "range", minValue = 10, maxValue = var.max_idle_minutes, defaultValue = min(60, var.max_idle_minutes) }
   }
   tags = { for name, value in var.tags : "custom_tags.${name}" => { type = "fixed", value = value } }
@@ -20,7 +23,7 @@ locals {
 
 resource "databricks_cluster_policy" "this" {
   name       = var.name
-  definition = jsonencode(merge(local.chosen, { for key, each in local.fixed : key => each if each.value != null }, local.tags))
+  definition = jsonencode(merge(local.chosen, { for key, each in local.fixed : key => each if each.value != null }, local.other_scripts, local.tags))
 }
 
 resource "databricks_permissions" "this" {

@@ -31,7 +31,7 @@ variable "shapes" {
 }
 
 variable "init_script" {
-  description = "Path of the init script, as the module databricks-assets returns it, that every cluster gets; null leaves it to the user."
+  description = "Path of the init script, as the module databricks-assets returns it, that every cluster gets, and no other; null leaves it to the user."
   type        = string
   default     = null
 
@@ -42,7 +42,7 @@ variable "init_script" {
 }
 
 variable "max_workers" {
-  description = "Largest number of workers."
+  description = "Largest number of workers, fixed or by autoscaling."
   type        = number
   default     = 4
   nullable    = false

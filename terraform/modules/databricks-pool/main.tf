@@ -36,4 +36,16 @@ resource "databricks_instance_pool" "this" {
       gcp_availability = local.cloud.on_demand
     }
   }
+
+  lifecycle {
+    precondition {
+      condition     = !local.shape.spot_only
+      error_message = "${local.shape.node_type} (${var.shape}) is sold as spot only, and a pool is on demand, because drivers come from it too: choose another shape, or a cluster without a pool."
+    }
+
+    precondition {
+      condition     = local.shape.documented || var.allow_undocumented
+      error_message = "The documents of ${var.platform} do not name ${local.shape.node_type} (${var.shape}), so it may be refused: set allow_undocumented = true to try it, or choose another shape."
+    }
+  }
 }

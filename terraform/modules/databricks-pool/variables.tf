@@ -18,6 +18,13 @@ variable "shape" {
   }
 }
 
+variable "allow_undocumented" {
+  description = "Whether to take a node type that the platform's documents do not name, and that it may refuse."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "name" {
   description = "Name of the pool."
   type        = string

@@ -25,7 +25,9 @@ locals {
   availability = var.spot ? local.cloud.spot : local.cloud.on_demand
   zone         = var.zone != null ? var.zone : local.cloud.zone_id
 
+  zones            = { databricks-aws = "^[a-z]{2}(-[a-z]+)+-[0-9][a-z]$", databricks-gcp = "^[a-z]+-[a-z]+[0-9]+-[a-z]$" }
   secret_name      = "(?i)(passw|passphrase|(^|[._-])(secret|token|(api|access|private|secret|account)[._-]?key)($|\\.))"
+  secret_address   = "://[^/?#\\s:@]*:[^/?#\\s@]+@|(?i:https?)://[^/?#\\s@]+@" # a password or token in it, unlike abfss://container@account
   secret_reference = "^\\{\\{secrets/[^/]+/[^/]+\\}\\}$"
 }
 
@@ -80,6 +82,16 @@ resource "terraform_data" "definition" {
     }
 
     precondition {
+      condition     = var.zone == null || !contains(keys(local.zones), local.platform_name) ? true : can(regex(local.zones[local.platform_name], var.zone))
+      error_message = "zone is '${coalesce(var.zone, "null")}', which is none of ${local.platform_name}: give one such as ${local.platform_name == "databricks-aws" ? "us-east-1a" : "us-central1-a"}."
+    }
+
+    precondition {
+      condition     = local.platform_name != "databricks-gcp" || alltrue([for key, value in var.tags : can(regex("^[a-z][a-z0-9_-]{0,62}$", key)) && can(regex("^[a-z0-9_-]{0,63}$", value))])
+      error_message = "On Google Cloud tags are labels, of at most 63 lower-case letters, digits, _ and -, and a letter first; tags are: ${join(", ", [for key, value in var.tags : "${key}=${value}"])}."
+    }
+
+    precondition {
       condition     = var.autoscale == null || var.workers == null
       error_message = "autoscale and workers (${local.workers}) both set the number of workers: leave workers out."
     }
@@ -87,6 +99,11 @@ resource "terraform_data" "definition" {
     precondition {
       condition     = !local.single_node || (var.driver_node_type == null && length(var.alternative_shapes) == 0 && !var.rapids)
       error_message = "A single-node cluster (workers = 0) has no separate driver and no workers: leave driver_node_type, alternative_shapes and rapids out."
+    }
+
+    precondition {
+      condition     = !local.single_node || !var.spot
+      error_message = "A single-node cluster (workers = 0) has no workers that could be spot, and its only node is on demand: set spot = false."
     }
 
     precondition {
@@ -109,8 +126,8 @@ locals {
     policy_id           = var.policy_id
     spark_conf          = local.spark_conf
     # With workers, the init script builds no engine's environment on the driver: gigabytes that nothing there uses.
-    spark_env_vars      = merge({ SPARK_SIDECAR_WORKERS = tostring(var.autoscale == null ? local.workers : var.autoscale.min_workers) }, local.env)
-    custom_tags         = merge({ "spark-sidecar" = var.framework }, var.tags, local.single_node ? { ResourceClass = "SingleNode" } : {})
+    spark_env_vars = merge({ SPARK_SIDECAR_WORKERS = tostring(var.autoscale == null ? local.workers : var.autoscale.min_workers) }, local.env)
+    custom_tags    = merge({ "spark-sidecar" = var.framework }, var.tags, local.single_node ? { ResourceClass = "SingleNode" } : {})
 
     # Dedicated access mode: GPU runtimes and RDDs need it. The old name, SINGLE_USER, because the new names and `kind` show
     # a change at every plan (databricks/terraform-provider-databricks issues 4360 and 4909). So does a missing user name.
@@ -124,6 +141,7 @@ locals {
     init_scripts     = var.init_script == null ? [] : [var.init_script]
     log_folder       = var.log_folder
     autoscale        = var.autoscale
+    alternatives     = [for each in var.alternative_shapes : local.shapes[each].node_type]
   }
 }
 
@@ -154,9 +172,9 @@ resource "databricks_cluster" "this" {
   }
 
   dynamic "worker_node_type_flexibility" {
-    for_each = length(var.alternative_shapes) > 0 ? [1] : []
+    for_each = length(local.definition.alternatives) > 0 ? [local.definition.alternatives] : []
     content {
-      alternate_node_type_ids = [for each in var.alternative_shapes : local.shapes[each].node_type]
+      alternate_node_type_ids = worker_node_type_flexibility.value
     }
   }
 

@@ -156,8 +156,8 @@ variable "spark_conf" {
   }
 
   validation {
-    condition     = alltrue([for key, value in var.spark_conf : !can(regex(local.secret_name, key)) || can(regex(local.secret_reference, value))])
-    error_message = "The value of a Spark setting with a name like a secret's (password, token, key) must be a reference such as {{secrets/scope/key}}: everything else is readable in Spark's UI and in Terraform's state."
+    condition     = alltrue([for key, value in var.spark_conf : !can(regex(local.secret_name, key)) && !can(regex(local.secret_address, value)) || can(regex(local.secret_reference, value))])
+    error_message = "The value of a Spark setting with a name like a secret's (password, token, key), or with a password or token in an address, must be a reference such as {{secrets/scope/key}}: everything else is readable in Spark's UI and in Terraform's state."
   }
 }
 
@@ -173,8 +173,8 @@ variable "env" {
   }
 
   validation {
-    condition     = alltrue([for key, value in var.env : !can(regex(local.secret_name, key)) || can(regex(local.secret_reference, value))])
-    error_message = "The value of a variable with a name like a secret's (password, token, key) must be a reference such as {{secrets/scope/key}}: everything else is readable in the workspace and in Terraform's state."
+    condition     = alltrue([for key, value in var.env : !can(regex(local.secret_name, key)) && !can(regex(local.secret_address, value)) || can(regex(local.secret_reference, value))])
+    error_message = "The value of a variable with a name like a secret's (password, token, key), or with a password or token in an address, must be a reference such as {{secrets/scope/key}}: everything else is readable in the workspace and in Terraform's state."
   }
 }
 

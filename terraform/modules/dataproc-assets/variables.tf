@@ -66,7 +66,7 @@ variable "downloads" {
   }
 
   validation {
-    condition     = alltrue([for each in values(var.downloads) : !can(regex("://[^/@]+:[^/@]+@", each))])
-    error_message = "An address in downloads has a password, which would be readable in Terraform's state and in the cluster's metadata: use an index or a proxy that knows the nodes by their network."
+    condition     = alltrue([for each in values(var.downloads) : !can(regex("://[^/?#\\s:@]*:[^/?#\\s@]+@|(?i:https?)://[^/?#\\s@]+@", each))])
+    error_message = "An address in downloads has a password or token, which would be readable in Terraform's state and in the cluster's metadata: use an index or a proxy that knows the nodes by their network."
   }
 }

@@ -30,9 +30,10 @@ locals {
     var.properties,
   )
 
-  secure_boot  = var.secure_boot != null ? var.secure_boot : var.driver_init_action == null
-  init_actions = [for each in [var.driver_init_action, var.init_action] : each if each != null]
-  secret_name  = "(?i)(passw|passphrase|(^|[._-])(secret|token|(api|access|private|secret|account)[._-]?key)($|\\.))"
+  secure_boot    = var.secure_boot != null ? var.secure_boot : var.driver_init_action == null
+  init_actions   = [for each in [var.driver_init_action, var.init_action] : each if each != null]
+  secret_address = "://[^/?#\\s:@]*:[^/?#\\s@]+@|(?i:https?)://[^/?#\\s@]+@" # a password or token in it, unlike abfss://container@account
+  secret_name    = "(?i)(passw|passphrase|(^|[._-])(secret|token|(api|access|private|secret|account)[._-]?key)($|\\.))"
 }
 
 module "custom_node" {
@@ -234,6 +235,11 @@ resource "google_dataproc_cluster" "this" {
     precondition {
       condition     = !local.single_node || (var.autoscale == null && var.spot_workers == 0 && var.master_machine_type == null)
       error_message = "A single-node cluster (workers = 0) has no separate master and no workers: leave autoscale, spot_workers and master_machine_type out."
+    }
+
+    precondition {
+      condition     = !local.single_node || var.node == null ? true : var.node.ram_gib >= 16
+      error_message = "ram_gib of ${local.shape.node_type} is ${try(var.node.ram_gib, 0)}, which leaves YARN no memory for an executor beside the master's: take a node with 16 GiB or more, or workers."
     }
 
     precondition {

@@ -193,8 +193,8 @@ variable "spark_conf" {
   }
 
   validation {
-    condition     = alltrue([for key in keys(var.spark_conf) : !can(regex(local.secret_name, key))])
-    error_message = "spark_conf has a setting with a name like a secret's (password, token, key), which would be readable in Spark's UI and in Terraform's state: let the job read it from Secret Manager, with the cluster's service account."
+    condition     = alltrue([for key, value in var.spark_conf : !can(regex(local.secret_name, key)) && !can(regex(local.secret_address, value))])
+    error_message = "spark_conf has a setting with a name like a secret's (password, token, key), or with a password or token in an address, which would be readable in Spark's UI and in Terraform's state: let the job read it from Secret Manager, with the cluster's service account."
   }
 }
 
@@ -217,8 +217,8 @@ variable "env" {
   nullable    = false
 
   validation {
-    condition     = alltrue([for key in keys(var.env) : can(regex("^[A-Za-z_][A-Za-z0-9_]*$", key)) && !can(regex(local.secret_name, key))])
-    error_message = "Names of env have letters, digits and _ only, and are not like a secret's (password, token, key): a secret would be readable in Spark's UI and in Terraform's state. Read secrets from Secret Manager."
+    condition     = alltrue([for key, value in var.env : can(regex("^[A-Za-z_][A-Za-z0-9_]*$", key)) && !can(regex(local.secret_name, key)) && !can(regex(local.secret_address, value))])
+    error_message = "Names of env have letters, digits and _ only, and are not like a secret's (password, token, key); values have no password or token in an address: a secret would be readable in Spark's UI and in Terraform's state. Read secrets from Secret Manager."
   }
 }
 
@@ -227,6 +227,11 @@ variable "metadata" {
   type        = map(string)
   default     = {}
   nullable    = false
+
+  validation {
+    condition     = alltrue([for key, value in var.metadata : !can(regex(local.secret_name, key)) && !can(regex(local.secret_address, value))])
+    error_message = "metadata has a name like a secret's (password, token, key), or a password or token in an address, which everybody who may see the cluster could read: let the job read it from Secret Manager, or use a package index or proxy that knows the nodes by their network."
+  }
 }
 
 variable "init_action" {

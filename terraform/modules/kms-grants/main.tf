@@ -2,13 +2,18 @@ data "google_project" "this" {
   project_id = var.project
 }
 
+# Asking for Cloud Storage's agent makes it: a new project has none until then.
+data "google_storage_project_service_account" "this" {
+  project = var.project
+}
+
 # Disks are encrypted by the agent of Compute Engine, buckets by that of Cloud Storage, and Dataproc's own data by its agent.
 locals {
   number = data.google_project.this.number
   agents = {
     compute  = "service-${local.number}@compute-system.iam.gserviceaccount.com"
     dataproc = "service-${local.number}@dataproc-accounts.iam.gserviceaccount.com"
-    storage  = "service-${local.number}@gs-project-accounts.iam.gserviceaccount.com"
+    storage  = data.google_storage_project_service_account.this.email_address
   }
 }
 

@@ -115,7 +115,8 @@ def test_settings_come_from_the_file_that_the_script_was_uploaded_with(databrick
 
 def test_without_a_framework_the_script_says_which_there_are(databricks, bundle):
     node, run = databricks(bundle)
-    refused(node, run(SPARK_SIDECAR_BUNDLE=VOLUME), "FRAMEWORK is not set; set it to triton, torch, tf or vllm")
+    said = "FRAMEWORK is not set; set it to triton, torch, tf, vllm or vllm-latest"
+    refused(node, run(SPARK_SIDECAR_BUNDLE=VOLUME), said)
 
 
 def test_without_a_bundle_the_script_says_what_it_is(databricks, bundle):

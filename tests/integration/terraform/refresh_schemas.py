@@ -39,6 +39,7 @@ TYPES = {
     },
     "google": {
         "data.google_project",
+        "data.google_storage_project_service_account",
         "google_compute_firewall",
         "google_compute_network",
         "google_compute_router",

@@ -294,6 +294,9 @@ COMPUTED = {
     "data.databricks_current_config": {"cloud_type": "aws", "host": "https://example.cloud.databricks.com"},
     "data.databricks_current_user": {"user_name": "someone@example.com", "home": "/Users/someone@example.com"},
     "data.google_project": {"number": "123456789012"},
+    "data.google_storage_project_service_account": {
+        "email_address": "service-123456789012@gs-project-accounts.iam.gserviceaccount.com"
+    },
     "databricks_schema": {"id": "{catalog_name}.{name}"},
     "databricks_volume": {
         "id": "{catalog_name}.{schema_name}.{name}",

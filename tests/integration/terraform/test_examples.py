@@ -136,6 +136,24 @@ def test_whom_the_cluster_is_dedicated_to_may_use_both_volumes(newest, shared_co
     assert cluster["single_user_name"] == "data-scientists"
 
 
+def test_whom_the_cluster_is_dedicated_to_may_restart_it(newest, shared_copy):
+    folder = shared_copy / "terraform" / "examples" / "databricks"
+    newest.init(folder)
+    changes = newest.plan(folder, platform="databricks-aws", principal="data-scientists")["resource_changes"]
+    (permissions,) = (each["change"]["after"] for each in changes if each["type"] == "databricks_permissions")
+    (allowed,) = permissions["access_control"]
+    assert (allowed["group_name"], allowed["permission_level"]) == ("data-scientists", "CAN_RESTART")
+
+
+def test_whom_the_cluster_is_dedicated_to_may_use_a_schema_that_is_made(newest, shared_copy):
+    folder = shared_copy / "terraform" / "examples" / "databricks"
+    newest.init(folder)
+    made = {"principal": "data-scientists", "schema": "inference", "create_schema": True}
+    changes = newest.plan(folder, platform="databricks-aws", **made)["resource_changes"]
+    granted = [each["change"]["after"] for each in changes if each["type"] == "databricks_grant"]
+    assert [each["privileges"] for each in granted if each["schema"]] == [["USE_SCHEMA"]]
+
+
 def test_the_nodes_of_the_example_on_dataproc_reach_a_package_index_through_a_nat(apply, newest):
     folder = apply(newest, "dataproc")
     state = json.loads(newest.run(folder, "show", "-json"))["values"]["root_module"]["child_modules"]

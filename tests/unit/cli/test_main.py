@@ -96,8 +96,27 @@ def test_cluster_takes_a_node_of_ones_own_choice() -> None:
     assert (said["spark_conf"]["spark.executor.cores"], said["spark_conf"]["spark.executor.memory"]) == ("32", "64g")
 
 
+def test_cluster_tells_the_init_script_of_databricks_where_the_bundle_is() -> None:
+    given = ("--init-script", "/Volumes/a/b/c/databricks.sh", "--bundle", "/Volumes/a/b/c/bundle")
+    said = json.loads(run("cluster", "databricks-aws", "a10x1-small", "--framework", "vllm", *given).stdout)
+    assert said["spark_env_vars"]["SPARK_SIDECAR_BUNDLE"] == "/Volumes/a/b/c/bundle"
+
+
+@pytest.mark.parametrize(
+    ("platform", "shape", "script"),
+    [("databricks-aws", "a10x1", "/Volumes/a/b/c/databricks.sh"), ("dataproc", "l4x1", "gs://b/dataproc.sh")],
+)
+def test_cluster_refuses_an_init_script_that_has_nothing_to_install_from(
+    platform: str, shape: str, script: str
+) -> None:
+    done = in_a_process("cluster", platform, shape, "--framework", "vllm", "--init-script", script)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"the init script {script} installs from a bundle, and none is given; add --bundle" in done.stderr
+
+
 def test_cluster_warns_on_stderr_of_an_init_script_that_reads_no_volume() -> None:
-    done = in_a_process("cluster", "databricks-aws", "a10x1", "--framework", "vllm", "--init-script", "s3://b/i.sh")
+    given = ("--init-script", "s3://b/i.sh", "--bundle", "/Workspace/Shared/bundle")
+    done = in_a_process("cluster", "databricks-aws", "a10x1", "--framework", "vllm", *given)
     assert json.loads(done.stdout)["init_scripts"] == [{"s3": {"destination": "s3://b/i.sh"}}]
     assert "warning: the init script s3://b/i.sh is in no volume" in done.stderr
 
@@ -106,7 +125,8 @@ def test_shapes_says_what_cannot_be_had_everywhere() -> None:
     said = run("shapes", "--platform", "databricks-gcp").stdout
     assert "Sold as spot only, or by reservation: h100x1 (databricks-gcp)" in said
     assert "Not named by the platform's documents: h200x8 (databricks-gcp)" in said
-    assert "vLLM needs --dtype float16: t4x1 (dataproc)" in run("shapes", "--platform", "dataproc").stdout
+    on_dataproc = run("shapes", "--platform", "dataproc").stdout
+    assert "Without bfloat16, so vLLM computes in float16: t4x1 (dataproc)" in on_dataproc
 
 
 def test_cluster_on_dataproc_is_a_command_that_a_shell_reads() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from server_utils.clusters.options import Options, check_options, check_settings
+from server_utils.clusters.options import _SECRET_ADDRESS, _SECRET_NAME, Options, check_options, check_settings
 from server_utils.errors import ConfigurationError
 
+ROOT = Path(__file__).parents[3]
 AWS, AZURE, GCP, DATAPROC = "databricks-aws", "databricks-azure", "databricks-gcp", "dataproc"
 PROFILE = "arn:aws:iam::123456789012:instance-profile/x"
 ACCOUNT = "nodes@project-1.iam.gserviceaccount.com"
@@ -63,6 +66,12 @@ def test_what_a_platform_has_is_accepted(platform, options):
         (AWS, Options(local_ssds=1), "node types of Databricks have the disks that they have; leave it out"),
         (DATAPROC, Options(local_ssds=3), "local_ssds is 3; a machine of Google Cloud takes 0, 1, 2, 4, 8, 16, 24"),
         (DATAPROC, Options(spot_workers=-1), "spot_workers is -1; give a whole number, 0 for none"),
+        (DATAPROC, Options(metadata={"hf-token": "hf_x"}), "hf-token would be readable .* Secret Manager"),
+        (
+            DATAPROC,
+            Options(metadata={"UV_DEFAULT_INDEX": "https://me:hunter2@index.example/simple"}),
+            "UV_DEFAULT_INDEX has an address with a password or token, .* knows the nodes by their network",
+        ),
     ],
 )
 def test_what_a_platform_does_not_have_or_take_is_refused_with_the_fix(platform, options, said):
@@ -78,11 +87,42 @@ def test_what_a_platform_does_not_have_or_take_is_refused_with_the_fix(platform,
         ({}, {"HF_TOKEN": "hf_x"}, AWS, r"HF_TOKEN would be readable .*\{\{secrets/scope/key\}\}"),
         ({"spark.my.password": "x"}, {}, AZURE, r"spark.my.password would be readable .*\{\{secrets/scope/key\}\}"),
         ({}, {"HF_TOKEN": "{{secrets/a/b}}"}, DATAPROC, "HF_TOKEN would be readable .* Secret Manager"),
+        ({}, {"UV_INDEX_URL": "https://tok@host/x"}, AWS, r"UV_INDEX_URL has an address .*\{\{secrets/scope/key\}\}"),
+        ({"spark.x": "jdbc:a://me:pw@host/db"}, {}, GCP, r"spark.x has an address .*\{\{secrets/scope/key\}\}"),
+        ({}, {"HTTPS_PROXY": "http://me:pw@proxy:3128"}, DATAPROC, "HTTPS_PROXY has an address .* by their network"),
     ],
 )
 def test_a_misplaced_setting_or_an_open_secret_is_refused_with_the_fix(conf, env, platform, said):
     with pytest.raises(ConfigurationError, match=said):
         check_settings(conf, env, platform)
+
+
+def test_no_message_shows_the_secret_that_it_is_about():
+    for refuse in (
+        lambda: check_settings({}, {"UV_INDEX_URL": "https://me:hunter2@host"}, AWS),
+        lambda: check_options(Options(metadata={"admin-password": "hunter2"}), DATAPROC),
+    ):
+        with pytest.raises(ConfigurationError) as caught:
+            refuse()
+        assert "hunter2" not in str(caught.value)
+
+
+def test_an_at_sign_alone_is_no_secret():
+    check_settings(
+        {"spark.a": "abfss://container@account.dfs.core.windows.net/x", "spark.b": "https://host/?to=me@example.com"},
+        {"A": "http://proxy:3128", "B": "hdfs://name-node:8020/user/me@example.com", "C": "me@example.com"},
+        AZURE,
+    )
+    check_options(Options(metadata={"spark-sidecar-bundle": "gs://b/x", "HTTPS_PROXY": "http://proxy:3128"}), DATAPROC)
+
+
+@pytest.mark.parametrize("module", ["databricks", "dataproc"])
+def test_terraform_knows_a_secret_by_the_same_patterns(module):
+    text = (ROOT / "terraform" / "modules" / module / "main.tf").read_text()
+    for pattern in (f"(?i)({_SECRET_NAME.pattern})", _SECRET_ADDRESS.pattern):
+        assert pattern.replace("\\", "\\\\") in text
+    settings = ROOT / "terraform" / "modules" / f"{module}-assets" / "variables.tf"
+    assert _SECRET_ADDRESS.pattern.replace("\\", "\\\\") in settings.read_text()
 
 
 def test_a_reference_to_a_secret_is_accepted_on_databricks():

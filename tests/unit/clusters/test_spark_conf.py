@@ -7,7 +7,7 @@ import math
 import pytest
 
 from server_utils.clusters import spark_conf
-from server_utils.clusters.catalogue import node, nodes
+from server_utils.clusters.catalogue import node, nodes, own_node
 from server_utils.errors import ConfigurationError
 
 every_node = pytest.mark.parametrize("row", nodes(), ids=lambda row: f"{row.platform}-{row.shape}")
@@ -85,6 +85,16 @@ def test_yarn_has_what_is_asked_for_and_the_system_has_the_rest(row, single_node
     asked = gib(conf["spark.executor.memory"]) + gib(conf["spark.executor.memoryOverhead"])
     assert asked * 1024 + 1024 <= has
     assert has <= (row.ram_gib - (12 if single_node else 8)) * 1024
+
+
+def test_a_node_that_leaves_yarn_no_memory_for_an_executor_is_refused():
+    numbers = {"gpus": 1, "vcpus": 4, "gpu_memory_gib": 16}
+    small, enough = (own_node("dataproc", "n1-custom", ram_gib=gib, **numbers) for gib in (15, 16))
+    with pytest.raises(ConfigurationError, match=r"ram_gib of n1-custom is 15, .* take a node with 16 GiB or more"):
+        spark_conf.recommended(small, single_node=True)
+    assert spark_conf.recommended(small)["spark.executor.memory"] == "2g"
+    asked = spark_conf.recommended(enough, single_node=True)
+    assert (asked["spark.executor.memory"], asked["spark.executor.memoryOverhead"]) == ("1g", "1g")
 
 
 def test_yarn_counts_no_server_as_its_executors():

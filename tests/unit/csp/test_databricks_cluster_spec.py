@@ -99,6 +99,22 @@ def test_the_sdk_of_databricks_knows_every_field():
     assert compute.ClusterSpec.from_dict(body).as_dict() == body
 
 
+def test_the_init_script_is_told_where_the_bundle_is_unless_a_variable_says_so():
+    defined = cluster("databricks-aws", "a10x1", "vllm")
+    body = cluster_spec.request_body(defined, name="a", bundle="/Volumes/a/b/c/bundle")
+    assert body["spark_env_vars"] == {
+        "FRAMEWORK": "vllm", "SPARK_SIDECAR_BUNDLE": "/Volumes/a/b/c/bundle", "SPARK_SIDECAR_WORKERS": "2",
+    }  # fmt: skip
+    named = cluster("databricks-aws", "a10x1", "vllm", env={"SPARK_SIDECAR_BUNDLE": "/Workspace/x"})
+    told = cluster_spec.request_body(named, name="a", bundle="/Volumes/a/b/c/bundle")["spark_env_vars"]
+    assert told["SPARK_SIDECAR_BUNDLE"] == "/Workspace/x"
+
+
+def test_a_bundle_that_nodes_cannot_see_as_a_folder_is_refused():
+    with pytest.raises(ConfigurationError, match=r"'gs://b/x' is none: .* --to /Volumes/"):
+        cluster_spec.request_body(cluster("databricks-gcp", "l4x1", "vllm"), name="a", bundle="gs://b/x")
+
+
 def test_an_init_script_outside_a_volume_is_warned_about():
     assert cluster_spec.init_script_warning("/Volumes/a/b/c/d.sh") is None
     assert cluster_spec.init_script_warning(None) is None

@@ -115,6 +115,11 @@ def test_gcloud_reads_spot_workers_as_secondary_ones(dataproc, tmp_path):
     assert config["workerConfig"]["accelerators"] == [{"acceleratorCount": 1, "acceleratorTypeUri": "nvidia-tesla-t4"}]
 
 
+def test_a_bundle_that_is_in_no_bucket_is_refused():
+    with pytest.raises(ConfigurationError, match=r"'/Volumes/a' is not: .* --to gs://"):
+        cluster_spec.gcloud_command(cluster("dataproc", "l4x1", "vllm"), name="a", bundle="/Volumes/a")
+
+
 @pytest.mark.parametrize("name", ["Mine", "1st", "a_b", "a" * 52, "a-"])
 def test_a_name_that_dataproc_refuses_is_refused(name):
     with pytest.raises(ConfigurationError, match="at most 51 lower-case letters, digits and hyphens"):

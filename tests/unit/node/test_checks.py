@@ -89,6 +89,7 @@ def test_a_gpu_of_before_ampere_is_a_warning_that_names_the_way_out(driver):
     found = finding("compute capability")
     assert (found.level, found.found) == ("warning", "Tesla T4 7.5: no bfloat16 before 8.0")
     assert "float16" in found.fix
+    assert "dtype" not in found.fix
 
 
 def test_a_worker_of_a_gpu_cluster_without_a_gpu_is_an_error(driver):
@@ -177,6 +178,10 @@ def test_rapids_that_an_image_switches_on_is_a_warning(driver, tmp_path):
     assert (found.level, found.fix) == ("warning", "set spark.plugins to nothing when the session is made")
     defaults.write_text("spark.plugins=com.nvidia.spark.SQLPlugin\nspark.plugins=org.example.Other\n")
     assert finding("RAPIDS") is None
+    # What the modules add: an empty value unloads the plugin, and the last line counts.
+    for empty in ("spark.plugins=\n", "spark.plugins \n", "spark.plugins:\n"):
+        defaults.write_text(f"spark.plugins com.nvidia.spark.SQLPlugin\n{empty}")
+        assert finding("RAPIDS") is None
 
 
 def yarn_site(folder, **values):

@@ -121,6 +121,21 @@ def test_a_package_that_breaks_at_import_is_an_error_with_its_reason(fake_module
     assert sys.executable in found.fix
 
 
+def test_a_driver_whose_servers_run_on_other_nodes_needs_no_environment() -> None:
+    found = {each.name: each for each in check("vllm", runs_servers=False)}
+    assert "environment triton" not in found
+    assert (found["environment vllm"].level, found["environment vllm"].fix) == ("ok", "")
+    assert "none is needed" in found["environment vllm"].found
+
+
+def test_a_broken_environment_is_an_error_even_where_none_is_needed(tmp_path: Path) -> None:
+    programs = tmp_path / "home" / "envs" / "vllm" / "bin"
+    programs.mkdir(parents=True)
+    stand_in(programs, "python", "exit 3")
+    found = next(each for each in check("vllm", runs_servers=False) if each.name == "environment vllm")
+    assert (found.level, found.fix) == ("error", "spark-sidecar env build vllm")
+
+
 def test_a_sealed_environment_that_cannot_run_is_an_error_with_the_command(tmp_path: Path) -> None:
     programs = tmp_path / "home" / "envs" / "triton" / "bin"
     programs.mkdir(parents=True)

@@ -1,4 +1,8 @@
-mock_provider "databricks" {}
+mock_provider "databricks" {
+  mock_data "databricks_current_user" {
+    defaults = { user_name = "me@example.com" }
+  }
+}
 
 variables {
   principal     = "team@example.com"
@@ -43,6 +47,61 @@ run "catalog_and_schema_are_granted_when_asked" {
   assert {
     condition     = databricks_grant.catalog[0].catalog == "main" && databricks_grant.schema[0].schema == "main.inference"
     error_message = "The wrong catalog or schema."
+  }
+}
+
+run "a_user_may_restart_the_cluster" {
+  command = plan
+
+  variables {
+    clusters = { gpu = "0123-456789-abc" }
+  }
+
+  assert {
+    condition     = databricks_permissions.clusters["gpu"].cluster_id == "0123-456789-abc" && one(databricks_permissions.clusters["gpu"].access_control).permission_level == "CAN_RESTART" && one(databricks_permissions.clusters["gpu"].access_control).user_name == "team@example.com"
+    error_message = "The user may not restart the cluster."
+  }
+}
+
+run "a_group_may_restart_the_cluster" {
+  command = plan
+
+  variables {
+    principal = "data-scientists"
+    clusters  = { gpu = "0123-456789-abc" }
+  }
+
+  assert {
+    condition     = one(databricks_permissions.clusters["gpu"].access_control).group_name == "data-scientists" && one(databricks_permissions.clusters["gpu"].access_control).user_name == null
+    error_message = "The group may not restart the cluster."
+  }
+}
+
+run "a_service_principal_may_restart_the_cluster" {
+  command = plan
+
+  variables {
+    principal = "0123abcd-0000-1111-2222-0123456789ab"
+    clusters  = { gpu = "0123-456789-abc" }
+  }
+
+  assert {
+    condition     = one(databricks_permissions.clusters["gpu"].access_control).service_principal_name == "0123abcd-0000-1111-2222-0123456789ab" && one(databricks_permissions.clusters["gpu"].access_control).group_name == null
+    error_message = "The service principal may not restart the cluster."
+  }
+}
+
+run "who_applies_it_keeps_the_cluster" {
+  command = plan
+
+  variables {
+    principal = "me@example.com"
+    clusters  = { gpu = "0123-456789-abc" }
+  }
+
+  assert {
+    condition     = length(databricks_permissions.clusters) == 0
+    error_message = "The owner of the cluster would lose it."
   }
 }
 

@@ -60,7 +60,7 @@ run "a_cluster_of_its_own_on_a_schedule" {
 
   variables {
     cluster_id  = null
-    new_cluster = { spark_version = "17.3.x-gpu-ml-scala2.13", runtime_engine = "STANDARD", instance_pool_id = null, node_type_id = "g5.xlarge", driver_node_type_id = "g5.xlarge", num_workers = 0, policy_id = null, spark_conf = { "spark.master" = "local[*]", "spark.databricks.cluster.profile" = "singleNode" }, spark_env_vars = {}, custom_tags = { ResourceClass = "SingleNode" }, data_security_mode = "SINGLE_USER", single_user_name = "me@example.com", aws_attributes = [{ availability = "ON_DEMAND", first_on_demand = 1, zone_id = "auto", instance_profile_arn = null }], azure_attributes = [], gcp_attributes = [], init_scripts = ["/Volumes/a/b/c/d.sh"], log_folder = null, autoscale = null }
+    new_cluster = { spark_version = "17.3.x-gpu-ml-scala2.13", runtime_engine = "STANDARD", instance_pool_id = null, node_type_id = "g5.xlarge", driver_node_type_id = "g5.xlarge", num_workers = 0, policy_id = null, spark_conf = { "spark.master" = "local[*]", "spark.databricks.cluster.profile" = "singleNode" }, spark_env_vars = {}, custom_tags = { ResourceClass = "SingleNode" }, data_security_mode = "SINGLE_USER", single_user_name = "me@example.com", aws_attributes = [{ availability = "ON_DEMAND", first_on_demand = 1, zone_id = "auto", instance_profile_arn = null }], azure_attributes = [], gcp_attributes = [], init_scripts = ["/Volumes/a/b/c/d.sh"], log_folder = null, autoscale = null, alternatives = ["g6.xlarge"] }
     run_as      = "0123abcd-0000-1111-2222-0123456789ab"
     schedule    = { cron = "0 0 3 * * ?" }
     retries     = 2
@@ -70,6 +70,11 @@ run "a_cluster_of_its_own_on_a_schedule" {
   assert {
     condition     = one(one(databricks_job.this.job_cluster).new_cluster).node_type_id == "g5.xlarge" && one(databricks_job.this.task).job_cluster_key == "gpu"
     error_message = "the notebook runs on the job's own cluster"
+  }
+
+  assert {
+    condition     = one(one(one(databricks_job.this.job_cluster).new_cluster).worker_node_type_flexibility).alternate_node_type_ids == tolist(["g6.xlarge"])
+    error_message = "the node types that may be used instead"
   }
 
   assert {

@@ -18,13 +18,23 @@ run "only_the_shapes_are_allowed" {
     condition     = toset(jsondecode(databricks_cluster_policy.this.definition)["node_type_id"].values) == toset(["g4dn.xlarge", "g5.4xlarge"]) && jsondecode(databricks_cluster_policy.this.definition)["init_scripts.0.volumes.destination"].value == "/Volumes/a/b/c/d.sh" && jsondecode(databricks_cluster_policy.this.definition)["custom_tags.team"].value == "a" && length(databricks_permissions.this) == 1
     error_message = "node types, init script, tags and groups"
   }
+
+  assert {
+    condition     = jsondecode(databricks_cluster_policy.this.definition)["autoscale.max_workers"].maxValue == 4 && jsondecode(databricks_cluster_policy.this.definition)["num_workers"].maxValue == 4
+    error_message = "autoscaling has the same limit as a fixed number of workers"
+  }
+
+  assert {
+    condition     = jsondecode(databricks_cluster_policy.this.definition)["init_scripts.*.volumes.destination"].type == "forbidden" && jsondecode(databricks_cluster_policy.this.definition)["init_scripts.*.workspace.destination"].type == "forbidden"
+    error_message = "no other init script may run"
+  }
 }
 
 run "an_init_script_is_the_users_unless_fixed" {
   command = plan
 
   assert {
-    condition     = !contains(keys(jsondecode(databricks_cluster_policy.this.definition)), "init_scripts.0.volumes.destination") && length(databricks_permissions.this) == 0
+    condition     = !contains(keys(jsondecode(databricks_cluster_policy.this.definition)), "init_scripts.0.volumes.destination") && !contains(keys(jsondecode(databricks_cluster_policy.this.definition)), "init_scripts.*.volumes.destination") && length(databricks_permissions.this) == 0
     error_message = "nothing is fixed that was not given"
   }
 }

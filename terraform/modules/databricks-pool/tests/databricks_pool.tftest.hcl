@@ -42,6 +42,41 @@ run "on_gcp" {
   }
 }
 
+run "a_shape_that_is_sold_as_spot_only" {
+  command = plan
+
+  variables {
+    platform = "databricks-gcp"
+    shape    = "h100x1"
+  }
+
+  expect_failures = [databricks_instance_pool.this]
+}
+
+run "an_undocumented_node_type" {
+  command = plan
+
+  variables {
+    shape = "h100x1"
+  }
+
+  expect_failures = [databricks_instance_pool.this]
+}
+
+run "an_undocumented_node_type_when_allowed" {
+  command = plan
+
+  variables {
+    shape              = "h100x1"
+    allow_undocumented = true
+  }
+
+  assert {
+    condition     = databricks_instance_pool.this.node_type_id == "p5.4xlarge"
+    error_message = "taken when asked for"
+  }
+}
+
 run "an_unknown_platform" {
   command = plan
 

@@ -91,6 +91,11 @@ run "single_node" {
   }
 
   assert {
+    condition     = databricks_cluster.this[0].spark_env_vars["SPARK_SIDECAR_WORKERS"] == "0"
+    error_message = "the only node is told that it runs the servers"
+  }
+
+  assert {
     condition     = !contains(keys(databricks_cluster.this[0].spark_conf), "spark.task.resource.gpu.amount")
     error_message = "in local mode no executor or task requests GPUs"
   }
@@ -106,6 +111,11 @@ run "autoscaling" {
   assert {
     condition     = one(databricks_cluster.this[0].autoscale).max_workers == 4 && databricks_cluster.this[0].num_workers == null
     error_message = "autoscaling decides the number of workers"
+  }
+
+  assert {
+    condition     = databricks_cluster.this[0].spark_env_vars["SPARK_SIDECAR_WORKERS"] == "1"
+    error_message = "the nodes are told the smallest number of workers"
   }
 }
 
@@ -418,6 +428,17 @@ run "a_single_node_with_a_driver" {
   expect_failures = [terraform_data.definition]
 }
 
+run "a_single_node_on_spot" {
+  command = plan
+
+  variables {
+    workers = 0
+    spot    = true
+  }
+
+  expect_failures = [terraform_data.definition]
+}
+
 run "a_profile_elsewhere" {
   command = plan
 
@@ -429,13 +450,33 @@ run "a_profile_elsewhere" {
   expect_failures = [terraform_data.definition]
 }
 
-run "names_that_only_look_secret" {
+run "names_and_values_that_only_look_secret" {
   command = plan
 
   variables {
-    env        = { TOKENIZERS_PARALLELISM = "false", AWS_ACCESS_KEY_ID = "AKIA", GOOGLE_APPLICATION_CREDENTIALS = "/k.json" }
-    spark_conf = { "spark.security.credentials.hive.enabled" = "false" }
+    env        = { TOKENIZERS_PARALLELISM = "false", AWS_ACCESS_KEY_ID = "AKIA", GOOGLE_APPLICATION_CREDENTIALS = "/k.json", HTTPS_PROXY = "http://proxy:3128" }
+    spark_conf = { "spark.security.credentials.hive.enabled" = "false", "spark.x" = "abfss://container@account.dfs.core.windows.net/x" }
   }
+}
+
+run "a_password_in_an_address_in_the_env" {
+  command = plan
+
+  variables {
+    env = { UV_DEFAULT_INDEX = "https://me:hunter2@index.example/simple" }
+  }
+
+  expect_failures = [var.env]
+}
+
+run "a_token_in_an_address_in_the_conf" {
+  command = plan
+
+  variables {
+    spark_conf = { "spark.x" = "https://hunter2@host/x" }
+  }
+
+  expect_failures = [var.spark_conf]
 }
 
 run "an_account_key_in_the_conf" {
@@ -597,6 +638,28 @@ run "a_region_for_a_zone" {
   expect_failures = [var.zone]
 }
 
+run "a_zone_of_another_cloud" {
+  command = plan
+
+  variables {
+    zone = "us-central1-a"
+  }
+
+  expect_failures = [terraform_data.definition]
+}
+
+run "a_tag_that_is_no_label" {
+  command = plan
+
+  variables {
+    platform = "databricks-gcp"
+    shape    = "l4x1"
+    tags     = { Team = "a" }
+  }
+
+  expect_failures = [terraform_data.definition]
+}
+
 run "a_zone_on_azure" {
   command = plan
 
@@ -637,9 +700,10 @@ run "only_a_definition" {
   command = plan
 
   variables {
-    create      = false
-    spot        = true
-    init_script = "/Volumes/a/b/c/d.sh"
+    create             = false
+    spot               = true
+    init_script        = "/Volumes/a/b/c/d.sh"
+    alternative_shapes = ["l4x1"]
   }
 
   assert {
@@ -648,7 +712,7 @@ run "only_a_definition" {
   }
 
   assert {
-    condition     = output.job_cluster.node_type_id == "g5.4xlarge" && output.job_cluster.aws_attributes[0].availability == "SPOT_WITH_FALLBACK" && one(output.job_cluster.init_scripts) == "/Volumes/a/b/c/d.sh"
+    condition     = output.job_cluster.node_type_id == "g5.4xlarge" && output.job_cluster.aws_attributes[0].availability == "SPOT_WITH_FALLBACK" && one(output.job_cluster.init_scripts) == "/Volumes/a/b/c/d.sh" && one(output.job_cluster.alternatives) == "g6.4xlarge"
     error_message = "the definition is not that of the cluster"
   }
 }

@@ -492,6 +492,48 @@ run "workers_out_of_bounds" {
   expect_failures = [google_dataproc_cluster.this]
 }
 
+run "a_single_node_with_too_little_memory" {
+  command = plan
+
+  variables {
+    workers = 0
+    shape   = null
+    node    = { node_type = "n1-custom", gpus = 1, vcpus = 4, ram_gib = 15, gpu_memory_gib = 16 }
+  }
+
+  expect_failures = [google_dataproc_cluster.this]
+}
+
+run "a_secret_in_the_metadata" {
+  command = plan
+
+  variables {
+    metadata = { hf-token = "hf_x" }
+  }
+
+  expect_failures = [var.metadata]
+}
+
+run "a_password_in_an_address_in_the_metadata" {
+  command = plan
+
+  variables {
+    metadata = { UV_DEFAULT_INDEX = "https://me:hunter2@index.example/simple" }
+  }
+
+  expect_failures = [var.metadata]
+}
+
+run "a_token_in_an_address_in_the_env" {
+  command = plan
+
+  variables {
+    env = { UV_INDEX_URL = "https://hunter2@index.example/simple" }
+  }
+
+  expect_failures = [var.env]
+}
+
 run "names_that_only_look_secret" {
   command = plan
 

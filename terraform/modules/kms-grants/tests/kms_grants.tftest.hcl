@@ -2,6 +2,9 @@ mock_provider "google" {
   mock_data "google_project" {
     defaults = { number = "123" }
   }
+  mock_data "google_storage_project_service_account" {
+    defaults = { email_address = "service-123@gs-project-accounts.iam.gserviceaccount.com" }
+  }
 }
 
 variables {
