@@ -11,10 +11,9 @@ some_tests() {
 # Spark plays the same part in these on every version: they are about servers, packages and the demo.
 readonly SAME_ON_EVERY_SPARK="demo demo_llm life model_urls published_vllm server_faults transformers user_modules vllm_replicas"
 
-# Prints options that leave out these folders of tests/.
+# Prints options that leave out these folders of tests/, one word per line.
 without() {
-  local name
-  for name in "$@"; do printf -- '--ignore\ntests/%s\n' "$name"; done
+  printf -- '--ignore\ntests/%s\n' "$@"
 }
 
 # The folders that are left out need tools that only .venv holds; they would not even be collected.
@@ -26,27 +25,17 @@ run_spark35_tests() {
   some_tests "$@" -m spark "${ignored[@]}"
 }
 
-run_spark4_tests() {
-  use_venv .venv
-  some_tests "$@" -m spark
-}
-
 run_plain_tests() {
   use_venv .venv
   some_tests "$@" -m "not spark" --ignore tests/integration/init_scripts
 }
 
-run_node_tests() {
-  local ignored=()
+run_spark4_and_node_tests() {
+  local failed=0 ignored=()
   mapfile -t ignored < <(without unit integration/{engines,spark,storage,terraform})
   use_venv .venv
-  some_tests "$@" -m "not spark" "${ignored[@]}"
-}
-
-run_spark4_and_node_tests() {
-  local failed=0
-  (run_spark4_tests "$@") || failed=1
-  (run_node_tests "$@") || failed=1
+  some_tests "$@" -m spark || failed=1
+  some_tests "$@" -m "not spark" "${ignored[@]}" || failed=1
   return "$failed"
 }
 

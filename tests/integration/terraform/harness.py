@@ -85,8 +85,10 @@ class Terraform:
 
 
 def _variables(variables: dict[str, Any]) -> list[str]:
-    # json.dumps: a list or a map is given as HCL, of which JSON is a part; text is given as it is.
-    texts = {key: each if isinstance(each, str) else json.dumps(each) for key, each in variables.items()}
+    # json.dumps: a list or a map is given as HCL, of which JSON is a part; text is given as it is. So null would be the
+    # text "null" for a variable of text: what is None is left out.
+    given = {key: each for key, each in variables.items() if each is not None}
+    texts = {key: each if isinstance(each, str) else json.dumps(each) for key, each in given.items()}
     return [f"-var={key}={each}" for key, each in texts.items()]
 
 
