@@ -159,7 +159,7 @@ def test_a_supervisor_that_is_not_the_one_of_the_record_starts_nothing(launch, o
     server = ensure(launch, owner)
     code = "import sys; from server_utils.servers.supervisor import main; main()"
     other = run_python(code, str(folder_of(server)), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert "started by sidecar.ensure" in other.communicate()[1]
+    assert "started by lifecycle.ensure" in other.communicate()[1]
     assert state_dir.read(folder_of(server)) == server
     assert len(marked(SERVER_MARKER, str(folder_of(server)))) == 1
 
