@@ -11,15 +11,10 @@ some_tests() {
 # Spark plays the same part in these on every version: they are about servers, packages and the demo.
 readonly SAME_ON_EVERY_SPARK="demo demo_llm life model_urls published_vllm server_faults start_places transformers user_modules vllm_replicas"
 
-# Prints options that leave out these folders of tests/, one word per line.
-without() {
-  printf -- '--ignore\ntests/%s\n' "$@"
-}
-
 # The folders that are left out need tools that only .venv holds; they would not even be collected.
 run_spark35_tests() {
   local name ignored=()
-  mapfile -t ignored < <(without unit integration/{engines,storage,terraform,init_scripts})
+  for name in unit integration/{engines,storage,terraform,init_scripts}; do ignored+=(--ignore "tests/$name"); done
   for name in $SAME_ON_EVERY_SPARK; do ignored+=(--ignore "tests/integration/spark/test_$name.py"); done
   use_venv .venv-spark35
   some_tests "$@" -m spark "${ignored[@]}"
@@ -27,15 +22,14 @@ run_spark35_tests() {
 
 run_plain_tests() {
   use_venv .venv
-  some_tests "$@" -m "not spark" --ignore tests/integration/init_scripts
+  some_tests "$@" -m "not spark and not node"
 }
 
 run_spark4_and_node_tests() {
-  local failed=0 ignored=()
-  mapfile -t ignored < <(without unit integration/{engines,spark,storage,terraform})
+  local failed=0
   use_venv .venv
   some_tests "$@" -m spark || failed=1
-  some_tests "$@" -m "not spark" "${ignored[@]}" || failed=1
+  some_tests "$@" -m node || failed=1
   return "$failed"
 }
 

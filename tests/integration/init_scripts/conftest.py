@@ -58,8 +58,10 @@ def asked(node):
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if Path(__file__).parent in item.path.parents and REASON:
-            item.add_marker(pytest.mark.skip(reason=REASON))
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.node)
+            if REASON:
+                item.add_marker(pytest.mark.skip(reason=REASON))
 
 
 def build(name, folder):
