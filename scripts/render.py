@@ -54,9 +54,7 @@ def _features(engine: type[OpenAIServerManager]) -> dict[str, str]:
         "typed answers (`response_format`)": f"by `{dialect.schema_field.value}`" if dialect.schema_field else "no",
         "tokens of each row (`details=True`)": "yes" if dialect.token_ids_field else "yes, one row per request",
         "metrics in `status()`": "yes" if dialect.metrics_path else "no",
-        "rows in flight per task": "follow the queue"
-        if dialect.metrics_path
-        else f"{dialect.first_limit}, or `window=`",
+        "rows in flight": "follow the queue" if dialect.metrics_path else f"{dialect.first_limit}, shared by the tasks",
     }
 
 
