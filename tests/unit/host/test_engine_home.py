@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -21,15 +20,6 @@ from server_utils.host import engine_home
 print(json.dumps(engine_home.variables(os.environ)))
 """
 DOCTOR = "from server_utils.node.checks import home_folder; print(home_folder())"
-
-
-@pytest.fixture
-def open_folder():
-    """A folder that every user may enter, and nobody else write to; pytest's own are closed to others."""
-    folder = Path(tempfile.mkdtemp(prefix="s-", dir="/tmp"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
 
 
 @pytest.fixture

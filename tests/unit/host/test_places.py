@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,15 +22,6 @@ from server_utils.servers.lifecycle import ensure
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root, to be another user")
 needs_mount = pytest.mark.skipif(not can_mount(), reason="needs to be allowed to mount a disk")
 CLI = "import sys; from server_utils.cli.main import app; app(sys.argv[1:])"
-
-
-@pytest.fixture
-def open_folder():
-    """A folder that every user may enter; pytest's own are closed to others."""
-    folder = Path(tempfile.mkdtemp(prefix="s-", dir="/tmp"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
 
 
 @needs_root
