@@ -128,9 +128,7 @@ TYPED = (
 
 
 def test_the_engine_takes_the_schema_of_every_spark_type_and_keeps_to_it(spark, servers):
-    """A grammar that it refused would be an HTTP error of every row; no grammar knows months, the keys of a map, nor how
-    many digits a decimal keeps.
-    """
+    """A grammar that it refused would be an HTTP error of every row; none knows months, keys of maps, or a scale."""
     kinds = {field.name: StructType([field]) for field in spark.createDataFrame([], TYPED).schema}
     columns = [
         servers.generate("prompt", response_format=kind, on_error="struct", max_tokens=60).alias(name)
