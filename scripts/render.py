@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+from server_utils.backends.nim.manager import NIMServerManager
 from server_utils.backends.openai import OpenAIServerManager
 from server_utils.backends.transformers.manager import TransformersServerManager
 from server_utils.backends.vllm.manager import VLLMServerManager
@@ -16,7 +17,11 @@ ROOT = Path(__file__).parents[1]
 CLUSTERS = ROOT / "server_utils" / "data" / "clusters.json"
 DOCUMENT = ROOT / "docs" / "clusters.md"
 ENGINES_DOCUMENT = ROOT / "docs" / "llm.md"
-ENGINES: tuple[type[OpenAIServerManager], ...] = (VLLMServerManager, TransformersServerManager)
+ENGINES: tuple[type[OpenAIServerManager], ...] = (
+    VLLMServerManager,
+    NIMServerManager,
+    TransformersServerManager,
+)
 # One node with one GPU and no YARN, one with several and YARN: together they have every setting.
 EXAMPLES = (("databricks-aws", "a10x1"), ("dataproc", "l4x4"))
 TABLE = re.compile(r"(?<=<!-- made by \./run render -->\n).*?(?=<!-- end -->)", re.DOTALL)

@@ -9,7 +9,7 @@ some_tests() {
 }
 
 # Spark plays the same part in these on every version: they are about servers, packages and the demo.
-readonly SAME_ON_EVERY_SPARK="demo demo_llm life model_urls published_vllm server_faults start_places transformers user_modules vllm_replicas"
+readonly SAME_ON_EVERY_SPARK="demo demo_llm life model_urls nim published_vllm server_faults start_places transformers user_modules vllm_replicas"
 
 # The folders that are left out need tools that only .venv holds; they would not even be collected.
 run_spark35_tests() {

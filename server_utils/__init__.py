@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from server_utils.backends.base import ServerManager
+    from server_utils.backends.nim.manager import NIMServerManager
     from server_utils.backends.transformers.manager import TransformersServerManager
     from server_utils.backends.triton.manager import TritonServerManager
     from server_utils.backends.vllm.manager import VLLMServerManager
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "by_prefix": "server_utils.spark.partitioning",
+    "NIMServerManager": "server_utils.backends.nim.manager",
     "ServerManager": "server_utils.backends.base",
     "TransformersServerManager": "server_utils.backends.transformers.manager",
     "TritonServerManager": "server_utils.backends.triton.manager",
@@ -52,6 +54,7 @@ __all__ = [
     "ModelCorruptError",
     "ModelExistsError",
     "ModelNotFoundError",
+    "NIMServerManager",
     "OutputError",
     "PlacementError",
     "ServerManager",

@@ -67,9 +67,9 @@ class Engine:
     health: str = "/health"
     preferred_port: int | None = None
 
-    def launch(self, key: str | None, *, model: str, **fields: Any) -> Launch:
+    def launch(self, key: str | None, *, model: str | None, **fields: Any) -> Launch:
         """What to run. key: what requests must have, None for none. fields: the rest of the launch."""
-        is_local = Path(model).exists() or is_elsewhere(model)
+        is_local = model is not None and (Path(model).exists() or is_elsewhere(model))
         own = {variable: literal(str(value)) for variable, value in self.user_env.items()}
         secret = {self.key_variable: key} if key and self.key_variable else {}
         program = ("{python}", "{folder}/program.py", "{folder}/announcement", "{port:http}", f"{self.stall_s:g}")
@@ -104,6 +104,7 @@ class OpenAIServerManager(ServerManager):
     """
 
     engine_name: ClassVar[str]
+    needs_model: ClassVar[bool] = True
     program: ClassVar[Path] = PROGRAM
     dialect: ClassVar[Dialect] = Dialect()
     start_for: ClassVar[Mapping[Endpoint, str]] = {}  # how servers are started that offer an endpoint
@@ -201,7 +202,7 @@ class OpenAIServerManager(ServerManager):
 
     def _start_engine(self, engine: Engine, *, timeout_s: float, options: Mapping[str, Any], replicas: int = 1) -> None:
         """Start the servers. options: of `MANAGER_OPTIONS`. Raises ConfigurationError for what cannot be started."""
-        if self.model_path is None:
+        if self.model_path is None and self.needs_model:
             raise ConfigurationError(f"{self.engine_name} needs a model; say {type(self).__name__}(name, model_path)")
         if not isinstance(replicas, int) or replicas < 1:
             raise ConfigurationError(f"replicas must be a whole number, 1 or more; it is {replicas!r}")

@@ -1,0 +1,1 @@
+"""NVIDIA NIM, in a container beside each executor."""

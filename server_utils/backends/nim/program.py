@@ -1,0 +1,205 @@
+"""The program of a NIM sidecar: runs its container below itself, announces it, and watches it. Standard library only.
+
+    python program.py ANNOUNCEMENT PORT STALL_S ENGINE IMAGE OPTIONS... -- COMMAND...
+
+ENGINE is docker, podman, or "" for the first of them that this host has. OPTIONS are of its `run`. COMMAND is what the
+image runs; without one it is the image's own.
+
+A container is a child of the container engine's daemon, so nothing ends it with its executor. Therefore its first
+process is a guard, whose standard input is a pipe from here. When the pipe ends, by whatever death, the guard ends
+every process of the container.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import engine_watch  # laid beside this file
+import openai_program
+
+_ENGINES = ("docker", "podman")
+_CONTAINER_PORT = 8000  # NIM's default; the container has a network of its own
+_CACHE = "/opt/nim/.cache"
+_NGC = "nvcr.io"
+_KEY = "NGC_API_KEY"
+# Laid out for `sh`: the engine runs in the background, because a shell heeds a signal only while it waits.
+_GUARD = """
+exec 3<&0
+"$@" </dev/null 3<&- & engine=$!
+trap 'kill -TERM $engine 2>/dev/null' TERM
+{ cat <&3 >/dev/null; kill -KILL -1; } &
+wait $engine; status=$?
+while kill -0 $engine 2>/dev/null; do wait $engine; status=$?; done
+exit $status
+"""
+_HINTS = {
+    "permission denied": "user {user} may not use {engine} on this host: add the user to the group docker on every "
+    "node (usermod -aG docker {user}), and start Spark's processes again",
+    "cannot connect": "the container engine of this host does not answer: start it on every node "
+    "(systemctl enable --now docker)",
+    "could not select device driver": "this host has no NVIDIA Container Toolkit: install nvidia-container-toolkit on "
+    "every node, run `nvidia-ctk runtime configure`, and start the container engine again",
+    "unauthorized": "the registry wants a login: give the key by env={{'NGC_API_KEY': …}}, or log in on every node",
+    "denied": "the registry refuses the image: see that its name is right, and that the key's organisation may use it",
+    "manifest unknown": "the registry has no such tag: see the image's page for its tags",
+    "no such host": "this host does not reach the registry: pull the image where there is a network, and load it on "
+    "every node (docker load)",
+}
+
+
+def find_engine(name: str) -> str:
+    """The container engine to use. Ends this process where there is none."""
+    names = (name,) if name else _ENGINES
+    there = [each for each in names if shutil.which(each)]
+    if not there:
+        engine_watch.end(
+            f"this host has no {' or '.join(names)} (PATH is {os.environ.get('PATH', '')}): NIM runs in a container. "
+            "Install one on every node; on Dataproc that is the optional component DOCKER"
+        )
+    return there[0]
+
+
+def explain(engine: str, doing: str, output: str) -> str:
+    """What went wrong in one line, and what to do where that is known. output: what the container engine printed."""
+    user = os.environ.get("USER") or str(os.getuid())
+    hints = [hint for sign, hint in _HINTS.items() if sign in output.lower()]
+    last = (output.strip().splitlines() or ["it printed nothing"])[-1]
+    hint = hints[0].format(user=user, engine=engine) if hints else "run the same command on this host to see more"
+    return f"cannot {doing}: {engine} says: {last}. {hint[0].upper()}{hint[1:]}"
+
+
+def image_command(engine: str, image: str) -> list[str]:
+    """What the image runs by itself; the image is pulled where this host lacks it."""
+    inspected = _inspect(engine, image)
+    if inspected is None:
+        _pull(engine, image)
+        inspected = _inspect(engine, image)
+    config = (inspected or {}).get("Config") or {}
+    return [*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])]
+
+
+def _inspect(engine: str, image: str) -> dict[str, Any] | None:
+    """The description of an image; None where this host lacks it."""
+    done = subprocess.run([engine, "image", "inspect", image], capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return dict(json.loads(done.stdout)[0])
+    if "no such image" not in done.stderr.lower() and "not known" not in done.stderr.lower():
+        engine_watch.end(explain(engine, f"look at image {image}", done.stderr))
+    return None
+
+
+def _pull(engine: str, image: str) -> None:
+    """Pull an image, with the key of NVIDIA's registry where there is one. Its progress is in the log."""
+    print(f"this host lacks {image}: pulling it (10 GB and more; pull it ahead on every node to save this)", flush=True)  # noqa: T201
+    with tempfile.TemporaryDirectory() as folder:
+        login = _login(engine, image, folder)
+        done = subprocess.run(
+            [engine, "pull", image], env=os.environ | login, stderr=subprocess.PIPE, text=True, check=False
+        )
+    if done.returncode:
+        engine_watch.end(explain(engine, f"pull image {image}", done.stderr))
+
+
+def _login(engine: str, image: str, folder: str) -> dict[str, str]:
+    """Log in to NVIDIA's registry. Returns variables that name the login: it is in `folder`, and not in argv."""
+    key = os.environ.get(_KEY)
+    if not key or not image.startswith(f"{_NGC}/"):
+        return {}
+    variables = {"DOCKER_CONFIG": folder, "REGISTRY_AUTH_FILE": f"{folder}/auth.json"}
+    done = subprocess.run(
+        [engine, "login", _NGC, "--username", "$oauthtoken", "--password-stdin"],
+        env=os.environ | variables,
+        input=key,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        engine_watch.end(explain(engine, f"log in to {_NGC} with {_KEY}", done.stderr))
+    return variables
+
+
+def gpu_options(engine: str) -> list[str]:
+    """The GPUs of this server as options of `run`: the assigned ones, else all of the host's."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if not chosen and not shutil.which("nvidia-smi"):
+        return []
+    devices = chosen.split(",") if chosen else ["all"]
+    if engine == "podman":
+        return [word for each in devices for word in ("--device", f"nvidia.com/gpu={each}")]
+    return ["--gpus", f'"device={",".join(devices)}"' if chosen else "all"]
+
+
+def cache_options(image: str) -> list[str]:
+    """The folder that keeps an image's downloads and compiled engines, and the user that it belongs to: this one."""
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = caches / "nim" / re.sub(r"[^\w.-]+", "-", image)
+    folder.mkdir(parents=True, exist_ok=True)
+    return ["--mount", f"type=bind,source={folder},target={_CACHE}", "--user", str(os.getuid())]
+
+
+def run_command(engine: str, image: str, port: str, options: Sequence[str], command: Sequence[str]) -> list[str]:
+    """The command that runs the container. Published on loopback only, whatever the image binds."""
+    markers = ("SPARK_SIDECAR_SERVER", "SPARK_SIDECAR_SUPERVISOR")  # by them a process is known as ours
+    own = [word for marker in markers for word in ("--env", marker)]
+    own += ["--publish", f"127.0.0.1:{port}:{_CONTAINER_PORT}", *gpu_options(engine), *cache_options(image)]
+    guard = ["--entrypoint", "/bin/sh", image, "-c", _GUARD, "guard"]
+    run = [engine, "run", "--interactive", "--rm", "--name", container_name()]
+    return [*run, *own, *options, *guard, *command]
+
+
+def container_name() -> str:
+    """The container's name: one per server, whatever port it has."""
+    server = os.environ.get("SPARK_SIDECAR_SERVER", str(Path.cwd()))
+    return f"spark-sidecar-{hashlib.sha256(server.encode()).hexdigest()[:16]}"
+
+
+def hold_pipe() -> int:
+    """Make standard input a pipe that ends with this process. Returns the end to keep."""
+    reader, writer = os.pipe()
+    os.dup2(reader, 0)
+    os.close(reader)
+    return writer
+
+
+def check_served(port: int) -> dict[str, Any]:
+    """Nothing to add to the description of a model; ends this process where the image serves another one."""
+    wanted = openai_program.read_settings().model
+    page = json.loads(engine_watch.get(port, "/v1/models") or b"{}")
+    names = [each["id"] for each in page.get("data", [])]
+    if wanted not in names:
+        engine_watch.end(
+            f"the image serves {', '.join(names) or 'no model'}, not {wanted!r}: it does not heed "
+            f"NIM_SERVED_MODEL_NAME; name the manager as the image names its model"
+        )
+    return {}
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the container of this command line. Returns the exit status."""
+    announcement, port, stall_s, name, image, *rest = words
+    cut = rest.index("--")
+    engine = find_engine(name)
+    own_command = image_command(engine, image)
+    command = run_command(engine, image, port, rest[:cut], rest[cut + 1 :] or own_command)
+    # A container that was paused has outlived SIGKILL.
+    subprocess.run([engine, "rm", "--force", container_name()], capture_output=True, check=False)
+    hold_pipe()
+    status: int = openai_program.run(
+        command, Path(announcement), int(port), float(stall_s), described=lambda: check_served(int(port))
+    )
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
