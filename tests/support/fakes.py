@@ -152,8 +152,8 @@ def as_nobody_on_a_node(home, code, *arguments, **variables):
 
 
 def mounted_noexec(folder, code, *arguments, **variables):
-    """What a Python prints, errors included, for which a folder is a disk of its own that runs no programs."""
-    mount = 'mount -t tmpfs -o noexec,mode=1777 tmpfs "$1" && shift && exec "$@"'
+    """What a Python prints, errors included, for which a folder is a small disk of its own that runs no programs."""
+    mount = 'mount -t tmpfs -o noexec,mode=1777,size=256m tmpfs "$1" && shift && exec "$@"'
     environ = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])} | variables
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", mount, "sh", folder, sys.executable, "-c", code, *map(str, arguments)],

@@ -21,6 +21,8 @@ from server_utils.servers.launch import State
 
 LONG = {"max_tokens": 200, "ignore_eos": True}  # answers that take a second and more
 KEY = "a-key-of-this-test"
+# Text of a user's that has words in braces.
+TEMPLATE = "{# {port:http} #}{model} {folder} {% for m in messages %}{{ m['content'] }}{% endfor %} {{ '{gpus}' }}"
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,8 @@ def model():
 
 @pytest.fixture
 def running(owner, model):
-    server = Running(owner, model, key=KEY, hang_timeout_s=12, stall_s=8, max_restarts=9)
+    options = {"chat_template": TEMPLATE}
+    server = Running(owner, model, key=KEY, hang_timeout_s=12, stall_s=8, max_restarts=9, options=options)
     server.ensure()
     yield server
     server.stop()
@@ -60,8 +63,8 @@ def hit(server, part, number):
     assert wait_until(lambda: not any(part.alive() for part in parts), 30), parts
 
 
-@pytest.mark.timeout(1800)  # nine starts of vLLM
-def test_a_server_offers_listens_and_survives_as_promised(running, state_root):
+@pytest.mark.timeout(1800)  # seven starts of vLLM
+def test_a_server_offers_listens_survives_and_stops_as_promised(running, state_root):
     """One server for many questions: it takes half a minute to start."""
     server = running.record()
     offered = server.models["tiny"]
@@ -76,6 +79,8 @@ def test_a_server_offers_listens_and_survives_as_promised(running, state_root):
     assert post(server, "/v1/completions", {"model": "tiny", "prompt": "x"}).status == 401
     assert post(server, "/v1/completions", {"model": "tiny", "prompt": "x"}, KEY).status == 200
     assert not [p for p in psutil.process_iter(["cmdline"]) if KEY in " ".join(p.info["cmdline"] or [])]
+
+    check_that_text_of_users_reaches_the_engine_as_it_is(server)
 
     # One row in fifty is too long for the model: it alone has no answer, and says why.
     texts = ["word " * CONTEXT if number % 50 == 7 else f"number {number}" for number in range(200)]
@@ -99,6 +104,7 @@ def test_a_server_offers_listens_and_survives_as_promised(running, state_root):
         hit(running, part, number)
         assert not files_with_the_key(state_root)
     assert post(running.record(), "/v1/completions", {"model": "tiny", "prompt": "x"}).status == 401
+    check_that_a_stop_in_the_middle_of_requests_leaves_no_process_and_nobody_waits_for_them(running, state_root)
 
 
 def files_with_the_key(state_root):
@@ -107,7 +113,7 @@ def files_with_the_key(state_root):
     return [path for path, content in files.items() if KEY.encode() in content]
 
 
-def test_a_stop_in_the_middle_of_requests_leaves_no_process_and_nobody_waits_for_them(running, state_root):
+def check_that_a_stop_in_the_middle_of_requests_leaves_no_process_and_nobody_waits_for_them(running, state_root):
     many = ["x"] * 2000  # minutes of work: it is still in the middle whenever this process has its turn
     with futures.ThreadPoolExecutor(1) as pool:
         job = pool.submit(running.ask, many, fields=LONG, timeout_s=5)
@@ -146,14 +152,8 @@ def test_a_start_that_fails_says_why(owner, model, tmp_path, damage, words):
     assert words in str(caught.value)
 
 
-def test_text_of_users_reaches_the_engine_as_it_is(owner, model):
-    template = "{# {port:http} #}{model} {folder} {% for m in messages %}{{ m['content'] }}{% endfor %} {{ '{gpus}' }}"
-    server = Running(owner, model, options={"chat_template": template})
-    try:
-        server.ensure()
-        chat = {"model": "tiny", "messages": [{"role": "user", "content": "say {scratch}"}]}
-        tokens = json.loads(post(server.record(), "/tokenize", chat).data)["tokens"]
-        said = json.loads(post(server.record(), "/detokenize", {"model": "tiny", "tokens": tokens}).data)["prompt"]
-        assert said == "{model} {folder} say {scratch} {gpus}"
-    finally:
-        server.stop()
+def check_that_text_of_users_reaches_the_engine_as_it_is(server):
+    chat = {"model": "tiny", "messages": [{"role": "user", "content": "say {scratch}"}]}
+    tokens = json.loads(post(server, "/tokenize", chat, KEY).data)["tokens"]
+    said = json.loads(post(server, "/detokenize", {"model": "tiny", "tokens": tokens}, KEY).data)["prompt"]
+    assert said == "{model} {folder} say {scratch} {gpus}"
