@@ -20,7 +20,7 @@ from server_utils.host.processes import ProcessId, wait_until
 from server_utils.servers.launch import Launch
 
 _SHOWN_S = 5.0  # what takes less is left out of the table
-_LEAVE_S = 6.0  # what lost its owner at the end of a test has this long to go by itself
+_LEAVE_S = 30.0  # what lost its owner at the end of a test has this long to go by itself
 
 
 def pytest_terminal_summary(terminalreporter):

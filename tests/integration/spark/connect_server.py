@@ -13,12 +13,14 @@ from pathlib import Path
 import pyspark
 from pyspark.sql import SparkSession
 
+from integration.spark.conftest import SHORT_LIFE
+
 SETTINGS = {
     "spark.plugins": "org.apache.spark.sql.connect.SparkConnectPlugin",
     "spark.connect.grpc.binding.address": "127.0.0.1",
     "spark.connect.grpc.binding.port": "0",
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",  # as in conftest.py
-    "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.driver.extraJavaOptions": SHORT_LIFE,
+    "spark.executor.extraJavaOptions": SHORT_LIFE,
     "spark.task.maxFailures": "1",
 }
 

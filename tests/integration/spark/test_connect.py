@@ -42,7 +42,7 @@ def test_servers_start_answer_restart_and_stop_over_connect(state_root, port, tm
     assert said["names"]["columns"] == ["tensors(id)"] * 2
     assert said["restarted"]["restarts"] == 1
     assert said["stopped"]["alive"] == []
-    assert wait_until(lambda: not processes_of(state_root), 15)
+    assert wait_until(lambda: not processes_of(state_root), 60)
 
 
 def test_rows_are_asked_once_over_connect_as_in_a_classic_session(port, tmp_path):

@@ -47,6 +47,6 @@ def test_nothing_of_ours_outlives_a_killed_driver(driver, state_root, victim):
 
     os.kill(driver.pid if victim == "python" else spark.pid, signal.SIGKILL)
 
-    assert wait_until(lambda: not processes_of(state_root), 10), processes_of(state_root)
+    assert wait_until(lambda: not processes_of(state_root), 60), processes_of(state_root)
     assert not any(psutil.pid_exists(pid) for pid in servers)
-    assert wait_until(lambda: not any(psutil.pid_exists(pid) for pid in below), 10)
+    assert wait_until(lambda: not any(psutil.pid_exists(pid) for pid in below), 60)

@@ -11,7 +11,7 @@ from server_utils import ConfigurationError, ServerUnavailableError, TritonServe
 from server_utils.host.processes import wait_until
 
 
-def test_starting_twice_with_the_same_changes_nothing(manager):
+def test_starting_twice_with_the_same_changes_nothing_and_another_function_is_refused(spark, manager):
     servers = manager("twice")
     servers.start_servers(tiny_models.whoami)
     before = servers.status()
@@ -19,13 +19,6 @@ def test_starting_twice_with_the_same_changes_nothing(manager):
     servers.start_servers(tiny_models.whoami)
 
     assert servers.status() == before
-
-
-def test_starting_another_function_is_refused_and_the_servers_stay(spark, manager):
-    servers = manager("another")
-    servers.start_servers(tiny_models.whoami)
-    before = servers.status()
-
     with pytest.raises(ConfigurationError, match=r"call stop_servers\(\) first"):
         servers.start_servers(tiny_models.many)
     with pytest.raises(ConfigurationError, match=r"call stop_servers\(\) first"):
@@ -43,7 +36,7 @@ def test_servers_of_which_one_has_failed_for_good_fail_a_job_and_are_started_ane
     before = wait_for_states(servers, "failed", "failed")
 
     with pytest.raises(Exception, match=r"SIGKILL.*; restarted 0 times in ten minutes already"):
-        answers(rows(spark, servers.tensors("id")))
+        answers(rows(spark, servers.tensors("id"), partitions=1))
     servers.start_servers(tiny_models.whoami, max_restarts=0)
 
     assert answers(rows(spark, servers.tensors("id")))
@@ -76,7 +69,7 @@ def test_before_a_start_there_is_no_status_and_no_address(manager):
 def test_an_action_after_the_stop_says_so_and_starts_nothing(spark, state_root, manager):
     with manager("late") as servers:
         servers.start_servers(tiny_models.whoami)
-        frame = rows(spark, servers.tensors("id"), count=20)
+        frame = rows(spark, servers.tensors("id"), count=20, partitions=1)
 
     with pytest.raises(Exception, match=r"was stopped; run actions before stop_servers\(\)"):
         frame.collect()
@@ -84,7 +77,7 @@ def test_an_action_after_the_stop_says_so_and_starts_nothing(spark, state_root, 
     assert not processes_of(state_root)
 
 
-def test_a_new_manager_of_the_same_name_replaces_what_a_restarted_notebook_left(spark, manager):
+def test_a_new_manager_of_the_same_name_replaces_or_stops_what_a_restarted_notebook_left(spark, state_root, manager):
     lost, servers = manager("notebook"), manager("notebook")
     lost.start_servers(tiny_models.whoami)
     before = lost.status()
@@ -94,13 +87,10 @@ def test_a_new_manager_of_the_same_name_replaces_what_a_restarted_notebook_left(
     assert not any(server.process.alive() for server in before)
     assert servers.status() == lost.status()
     with pytest.raises(Exception, match="runs for another manager of the same name"):
-        rows(spark, lost.tensors("id"), count=20).collect()
+        rows(spark, lost.tensors("id"), count=20, partitions=1).collect()
     assert answers(rows(spark, servers.tensors("id"), count=20))
 
-
-def test_a_new_manager_of_the_same_name_stops_what_a_restarted_notebook_left(state_root, manager):
-    manager("notebook").start_servers(tiny_models.whoami)
-
+    # A third one need not start any to stop them.
     manager("notebook").stop_servers()
 
     assert not processes_of(state_root)
@@ -132,30 +122,20 @@ def test_a_function_that_cannot_be_pickled_is_refused_before_any_job(manager):
         manager("unpicklable").start_servers(holds_a_lock)
 
 
-def test_the_end_of_a_session_stops_servers_that_nobody_stopped(sessions, spark, state_root):
-    TritonServerManager("never", spark=spark).start_servers(tiny_models.whoami)
+def test_the_end_of_a_session_stops_servers_that_nobody_stopped_and_their_manager_goes_on_in_the_next(
+    sessions, spark, state_root
+):
+    servers = TritonServerManager("survivor", spark=spark)
+    servers.start_servers(tiny_models.whoami)
     assert processes_of(state_root)
 
     sessions.stop()
 
-    assert wait_until(lambda: not processes_of(state_root), 15), processes_of(state_root)
+    assert wait_until(lambda: not processes_of(state_root), 60), processes_of(state_root)
     assert not executors()
-
-
-def test_a_manager_of_an_ended_session_can_be_stopped_and_says_what_to_do(sessions):
-    servers = TritonServerManager("orphan", spark=sessions.get(CLUSTER))
-    sessions.stop()
-
     servers.stop_servers()
-
     with pytest.raises(ConfigurationError, match="make one first"):
         servers.start_servers(tiny_models.whoami)
-
-
-def test_a_manager_goes_on_in_the_session_that_follows_an_ended_one(sessions):
-    servers = TritonServerManager("survivor", spark=sessions.get(CLUSTER))
-    servers.start_servers(tiny_models.whoami)
-    sessions.stop()
     spark = sessions.get(CLUSTER)
 
     servers.start_servers(tiny_models.whoami)

@@ -10,7 +10,7 @@ import pytest
 from support.other_pythons import OF_ANOTHER_MINOR, bare, lacking, needs_another_minor
 
 from integration.spark import tiny_models
-from integration.spark.conftest import CLUSTER, executors, run_as_user
+from integration.spark.conftest import ONE_EXECUTOR, executors, run_as_user
 from server_utils import PlacementError
 
 SET_IT = (
@@ -135,7 +135,7 @@ except SidecarError as error:
 def test_over_connect_the_servers_side_is_named_as_the_place_to_set_it(state_root, monkeypatch, tmp_path, kind):
     python = bare(tmp_path / kind) if kind == "bare" else OF_ANOTHER_MINOR[-1]
     monkeypatch.setenv("PYSPARK_PYTHON", str(python))
-    code = f"from integration.spark import connect_server; connect_server.main({CLUSTER!r})"
+    code = f"from integration.spark import connect_server; connect_server.main({ONE_EXECUTOR!r})"
     server = run_as_user(code, stdin=subprocess.PIPE)
     try:
         said, _ = run_as_user(CONNECT_USER.format(port=int(server.stdout.readline()))).communicate(timeout=300)
