@@ -187,7 +187,7 @@ def test_order_is_kept_whatever_the_size_of_sparks_batches(spark, servers, batch
 
 
 def test_a_column_that_cannot_be_sent_says_which_type_is_wanted(spark, servers):
-    frame = spark.createDataFrame([(0, "text")], "id bigint, x string")
+    frame = spark.createDataFrame([(0, "text")], "id bigint, x string").coalesce(1)
 
     with pytest.raises(Exception, match="a column of string cannot be sent as 'row' of shape"):
         frame.withColumn("y", servers.tensors("x", model="picky")).collect()
