@@ -234,7 +234,12 @@ def as_in_notebooks():
         cloudpickle.unregister_pickle_by_value(module)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+# Where Spark's own Python lacks the notebooks' client, a family of text alone and one of several columns do.
+HAS_CLIENT = importlib.util.find_spec("pytriton") is not None
+RUN_HERE = FAMILIES if HAS_CLIENT else ["pipeline", "preprocessing_layers"]
+
+
+@pytest.mark.parametrize("family", RUN_HERE)
 @pytest.mark.usefixtures("as_in_notebooks")
 def test_a_published_notebook_of_each_family_runs_as_it_is(spark, tmp_path, family):
     weights, rows_of, columns, right, client, described = FAMILIES[family]
@@ -247,7 +252,7 @@ def test_a_published_notebook_of_each_family_runs_as_it_is(spark, tmp_path, fami
 
     frame = rows_of(spark)
     found = [frame.select(server_manager.tensors(*columns)).collect()]
-    if importlib.util.find_spec("pytriton") is not None:  # the notebooks' own client needs it in Spark's Python
+    if HAS_CLIENT:
         (model_name,) = server_manager.models
         for urls in (server_manager.host_to_http_url, server_manager.host_to_grpc_url):
             fetch = partial(client, model_name, urls)
