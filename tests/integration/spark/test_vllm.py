@@ -13,7 +13,7 @@ from pyspark.sql import functions
 from pyspark.sql.types import LongType, StringType, StructField, StructType
 from support import real_vllm
 
-from integration.spark.conftest import as_in_a_notebook, in_background, kill, part, wait_for_states
+from integration.spark.conftest import as_in_a_notebook, in_background, kill, once, part, wait_for_states
 from server_utils import ConfigurationError, VLLMServerManager
 from server_utils.host.processes import wait_until
 from server_utils.inference.utf8 import PROBLEM
@@ -127,6 +127,7 @@ TYPED = (
 )
 
 
+@once
 def test_the_engine_takes_the_schema_of_every_spark_type_and_keeps_to_it(spark, servers):
     """A grammar that it refused would be an HTTP error of every row; none knows months, keys of maps, or a scale."""
     kinds = {field.name: StructType([field]) for field in spark.createDataFrame([], TYPED).schema}
@@ -229,6 +230,7 @@ def test_what_a_request_cannot_hold_is_refused_before_any_job(servers):
         servers.embed("prompt")
 
 
+@once
 def test_a_job_survives_the_death_of_an_engine(spark, servers):
     before = wait_for_states(servers, "ready", "ready")
     frame = prompts(spark, 160).where("id % 50 != 7").withColumn("answer", servers.generate("prompt", **LONG))
