@@ -5,6 +5,7 @@ The example of Databricks is applied for each of its clouds.
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import subprocess
@@ -40,6 +41,23 @@ def apply(own_copy):
         return folder
 
     return run
+
+
+@pytest.fixture(scope="module")
+def planned(newest, shared_copy):
+    """planned(folder, **variables): the changes in a plan of an example. It is made once, and no test changes it."""
+
+    @functools.cache
+    def folder(name):
+        found = shared_copy / "terraform" / "examples" / name
+        newest.init(found)
+        return found
+
+    @functools.cache
+    def plan(name, **variables):
+        return newest.plan(folder(name), **variables)["resource_changes"]
+
+    return plan
 
 
 def has_nothing_to_do(terraform, folder, example):
@@ -80,28 +98,24 @@ def test_an_example_prints_what_to_open_next_and_has_nothing_more_to_do(example,
     ],
     ids=lambda value: "-".join(value.values()) if isinstance(value, dict) else value,
 )
-def test_each_cloud_of_databricks_has_a_shape_of_its_own_unless_one_is_given(given, node_type, newest, shared_copy):
-    folder = shared_copy / "terraform" / "examples" / "databricks"
-    newest.init(folder)
-    changes = newest.plan(folder, catalog="main", **given)["resource_changes"]
+def test_each_cloud_of_databricks_has_a_shape_of_its_own_unless_one_is_given(given, node_type, planned):
+    changes = planned("databricks", catalog="main", **given)
     (cluster,) = (each["change"]["after"] for each in changes if each["type"] == "databricks_cluster")
     assert cluster["node_type_id"] == node_type
 
 
 @each_example
-def test_the_first_cluster_is_one_cheap_node(example, newest, shared_copy):
-    folder = shared_copy / "terraform" / "examples" / FOLDER[example]
-    newest.init(folder)
-    changes = newest.plan(folder, **GIVEN[example])["resource_changes"]
-    (planned,) = (each["change"]["after"] for each in changes if each["type"] == CLUSTER[example])
+def test_the_first_cluster_is_one_cheap_node(example, planned, shared_copy):
+    changes = planned(FOLDER[example], **GIVEN[example])
+    (cluster,) = (each["change"]["after"] for each in changes if each["type"] == CLUSTER[example])
     first = json.loads((shared_copy / "server_utils" / "data" / "clusters.json").read_text())["platforms"][example]
     node_type = first["shapes"][first["first_shape"]]["node_type"]
     if example == "dataproc":
-        (config,) = planned["cluster_config"]
+        (config,) = cluster["cluster_config"]
         assert config["master_config"][0]["machine_type"] == node_type
         assert config["worker_config"][0]["num_instances"] == 0
     else:
-        assert (planned["node_type_id"], planned["num_workers"]) == (node_type, 0)
+        assert (cluster["node_type_id"], cluster["num_workers"]) == (node_type, 0)
 
 
 def test_a_cloud_that_databricks_does_not_have_is_refused(newest, shared_copy):
@@ -111,10 +125,8 @@ def test_a_cloud_that_databricks_does_not_have_is_refused(newest, shared_copy):
     assert "platform is 'aws'. Choose one of: databricks-aws, databricks-azure, databricks-gcp." in message
 
 
-def test_a_catalog_need_not_be_named_where_the_workspace_has_one(newest, shared_copy):
-    folder = shared_copy / "terraform" / "examples" / "databricks"
-    newest.init(folder)
-    changes = newest.plan(folder, platform="databricks-aws")["resource_changes"]
+def test_a_catalog_need_not_be_named_where_the_workspace_has_one(planned):
+    changes = planned("databricks", platform="databricks-aws")
     volumes = [each["change"]["after"] for each in changes if each["type"] == "databricks_volume"]
     assert [each["catalog_name"] for each in volumes] == ["main", "main"]
 
@@ -126,30 +138,24 @@ def test_a_catalog_that_the_workspace_does_not_have_is_refused_with_those_it_has
     assert "There is no catalog 'nowhere', or you may not use it. Catalogs that you may use: main." in message
 
 
-def test_whom_the_cluster_is_dedicated_to_may_use_both_volumes(newest, shared_copy):
-    folder = shared_copy / "terraform" / "examples" / "databricks"
-    newest.init(folder)
-    changes = newest.plan(folder, platform="databricks-aws", principal="data-scientists")["resource_changes"]
+def test_whom_the_cluster_is_dedicated_to_may_use_both_volumes(planned):
+    changes = planned("databricks", platform="databricks-aws", principal="data-scientists")
     granted = {each["address"].split('"')[1] for each in changes if each["type"] == "databricks_grant"}
     assert granted == {"spark_sidecar_files", "spark_sidecar_store"}
     (cluster,) = (each["change"]["after"] for each in changes if each["type"] == "databricks_cluster")
     assert cluster["single_user_name"] == "data-scientists"
 
 
-def test_whom_the_cluster_is_dedicated_to_may_restart_it(newest, shared_copy):
-    folder = shared_copy / "terraform" / "examples" / "databricks"
-    newest.init(folder)
-    changes = newest.plan(folder, platform="databricks-aws", principal="data-scientists")["resource_changes"]
+def test_whom_the_cluster_is_dedicated_to_may_restart_it(planned):
+    changes = planned("databricks", platform="databricks-aws", principal="data-scientists")
     (permissions,) = (each["change"]["after"] for each in changes if each["type"] == "databricks_permissions")
     (allowed,) = permissions["access_control"]
     assert (allowed["group_name"], allowed["permission_level"]) == ("data-scientists", "CAN_RESTART")
 
 
-def test_whom_the_cluster_is_dedicated_to_may_use_a_schema_that_is_made(newest, shared_copy):
-    folder = shared_copy / "terraform" / "examples" / "databricks"
-    newest.init(folder)
+def test_whom_the_cluster_is_dedicated_to_may_use_a_schema_that_is_made(planned):
     made = {"principal": "data-scientists", "schema": "inference", "create_schema": True}
-    changes = newest.plan(folder, platform="databricks-aws", **made)["resource_changes"]
+    changes = planned("databricks", platform="databricks-aws", **made)
     granted = [each["change"]["after"] for each in changes if each["type"] == "databricks_grant"]
     assert [each["privileges"] for each in granted if each["schema"]] == [["USE_SCHEMA"]]
 
