@@ -10,7 +10,7 @@ from server_utils.backends.nim.manager import NIMServerManager
 from server_utils.backends.openai import OpenAIServerManager
 from server_utils.backends.transformers.manager import TransformersServerManager
 from server_utils.backends.vllm.manager import VLLMServerManager
-from server_utils.clusters import cluster, spark_conf
+from server_utils.clusters import cluster, gpu_fit, model_memory, spark_conf
 from server_utils.clusters.catalogue import node
 
 ROOT = Path(__file__).parents[1]
@@ -22,8 +22,11 @@ ENGINES: tuple[type[OpenAIServerManager], ...] = (
     NIMServerManager,
     TransformersServerManager,
 )
+SIZES_DOCUMENT = ROOT / "docs" / "guides" / "gpu-sizing.md"
 # One node with one GPU and no YARN, one with several and YARN: together they have every setting.
 EXAMPLES = (("databricks-aws", "a10x1"), ("dataproc", "l4x4"))
+# A shape with as many GPUs as are sold together, of each size of memory.
+SIZES = ("databricks-aws", ("t4x4", "a10x8", "l40sx8", "h100x8"))
 TABLE = re.compile(r"(?<=<!-- made by \./run render -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
@@ -63,12 +66,27 @@ def _features(engine: type[OpenAIServerManager]) -> dict[str, str]:
     }
 
 
+def sizes() -> str:
+    """The memory of every model that `fit` knows by name, and over how many GPUs of each kind it is spread."""
+    platform, shapes = SIZES
+    rows = [node(platform, shape) for shape in shapes]
+    heads = [f"{row.gpu.upper()} ({row.gpu_memory_gib} GiB)" for row in rows]
+    lines = [f"| model | weights | cache of 1,000 tokens | {' | '.join(heads)} |", f"|---|---|---|{'---|' * len(rows)}"]
+    for model in sorted(map(model_memory.read, model_memory.known_models()), key=lambda each: each.size):
+        fits = {fit.shape: fit for fit in gpu_fit.check(model, gpu_fit.Demand(context=6600), platform=platform)}
+        counts = [str(fits[shape].tensor_parallel) if fits[shape].fits else "no" for shape in shapes]
+        cache = (model.kv_bytes + model.window_kv_bytes) * 1000 / 2**20
+        lines.append(f"| {model.name} | {model.size / 2**30:.1f} GiB | {cache:.0f} MiB | {' | '.join(counts)} |")
+    return "\n".join(lines) + "\n"
+
+
 def rendered() -> dict[Path, str]:
     """File -> what it should hold."""
     return {
         CLUSTERS: cluster.render(),
         DOCUMENT: TABLE.sub(lambda _: table(), DOCUMENT.read_text()),
         ENGINES_DOCUMENT: TABLE.sub(lambda _: engines(), ENGINES_DOCUMENT.read_text()),
+        SIZES_DOCUMENT: TABLE.sub(lambda _: sizes(), SIZES_DOCUMENT.read_text()),
     }
 
 

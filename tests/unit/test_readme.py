@@ -27,7 +27,8 @@ CHANGELOG = ROOT / "CHANGELOG.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 PICTURES = sorted((ROOT / "docs").glob("*.svg"))
 FIRST_HOURS = sorted((ROOT / "csp").glob("*/README.md"))
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+# The gallery is made from the notebooks, which have tests of their own.
+PAGES = [page for page in sorted((ROOT / "docs").rglob("*.md")) if "gallery" not in page.parts]
 DOCUMENTS = [README, CONTRIBUTING, CHANGELOG, ROOT / "CURSED_KNOWLEDGE.md", *PAGES, *FIRST_HOURS]
 documents = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 WITH_PYTHON = [document for document in DOCUMENTS if "```python\n" in document.read_text()]
@@ -231,6 +232,14 @@ def anchors(page):
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)
 def test_the_readme_leads_to_every_page(page):
     assert f"](docs/{page.name})" in README.read_text()
+
+
+MEASURED = re.findall(r"^\|.*\d\.\d\d.*\|$", (ROOT / "docs" / "guides" / "strategy.md").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("row", MEASURED)
+def test_the_guide_shows_the_measurements_of_the_readme(row):
+    assert row in README.read_text()
 
 
 @documents
