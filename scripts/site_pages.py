@@ -63,3 +63,8 @@ def on_page_markdown(markdown: str, page: Any, files: Files, **_: Any) -> str:
         return link[0] if path.startswith("docs/") else link[1]
 
     return LINK.sub(led, markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Leave out the `::` by which docstrings introduce an example."""
+    return html.replace("<p>::</p>", "")
