@@ -234,12 +234,11 @@ def test_the_readme_leads_to_every_page(page):
     assert f"](docs/{page.name})" in README.read_text()
 
 
-MEASURED = re.findall(r"^\|.*\d\.\d\d.*\|$", (ROOT / "docs" / "guides" / "strategy.md").read_text(), re.MULTILINE)
-
-
-@pytest.mark.parametrize("row", MEASURED)
-def test_the_guide_shows_the_measurements_of_the_readme(row):
-    assert row in README.read_text()
+def test_the_guide_shows_the_measurements_of_the_readme():
+    guide = (ROOT / "docs" / "guides" / "strategy.md").read_text()
+    measured = re.findall(r"^\|.*\d\.\d\d.*\|$", guide, re.MULTILINE)
+    assert measured
+    assert set(measured) <= set(README.read_text().splitlines())
 
 
 @documents
