@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+from csp.live_checks import report
 from server_utils.backends.nim.manager import NIMServerManager
 from server_utils.backends.openai import OpenAIServerManager
 from server_utils.backends.transformers.manager import TransformersServerManager
@@ -23,6 +24,7 @@ ENGINES: tuple[type[OpenAIServerManager], ...] = (
     TransformersServerManager,
 )
 SIZES_DOCUMENT = ROOT / "docs" / "guides" / "gpu-sizing.md"
+LIVE_DOCUMENT = ROOT / "docs" / "live-checks.md"
 # One node with one GPU and no YARN, one with several and YARN: together they have every setting.
 EXAMPLES = (("databricks-aws", "a10x1"), ("dataproc", "l4x4"))
 # A shape with as many GPUs as are sold together, of each size of memory.
@@ -87,6 +89,7 @@ def rendered() -> dict[Path, str]:
         DOCUMENT: TABLE.sub(lambda _: table(), DOCUMENT.read_text()),
         ENGINES_DOCUMENT: TABLE.sub(lambda _: engines(), ENGINES_DOCUMENT.read_text()),
         SIZES_DOCUMENT: TABLE.sub(lambda _: sizes(), SIZES_DOCUMENT.read_text()),
+        LIVE_DOCUMENT: TABLE.sub(lambda _: report.page(), LIVE_DOCUMENT.read_text()),
     }
 
 

@@ -17,3 +17,8 @@ output "gpus_per_node" {
   description = "GPUs of each node: the largest tensor-parallel size."
   value       = module.cluster.gpus_per_node
 }
+
+output "live_checks" {
+  description = "Arguments of scripts/live_checks.py, which asks this cluster what only a live one can tell."
+  value       = [module.cluster.platform, "--cluster", module.cluster.cluster_id]
+}

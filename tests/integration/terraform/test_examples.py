@@ -86,6 +86,9 @@ def test_an_example_prints_what_to_open_next_and_has_nothing_more_to_do(example,
     assert "gpus_per_node = 1" in printed
     for name in ("models", "urls" if example == "dataproc" else "cluster_url"):
         assert f"{name} = " in printed
+    arguments = json.loads(newest.run(folder, "output", "-json", "live_checks"))
+    asked = [sys.executable, REPOSITORY / "scripts" / "live_checks.py", *arguments, "--only", "example"]
+    assert subprocess.run(asked, check=False).returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,71 @@
+"""Compare what a platform lists with our facts: `… --output json | python -m csp.live_checks.listed WHAT PLATFORM`.
+
+Reads the platform's JSON from standard input, prints one line, and ends 1 where something is missing. Laptop.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import Any
+
+from server_utils.clusters.catalogue import nodes
+from server_utils.clusters.cluster import runtimes
+
+# What the API says of a node type that is in the list and that the account cannot have.
+_REFUSALS = ("NotEnabledOnSubscription", "NotAvailableInRegion")
+
+
+def missing_node_types(listing: dict[str, Any], platform: str) -> tuple[int, list[str]]:
+    """How many documented node types there are, and those that the workspace does not offer."""
+    offered = {each["node_type_id"]: _refusal(each) for each in listing.get("node_types", [])}
+    wanted = sorted({each.node_type for each in nodes(platform) if each.documented})
+    return len(wanted), [f"{name} ({offered.get(name, 'not listed')})" for name in wanted if offered.get(name, "-")]
+
+
+def missing_runtimes(listing: dict[str, Any], platform: str) -> tuple[int, list[str]]:
+    """How many runtimes we name, and those that the workspace does not have by that name."""
+    offered = {each["key"] for each in listing.get("versions", [])}
+    wanted = [each.name for each in runtimes(platform)]
+    return len(wanted), [name for name in wanted if name not in offered]
+
+
+def missing_quotas(listing: dict[str, Any], platform: str) -> tuple[int, list[str]]:
+    """How many quotas of a region the catalogue names, and those that the region does not have.
+
+    Quotas of the whole project and those that are counted by GPU family are in no region's list.
+    """
+    offered = {each["metric"] for each in listing.get("quotas", [])}
+    named = {
+        name for each in nodes(platform) for name in re.findall(r"\b(?:PREEMPTIBLE_)?NVIDIA_\w+_GPUS\b", each.quota)
+    }
+    return len(named), sorted(named - offered)
+
+
+def _refusal(node_type: dict[str, Any]) -> str:
+    status = (node_type.get("node_info") or {}).get("status") or []
+    return ", ".join(each for each in status if each in _REFUSALS)
+
+
+_COMPARISONS = {"node-types": missing_node_types, "runtimes": missing_runtimes, "quotas": missing_quotas}
+
+
+def main(arguments: list[str]) -> int:
+    """Compare what standard input lists."""
+    what, platform = arguments
+    try:
+        listing = json.load(sys.stdin)
+    except json.JSONDecodeError as err:
+        sys.stdout.write(f"the platform printed no JSON: {err}\n")
+        return 1
+    # Databricks' command prints the list of node types or versions with or without the object around it.
+    around = {"node-types": "node_types", "runtimes": "versions", "quotas": "quotas"}[what]
+    known, missing = _COMPARISONS[what](listing if isinstance(listing, dict) else {around: listing}, platform)
+    said = f"{len(missing)} of {known} missing: {', '.join(missing)}" if missing else f"all {known} {what} are there"
+    sys.stdout.write(f"{said}\n")
+    return int(bool(missing))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
