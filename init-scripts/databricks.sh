@@ -2,7 +2,7 @@
 # Cluster-scoped init script for Databricks: checks the spark-sidecar wheel, then prepares the node with its code
 # (server_utils/node). Each setting is a variable of the cluster (from runtime 19 on, init scripts do not see these in
 # every access mode), or a line of a settings file: the one that SETTINGS names, or else spark-sidecar.env beside this script.
-#   FRAMEWORK=vllm                     triton, torch, tf, vllm or vllm-latest
+#   FRAMEWORK=vllm                     what the node is prepared for: docs/nodes.md
 #   SPARK_SIDECAR_BUNDLE=/Volumes/…    folder with the wheel and SHA256SUMS, as `spark-sidecar wheelhouse build` makes it
 # Optional: SPARK_SIDECAR_LOGS, _INTO_SPARK, _WORKERS and how the package index is reached (DOWNLOADS): see docs/nodes.md
 set -euo pipefail
@@ -43,7 +43,6 @@ main() {
   framework="$(setting FRAMEWORK)"
   bundle="$(setting SPARK_SIDECAR_BUNDLE)"
   logs="$(setting SPARK_SIDECAR_LOGS)"
-  [[ -n "$framework" ]] || fail "FRAMEWORK is not set; set it to triton, torch, tf, vllm or vllm-latest (a variable of the cluster, or a line of the settings file)"
   [[ -d "$bundle" ]] || fail "SPARK_SIDECAR_BUNDLE is '$bundle', which is no folder; it names the one with our wheel"
   "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "$PYTHON is not Python 3.11 or later; take runtime 15.4 or later"
   (cd "$bundle" && sha256sum --quiet --check SHA256SUMS) || fail "$bundle is not whole: SHA256SUMS is missing or does not match; upload it again"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Initialization action for Dataproc: downloads the wheel, then prepares the node with its server_utils/node. Metadata:
-#   framework                triton, torch, tf, vllm or vllm-latest
+#   framework                what the node is prepared for, such as vllm: docs/nodes.md
 #   spark-sidecar-bundle     gs://… with the wheel and SHA256SUMS, as `spark-sidecar wheelhouse build` makes it
 # Optional: spark-sidecar-logs, -into-spark, and DOWNLOADS: see docs/nodes.md. GPU drivers are in the -ml images only.
 set -euo pipefail
@@ -42,7 +42,6 @@ main() {
   bundle="$(metadata spark-sidecar-bundle)"
   logs="$(metadata spark-sidecar-logs)"
   python="$(spark_python)"
-  [[ -n "$framework" ]] || fail "the metadata has no 'framework'; set it to triton, torch, tf, vllm or vllm-latest (--metadata framework=…)"
   [[ "$bundle" == gs://* ]] || fail "the metadata 'spark-sidecar-bundle' is '$bundle'; it names the gs://… with our wheel"
   "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "$python is not Python 3.11 or later; take image 2.2 or later"
   fetch "$bundle"

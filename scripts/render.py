@@ -24,6 +24,7 @@ ENGINES: tuple[type[OpenAIServerManager], ...] = (
     TransformersServerManager,
 )
 SIZES_DOCUMENT = ROOT / "docs" / "guides" / "gpu-sizing.md"
+NODES_DOCUMENT = ROOT / "docs" / "nodes.md"
 LIVE_DOCUMENT = ROOT / "docs" / "live-checks.md"
 # One node with one GPU and no YARN, one with several and YARN: together they have every setting.
 EXAMPLES = (("databricks-aws", "a10x1"), ("dataproc", "l4x4"))
@@ -45,6 +46,12 @@ def table() -> str:
         values = [f"`{one[key].value}`" if key in one else "" for one in settings]
         lines.append(f"| `{key}` | {values[0]} | {values[1]} | {each.why} |")
     return "\n".join(lines) + "\n"
+
+
+def frameworks() -> str:
+    """What nodes can be prepared for."""
+    rows = [f"| `{name}` | {each['what']} | `{each['used_by']}` |" for name, each in cluster.framework_facts().items()]
+    return "\n".join(["| framework | is | used by |", "|---|---|---|", *rows]) + "\n"
 
 
 def engines() -> str:
@@ -89,6 +96,7 @@ def rendered() -> dict[Path, str]:
         DOCUMENT: TABLE.sub(lambda _: table(), DOCUMENT.read_text()),
         ENGINES_DOCUMENT: TABLE.sub(lambda _: engines(), ENGINES_DOCUMENT.read_text()),
         SIZES_DOCUMENT: TABLE.sub(lambda _: sizes(), SIZES_DOCUMENT.read_text()),
+        NODES_DOCUMENT: TABLE.sub(lambda _: frameworks(), NODES_DOCUMENT.read_text()),
         LIVE_DOCUMENT: TABLE.sub(lambda _: report.page(), LIVE_DOCUMENT.read_text()),
     }
 

@@ -79,6 +79,12 @@ def frameworks() -> list[str]:
     return list(_facts()["frameworks"])
 
 
+def framework_facts() -> dict[str, dict[str, Any]]:
+    """Framework -> its row of `data/platforms.json`, the only list of frameworks."""
+    rows: dict[str, dict[str, Any]] = _facts()["frameworks"]
+    return rows
+
+
 def runtimes(platform: str) -> list[Runtime]:
     """The runtimes or images of a platform, oldest first.
 

@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from server_utils.clusters.cluster import environment as environment_of
+from server_utils.clusters.cluster import frameworks
 from server_utils.environments.lock_files import FOLDER, cuda_of, lock_file
 from server_utils.errors import EnvironmentMissingError, SidecarError
 from server_utils.host import gpus, logs, platform
@@ -70,9 +72,14 @@ class Node:
 
 def settings(node: Node) -> None:
     """Check the settings before anything is installed."""
-    known = sorted(lock.name.removesuffix("-cuda.txt") for lock in FOLDER.glob("*-cuda.txt"))
-    if node.framework not in known:
-        raise StepError(f"there is no framework {node.framework!r}; set FRAMEWORK to one of {', '.join(known)}")
+    known = ", ".join(sorted(frameworks()))
+    if not node.framework:
+        raise StepError(
+            "no framework is set; set FRAMEWORK (a variable of the cluster, or a line of the settings file; on "
+            f"Dataproc the metadata 'framework') to one of {known}"
+        )
+    if node.framework not in frameworks():
+        raise StepError(f"there is no framework {node.framework!r}; set FRAMEWORK to one of {known}")
     if len(list(node.bundle.glob("spark_sidecar-*.whl"))) != 1:
         raise StepError(f"{node.bundle} must hold exactly one spark_sidecar-*.whl; upload the bundle again")
 
@@ -102,8 +109,8 @@ def _fix_of_no_gpu() -> str:
 
 def _older_framework(cuda: int) -> str:
     """The frameworks that an older driver runs, as an alternative in an error message."""
-    locks = {lock.name.removesuffix("-cuda.txt"): cuda_of(lock) for lock in sorted(FOLDER.glob("*-cuda.txt"))}
-    older = [name for name, theirs in locks.items() if theirs and theirs[0] < cuda]
+    built = {name: cuda_of(lock_file(environment_of(name))) for name in sorted(frameworks())}
+    older = [name for name, theirs in built.items() if theirs and theirs[0] < cuda]
     return f", or a framework for an older CUDA ({', '.join(older)})" if older else ""
 
 

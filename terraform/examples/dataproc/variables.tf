@@ -28,7 +28,7 @@ variable "shape" {
 }
 
 variable "framework" {
-  description = "Framework that the nodes are prepared for: triton, torch, tf, vllm or vllm-latest."
+  description = "Framework that the nodes are prepared for, such as vllm; docs/nodes.md lists them."
   type        = string
   default     = "vllm"
 }

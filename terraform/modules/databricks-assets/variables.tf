@@ -9,7 +9,7 @@ variable "volume" {
 }
 
 variable "framework" {
-  description = "Framework that the nodes are prepared for, the same as the cluster's: triton, torch, tf, vllm or vllm-latest."
+  description = "Framework that the nodes are prepared for, the same as the cluster's, such as vllm; docs/nodes.md lists them."
   type        = string
 
   validation {

@@ -70,7 +70,7 @@ variable "allow_undocumented" {
 }
 
 variable "framework" {
-  description = "Framework that the nodes are prepared for: triton, torch, tf, vllm or vllm-latest."
+  description = "Framework that the nodes are prepared for, such as vllm; docs/nodes.md lists them."
   type        = string
 
   validation {

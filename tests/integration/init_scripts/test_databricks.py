@@ -115,7 +115,7 @@ def test_settings_come_from_the_file_that_the_script_was_uploaded_with(databrick
 
 def test_without_a_framework_the_script_says_which_there_are(databricks, bundle):
     node, run = databricks(bundle)
-    said = "FRAMEWORK is not set; set it to triton, torch, tf, vllm or vllm-latest"
+    said = "step settings failed: no framework is set; set FRAMEWORK (a variable of the cluster, or a line of the"
     refused(node, run(SPARK_SIDECAR_BUNDLE=VOLUME), said)
 
 

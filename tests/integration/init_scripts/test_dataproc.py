@@ -114,7 +114,7 @@ def test_the_proxy_of_the_metadata_is_used_and_its_password_shown_nowhere(datapr
 
 def test_without_a_framework_in_the_metadata_the_action_says_which_there_are(dataproc, bundle):
     node, run = dataproc(bundle, framework="")
-    refused(node, run(), "the metadata has no 'framework'; set it to triton, torch, tf, vllm or vllm-latest")
+    refused(node, run(), "step settings failed: no framework is set; set FRAMEWORK")
 
 
 def test_a_bundle_elsewhere_than_in_a_bucket_is_refused(dataproc, bundle):

@@ -9,8 +9,11 @@ import functools
 import json
 import shutil
 import subprocess
+import sys
 
 import pytest
+
+from integration.terraform.harness import REPOSITORY
 
 CLOUDS = ["databricks-aws", "databricks-azure", "databricks-gcp"]
 FOLDER = {**dict.fromkeys(CLOUDS, "databricks"), "dataproc": "dataproc"}

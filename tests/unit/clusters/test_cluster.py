@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from importlib.resources import files
@@ -14,6 +15,7 @@ import pytest
 from server_utils.clusters import cluster, spark_conf
 from server_utils.clusters.catalogue import nodes, own_node, platforms
 from server_utils.clusters.options import Options
+from server_utils.environments import builder
 from server_utils.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[3]
@@ -179,3 +181,14 @@ def test_what_the_user_gives_is_merged_last():
 def test_what_does_not_exist_is_refused_with_what_does(arguments, options, said):
     with pytest.raises(ConfigurationError, match=said):
         cluster.cluster(*arguments, **options)
+
+
+def test_the_frameworks_are_listed_in_one_place():
+    """Terraform, the init scripts and the command line take them from the facts; a list of one's own would be stale."""
+    names = set(cluster.frameworks())
+    assert set(read("clusters.json")["platforms"]["dataproc"]["frameworks"]) == names
+    assert {builder.folder(cluster.environment(name)).name for name in names} == names
+    files = [*ROOT.glob("terraform/**/*.tf"), *ROOT.glob("init-scripts/*.sh"), *ROOT.glob("server_utils/cli/*.py")]
+    for file in files:
+        listed = re.findall(r"\bvllm-latest\b|\btransformers\b", file.read_text(encoding="utf-8"))
+        assert not listed, f"{file.relative_to(ROOT)} lists frameworks"
