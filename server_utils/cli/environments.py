@@ -45,8 +45,9 @@ def wheelhouse_build(
     python: Annotated[str, typer.Option(help="Version of Python on the cluster.")] = "3.12",
     cpu: Annotated[bool, typer.Option("--cpu", help="For machines without a GPU.")] = False,
     wheel: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Spark Sidecar's own wheel.")] = None,
+    with_python: Annotated[bool, typer.Option("--with-python", help="Add a Python with its libpython.")] = False,
 ) -> None:
     """Download the locked wheels of an environment, with uv and the wheel of Spark Sidecar, and check their hashes."""
     from server_utils.node import bundle
 
-    typer.echo(bundle.build(framework, to, python=python, cpu=cpu, wheel=wheel))
+    typer.echo(bundle.build(framework, to, python=python, cpu=cpu, wheel=wheel, with_python=with_python))

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# Below `platform.home()`: the Pythons that the bundle of a node brought.
+PYTHONS = "pythons"
 _MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -84,7 +86,7 @@ def choose() -> Interpreter:
         EnvironmentMissingError: if there is none and none could be installed.
     """
     tried: dict[Path, Interpreter] = {}
-    for candidates in (_own, _system, _managed, _installed_by_apt, _installed_by_uv):
+    for candidates in (_own, _system, _bundled, _managed, _installed_by_apt, _installed_by_uv):
         for python in filter(Path.exists, candidates()):
             tried[python] = inspect(python)
             if tried[python].libpython and _is_running_minor(tried[python]):
@@ -151,6 +153,10 @@ def _own() -> Iterator[Path]:
 
 def _system() -> Iterator[Path]:
     yield Path(f"/usr/bin/python{_MINOR}")
+
+
+def _bundled() -> Iterator[Path]:
+    yield from (platform.home() / PYTHONS).glob(f"cpython-{_MINOR}.*/bin/python{_MINOR}")
 
 
 def _running() -> Iterator[Path]:

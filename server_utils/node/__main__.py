@@ -43,6 +43,7 @@ _STEPS = {
     "link": spark_python.link,
     "gpu-addresses": steps.gpu_addresses,
     "local-disk": steps.local_disk,
+    "python": steps.python,
     "environment": steps.environment,
     "into-spark": spark_python.into_spark,
     "verify": _verify,

@@ -1,4 +1,4 @@
-"""The bundle that init scripts install from: our wheel, uv, and every wheel of an environment's lock. Laptop.
+"""The bundle that init scripts install from: our wheel, uv, every wheel of an environment's lock, a Python. Laptop.
 
 With a bundle a node needs no package index, only the bucket or volume. It is made with pip, because uv downloads no
 wheels. The hashes of the lock are checked here, and once more on each node.
@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 
@@ -28,13 +29,15 @@ from server_utils.storage.transfer import in_parallel
 logger = logging.getLogger(__name__)
 WHEELS = "wheels"
 SUMS = "SHA256SUMS"
+PYTHON_ARCHIVES = "cpython-*.tar.gz"
 PYTHONS = ("3.11", "3.12")
 # The glibc of Ubuntu 22.04 and Debian 12, the oldest on which PyTriton runs; pip wants every older one named too.
 _GLIBC = range(35, 4, -1)
 _MACHINE = "x86_64"
 
 
-def build(name: str, to: str | Path, *, python: str = PYTHONS[-1], cpu: bool = False, wheel: Path | None = None) -> str:
+def build(name: str, to: str | Path, *, python: str = PYTHONS[-1], cpu: bool = False, wheel: Path | None = None,
+          with_python: bool = False) -> str:  # fmt: skip
     """Put all packages of an environment into a folder, a bucket or a volume; files that are there are kept.
 
     Args:
@@ -44,6 +47,7 @@ def build(name: str, to: str | Path, *, python: str = PYTHONS[-1], cpu: bool = F
         python: the minor version of the cluster's Python, such as "3.12".
         cpu: for machines without a GPU.
         wheel: our own wheel; by default it is built from the source that is running.
+        with_python: also a Python of its own, with its libpython, for nodes whose Python has none.
 
     Returns:
         Where it is. Its SHA256SUMS is written last: a bundle without one is incomplete.
@@ -55,16 +59,16 @@ def build(name: str, to: str | Path, *, python: str = PYTHONS[-1], cpu: bool = F
     """
     lock = _lock(name, python, cpu=cpu)
     if (place := urls.in_place(to)) is not None:
-        _fill(Path(place), lock, python, wheel)
+        _fill(Path(place), lock, python, wheel, with_python=with_python)
         return place
     factory.store(urls.parse(to))  # refuses what nothing can be put at, before anything is fetched
     folder = platform.home() / "wheelhouses" / files.slug(str(to))
-    _fill(folder, lock, python, wheel)
+    _fill(folder, lock, python, wheel, with_python=with_python)
     deliver(folder, str(to), last=SUMS)
     return str(to)
 
 
-def _fill(to: Path, lock: Path, python: str, wheel: Path | None) -> None:
+def _fill(to: Path, lock: Path, python: str, wheel: Path | None, *, with_python: bool) -> None:
     (to / WHEELS).mkdir(parents=True, exist_ok=True)
     (to / SUMS).unlink(missing_ok=True)
     ours = _own_wheel(to, wheel)
@@ -73,7 +77,23 @@ def _fill(to: Path, lock: Path, python: str, wheel: Path | None) -> None:
         _fetch(each, to / WHEELS, python)
     uv_wheel = max((to / WHEELS).glob("uv-*.whl"))
     shutil.copy2(uv_wheel, to / uv_wheel.name)
-    _write_sums(to, [ours, to / uv_wheel.name])
+    if with_python:
+        _fetch_python(to, python)
+    _write_sums(to, [ours, to / uv_wheel.name, *to.glob(PYTHON_ARCHIVES)])
+
+
+def _fetch_python(to: Path, python: str) -> None:
+    """Put a Python that runs in any folder into the bundle. The locked uv names its version, and checks its hash."""
+    name = f"cpython-{python}-linux-{_MACHINE}-gnu"
+    with tempfile.TemporaryDirectory() as scratch:
+        uv(["python", "install", "--quiet", "--no-bin", "--no-config", "--install-dir", scratch, name],
+           purpose=f"fetch Python {python} for the bundle (leave it out where the runtime's Python has its shared "
+                   "library, as Databricks' and Dataproc's are known to)")  # fmt: skip
+        whole = next(each for each in Path(scratch).glob(f"cpython-{python}.*") if not each.is_symlink())
+        for old in to.glob(f"cpython-{python}.*"):
+            old.unlink()
+        with tarfile.open(to / f"{whole.name}.tar.gz", "w:gz") as archive:
+            archive.add(whole, whole.name)
 
 
 def _lock(name: str, python: str, *, cpu: bool) -> Path:

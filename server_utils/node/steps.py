@@ -19,6 +19,7 @@ from pathlib import Path
 
 from server_utils.clusters.cluster import environment as environment_of
 from server_utils.clusters.cluster import frameworks
+from server_utils.environments.interpreters import PYTHONS
 from server_utils.environments.lock_files import FOLDER, cuda_of, lock_file
 from server_utils.errors import EnvironmentMissingError, SidecarError
 from server_utils.host import gpus, logs, platform
@@ -181,6 +182,21 @@ def local_disk(node: Node) -> None:
         folder.mkdir(exist_ok=True)
         folder.chmod(0o1777)
         write_log(node, f"models go to {folder}")
+
+
+def python(node: Node) -> None:
+    """Unpack the Pythons of the bundle, for engines that link a libpython which Spark's own Python does not have."""
+    for archive in node.bundle.glob("cpython-*.tar.gz"):
+        target = node.home / PYTHONS / archive.name.removesuffix(".tar.gz")
+        if target.exists():
+            continue
+        beside = target.with_name(f".{target.name}.part")
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        run(node, ["tar", "-xzf", str(archive), "-C", str(beside)])
+        (beside / target.name).rename(target)
+        beside.rmdir()
+        write_log(node, f"unpacked {target}")
 
 
 def environment(node: Node) -> None:

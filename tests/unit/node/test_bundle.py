@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tarfile
 import zipfile
 from importlib.metadata import version
 
@@ -105,3 +106,44 @@ def test_the_sums_are_those_that_sha256sum_checks(tmp_path):
     (tmp_path / "a").write_bytes(b"content")
     bundle._write_sums(tmp_path, [tmp_path / "a"])
     assert (tmp_path / bundle.SUMS).read_text() == f"{hashlib.sha256(b'content').hexdigest()}  a\n"
+
+
+# In place of uv, where Pythons cannot be fetched: makes what uv makes, a folder of the version and a link to it.
+UV = """#!/bin/bash
+[[ "$1 $2 $6" == "python install --install-dir" ]] || exit 2
+[[ -z "$NO_NETWORK" ]] || { echo "error: dns error" >&2; exit 1; }
+mkdir -p "$7/cpython-3.12.9-linux-x86_64-gnu/bin" && touch "$7/cpython-3.12.9-linux-x86_64-gnu/bin/python3.12"
+ln -s cpython-3.12.9-linux-x86_64-gnu "$7/cpython-3.12-linux-x86_64-gnu"
+"""
+
+
+@pytest.fixture
+def uv_in_place(tmp_path, monkeypatch):
+    program = tmp_path / "bin" / "uv"
+    program.parent.mkdir()
+    program.write_text(UV)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+
+
+@pytest.mark.usefixtures("uv_in_place")
+def test_a_bundle_has_one_python_of_a_version_and_its_sum(tmp_path):
+    to = tmp_path / "bundle"
+    to.mkdir()
+    for old in ("cpython-3.12.1-linux-x86_64-gnu.tar.gz", "cpython-3.11.1-linux-x86_64-gnu.tar.gz"):
+        (to / old).touch()
+    bundle._fetch_python(to, "3.12")
+    archive = to / "cpython-3.12.9-linux-x86_64-gnu.tar.gz"
+    assert sorted(to.iterdir()) == [to / "cpython-3.11.1-linux-x86_64-gnu.tar.gz", archive]
+    with tarfile.open(archive) as packed:
+        assert "cpython-3.12.9-linux-x86_64-gnu/bin/python3.12" in packed.getnames()
+
+
+@pytest.mark.usefixtures("uv_in_place")
+def test_a_python_that_cannot_be_fetched_is_refused_with_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("NO_NETWORK", "1")
+    with pytest.raises(
+        EnvironmentMissingError, match=r"could not fetch Python 3\.12 for the bundle \(leave it out where"
+    ):
+        bundle._fetch_python(tmp_path, "3.12")
+    assert not list(tmp_path.glob("cpython-*"))
