@@ -62,7 +62,7 @@ def gcloud_command(
     command = ["gcloud", "dataproc", "clusters", "create", name, f"--image-version={cluster.runtime.name}"]
     command += _nodes(cluster) + _settings(cluster, metadata) + _machines(cluster)
     if cluster.options.idle_minutes:
-        command.append(f"--max-idle={cluster.options.idle_minutes}m")
+        command.append(f"--delete-max-idle={cluster.options.idle_minutes}m")
     if init_script:
         timeout = f"--initialization-action-timeout={cluster.platform['init_timeout_s']}s"
         command += [f"--initialization-actions={init_script}", timeout]

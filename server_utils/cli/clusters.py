@@ -117,6 +117,9 @@ def _notes(nodes: Sequence[Node]) -> list[str]:
         "Sold as spot only, or by reservation": [row for row in nodes if row.spot_only],
         "Not named by the platform's documents": [row for row in nodes if not row.documented],
         "Without bfloat16, so vLLM computes in float16": [row for row in nodes if not row.bfloat16],
+        "Several GPUs without NVLink; where vLLM does not start on all of them, give disable_custom_all_reduce=True": [
+            row for row in nodes if row.peers
+        ],
         "A slice of a GPU (vGPU), whose driver must match the host's": [row for row in nodes if row.vgpu],
     }
     return [f"{mark}: {', '.join(_named(rows))}." for mark, rows in marks.items() if rows]

@@ -37,6 +37,7 @@ class Node:
         spot_only: whether the cloud sells it as spot, by reservation or by flex-start only.
         documented: whether the platform's documents name it.
         vgpu: whether its GPU is a slice that a hypervisor hands out.
+        peers: "pcie" where its GPUs have no NVLink; None where they have, where it is not known, and for one GPU.
     """
 
     platform: str
@@ -54,6 +55,7 @@ class Node:
     spot_only: bool = False
     documented: bool = True
     vgpu: bool = False
+    peers: str | None = None
 
     @property
     def small(self) -> bool:

@@ -36,6 +36,8 @@ _OLDEST_CAPABILITY = (8, 0)
 GPU_AMOUNT = "spark.executor.resource.gpu.amount"
 _GPU_FIX = "reboot after a driver update, or install the driver again; until nvidia-smi works, models run on the CPU"
 _YARN_CHECKS = ("yarn.nodemanager.pmem-check-enabled", "yarn.nodemanager.vmem-check-enabled")
+_PEER_QUERY = ("nvidia-smi", "topo", "-p2p", "r")
+_REFUSED_PEERS = re.compile(r"\b(CNS|GNS|TNS|NS|DR|U)\b")
 # Triton's JIT takes the first of these, after $CC.
 _COMPILERS = ("gcc", "clang")
 _HEADER = "import pathlib, sysconfig; print(pathlib.Path(sysconfig.get_path('include'), 'Python.h'))"
@@ -67,6 +69,7 @@ def check_node(name: str = "triton", *, need_gpu: bool = False, need_environment
         *_driver(gpus, name),
         *_capability(gpus),
         *_virtual(gpus),
+        *_peers(gpus),
         *_gpu_amount(gpus),
         *_rapids(gpus),
         *_memory_watch(),
@@ -148,6 +151,24 @@ def _virtual(gpus: list[Gpu]) -> list[Finding]:
         return [Finding("virtual GPU", "ok", found)]
     fix = "set NCCL_P2P_DISABLE=1, and for vLLM disable_custom_all_reduce=True; or take a shape with whole GPUs"
     return [Finding("virtual GPU", "warning", f"{found}; several of them cannot reach each other's memory", fix)]
+
+
+def _peers(gpus: list[Gpu]) -> list[Finding]:
+    """Whether several GPUs can read each other's memory. Over PCIe some nodes forbid it, and vLLM may not notice."""
+    if len(gpus) == 1 or not gpus or (matrix := _topology()) is None:
+        return []
+    if "OK" in matrix and not _REFUSED_PEERS.search(matrix):
+        return [Finding("GPU peers", "ok", f"all {len(gpus)} GPUs reach each other's memory")]
+    fix = "if a server over all GPUs does not start: vLLM's disable_custom_all_reduce=True, and NCCL_P2P_DISABLE=1"
+    return [Finding("GPU peers", "warning", "not all GPUs of this node reach each other's memory (no NVLink)", fix)]
+
+
+def _topology() -> str | None:
+    """What nvidia-smi says of reading from peers: OK, or the reason why not (CNS, GNS, TNS, NS, U); None if nothing."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(_PEER_QUERY, capture_output=True, text=True, timeout=30, check=False)
+        return done.stdout.partition("Legend")[0] if done.returncode == 0 else None
+    return None
 
 
 def _gpu_amount(gpus: list[Gpu]) -> list[Finding]:

@@ -1,7 +1,7 @@
 """Every platform, shape and framework: what Terraform plans is what the command line prints, field for field.
 
-Databricks: the planned resource against the JSON. Dataproc: the planned resource against the request that the real
-gcloud makes of the printed flags, for one combination of each kind, and against the flags for all.
+Databricks: the planned resource against the JSON. Dataproc: the planned resource against gcloud's flags, which are read
+here by a parser of the test. What the real gcloud makes of them is in tests/unit/csp/test_dataproc_cluster_spec.py.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ def as_flags(resource):
     zero_workers = found["properties"].pop("dataproc:dataproc.allow.zero.workers", "false")
     assert (zero_workers == "true") == ("single-node" in found)
     for each in config["lifecycle_config"]:
-        found["max-idle"] = f"{int(each['idle_delete_ttl'].removesuffix('s')) // 60}m"
+        found["delete-max-idle"] = f"{int(each['idle_delete_ttl'].removesuffix('s')) // 60}m"
     for each in config["initialization_action"]:
         found |= {"initialization-actions": each["script"], "initialization-action-timeout": f"{each['timeout_sec']}s"}
     return {key: value for key, value in found.items() if value is not None and (value or value == "")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -202,6 +203,14 @@ def test_the_quota_of_a_node_names_what_it_takes(row: Node) -> None:
     assert ("GPUS_ALL_REGIONS" in row.quota) == (row.platform in {"databricks-gcp", "dataproc"})
 
 
+@pytest.mark.parametrize(
+    "row", [each for each in nodes() if each.spot_only], ids=lambda row: f"{row.platform}-{row.shape}"
+)
+def test_what_is_sold_as_spot_only_takes_the_quota_of_spot(row: Node) -> None:
+    assert "PREEMPTIBLE_NVIDIA_" in row.quota or "GPUS_PER_GPU_FAMILY" in row.quota
+    assert not re.search(r"(?<!PREEMPTIBLE_)NVIDIA_\w+_GPUS", row.quota)
+
+
 def test_a_node_of_ones_own_is_looked_up_nowhere() -> None:
     own = own_node("databricks-aws", "g9.huge", gpus=4, vcpus=64, ram_gib=512, gpu_memory_gib=128)
     assert (own.shape, own.node_type, own.gpus, own.bfloat16) == ("own", "g9.huge", 4, True)
@@ -233,3 +242,9 @@ def test_the_driver_nodes_are_in_a_catalogue_that_others_keep(others: dict[str, 
         assert row["MemoryInMB"] >= 32 * 1024
         # A GPU runtime of Databricks starts on GPU nodes only, its driver included.
         assert bool(row.get("GpuInfo")) == (platform != "dataproc")
+
+
+def test_several_gpus_without_nvlink_are_marked() -> None:
+    without = {row.gpu for row in nodes() if row.peers == "pcie"}
+    assert without == {"A10", "A10G", "L4", "L40S", "RTX PRO 6000", "T4"}
+    assert all((row.gpus > 1 and row.gpu in without) == (row.peers is not None) for row in nodes())

@@ -245,3 +245,49 @@ def test_an_environment_of_vllm_needs_no_libpython(driver, tmp_path):
     assert finding("environment vllm", name="vllm").found.startswith("Python 3.")
     shutil.copytree(python.parents[1], python.parents[2] / "triton")
     assert "Triton's backend needs" in finding("environment triton").found
+
+
+# What nvidia-smi says of reading from peers, with its legend; "CNS" is "chipset not supported".
+PEERS = """\tGPU0\tGPU1
+ GPU0\tX\t{0}
+ GPU1\t{0}\tX
+
+Legend:
+  X    = Self
+  OK   = Status Ok
+  CNS  = Chipset not supported
+"""
+
+
+@pytest.fixture
+def two_gpus(driver, tmp_path):
+    """A machine with two L4, of which this is said when it is asked for peers."""
+
+    def stand_in(said, status=0):
+        driver("0, NVIDIA L4, 23034, 580.95.05, 8.9", "1, NVIDIA L4, 23034, 580.95.05, 8.9")
+        tool = tmp_path / "bin" / "nvidia-smi"
+        (tmp_path / "peers").write_text(PEERS.format(said))
+        first, rest = tool.read_text().split("\n", 1)
+        asked = f'if [ "$1" = topo ]; then cat {tmp_path}/peers; exit {status}; fi'
+        tool.write_text(f"{first}\n{asked}\n{rest}")
+
+    return stand_in
+
+
+def test_gpus_that_do_not_reach_each_other_get_a_hint_for_vllm(two_gpus):
+    two_gpus("CNS")
+    found = finding("GPU peers")
+    assert found.level == "warning"
+    assert "disable_custom_all_reduce=True" in found.fix
+
+
+def test_gpus_that_reach_each_other_need_no_hint(two_gpus):
+    two_gpus("OK")
+    assert finding("GPU peers").level == "ok"
+
+
+def test_where_peers_are_not_told_nothing_is_said(two_gpus, driver):
+    two_gpus("CNS", status=2)
+    assert finding("GPU peers") is None
+    driver(A10.format(driver="535.104.05"))
+    assert finding("GPU peers") is None
