@@ -30,6 +30,7 @@ module "assets" {
   source    = "../../modules/databricks-assets"
   volume    = module.files.path
   framework = var.framework
+  workers   = var.workers
 }
 
 module "grants" {

@@ -13,13 +13,13 @@ locals {
 
   # The hash of all files is in the folder's name. So the files of a running cluster never change, and a change of any file
   # changes the init script's path, for which Databricks restarts the cluster.
-  hash   = substr(sha256(jsonencode([local.sums, filesha256(local.init_script), var.framework, var.downloads])), 0, 12)
+  hash   = substr(sha256(jsonencode([local.sums, filesha256(local.init_script), var.framework, var.downloads, var.workers])), 0, 12)
   folder = "${var.volume}/spark-sidecar-${local.hash}"
 
   # A running init script cannot find out its own path, so the path of its settings is written into it.
   texts = merge(
     { "databricks.sh" = replace(file(local.init_script), "@SETTINGS@", "${local.folder}/spark-sidecar.env") },
-    { "spark-sidecar.env" = "FRAMEWORK=${var.framework}\nSPARK_SIDECAR_BUNDLE=${local.folder}\nSPARK_SIDECAR_LOGS=${var.volume}/logs\n${join("", [for name, value in var.downloads : "${name}=${value}\n"])}" },
+    { "spark-sidecar.env" = "FRAMEWORK=${var.framework}\nSPARK_SIDECAR_BUNDLE=${local.folder}\nSPARK_SIDECAR_LOGS=${var.volume}/logs\n${var.workers == null ? "" : "SPARK_SIDECAR_WORKERS=${var.workers}\n"}${join("", [for name, value in var.downloads : "${name}=${value}\n"])}" },
     var.bundle != null ? {} : { "SHA256SUMS" = "${values(local.sums)[0]}  ${keys(local.sums)[0]}\n" },
   )
 }

@@ -84,3 +84,14 @@ variable "downloads" {
     error_message = "An address in downloads has a password or token, which would be readable in Terraform's state and in the volume: use an index or a proxy that knows the nodes by their network."
   }
 }
+
+variable "workers" {
+  description = "Number of workers of the clusters that use these files, for runtime 19 and later, whose init scripts may not see the cluster's variables; null leaves it to the variable."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.workers == null ? true : var.workers >= 0 && floor(var.workers) == var.workers
+    error_message = "workers is ${coalesce(var.workers, -1)}: give a whole number, 0 for a single node."
+  }
+}

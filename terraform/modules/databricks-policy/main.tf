@@ -18,12 +18,21 @@ locals {
     "autoscale.max_workers"   = { type = "range", maxValue = var.max_workers, isOptional = true }
     "autotermination_minutes" = { type = "range", minValue = 10, maxValue = var.max_idle_minutes, defaultValue = min(60, var.max_idle_minutes) }
   }
-  tags = { for name, value in var.tags : "custom_tags.${name}" => { type = "fixed", value = value } }
+  # Pools have availability and zone of their own: with them these fields are left out.
+  attributes = local.platform.attributes
+  cloud = {
+    "availability"    = { type = "allowlist", values = var.spot ? [local.attributes.on_demand, local.attributes.spot] : [local.attributes.on_demand], defaultValue = local.attributes.on_demand, isOptional = true }
+    "first_on_demand" = { type = "range", minValue = local.attributes.first_on_demand, defaultValue = local.attributes.first_on_demand, isOptional = true } # the driver is on demand
+    "zone_id"         = length(var.zones) == 0 ? null : { type = "allowlist", values = tolist(var.zones), defaultValue = sort(var.zones)[0], isOptional = true }
+  }
+  zone_names = { databricks-aws = "^[a-z]{2}(-[a-z]+)+-[0-9][a-z]$", databricks-gcp = "^[a-z]+-[a-z]+[0-9]+-[a-z]$" }
+  where      = { for name, each in local.cloud : "${local.attributes.field}.${name}" => each if each != null }
+  tags       = { for name, value in var.tags : "custom_tags.${name}" => { type = "fixed", value = value } }
 }
 
 resource "databricks_cluster_policy" "this" {
   name       = var.name
-  definition = jsonencode(merge(local.chosen, { for key, each in local.fixed : key => each if each.value != null }, local.other_scripts, local.tags))
+  definition = jsonencode(merge(local.chosen, { for key, each in local.fixed : key => each if each.value != null }, local.other_scripts, local.where, local.tags))
 }
 
 resource "databricks_permissions" "this" {

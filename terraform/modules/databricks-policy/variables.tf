@@ -78,3 +78,22 @@ variable "groups" {
   default     = []
   nullable    = false
 }
+
+variable "spot" {
+  description = "Whether workers may be spot. The driver never is."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "zones" {
+  description = "Zones that clusters may be in, such as us-east-1a: those that sell the shapes; empty for any. Azure has no such choice."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for each in var.zones : can(regex(lookup(local.zone_names, var.platform, "^$"), each))])
+    error_message = "zones are [${join(", ", var.zones)}]: give zones of ${var.platform}, such as us-east-1a on AWS and us-central1-a on Google Cloud; Azure has no choice, leave zones out."
+  }
+}

@@ -128,3 +128,26 @@ run "a_password_in_an_address" {
 
   expect_failures = [var.downloads]
 }
+
+run "the_settings_say_how_many_workers_there_are" {
+  command = plan
+
+  variables {
+    workers = 0
+  }
+
+  assert {
+    condition     = strcontains(base64decode(databricks_file.texts["spark-sidecar.env"].content_base64), "\nSPARK_SIDECAR_WORKERS=0\n")
+    error_message = "init scripts of runtime 19 read the number from the file"
+  }
+}
+
+run "half_a_worker" {
+  command = plan
+
+  variables {
+    workers = 0.5
+  }
+
+  expect_failures = [var.workers]
+}

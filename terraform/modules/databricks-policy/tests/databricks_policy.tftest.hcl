@@ -98,3 +98,53 @@ run "too_short" {
 
   expect_failures = [var.max_idle_minutes]
 }
+
+run "availability_and_zone_are_limited" {
+  command = plan
+
+  variables {
+    spot  = false
+    zones = ["us-east-1b", "us-east-1a"]
+  }
+
+  assert {
+    condition     = jsondecode(databricks_cluster_policy.this.definition)["aws_attributes.availability"].values == ["ON_DEMAND"] && jsondecode(databricks_cluster_policy.this.definition)["aws_attributes.zone_id"].defaultValue == "us-east-1a" && jsondecode(databricks_cluster_policy.this.definition)["aws_attributes.first_on_demand"].minValue == 1
+    error_message = "on demand only, in two zones, with the driver on demand"
+  }
+}
+
+run "spot_and_any_zone_unless_limited" {
+  command = plan
+
+  variables {
+    platform = "databricks-azure"
+    shapes   = ["t4x1-small"]
+  }
+
+  assert {
+    condition     = jsondecode(databricks_cluster_policy.this.definition)["azure_attributes.availability"].values == ["ON_DEMAND_AZURE", "SPOT_WITH_FALLBACK_AZURE"] && !contains(keys(jsondecode(databricks_cluster_policy.this.definition)), "azure_attributes.zone_id")
+    error_message = "spot workers, and no zone on Azure"
+  }
+}
+
+run "a_region_instead_of_a_zone" {
+  command = plan
+
+  variables {
+    zones = ["us-east-1"]
+  }
+
+  expect_failures = [var.zones]
+}
+
+run "a_zone_on_azure" {
+  command = plan
+
+  variables {
+    platform = "databricks-azure"
+    shapes   = ["t4x1-small"]
+    zones    = ["1"]
+  }
+
+  expect_failures = [var.zones]
+}
