@@ -22,6 +22,7 @@ TYPES = {
     "databricks": {
         "databricks_cluster",
         "databricks_cluster_policy",
+        "databricks_credential",
         "databricks_file",
         "databricks_grant",
         "databricks_instance_pool",
