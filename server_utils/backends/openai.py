@@ -56,6 +56,7 @@ class Engine:
         require_key: whether each start has a key that requests need.
         health: path that answers 200 once the model can be asked.
         preferred_port: the port of the server where it is free; None for any.
+        modules: files of the backend that its program imports.
     """
 
     words: tuple[str, ...]
@@ -66,6 +67,7 @@ class Engine:
     require_key: bool = False
     health: str = "/health"
     preferred_port: int | None = None
+    modules: tuple[Path, ...] = ()
 
     def launch(self, key: str | None, *, model: str | None, **fields: Any) -> Launch:
         """What to run. key: what requests must have, None for none. fields: the rest of the launch."""
@@ -93,7 +95,7 @@ class Engine:
             "metrics_path": dialect.metrics_path,
             "key_variable": self.key_variable,
         }
-        modules = () if program == PROGRAM else (PROGRAM,)
+        modules = () if program == PROGRAM else (PROGRAM, *self.modules)
         return program_files(program, *modules) | {"engine.json": json.dumps(settings).encode()}
 
 

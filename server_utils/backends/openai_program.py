@@ -104,26 +104,33 @@ def _fields(openapi: Mapping[str, Any], path: str) -> list[str] | None:
 class Watch:
     """Follows an engine that is ready."""
 
-    def __init__(self, settings: Settings, engine: int, port: int, announcement: Path, stall_s: float) -> None:
-        """engine: the id of its first process. stall_s: seconds without a step while requests wait."""
-        self._settings, self._port, self._stall_s = settings, port, stall_s
+    def __init__(
+        self, settings: Settings, pids: Sequence[int], ports: Sequence[int], announcement: Path, stall_s: float
+    ) -> None:
+        """pids: its processes. ports: where its metrics are. stall_s: seconds without a step while requests wait."""
+        self._settings, self._pids, self._ports, self._stall_s = settings, pids, ports, stall_s
         self._announcement, self._metrics_file = announcement, announcement.with_name("metrics.json")
-        self._pids = [engine, *(pid for pid, _ in engine_watch.below(engine))]
         self._last_steps, self._last_progress = -1.0, time.monotonic()
 
     def look(self) -> None:
         """Note the metrics, and touch the announcement if the engine works. Ends this process if one of its died."""
-        states = {pid: engine_watch.state(pid) for pid in self._pids}
-        for pid, state in states.items():
-            if state in engine_watch.GONE:
+        for pid in self._pids:
+            if engine_watch.state(pid) in engine_watch.GONE:
                 engine_watch.end(f"a process of the engine ({pid}) has died")
-        page = engine_watch.get(self._port, self._settings.metrics_path or self._settings.health)
-        if page is None or engine_watch.STOPPED in states.values():
+        self.beat()
+
+    def beat(self) -> None:
+        """Note the metrics, and touch the announcement if the engine works."""
+        path = self._settings.metrics_path or self._settings.health
+        pages = [engine_watch.get(port, path) for port in self._ports]
+        if None in pages or any(engine_watch.state(pid) == engine_watch.STOPPED for pid in self._pids):
             return
         if self._settings.metrics_path is None:
             self._announcement.touch()
             return
-        metrics = read_metrics(page.decode(), self._settings.metrics)
+        metrics = read_metrics("\n".join(page.decode() for page in pages if page), self._settings.metrics)
+        if "kv_cache_usage" in metrics:  # a share, not a count
+            metrics["kv_cache_usage"] /= len(pages)
         engine_watch.write(self._metrics_file, metrics | {"at": time.time()})
         if self._makes_progress(metrics):
             self._announcement.touch()
@@ -166,7 +173,8 @@ def run(
         if watch:
             watch.look()
         elif engine_watch.get(port, settings.health) is not None:
-            watch = Watch(settings, engine.pid, port, announcement, stall_s)
+            pids = [engine.pid, *(pid for pid, _ in engine_watch.below(engine.pid))]
+            watch = Watch(settings, pids, [port], announcement, stall_s)
             engine_watch.write(announcement, {"models": describe(settings, port, described())})
         try:
             engine.wait(_INTERVAL_S)

@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 # Environment -> the package that an interpreter must have to run its engine.
 _PACKAGES = {
+    "dynamo": "dynamo",
     "tf": "tensorflow",
     "torch": "torch",
     "transformers": "transformers",

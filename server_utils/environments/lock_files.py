@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).parents[1] / "data" / "requirements"
-_ENGINES = ("tf", "torch", "transformers", "triton", "vllm", "vllm-latest")
+_ENGINES = ("dynamo", "tf", "torch", "transformers", "triton", "vllm", "vllm-latest")
 _PIN = re.compile(r"^([\w.-]+)==([\w.+!]+)", re.MULTILINE)
 _CUDA_RUNTIME = re.compile(r"nvidia-cuda-runtime(-cu\d+)?")
 _CPU_LOCKS = {"vllm-latest": "vllm"}  # without a GPU there is no driver to fit: both are the newest version

@@ -72,7 +72,11 @@ ELSEWHERE = {
     "backends/triton/task_context.py": set(),
     "backends/vllm/list_options.py": set(),
     "backends/openai_program.py": {"engine_watch"},
-    "backends/vllm/program.py": {"engine_watch", "openai_program"},
+    "backends/dynamo/deployment.py": {"engine_settings", "engine_watch", "zmq"},
+    "backends/dynamo/program.py": {"deployment", "engine_watch", "openai_program"},
+    "backends/dynamo/worker.py": set(),
+    "backends/vllm/engine_settings.py": set(),
+    "backends/vllm/program.py": {"engine_settings", "engine_watch", "openai_program"},
     "environments/libpython.py": set(),
 }
 

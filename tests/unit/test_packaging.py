@@ -114,7 +114,17 @@ def test_the_drivers_of_every_runtime_run_what_is_locked(name, platform):
 
 
 @pytest.mark.parametrize(
-    "name", ["tf-cuda", "torch-cuda", "transformers-cuda", "triton-cuda", "vllm-cuda", "vllm-latest-cuda", "node"]
+    "name",
+    [
+        "dynamo-cuda",
+        "tf-cuda",
+        "torch-cuda",
+        "transformers-cuda",
+        "triton-cuda",
+        "vllm-cuda",
+        "vllm-latest-cuda",
+        "node",
+    ],
 )
 @pytest.mark.parametrize("python", ["3.11", "3.12"])
 def test_a_lock_has_wheels_for_the_pythons_of_the_platforms(name, python, tmp_path):

@@ -128,7 +128,7 @@ def _keep(cache: Path, text: str) -> None:
 
 
 def _ask(python: Path, environment: str) -> str:
-    asked = subprocess.run([python, "-I", _SCRIPT], capture_output=True, text=True, check=False)
+    asked = subprocess.run([python, "-I", _SCRIPT, environment], capture_output=True, text=True, check=False)
     if asked.returncode:
         raise EnvironmentMissingError(
             f"vLLM in {python.parents[1]} does not start: {asked.stderr.strip()[-800:]}\n"
@@ -137,7 +137,7 @@ def _ask(python: Path, environment: str) -> str:
     return asked.stdout[asked.stdout.index("[{") :]  # whatever it says first
 
 
-def arguments(options: Mapping[str, Any], available: Options | None) -> list[str]:
+def arguments(options: Mapping[str, Any], available: Options | None, ours: Mapping[str, str] = OURS) -> list[str]:
     """The words of the command line for keyword arguments; a None is left to the engine.
 
     True gives `--x`, False `--no-x`, a mapping JSON, a sequence several words.
@@ -147,8 +147,8 @@ def arguments(options: Mapping[str, Any], available: Options | None) -> list[str
     """
     words: list[str] = []
     for name, value in _translated(options, available):
-        if name in OURS:
-            raise ConfigurationError(f"{name} cannot be chosen: {OURS[name]}")
+        if name in ours:
+            raise ConfigurationError(f"{name} cannot be chosen: {ours[name]}")
         if value is not None:
             words += _words(name, value, available)
     return words

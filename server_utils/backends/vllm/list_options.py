@@ -1,4 +1,6 @@
-"""A script for the sealed environment `vllm`: prints, as JSON, every option that the engine's own parser knows.
+"""A script for a sealed environment with vLLM: prints, as JSON, every option that the engine's own parser knows.
+
+With the argument `dynamo`: those of a worker of Dynamo, whose parser knows its own options and those of the engine.
 
 Standard library and vLLM only. Importing vLLM takes seconds, so who calls this keeps the answer.
 """
@@ -13,6 +15,10 @@ from typing import Any
 
 _PARSERS = ("vllm.entrypoints.launchers.cli_args", "vllm.entrypoints.openai.cli_args")  # 0.30 moved it
 _FLEXIBLE = ("vllm.utils.argparse_utils", "vllm.utils")
+_DYNAMO = {
+    "dynamo.common.configuration.groups.runtime_args": "DynamoRuntimeArgGroup",
+    "dynamo.vllm.backend_args": "DynamoVllmArgGroup",
+}
 
 
 def _first(names: tuple[str, ...]) -> Any:
@@ -34,11 +40,26 @@ def describe(action: argparse.Action) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """One object per option."""
-    parser = _first(_PARSERS).make_arg_parser(_first(_FLEXIBLE).FlexibleArgumentParser())
-    json.dump([describe(action) for action in parser._actions if action.option_strings], sys.stdout)  # noqa: SLF001 - argparse has no public list
+def parser() -> argparse.ArgumentParser:
+    """The parser of `vllm serve`."""
+    made: argparse.ArgumentParser = _first(_PARSERS).make_arg_parser(_first(_FLEXIBLE).FlexibleArgumentParser())
+    return made
+
+
+def dynamo_parser() -> argparse.ArgumentParser:
+    """Both parsers of `python -m dynamo.vllm` in one: an option of Dynamo's that the engine has too is Dynamo's."""
+    made: argparse.ArgumentParser = _first(_FLEXIBLE).FlexibleArgumentParser(conflict_handler="resolve")
+    importlib.import_module("vllm.engine.arg_utils").AsyncEngineArgs.add_cli_args(made)
+    for module, group in _DYNAMO.items():
+        getattr(importlib.import_module(module), group)().add_arguments(made)
+    return made
+
+
+def main(which: str) -> None:
+    """One object per option. which: the environment."""
+    actions = (dynamo_parser() if which == "dynamo" else parser())._actions  # noqa: SLF001 - argparse has no public list
+    json.dump([describe(action) for action in actions if action.option_strings], sys.stdout)
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

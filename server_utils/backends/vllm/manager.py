@@ -16,8 +16,8 @@ from server_utils.inference.openai.request import Endpoint
 from server_utils.validation import one_deadline
 
 _PORT = 7000  # a published notebook has it in its code; a second server of a host gets another
-PROGRAM = Path(__file__).with_name("program.py")
-_ENV = {
+PROGRAM, SETTINGS = (Path(__file__).with_name(name) for name in ("program.py", "engine_settings.py"))
+ENV = {
     "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "120",  # the engine closes idle connections after 5 s
     "VLLM_NO_USAGE_STATS": "1",
     **dict.fromkeys(("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), "lo"),  # else that of the host's name
@@ -127,7 +127,9 @@ def engine(
     require_key: bool = False,
 ) -> Engine:
     """An engine of vLLM with this command line, see `command_line`. env: the user's variables."""
-    return Engine(words, _ENV, dict(env or {}), stall_s, "VLLM_API_KEY", require_key, preferred_port=_PORT)
+    return Engine(
+        words, ENV, dict(env or {}), stall_s, "VLLM_API_KEY", require_key, preferred_port=_PORT, modules=(SETTINGS,)
+    )
 
 
 def check(

@@ -117,7 +117,7 @@ def test_a_model_whose_path_looks_like_a_pattern_is_reached_by_a_link(tmp_path, 
 )
 def test_a_processor_without_bfloat16_computes_in_float32_unless_the_user_says_otherwise(run, flags, options):
     cpuinfo = f"processor\t: 0\n{flags}\nbugs\t: none\n"
-    code = f"import json, program; print(json.dumps(program.cpu_arguments({cpuinfo!r}, ['--model', '/none'])))"
+    code = f"import json, engine_settings as s; print(json.dumps(s.cpu_arguments({cpuinfo!r}, ['--model', '/none'])))"
     given = json.loads(" ".join(run(code)))
     assert {name: value for name, value in given.items() if name == "--dtype"} == options
 
@@ -125,5 +125,5 @@ def test_a_processor_without_bfloat16_computes_in_float32_unless_the_user_says_o
 @pytest.mark.parametrize("quantized", [True, False])
 def test_a_quantized_model_keeps_its_own_type(run, tmp_path, quantized):
     (tmp_path / "config.json").write_text(json.dumps({"quantization_config": {}} if quantized else {}))
-    code = f"import json, program; print(json.dumps(program.cpu_arguments('', ['--model', {str(tmp_path)!r}])))"
+    code = f"import json, engine_settings as s; print(json.dumps(s.cpu_arguments('', ['--model', {str(tmp_path)!r}])))"
     assert ("--dtype" in json.loads(" ".join(run(code)))) is not quantized

@@ -1,0 +1,153 @@
+"""The program of a Dynamo sidecar: runs a frontend and its workers below itself, announces and watches them.
+
+    python program.py ANNOUNCEMENT PORT STALL_S PLAN FRONTEND_OPTIONS... -- WORKER_OPTIONS...
+
+A frontend says that it is healthy without any worker, and lists a model before it can be asked (1.6.1). So the model is
+announced once all workers have registered and one token was answered. When a process dies, this program ends and all
+start again; with a migration limit, a worker that dies alone is replaced while the others go on.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import engine_watch  # laid beside this file, as the next two
+import openai_program
+from deployment import Deployment, Plan, Worker, is_cpu_build, is_free, wait
+
+_INTERVAL_S = 0.5
+_FIRST_ANSWER_S = 60.0
+_OFFERED = {  # what a first request is sent to -> what its workers offer
+    "/v1/completions": ("/v1/completions", "/v1/chat/completions"),
+    "/v1/embeddings": ("/v1/embeddings",),
+}
+
+
+class Server:
+    """A deployment as it is watched."""
+
+    def __init__(self, deployment: Deployment, port: int, announcement: Path, stall_s: float, settings: Any) -> None:
+        """settings: the plan's, see `main`."""
+        self._deployment, self._port, self._announcement, self._stall_s = deployment, port, announcement, stall_s
+        self._endpoint, self._replaces = settings["endpoint"], settings["replaces"]
+        self._settings = openai_program.read_settings()
+        self._watch: openai_program.Watch | None = None
+        self._replaced: Worker | None = None
+
+    def look(self) -> None:
+        """Notice deaths, announce the model once it can be asked, and follow what is announced."""
+        self._check_frontend()
+        for worker in self._deployment.workers:
+            if worker.has_died():
+                self._bury(worker)
+        if (self._watch is None or self._replaced) and self._all_registered() and self._answers():
+            self._follow()
+        if self._watch:
+            self._watch.beat()
+
+    def _check_frontend(self) -> None:
+        status = self._deployment.frontend.poll()
+        if status is not None:
+            engine_watch.end(f"the frontend ended with status {status}")
+
+    def _bury(self, worker: Worker) -> None:
+        """Replace a worker that has died, or end this process: all start again then."""
+        what = f"worker {worker.number} ({worker.role}) has died with status {worker.process.poll()}"
+        if not self._replaces or self._watch is None or self._replaced:
+            # A stranger may have taken its port before it did: then another start is worth it.
+            lost_port = self._watch is None and not is_free(worker.status_port)
+            engine_watch.end(what, status=os.EX_TEMPFAIL if lost_port else 1)
+        sys.stderr.write(f"{what}: it is replaced alone\n")
+        self._deployment.replace(worker)
+        self._replaced = self._deployment.workers[worker.number]
+        self._watch_ready()
+
+    def _all_registered(self) -> bool:
+        """Whether the frontend knows as many workers of each role as there are."""
+        answer = json.loads(engine_watch.get(self._port, f"/v1/models/{self._settings.model}/ready") or b"{}")
+        namespaces = answer.get("namespaces", {}).values()
+        known = sum(each["workers"] for space in namespaces for each in space["worker_types"].values())
+        return bool(answer.get("ready")) and known >= len(self._deployment.workers)
+
+    def _answers(self) -> bool:
+        """Whether a request for one token has an answer."""
+        field = "input" if self._endpoint == "/v1/embeddings" else "prompt"
+        body = {"model": self._settings.model, field: "a"} | ({} if field == "input" else {"max_tokens": 1})
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=_FIRST_ANSWER_S)
+        try:
+            connection.request("POST", self._endpoint, json.dumps(body), {"Content-Type": "application/json"})
+            return connection.getresponse().status == http.client.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def _follow(self) -> None:
+        """Watch all processes, and announce the model the first time."""
+        is_first, self._replaced = self._watch is None, None
+        sys.stderr.write("all workers can be asked\n" if is_first else "all workers can be asked again\n")
+        for worker in self._deployment.workers:
+            worker.pids = [worker.process.pid, *(pid for pid, _ in engine_watch.below(worker.process.pid))]
+        self._watch_ready()
+        if is_first:
+            engine_watch.write(self._announcement, {"models": self._described()})
+
+    def _watch_ready(self) -> None:
+        """Watch the frontend and the workers that can be asked."""
+        ready = [worker for worker in self._deployment.workers if worker is not self._replaced]
+        pids = [self._deployment.frontend.pid, *(pid for worker in ready for pid in worker.pids)]
+        ports = [worker.status_port for worker in ready]
+        self._watch = openai_program.Watch(self._settings, pids, ports, self._announcement, self._stall_s)
+
+    def _described(self) -> dict[str, Any]:
+        """The model, its context length, and what is offered: Dynamo's own description names every path."""
+        page = json.loads(engine_watch.get(self._port, "/v1/models") or b"{}")
+        lengths = {each["id"]: each.get("context_window") or None for each in page.get("data", [])}
+        fields: dict[str, list[str]] = {path: [] for path in _OFFERED[self._endpoint]}
+        device = "cpu" if is_cpu_build() else "gpu"
+        return {name: {"max_model_len": length, "fields": fields, "device": device} for name, length in lengths.items()}
+
+
+def gpus(count: str) -> list[str]:
+    """The GPUs that this server may use; none on a CPU. count: how many it sees."""
+    if is_cpu_build():
+        return []
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(int(count)))))
+    return [each for each in visible.split(",") if each]
+
+
+def read_plan(settings: Mapping[str, Any], words: Sequence[str]) -> Plan:
+    """What to run. Ends this process where this host cannot. settings: made by the manager."""
+    cut = words.index("--")
+    found = gpus(settings["gpus"])
+    if "decode" in settings["roles"] and settings["module"] == "dynamo.vllm" and not found:
+        engine_watch.end("workers for prefill and decode hand over caches between GPUs: this host has none")
+    frontend, worker = words[:cut], words[cut + 1 :]
+    return Plan(settings["module"], settings["roles"], frontend, worker, events=settings["events"], gpus=found)
+
+
+def main(announcement: str, port: str, stall_s: str, plan: str, *words: str) -> int:
+    """Run a deployment until it ends or this process is told to stop. plan: JSON."""
+    settings = json.loads(plan)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    deployment = Deployment(read_plan(settings, words), int(port), Path(tempfile.mkdtemp(prefix="d")))
+    server = Server(deployment, int(port), Path(announcement), float(stall_s), settings)
+    while not stop.wait(_INTERVAL_S):
+        server.look()
+    deployment.terminate()
+    wait(deployment.processes)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
