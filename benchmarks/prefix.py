@@ -18,7 +18,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from benchmarks.measure import progress, seconds, session
-from server_utils import VLLMServerManager, by_prefix
+from server_utils import ServerManager, VLLMServerManager, by_prefix
 
 _WORDS = 120  # of a document
 _CACHE_BYTES = 64 << 20  # of each server: what a large model has for a large job is as small in proportion
@@ -37,7 +37,7 @@ def prompts(documents: int, questions: int) -> list[tuple[str]]:
     return rows
 
 
-def hits(servers: VLLMServerManager, before: dict[str, float]) -> tuple[dict[str, float], float]:
+def hits(servers: ServerManager, before: dict[str, float]) -> tuple[dict[str, float], float]:
     """The counters of both caches now, and the share of tokens that was found since."""
     time.sleep(1.0)  # the servers write their counters twice a second
     now = {name: sum(server.metrics[name] for server in servers.status()) for name in ("prefix_queries", "prefix_hits")}

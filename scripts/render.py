@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from csp.live_checks import report
+from server_utils.backends.dynamo.manager import DynamoServerManager
 from server_utils.backends.nim.manager import NIMServerManager
 from server_utils.backends.openai import OpenAIServerManager
 from server_utils.backends.transformers.manager import TransformersServerManager
@@ -20,6 +21,7 @@ DOCUMENT = ROOT / "docs" / "clusters.md"
 ENGINES_DOCUMENT = ROOT / "docs" / "llm.md"
 ENGINES: tuple[type[OpenAIServerManager], ...] = (
     VLLMServerManager,
+    DynamoServerManager,
     NIMServerManager,
     TransformersServerManager,
 )

@@ -18,11 +18,12 @@ setup_demo() {
   alone make_sealed_vllm
 }
 
-# For the tests, which skip those with vLLM, or `transformers serve` beside it, where there is none.
+# For the tests, which skip those with vLLM, or engines beside it, where there is none.
 setup_vllm() {
   if vllm_fits; then
     alone make_sealed_vllm
     alone make_sealed_transformers
+    alone make_sealed_dynamo
   else
     echo "$NO_VLLM Its tests are skipped." >&2
   fi
@@ -49,4 +50,9 @@ make_sealed_vllm() {
 make_sealed_transformers() {
   ensure_uv
   .venv/bin/spark-sidecar env build transformers >/dev/null
+}
+
+make_sealed_dynamo() {
+  ensure_uv
+  .venv/bin/spark-sidecar env build dynamo >/dev/null
 }

@@ -9,7 +9,7 @@ some_tests() {
 }
 
 # Spark plays the same part in these on every version: they are about servers, packages and the demo.
-readonly SAME_ON_EVERY_SPARK="demo demo_llm driver_faults life live_checks model_urls nim published_vllm server_faults start_places transformers user_modules vllm_replicas"
+readonly SAME_ON_EVERY_SPARK="demo demo_llm driver_faults dynamo life live_checks model_urls nim published_vllm server_faults start_places transformers user_modules vllm_replicas"
 
 # What a pass has no use for is not even collected, which takes ten seconds; and .venv-spark35 lacks tools that it needs.
 readonly BESIDE_SPARK=(--ignore=tests/unit --ignore=tests/integration/{engines,storage,terraform,init_scripts})

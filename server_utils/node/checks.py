@@ -272,7 +272,7 @@ def _compiler(gpus: list[Gpu], name: str) -> list[Finding]:
     minor = f"{sys.version_info.major}.{sys.version_info.minor}"
     fix = f"apt-get install gcc python{minor}-dev, on every node"
     # vLLM compiles kernels in every start; a function of the user's only where it says so.
-    level: Literal["error", "warning"] = "error" if "vllm" in name else "warning"
+    level: Literal["error", "warning"] = "error" if "vllm" in pins(lock_file(name)) else "warning"
     return [Finding("compiler", level, f"without {' and '.join(missing)} no kernel can be compiled", fix)]
 
 

@@ -46,7 +46,7 @@ DIALECT = Dialect(
     },
 )
 # vLLM 0.32: "CPU Generator does not use offset", once a prompt is read in several steps; under load any may be.
-_DEADLY_ON_CPU = ("seed",)
+DEADLY_ON_CPU = ("seed",)
 # Fields of older releases, which the server ignores without a word.
 _RENAMED = {
     "guided_json": "response_format={value}",
@@ -148,7 +148,7 @@ def check(
         ConfigurationError: with the names that are near.
     """
     for name, value in fields.items():
-        if name in _DEADLY_ON_CPU and device == "cpu":
+        if name in DEADLY_ON_CPU and device == "cpu":
             raise ConfigurationError(
                 f"{name} ends the engine of vLLM 0.32 on a CPU, and all requests with it, once a prompt is read in "
                 "several steps; leave it out (temperature=0 needs none)"

@@ -129,7 +129,8 @@ def test_workers_for_prompts_and_for_answers_share_the_rows(start):
 
 def test_vllm_behind_a_frontend_answers_and_says_why_a_row_has_no_answer(start):
     """One start: it takes half a minute."""
-    running = start(real_dynamo.vllm({}, {"agg": 1}, "--router-mode", "kv", events=True), hang_timeout_s=12)
+    options = {"max_num_batched_tokens": 64}
+    running = start(real_dynamo.vllm(options, {"agg": 1}, "--router-mode", "kv", events=True), hang_timeout_s=12)
     assert running.record().models["tiny"]["max_model_len"] == 512
     assert {each.laddr.ip for each in listening(running)} == {"127.0.0.1"}
 
@@ -150,4 +151,11 @@ def test_vllm_behind_a_frontend_answers_and_says_why_a_row_has_no_answer(start):
     assert chat[0]["prompt_tokens"] > 3
 
     assert wait_until(lambda: state_dir.read_metrics(running.folder).get("tokens_out", 0) >= 39 * 4, 30)
-    hit(running, "EngineCore", signal.SIGKILL)
+
+    # A prompt that is read in several steps ends this engine where a seed was given: that row is found, and no other.
+    restarts = running.record().restarts
+    texts = ["word " * 60 if number == 3 else f"number {number}" for number in range(6)]
+    found = running.ask(texts, fields={"max_tokens": 4, "seed": 1}, on_error="struct")
+    assert [number for number, each in enumerate(found) if each["error"]] == [3]
+    assert "died while it answered this row and no other" in found[3]["error"]
+    assert running.record().restarts > restarts
