@@ -14,7 +14,13 @@ import pytest
 import typer
 
 import server_utils
-from server_utils import NIMServerManager, TransformersServerManager, TritonServerManager, VLLMServerManager
+from server_utils import (
+    DynamoServerManager,
+    NIMServerManager,
+    TransformersServerManager,
+    TritonServerManager,
+    VLLMServerManager,
+)
 from server_utils.backends import base, openai
 from server_utils.cli.main import app
 from server_utils.servers.launch import Launch, ServerStatus
@@ -35,10 +41,8 @@ WITH_PYTHON = [document for document in DOCUMENTS if "```python\n" in document.r
 pictures = pytest.mark.parametrize("picture", PICTURES, ids=lambda path: path.name)
 with_python = pytest.mark.parametrize("document", WITH_PYTHON, ids=lambda path: path.name)
 
-MANAGERS = {
-    each.__name__: each
-    for each in (NIMServerManager, TransformersServerManager, TritonServerManager, VLLMServerManager)
-}
+ENGINES = (DynamoServerManager, NIMServerManager, TransformersServerManager, TritonServerManager, VLLMServerManager)
+MANAGERS = {each.__name__: each for each in ENGINES}
 
 # What a method takes beyond its signature: where its **options go. What only the engine knows is named here.
 COLUMN = set(inspect.signature(TritonServerManager._request).parameters) - {"self"}
@@ -46,6 +50,7 @@ QUESTION = set(inspect.signature(VLLMServerManager._request).parameters) - {"sel
 FIELDS = QUESTION | {"temperature", "structured_outputs", "max_tokens"}
 START = set(base.MANAGER_OPTIONS)
 OPTIONS = {
+    DynamoServerManager: {"generate": FIELDS, "start_servers": START | {"max_model_len"}},
     NIMServerManager: {"chat": FIELDS, "start_servers": START},
     TransformersServerManager: {"chat": FIELDS, "generate": FIELDS, "start_servers": START | {"dtype"}},
     TritonServerManager: {"tensors": COLUMN, "embed": COLUMN, "make_predict_fn": COLUMN, "start_servers": START},
@@ -58,6 +63,7 @@ OPTIONS = {
 
 # What the documents have to show; else the checks of their examples may see nothing, and pass.
 SHOWN = {
+    DynamoServerManager: {"start_servers", "generate"},
     NIMServerManager: {"start_servers", "chat"},
     TransformersServerManager: {"start_servers", "chat"},
     TritonServerManager: {"start_servers", "embed", "tensors", "status", "run", "progress", "stop_servers"},
