@@ -120,25 +120,12 @@ class Deployment:
 
     def _start_worker(self, role: str, number: int) -> Worker:
         port = free_port()
-        options = without_patterns([*self._plan.worker, *self._role_options(role, number)])
+        options = without_patterns([*self._plan.worker, *role_options(self._plan, role, number, self._scratch)])
         if self._plan.module == _VLLM:
             options = with_cpu_options(options)
         command = [sys.executable, str(Path(__file__).with_name("worker.py")), self._plan.module, *options]
         environ = self._environ | {"DYN_SYSTEM_PORT": str(port)} | self._share(number)
         return Worker(role, number, port, subprocess.Popen(command, env=environ))
-
-    def _role_options(self, role: str, number: int) -> list[str]:
-        options = [] if role == "agg" else ["--disaggregation-mode", role]
-        if self._plan.module != _VLLM:
-            return options
-        if role != "agg":
-            options += ["--kv-transfer-config", json.dumps(_TRANSFER)]
-        if self._plan.events:
-            endpoint = f"ipc://{self._scratch}/events-{number}"
-            options += ["--kv-events-config", json.dumps(_EVENTS | {"endpoint": endpoint})]
-        if self._plan.gpus and "--tensor-parallel-size" not in self._plan.worker:
-            options += ["--tensor-parallel-size", str(self._plan.gpus_per_worker)]
-        return options
 
     def _share(self, number: int) -> dict[str, str]:
         """A worker's GPUs, and where it hands over caches to others."""
@@ -146,6 +133,21 @@ class Deployment:
         mine = ",".join(self._plan.gpus[number * each : (number + 1) * each])
         transfer = {"VLLM_NIXL_SIDE_CHANNEL_HOST": _LOOPBACK, "VLLM_NIXL_SIDE_CHANNEL_PORT": str(free_port())}
         return (transfer if "decode" in self._plan.roles else {}) | ({"CUDA_VISIBLE_DEVICES": mine} if mine else {})
+
+
+def role_options(plan: Plan, role: str, number: int, scratch: Path) -> list[str]:
+    """The options that a worker has by its role and its number."""
+    options = [] if role == "agg" else ["--disaggregation-mode", role]
+    if plan.module != _VLLM:
+        return options
+    if role != "agg":
+        options += ["--kv-transfer-config", json.dumps(_TRANSFER)]
+    if plan.events:
+        endpoint = f"ipc://{scratch}/events-{number}"
+        options += ["--kv-events-config", json.dumps(_EVENTS | {"endpoint": endpoint})]
+    if plan.gpus and "--tensor-parallel-size" not in plan.worker:
+        options += ["--tensor-parallel-size", str(plan.gpus_per_worker)]
+    return options
 
 
 def _environment(scratch: Path) -> dict[str, str]:

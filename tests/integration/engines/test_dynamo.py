@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from concurrent import futures
 
 import pytest
@@ -10,6 +11,8 @@ from support import real_dynamo
 from support.fakes import kill, processes_of
 from support.real_dynamo import Running
 
+from server_utils.backends.dynamo.manager import DIALECT, PROGRAM
+from server_utils.environments import builder
 from server_utils.host.processes import ProcessId, wait_until
 from server_utils.inference.openai.request import Endpoint
 from server_utils.servers import state_dir
@@ -125,6 +128,29 @@ def test_workers_for_prompts_and_for_answers_share_the_rows(start):
     assert len(running.parts("--disaggregation-mode prefill")) == 1
     assert len(running.parts("--disaggregation-mode decode")) == 1
     assert None not in running.ask(["tell me of the sea"] * 16, fields=LONG)
+
+
+ROLES = """
+import pathlib, sys
+import deployment, worker
+worker.replace_pictures()
+from dynamo.vllm.args import parse_args
+options = ["--model", sys.argv[1], "--served-model-name", "tiny"]
+plan = deployment.Plan("dynamo.vllm", {"prefill": 1, "decode": 1}, [], options, events=True, gpus=["0", "1", "2", "3"])
+for number, role in enumerate(plan.roles):
+    read = parse_args([*options, *deployment.role_options(plan, role, number, pathlib.Path("/tmp/d"))])
+    engine, mode = read.engine_args, read.disaggregation_mode.value
+    print(mode, read.use_kv_events, engine.kv_transfer_config.kv_connector, engine.tensor_parallel_size)
+"""
+
+
+def test_the_engines_own_parser_takes_the_options_of_each_role(model, tmp_path):
+    """What runs on GPUs only: the mock engines above know no hand-over of caches."""
+    for name, content in real_dynamo.mock({"agg": 1}).files("tiny", DIALECT, PROGRAM).items():
+        (tmp_path / name).write_bytes(content)
+    command = [builder.find("dynamo").python, "-c", ROLES, model]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-2:] == ["prefill True NixlConnector 2", "decode True NixlConnector 2"]
 
 
 def test_vllm_behind_a_frontend_answers_and_says_why_a_row_has_no_answer(start):
