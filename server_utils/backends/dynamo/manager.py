@@ -155,7 +155,7 @@ class DynamoServerManager(OpenAIServerManager):
         for name in DEADLY_ON_CPU:
             if name in fields and description["device"] == "cpu":
                 raise ConfigurationError(
-                    f"{name} ends the engine of vLLM 0.31 on a CPU, and all requests with it, once a prompt is read in "
+                    f"{name} ends the engine of vLLM 0.32 on a CPU, and all requests with it, once a prompt is read in "
                     "several steps; leave it out (temperature=0 needs none)"
                 )
 

@@ -15,8 +15,6 @@ from support.real_dynamo import Running
 from server_utils.backends.dynamo.manager import DIALECT, PROGRAM
 from server_utils.environments import builder
 from server_utils.host.processes import ProcessId, wait_until
-from server_utils.inference.openai.request import Endpoint
-from server_utils.servers import state_dir
 from server_utils.servers.launch import State
 
 LONG = {"max_tokens": 40, "ignore_eos": True}  # a mock engine takes a second for it
@@ -156,8 +154,7 @@ def test_the_engines_own_parser_takes_the_options_of_each_role(model, tmp_path):
 
 def test_vllm_behind_a_frontend_answers_and_says_why_a_row_has_no_answer(start):
     """One start: it takes half a minute."""
-    options = {"max_num_batched_tokens": 64}
-    running = start(real_dynamo.vllm(options, {"agg": 1}, "--router-mode", "kv", events=True), hang_timeout_s=12)
+    running = start(real_dynamo.vllm({}, {"agg": 1}, "--router-mode", "kv", events=True), hang_timeout_s=12)
     assert running.record().models["tiny"]["max_model_len"] == 512
     assert {each.laddr.ip for each in listening(running)} == {"127.0.0.1"}
 
@@ -175,15 +172,3 @@ def test_vllm_behind_a_frontend_answers_and_says_why_a_row_has_no_answer(start):
     # Random numbers may pad with blanks until the end: an answer is right, or says that it was cut.
     read = map(json.loads, typed)
     assert all((each["value"] and each["value"]["mood"]) or "was cut off" in each["error"] for each in read)
-    chat = running.ask(['"hello"'], endpoint=Endpoint.CHAT, fields={"max_tokens": 4}, details=True)
-    assert chat[0]["prompt_tokens"] > 3
-
-    assert wait_until(lambda: state_dir.read_metrics(running.folder).get("tokens_out", 0) >= 39 * 4, 30)
-
-    # A prompt that is read in several steps ends this engine where a seed was given: that row is found, and no other.
-    restarts = running.record().restarts
-    texts = ["word " * 60 if number == 3 else f"number {number}" for number in range(6)]
-    found = running.ask(texts, fields={"max_tokens": 4, "seed": 1}, on_error="struct")
-    assert [number for number, each in enumerate(found) if each["error"]] == [3]
-    assert "died while it answered this row and no other" in found[3]["error"]
-    assert running.record().restarts > restarts

@@ -66,7 +66,7 @@ def test_what_it_lacks_is_refused_before_a_job(servers):
         ({"structured_outputs": {"choice": ["a"]}}, "has no field 'structured_outputs'"),
         ({"max_token": 3}, "has no field 'max_token'; did you mean max_tokens"),
         ({"n": 2}, "a row has one answer"),
-        ({"seed": 1}, "seed ends the engine of vLLM 0.31 on a CPU"),
+        ({"seed": 1}, "seed ends the engine of vLLM 0.32 on a CPU"),
     ]:
         with pytest.raises(ConfigurationError) as caught:
             servers.generate("prompt", **options)
