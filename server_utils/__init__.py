@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from server_utils.backends.base import ServerManager
-    from server_utils.backends.nim.manager import NIMServerManager
     from server_utils.backends.dynamo.manager import DynamoServerManager
+    from server_utils.backends.nim.manager import NIMServerManager
     from server_utils.backends.transformers.manager import TransformersServerManager
     from server_utils.backends.triton.manager import TritonServerManager
     from server_utils.backends.vllm.manager import VLLMServerManager
