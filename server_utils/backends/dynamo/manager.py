@@ -29,6 +29,7 @@ _OURS = {name: OURS[name] for name in ("model", "served_model_name", "host", "po
     "disaggregation_mode": 'say disaggregated={"prefill": 1, "decode": 1}',
     "kv_events_config": 'router="kv" has workers publish what is in their caches',
     "kv_transfer_config": "disaggregated= sets it",
+    "embedding_worker": 'for embeddings use VLLMServerManager with runner="pooling"',
     "headless": "a worker that the frontend does not know cannot be asked",
     **dict.fromkeys(
         ("namespace", "endpoint", "discovery_backend", "request_plane", "response_plane", "event_plane"),
@@ -74,7 +75,6 @@ DIALECT = Dialect(
     fields={
         Endpoint.GENERATE.value: _COMMON,
         Endpoint.CHAT.value: (*_COMMON, *_CHAT),
-        Endpoint.EMBED.value: ("dimensions", "user"),
     },
     worker_died=frozenset({503}),
     transient=frozenset({404}),  # while workers change: the model and its name are ours, and never wrong
@@ -101,11 +101,6 @@ class DynamoServerManager(OpenAIServerManager):
     environment = "dynamo"
     program = PROGRAM
     dialect = DIALECT
-    start_for = {  # noqa: RUF012 - as the base has it
-        Endpoint.GENERATE: "start_servers() without embedding_worker",
-        Endpoint.CHAT: "start_servers() without embedding_worker",
-        Endpoint.EMBED: "start_servers(embedding_worker=True)",
-    }
 
     def start_servers(
         self,
@@ -143,9 +138,8 @@ class DynamoServerManager(OpenAIServerManager):
         ours = {"stop_grace_s": _STOP_S} | {name: options.pop(name) for name in MANAGER_OPTIONS if name in options}
         roles = _roles(workers, disaggregated)
         frontend = _frontend(router, migration_limit)
-        embeds = bool(options.get("embedding_worker"))
         worker = worker_options(self.model_name, options)
-        started = engine(worker, roles=roles, frontend=frontend, events=router == "kv", embeds=embeds)
+        started = engine(worker, roles=roles, frontend=frontend, events=router == "kv")
         deadline_s = one_deadline(timeout_s, None, None)
         started = replace(started, user_env=dict(env or {}), stall_s=stall_timeout_s)
         self._start_engine(started, timeout_s=deadline_s, options=ours)
@@ -166,7 +160,6 @@ def engine(
     roles: Mapping[str, int],
     frontend: tuple[str, ...] = (),
     events: bool = False,
-    embeds: bool = False,
     module: str = _WORKER,
 ) -> Engine:
     """A server of Dynamo.
@@ -176,14 +169,12 @@ def engine(
         roles: how many workers of each kind, see `_roles`.
         frontend: options of the frontend.
         events: whether workers publish what is in their caches.
-        embeds: whether workers turn texts into vectors.
         module: what runs as a worker.
     """
     plan = {
         "module": module,
         "roles": dict(roles),
         "events": events,
-        "endpoint": (Endpoint.EMBED if embeds else Endpoint.GENERATE).value,
         "replaces": "--migration-limit" in frontend,
         "gpus": "{gpus}",
     }
@@ -192,8 +183,7 @@ def engine(
 
 def worker_options(name: str, options: Mapping[str, Any], *, environment: str = "dynamo") -> tuple[str, ...]:
     """The options of a worker that serves its model by this name. Raises ConfigurationError as `arguments` does."""
-    chosen = {"runner": "pooling"} if options.get("embedding_worker") and "runner" not in options else {}
-    given = map(literal, arguments(chosen | dict(options), engine_options(environment), _OURS))
+    given = map(literal, arguments(options, engine_options(environment), _OURS))
     return ("--model", "{model}", "--served-model-name", literal(name), *given)
 
 

@@ -26,10 +26,7 @@ from deployment import Deployment, Plan, Worker, is_cpu_build, is_free, wait
 
 _INTERVAL_S = 0.5
 _FIRST_ANSWER_S = 60.0
-_OFFERED = {  # what a first request is sent to -> what its workers offer
-    "/v1/completions": ("/v1/completions", "/v1/chat/completions"),
-    "/v1/embeddings": ("/v1/embeddings",),
-}
+_OFFERED = ("/v1/completions", "/v1/chat/completions")
 
 
 class Server:
@@ -38,7 +35,7 @@ class Server:
     def __init__(self, deployment: Deployment, port: int, announcement: Path, stall_s: float, settings: Any) -> None:
         """settings: the plan's, see `main`."""
         self._deployment, self._port, self._announcement, self._stall_s = deployment, port, announcement, stall_s
-        self._endpoint, self._replaces = settings["endpoint"], settings["replaces"]
+        self._replaces = settings["replaces"]
         self._settings = openai_program.read_settings()
         self._watch: openai_program.Watch | None = None
         self._replaced: Worker | None = None
@@ -48,7 +45,7 @@ class Server:
         self._check_frontend()
         for worker in self._deployment.workers:
             if worker.has_died():
-                self._bury(worker)
+                self._replace_or_end(worker)
         if (self._watch is None or self._replaced) and self._all_registered() and self._answers():
             self._follow()
         if self._watch:
@@ -59,7 +56,7 @@ class Server:
         if status is not None:
             engine_watch.end(f"the frontend ended with status {status}")
 
-    def _bury(self, worker: Worker) -> None:
+    def _replace_or_end(self, worker: Worker) -> None:
         """Replace a worker that has died, or end this process: all start again then."""
         what = f"worker {worker.number} ({worker.role}) has died with status {worker.process.poll()}"
         if not self._replaces or self._watch is None or self._replaced:
@@ -80,11 +77,10 @@ class Server:
 
     def _answers(self) -> bool:
         """Whether a request for one token has an answer."""
-        field = "input" if self._endpoint == "/v1/embeddings" else "prompt"
-        body = {"model": self._settings.model, field: "a"} | ({} if field == "input" else {"max_tokens": 1})
+        body = {"model": self._settings.model, "prompt": "a", "max_tokens": 1}
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=_FIRST_ANSWER_S)
         try:
-            connection.request("POST", self._endpoint, json.dumps(body), {"Content-Type": "application/json"})
+            connection.request("POST", _OFFERED[0], json.dumps(body), {"Content-Type": "application/json"})
             return connection.getresponse().status == http.client.OK
         except (OSError, http.client.HTTPException):
             return False
@@ -112,7 +108,7 @@ class Server:
         """The model, its context length, and what is offered: Dynamo's own description names every path."""
         page = json.loads(engine_watch.get(self._port, "/v1/models") or b"{}")
         lengths = {each["id"]: each.get("context_window") or None for each in page.get("data", [])}
-        fields: dict[str, list[str]] = {path: [] for path in _OFFERED[self._endpoint]}
+        fields: dict[str, list[str]] = {path: [] for path in _OFFERED}
         device = "cpu" if is_cpu_build() else "gpu"
         return {name: {"max_model_len": length, "fields": fields, "device": device} for name, length in lengths.items()}
 

@@ -71,7 +71,7 @@ def test_what_it_lacks_is_refused_before_a_job(servers):
         with pytest.raises(ConfigurationError) as caught:
             servers.generate("prompt", **options)
         assert words in str(caught.value)
-    with pytest.raises(ConfigurationError, match=r"start them with start_servers\(embedding_worker=True\)"):
+    with pytest.raises(ConfigurationError, match="these servers do not offer /v1/embeddings"):
         servers.embed(functions.lit("a"))
 
 
@@ -79,6 +79,7 @@ def test_what_it_lacks_is_refused_before_a_job(servers):
     ("options", "words"),
     [
         ({"workers": 0}, "workers must be a whole number, 1 or more; it is 0"),
+        ({"embedding_worker": True}, 'for embeddings use VLLMServerManager with runner="pooling"'),
         ({"router": "random"}, "router must be one of round-robin, kv; it is 'random'"),
         ({"migration_limit": -1}, "migration_limit must be a whole number"),
         ({"disaggregated": {"prefill": 1}}, 'disaggregated must be {"prefill": n, "decode": m}'),
