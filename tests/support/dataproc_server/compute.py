@@ -1,0 +1,154 @@
+"""The REST APIs around Dataproc on loopback: Compute, Service Usage, Resource Manager, IAM and who one is.
+
+What is sold where and which quota is left is here, for the checks of a client and for Dataproc's own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, unquote, urlsplit
+
+_CPU = {"n2-standard-8", "n1-standard-8", "n1-standard-16"}
+_GPU = {"g2-standard-12": "NVIDIA_L4_GPUS", "g2-standard-24": "NVIDIA_L4_GPUS", "nvidia-tesla-t4": "NVIDIA_T4_GPUS"}
+_GPUS_OF = {"g2-standard-12": 1, "g2-standard-24": 2}
+ALL_GPUS = "GPUS_ALL_REGIONS"
+
+
+class Compute:
+    """What the project has and may. Everything may be changed by a test.
+
+    Attributes:
+        zones: zone -> names of machine types and GPU types that are sold there.
+        limits, used: quota by metric.
+        services: the APIs that are on.
+        permissions: what the caller may; None for everything.
+        asked: method and path of every request.
+        lines: entries of Cloud Logging, each with the `uuid` of its cluster.
+        failing: pattern of a path -> (HTTP status, message).
+    """
+
+    def __init__(self, project):
+        self.project = project
+        self.zones = {f"us-central1-{letter}": _CPU | set(_GPU) for letter in "abc"} | {"us-central1-f": set(_CPU)}
+        self.limits = Counter(dict.fromkeys((*_GPU.values(), ALL_GPUS), 8))
+        self.used = Counter()
+        self.services = {f"{name}.googleapis.com" for name in ("dataproc", "compute", "storage", "iam")}
+        self.permissions: set[str] | None = None
+        self.failing: dict[str, tuple[int, str]] = {}
+        self.asked: list[str] = []
+        self.lines: list[dict] = []
+        self._http = _server(self)
+        self.url = f"http://127.0.0.1:{self._http.server_port}"
+
+    def close(self):
+        self._http.shutdown()
+        self._http.server_close()
+
+    def free(self, metric):
+        return self.limits[metric] - self.used[metric]
+
+    def needed(self, config):
+        """GPUs by metric that a cluster takes."""
+        needed = Counter()
+        for group in (config.master_config, config.worker_config):
+            nodes = group.num_instances
+            gpus = {group.machine_type_uri: _GPUS_OF.get(group.machine_type_uri, 0)}
+            gpus |= {each.accelerator_type_uri: each.accelerator_count for each in group.accelerators}
+            for name, count in gpus.items():
+                if count:
+                    needed.update({_GPU[name]: count * nodes, ALL_GPUS: count * nodes})
+        return needed
+
+    def answer(self, path, query, body):
+        """The body of an answer, or (status, message)."""
+        for pattern, error in self.failing.items():
+            if re.search(pattern, path):
+                return error
+        for pattern, reply in _ROUTES.items():
+            if found := re.fullmatch(pattern, path):
+                return reply(self, *found.groups(), query=query, body=body)
+        return 404, f"no such path: {path}"
+
+    def user(self, *, query, body):
+        return {"email": "ann@example.com"}
+
+    def enabled(self, project, *, query, body):
+        return {
+            "services": [
+                {"name": name, "state": "ENABLED" if name.rpartition("/")[2] in self.services else "DISABLED"}
+                for name in query["names"]
+            ]
+        }
+
+    def allowed(self, _resource, *, query, body):
+        asked = body["permissions"]
+        return {"permissions": [each for each in asked if self.permissions is None or each in self.permissions]}
+
+    def sold(self, project, kind, *, query, body):
+        name = query["filter"][0].partition("=")[2].strip('" ')
+        zones = {f"zones/{zone}": {kind: [{"name": name}]} for zone, sold in self.zones.items() if name in sold}
+        nowhere = {f"zones/{zone}": {"warning": {}} for zone, sold in self.zones.items() if name not in sold}
+        return {"items": zones | nowhere}
+
+    def project_quota(self, project, *, query, body):
+        return {"quotas": self._quotas(lambda metric: metric.endswith("ALL_REGIONS"))}
+
+    def region_quota(self, project, region, *, query, body):
+        return {"quotas": self._quotas(lambda metric: not metric.endswith("ALL_REGIONS"))}
+
+    def entries(self, *, query, body):
+        return {"entries": [each for each in reversed(self.lines) if each["uuid"] in body["filter"]]}
+
+    def _quotas(self, wanted):
+        metrics = filter(wanted, self.limits)
+        return [{"metric": each, "limit": self.limits[each], "usage": self.used[each]} for each in metrics]
+
+
+_ROUTES = {
+    "/oauth2/v3/userinfo": Compute.user,
+    "/v2/entries:list": Compute.entries,
+    "/v1/projects/([^/]+)/services:batchGet": Compute.enabled,
+    "/v1/projects/([^/]+):testIamPermissions": Compute.allowed,
+    "/v1/projects/-/serviceAccounts/([^/]+):testIamPermissions": Compute.allowed,
+    "/compute/v1/projects/([^/]+)/aggregated/(machineTypes|acceleratorTypes)": Compute.sold,
+    "/compute/v1/projects/([^/]+)/regions/([^/]+)": Compute.region_quota,
+    "/compute/v1/projects/([^/]+)": Compute.project_quota,
+}
+
+
+def _server(compute):
+    class Handler(BaseHTTPRequestHandler):
+        wbufsize = -1
+
+        def do_GET(self):
+            url = urlsplit(self.path)
+            compute.asked.append(f"{self.command} {unquote(url.path)}")
+            body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "{}")
+            answer = compute.answer(unquote(url.path), parse_qs(url.query), body)
+            self.reply(answer)
+
+        do_POST = do_GET
+
+        def reply(self, answer):
+            status = 200
+            if isinstance(answer, tuple):
+                status = answer[0]
+                answer = {"error": {"code": status, "message": answer[1], "status": "ERROR"}}
+            data = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+            self.wfile.flush()
+
+        def log_message(self, *arguments):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    return server

@@ -1,0 +1,62 @@
+"""Dataproc's WorkflowTemplateService: a template that is run at once, on a cluster that is made and deleted for it."""
+
+from __future__ import annotations
+
+import uuid
+
+from google.cloud import dataproc_v1 as dataproc
+from google.protobuf import empty_pb2
+
+from support.dataproc_server.errors import ApiError, invalid
+
+State = dataproc.WorkflowMetadata.State
+
+
+class Workflows:
+    """The workflows of one region."""
+
+    def __init__(self, operations, clusters, jobs):
+        self._operations, self._clusters, self._jobs = operations, clusters, jobs
+        self._requests: dict[str, str] = {}
+
+    def instantiate_inline(self, request):
+        if request.request_id in self._requests:
+            return self._operations._found(self._requests[request.request_id]).message()
+        managed = request.template.placement.managed_cluster
+        if not 2 <= len(managed.cluster_name) <= 35 or not request.template.jobs:
+            raise invalid("A managed cluster has a prefix of 2 to 35 characters, and a template has jobs")
+        name = f"{managed.cluster_name}-{uuid.uuid4().hex[:13]}"
+        nodes = [dataproc.WorkflowNode(step_id=each.step_id) for each in request.template.jobs]
+        metadata = dataproc.WorkflowMetadata(
+            cluster_name=name, state=State.RUNNING, graph=dataproc.WorkflowGraph(nodes=nodes)
+        )
+        operation = self._operations.start(
+            "WORKFLOW", request.parent, metadata, lambda: self._run(request, name, metadata)
+        )
+        self._requests[request.request_id] = operation.name
+        return operation.message()
+
+    def _run(self, request, name, metadata):
+        project, region = request.parent.split("/")[1::2]
+        managed = request.template.placement.managed_cluster
+        try:
+            place = {"project_id": project, "region": region}
+            cluster = {"cluster_name": name, "config": managed.config, "labels": managed.labels}
+            self._done(self._clusters.create(dataproc.CreateClusterRequest(cluster=cluster, **place)))
+            for step, node in zip(request.template.jobs, metadata.graph.nodes, strict=True):
+                job = {"placement": {"cluster_name": name}, "pyspark_job": step.pyspark_job, "labels": step.labels}
+                job["reference"] = {"job_id": uuid.uuid4().hex}
+                started = self._jobs.submit_as_operation(dataproc.SubmitJobRequest(job=job, **place))
+                node.job_id = job["reference"]["job_id"]
+                self._done(started)
+        finally:
+            if name in self._clusters.all:
+                self._done(self._clusters.delete(dataproc.DeleteClusterRequest(cluster_name=name, **place)))
+            metadata.state = State.DONE
+        return empty_pb2.Empty()
+
+    def _done(self, started):
+        operation = self._operations._found(started.name)
+        assert operation.finished.wait(300)
+        if (error := operation.message().error).code:
+            raise ApiError("ABORTED", error.message)
