@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from server_utils.backends.vllm.manager import VLLMServerManager
     from server_utils.errors import (
         ConfigurationError,
+        DeploymentError,
         EnvironmentMissingError,
         InferenceError,
         ModelCorruptError,
@@ -51,6 +52,7 @@ _HOME = {
 
 __all__ = [
     "ConfigurationError",
+    "DeploymentError",
     "DynamoServerManager",
     "EnvironmentMissingError",
     "InferenceError",

@@ -9,6 +9,7 @@
     ├── ServerStopError          something of ours is still running after the stop
     ├── InferenceError           the server, or our checks before it, refused rows
     ├── OutputError              what a run has written is not what it should have
+    ├── DeploymentError          a cloud refused, or a cluster or a run did not become what it should
     └── StorageError             a model could not be saved or loaded; no half of it is visible
         ├── ModelNotFoundError   there is no model; lists what is there instead
         ├── ModelExistsError     there is one already, and it is not to be replaced
@@ -23,9 +24,13 @@ from __future__ import annotations
 class SidecarError(Exception):
     """The root: catch this to catch every error of the package; what a task raises arrives inside Spark's own."""
 
+    exit_code = 1  # with which a command ends
+
 
 class ConfigurationError(SidecarError, ValueError):
     """An argument or a setting is wrong. Raised before anything is started."""
+
+    exit_code = 2
 
 
 class EnvironmentMissingError(SidecarError):
@@ -54,6 +59,17 @@ class InferenceError(SidecarError):
 
 class OutputError(SidecarError):
     """The rows at the path of a run are not those of its input, each once."""
+
+
+class DeploymentError(SidecarError):
+    """A cloud refused, or a cluster or a run did not become what it should; the message says what exists now.
+
+    exit_code: one of `csp.cloud.Exit`, which tells the kinds apart.
+    """
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class StorageError(SidecarError):

@@ -75,7 +75,7 @@ def cluster(
 
     Databricks: save it, then run `databricks clusters create --json @FILE`. Dataproc: run it; --json prints its words.
     """
-    _print(_defined(locals()), name=name, init_script=init_script, bundle=bundle, as_json=as_json)
+    _print(defined(locals()), name=name, init_script=init_script, bundle=bundle, as_json=as_json)
 
 
 def pairs(texts: Sequence[str], *, option: str) -> dict[str, str]:
@@ -93,7 +93,7 @@ def pairs(texts: Sequence[str], *, option: str) -> dict[str, str]:
     return parsed
 
 
-def _defined(given: Mapping[str, Any]) -> Cluster:
+def defined(given: Mapping[str, Any]) -> Cluster:
     """The cluster that the options of the command describe."""
     from server_utils.clusters import cluster as clusters_cluster
     from server_utils.clusters.options import Options

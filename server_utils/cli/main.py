@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from server_utils.errors import ConfigurationError, SidecarError
+from server_utils.errors import SidecarError
 
 try:
     import typer
@@ -15,7 +15,7 @@ except ImportError as err:
     # The wheel on a cluster goes without the extra, but its console command is there all the same.
     sys.exit(f"error: the command needs {err.name}, which is not installed: pip install 'spark-sidecar[cli]'")
 
-from server_utils.cli import clusters, define_cluster, environments, models
+from server_utils.cli import clouds, clusters, define_cluster, deployments, environments, models
 from server_utils.cli.output import AsJson, escape_unencodable, print_line, print_rows, print_text
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class _Commands(TyperGroup):
             if ctx.params["debug"]:
                 raise
             typer.echo(f"error: {err}", err=True)
-            raise typer.Exit(2 if isinstance(err, ConfigurationError) else 1) from err
+            raise typer.Exit(err.exit_code) from err
 
 
 app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -47,6 +47,8 @@ app.add_typer(environments.env, name="env")
 app.add_typer(environments.wheelhouse, name="wheelhouse")
 app.add_typer(assets, name="assets")
 app.add_typer(models.app, name="models")
+for cloud in clouds.CLOUDS:
+    app.add_typer(deployments.app_of(cloud), name=cloud.name)
 
 _LEVEL = len("warning  ")
 

@@ -6,7 +6,6 @@ wheels. The hashes of the lock are checked here, and once more on each node.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import logging
 import re
@@ -22,9 +21,8 @@ from server_utils.environments.lock_files import FOLDER, engine_lock, pins, uv, 
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.host import files, platform
 from server_utils.storage import urls
+from server_utils.storage.send_folder import send_folder
 from server_utils.storage.stores import factory
-from server_utils.storage.stores.base import Store, retry
-from server_utils.storage.transfer import in_parallel
 
 logger = logging.getLogger(__name__)
 WHEELS = "wheels"
@@ -66,6 +64,18 @@ def build(name: str, to: str | Path, *, python: str = PYTHONS[-1], cpu: bool = F
     _fill(folder, lock, python, wheel, with_python=with_python)
     deliver(folder, str(to), last=SUMS)
     return str(to)
+
+
+def build_small(to: Path, wheel: Path | None = None) -> Path:
+    """Make a bundle of our wheel alone: nodes ask the package index for the rest. Returns the folder.
+
+    Raises:
+        ConfigurationError: no wheel is given, and there is no source to build it from.
+    """
+    to.mkdir(parents=True, exist_ok=True)
+    (to / SUMS).unlink(missing_ok=True)
+    _write_sums(to, [_own_wheel(to, wheel)])
+    return to
 
 
 def _fill(to: Path, lock: Path, python: str, wheel: Path | None, *, with_python: bool) -> None:
@@ -177,14 +187,5 @@ def deliver(folder: Path, url: str, *, last: str) -> None:
         StorageError: a file could not be sent; `last` is then what it was.
     """
     store = factory.store(urls.parse(url))
-    sizes = dict(store.names())  # of what was sent before
     files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    final = files.pop(last)
-    new = {key: path for key, path in files.items() if key.count("/") == 0 or sizes.get(key) != path.stat().st_size}
-    logger.info("Sending %d of %d files to %s.", len(new), len(files), url)
-    in_parallel([functools.partial(_send, store, key, path) for key, path in new.items()], threads=factory.CONNECTIONS)
-    _send(store, last, final)
-
-
-def _send(store: Store, key: str, path: Path) -> None:
-    retry(lambda: store.upload(key, path), what=f"sending {key} to {store.url}")
+    send_folder(store, files, last=last, always=lambda key: "/" not in key)

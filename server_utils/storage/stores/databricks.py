@@ -18,12 +18,15 @@ from server_utils.storage.stores.base import CHUNK, ChangedError, ObjectNotFound
 
 
 class Volume:
-    """A folder of a volume as a store. Its methods are described in `base.Store`."""
+    """A folder of a volume as a store. Its methods are described in `base.Store`.
+
+    client: of the workspace; None for the one that the environment names.
+    """
 
     ranged = False
 
-    def __init__(self, path: str, url: str) -> None:
-        self.url, self._path, self._files = url, path, workspace(url).files
+    def __init__(self, path: str, url: str, client: Any = None) -> None:
+        self.url, self._path, self._files = url, path, (client or workspace(url)).files
         self._made = set[str]()
 
     def read(self, key: str) -> tuple[bytes, str]:

@@ -1,0 +1,102 @@
+"""A deployment as a Databricks Asset Bundle, for teams that deploy by `databricks bundle deploy`. Laptop.
+
+The cluster is the definition that `up` sends. Each notebook is a job on that cluster. The files that nodes install from
+are in the volume, where `up` puts them: a bundle cannot send files there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from csp.cloud import Cloud, Deployment
+from server_utils.errors import ConfigurationError
+
+FILE = "databricks.yml"
+_CLUSTER = "sidecar"  # the key of the cluster in the file
+_HEAD = "# Made by `spark-sidecar databricks bundle`. Deploy it with `databricks bundle deploy`.\n"
+
+
+def write(cloud: Cloud, deployment: Deployment, notebooks: Sequence[Path], to: Path) -> Path:
+    """Write databricks.yml into a folder, and return its path.
+
+    Args:
+        cloud: of the deployment.
+        deployment: what the cluster is.
+        notebooks: each becomes a job; they are in that folder or below it.
+        to: the folder; a bundle of another kind in it is not overwritten.
+
+    Raises:
+        ConfigurationError: if a notebook is elsewhere, or the folder has another bundle.
+    """
+    path = to / FILE
+    if path.exists() and not path.read_text(encoding="utf-8").startswith(_HEAD):
+        raise ConfigurationError(f"{path} is there and was not made by this command; give another folder with --to")
+    path.write_text(_HEAD + as_yaml(configuration(cloud, deployment, notebooks, to)), encoding="utf-8")
+    return path
+
+
+def configuration(cloud: Cloud, deployment: Deployment, notebooks: Sequence[Path], to: Path) -> dict[str, Any]:
+    """What databricks.yml says, as plain data."""
+    root = cloud.root(deployment.name)
+    names = [_relative(each, to) for each in notebooks]
+    return {
+        "bundle": {"name": deployment.name},
+        "targets": {"default": {"default": True}},
+        "resources": {
+            "clusters": {_CLUSTER: cloud.definition(deployment, deployment.clusters[0])},
+            "jobs": {_key(each): _job(deployment.name, each, f"{root}/runs/bundle") for each in names},
+        },
+    }
+
+
+def as_yaml(value: Mapping[str, Any]) -> str:
+    """Plain data as YAML. Texts are quoted as in JSON, which YAML reads alike."""
+    return "".join(f"{line}\n" for line in _lines(value))
+
+
+def _job(name: str, notebook: str, results: str) -> dict[str, Any]:
+    task = {
+        "task_key": _key(notebook),
+        "existing_cluster_id": f"${{resources.clusters.{_CLUSTER}.id}}",
+        "notebook_task": {
+            "notebook_path": f"./{notebook}",
+            "base_parameters": {"results": f"{results}/{_key(notebook)}"},
+        },
+    }
+    return {"name": f"{name}: {notebook}", "max_concurrent_runs": 1, "tasks": [task]}  # two runs would share servers
+
+
+def _relative(notebook: Path, to: Path) -> str:
+    if not notebook.is_file():
+        raise ConfigurationError(f"there is no notebook {notebook}")
+    try:
+        return notebook.resolve().relative_to(to.resolve()).as_posix()
+    except ValueError:
+        raise ConfigurationError(f"{notebook} is not in {to} or below it, as a bundle wants; copy it there") from None
+
+
+def _key(notebook: str) -> str:
+    return re.sub(r"\W", "_", Path(notebook).stem)
+
+
+def _lines(value: Any) -> Iterator[str]:
+    """The lines of a mapping or a list, in block style."""
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _entry(f"{json.dumps(str(key))}:", each)
+    else:
+        for each in value:
+            yield from _entry("-", each)
+
+
+def _entry(before: str, value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping | list) and value:
+        yield before
+        for line in _lines(value):
+            yield f"  {line}"
+    else:
+        yield f"{before} {json.dumps(value)}"

@@ -1,0 +1,112 @@
+"""The SDK's clients, and its errors as ours. Laptop.
+
+Host and credentials are the SDK's business: environment, ~/.databrickscfg, a sign-in by browser. There is no option
+for a token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from csp.cloud import Exit
+from server_utils.errors import DeploymentError, EnvironmentMissingError
+from server_utils.storage.stores.base import TransientError, scrub
+
+# The SDK would try again for five minutes without a word. Ours tries again with progress.
+_SDK_RETRY_S = 30
+_ONCE_S = 1  # create: after the first failure we look before a second request, or there may be two clusters
+_NO_TOKEN = ("invalid access token", "token is expired", "token expired", "cannot configure default credentials")
+
+
+class GoneError(DeploymentError):
+    """What was asked for is not there."""
+
+
+def connect(profile: str | None, *, tries_once: bool = False) -> Any:
+    """A client of the workspace that the profile or the environment names. Sends nothing but the sign-in.
+
+    Raises:
+        EnvironmentMissingError: databricks-sdk is not installed.
+        DeploymentError: there is no way to sign in.
+    """
+    with explained("signing in"):
+        from databricks.sdk import WorkspaceClient
+        from databricks.sdk.core import Config
+
+        retry_s = _ONCE_S if tries_once else _SDK_RETRY_S
+        return WorkspaceClient(config=Config(profile=profile, retry_timeout_seconds=retry_s))
+
+
+@contextmanager
+def explained(what: str, *, needs: str = "") -> Iterator[None]:
+    """The SDK's errors as ours. Never `from` theirs: they may hold presigned addresses.
+
+    Args:
+        what: is done, such as "creating the cluster".
+        needs: the privilege, for where the workspace does not name it.
+
+    Raises:
+        GoneError: there is no such thing.
+        TransientError: it may work the next time.
+        DeploymentError: it is refused.
+    """
+    base, platform = _errors()
+    from requests import RequestException
+
+    try:
+        yield
+    except platform.PermissionDenied as error:
+        raise _denied(what, error, needs) from None
+    except platform.Unauthenticated as error:
+        raise _unknown(what, error) from None
+    except platform.NotFound as error:
+        raise GoneError(f"{what}: {scrub(error)}", Exit.NOT_FOUND) from None
+    except base.DatabricksError as error:
+        raise _refused(what, error, platform) from None
+    except (TimeoutError, RequestException) as error:
+        raise TransientError(scrub(error.__cause__ or error)) from None
+    except ValueError as error:  # no way to sign in
+        raise _unknown(what, error) from None
+
+
+def _errors() -> tuple[Any, Any]:
+    """The SDK's errors. Raises EnvironmentMissingError where there is no SDK."""
+    try:
+        from databricks.sdk.errors import base, platform
+    except ImportError as error:
+        raise EnvironmentMissingError(
+            "Databricks needs databricks-sdk, which is not installed: pip install 'spark-sidecar[databricks]'"
+        ) from error
+    return base, platform
+
+
+def _refused(what: str, error: Any, platform: Any) -> Exception:
+    text = scrub(error)
+    if isinstance(error, platform.BadRequest) and "does not exist" in text:
+        return GoneError(f"{what}: {text}", Exit.NOT_FOUND)
+    if "quota" in text.lower():
+        return DeploymentError(f"{what}: a quota is used up: {text}. Ask for more, or take a smaller shape")
+    busy = platform.TooManyRequests, platform.InternalError, platform.TemporarilyUnavailable, platform.DeadlineExceeded
+    if isinstance(error, (*busy, platform.Aborted)):
+        return TransientError(text, retry_after_s=error.retry_after_secs or 0.0)
+    if isinstance(error, platform.ResourceConflict):
+        return DeploymentError(f"{what}: it conflicts with what is there: {text}. Look with `status`, then try again")
+    return DeploymentError(f"{what} is refused: {text}")
+
+
+def _denied(what: str, error: Exception, needs: str) -> DeploymentError:
+    text = scrub(error)
+    if any(each in text.lower() for each in _NO_TOKEN):
+        return _unknown(what, error)
+    needed = f". It needs {needs}" if needs else ""
+    return DeploymentError(f"{what} is not allowed: {text}{needed}; ask an administrator of the workspace or the owner")
+
+
+def _unknown(what: str, error: Exception) -> DeploymentError:
+    text = " ".join(scrub(error).split())
+    return DeploymentError(
+        f"{what}: the workspace does not know you: {text}. Sign in with `databricks auth login`, or give --profile, or "
+        "set DATABRICKS_HOST and DATABRICKS_TOKEN"
+    )

@@ -1,0 +1,322 @@
+"""Databricks as a cloud of deployments: how its API does each step of `csp.cloud.Cloud`. Laptop.
+
+Names of clusters are not unique, and `create` knows no idempotency: the tag tells what is ours. Files, logs and results
+are in a volume, below spark-sidecar/DEPLOYMENT; notebooks are in the home folder of the user. RUNNING is not enough:
+workers are counted by the executors that are there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from csp.cloud import TAG, Check, ClusterState, Deployment, Failure, Log, Phase, RunRequest, RunState, Upload
+from csp.databricks import client as sdk
+from csp.databricks import failures, preflight, runs
+from csp.databricks.client import GoneError, explained
+from csp.databricks.cluster_spec import request_body
+from server_utils.clusters.cluster import Cluster
+from server_utils.errors import ConfigurationError, DeploymentError
+from server_utils.storage.stores.base import Store
+from server_utils.storage.stores.databricks import Volume
+
+_VOLUME = re.compile(r"/Volumes/[^/]+/[^/]+/[^/]+")
+_PHASES = {
+    "PENDING": Phase.STARTING,
+    "RESTARTING": Phase.STARTING,
+    "RUNNING": Phase.RUNNING,
+    "RESIZING": Phase.RUNNING,
+    "TERMINATING": Phase.DELETING,
+    "TERMINATED": Phase.STOPPED,
+}
+# Fields in which a cluster that is there must be the one asked for. The zone is not one: `auto` becomes a real one.
+_COMPARED = {
+    "spark_version": "the runtime",
+    "node_type_id": "the node type",
+    "driver_node_type_id": "the driver's node type",
+    "num_workers": "the number of workers",
+    "policy_id": "the policy",
+    "single_user_name": "whom it is dedicated to",
+    "autotermination_minutes": "the idle time in minutes",
+}
+_COMPARED_WITHIN = {"spark_conf": "Spark settings", "spark_env_vars": "variables"}
+_LOG_KINDS = {"driver": "/driver/", "executor": "/executor/", "init": "init"}
+_TAIL_LINES = 40
+_NEWEST = 4  # logs of each kind that are shown
+
+
+def connect(
+    *, profile: str | None = None, volume: str | None = None, policy: str | None = None, user: str | None = None
+) -> Databricks:
+    """The workspace of a profile, or of the environment. Sends nothing yet.
+
+    Args:
+        profile: of ~/.databrickscfg; None for what the SDK finds by itself.
+        volume: for files, models, logs and results; needed by `up` and by runs on a cluster of their own.
+        policy: id of the cluster policy.
+        user: whom clusters are dedicated to; None for who is signed in.
+
+    Raises:
+        ConfigurationError: if the volume is none.
+    """
+    if volume is not None and not _VOLUME.fullmatch(volume):
+        raise ConfigurationError(f"--volume is {volume!r}; give /Volumes/CATALOG/SCHEMA/NAME")
+    return Databricks(profile, volume, policy, user)
+
+
+class Databricks:
+    """One workspace. Its methods are described in `csp.cloud.Cloud`."""
+
+    command = "databricks"
+
+    def __init__(self, profile: str | None, volume: str | None, policy: str | None, user: str | None) -> None:
+        self._profile, self._volume, self._policy, self._dedicated = profile, volume, policy, user
+
+    @cached_property
+    def _client(self) -> Any:
+        return sdk.connect(self._profile)
+
+    @cached_property
+    def _me(self) -> str:
+        with explained("asking who is signed in"):
+            return str(self._client.current_user.me().user_name)
+
+    @property
+    def place(self) -> str:
+        """The workspace; its address once it was asked something."""
+        return str(self._client.config.host) if "_client" in self.__dict__ else "the Databricks workspace"
+
+    def cloud_name(self) -> str:
+        """The cloud of the workspace: aws, azure or gcp."""
+        config = self._client.config
+        return "azure" if config.is_azure else "gcp" if config.is_gcp else "aws"
+
+    def root(self, name: str) -> str:
+        return f"{self._volume}/spark-sidecar/{name}" if self._volume else ""
+
+    def definition(self, deployment: Deployment, cluster: Cluster) -> dict[str, Any]:
+        root = self._root(deployment.name)
+        tags = {**cluster.options.tags, TAG: deployment.name}
+        options = dataclasses.replace(cluster.options, tags=tags, log_folder=f"{root}/logs")
+        env = {"SPARK_SIDECAR_MODELS": f"{root}/models", "SPARK_SIDECAR_DATA": f"{root}/data"} | cluster.env
+        complete = dataclasses.replace(cluster, options=options, env=env)
+        script = f"{self.upload(deployment).folder}/databricks.sh"
+        body = request_body(complete, name=deployment.name, init_script=script)
+        return body | ({"policy_id": self._policy} if self._policy else {})
+
+    def upload(self, deployment: Deployment) -> Upload:
+        bundle = deployment.bundle
+        files = {path.relative_to(bundle).as_posix(): path for path in sorted(bundle.rglob("*")) if path.is_file()}
+        script = deployment.init_script.read_text(encoding="utf-8")
+        # The same facts as in the Terraform module databricks-assets, so a change of any file changes the path.
+        sums = {name: _sha256(path, path.stat().st_mtime_ns) for name, path in files.items()}
+        facts = [sums, script, deployment.clusters[0].framework, dict(deployment.downloads)]
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+        root = self._root(deployment.name)
+        folder = f"{root}/files-{digest}"
+        settings = {
+            "FRAMEWORK": deployment.clusters[0].framework,
+            "SPARK_SIDECAR_BUNDLE": folder,
+            "SPARK_SIDECAR_LOGS": f"{root}/logs",
+            **deployment.downloads,
+        }
+        texts = {
+            "databricks.sh": script.replace("@SETTINGS@", f"{folder}/spark-sidecar.env"),
+            "spark-sidecar.env": "".join(f"{name}={value}\n" for name, value in settings.items()),
+        }
+        return Upload(folder, {**files, **texts})
+
+    def user(self) -> str:
+        return self._me
+
+    def checks(self, deployment: Deployment) -> Iterator[Check]:
+        self._root(deployment.name)
+        return preflight.checks(self._client, deployment, self._volume or "", self._policy)
+
+    def candidates(self, deployment: Deployment) -> Sequence[Cluster]:
+        return deployment.clusters
+
+    def make_root(self, deployment: Deployment) -> None:
+        from databricks.sdk.service.catalog import VolumeType
+
+        catalog, schema, name = self._root(deployment.name).split("/")[2:5]
+        try:
+            with explained("reading the volume", needs="READ VOLUME"):
+                self._client.volumes.read(f"{catalog}.{schema}.{name}")
+        except GoneError:
+            with explained("making the volume", needs="CREATE VOLUME"):
+                self._client.volumes.create(catalog, schema, name, VolumeType.MANAGED)
+
+    def store(self, folder: str) -> Store:
+        return Volume(folder, folder, self._client)
+
+    def find(self, name: str) -> Sequence[ClusterState]:
+        with explained("listing clusters"):
+            listed = list(self._client.clusters.list())
+        found = [
+            each
+            for each in listed
+            if name in {(each.custom_tags or {}).get(TAG), each.cluster_name}
+            and not (each.cluster_source and each.cluster_source.value == "JOB")
+        ]
+        states = [self.state(each.cluster_id, name) for each in found]
+        return [each for each in states if each]
+
+    def differences(self, state: ClusterState, deployment: Deployment, cluster: Cluster) -> Sequence[str]:
+        asked = self.definition(deployment, cluster)
+        has = self._details(state.cluster_id).as_dict()
+        found = [
+            f"{what} is {has.get(field)}, not {asked[field]}"
+            for field, what in _COMPARED.items()
+            if field in asked and asked[field] != has.get(field)
+        ]
+        for field, what in _COMPARED_WITHIN.items():
+            there = has.get(field) or {}
+            if different := sorted(key for key, value in asked[field].items() if there.get(key) != value):
+                found.append(f"{what} differ ({', '.join(different)})")
+        if asked["init_scripts"] != has.get("init_scripts"):
+            found.append("the files that nodes install from have changed")
+        return found
+
+    def create(self, deployment: Deployment, cluster: Cluster) -> str:
+        from databricks.sdk.service.compute import ClusterSpec
+
+        spec = ClusterSpec.from_dict(self._complete(deployment, cluster))
+        given = {each.name: getattr(spec, each.name) for each in dataclasses.fields(spec)}
+        once = sdk.connect(self._profile, tries_once=True)
+        with _creating():
+            wait = once.clusters.create(**{name: value for name, value in given.items() if value is not None})
+        return str(wait.cluster_id)
+
+    def start(self, state: ClusterState) -> None:
+        with explained("starting the cluster", needs="CAN RESTART on the cluster"):
+            self._client.clusters.start(state.cluster_id)
+
+    def state(self, cluster_id: str, name: str | None = None) -> ClusterState | None:
+        try:
+            details = self._details(cluster_id)
+        except GoneError:
+            return None
+        return _state_of(details, name, str(self._client.config.host))
+
+    def failure(self, state: ClusterState) -> Failure:
+        from databricks.sdk.service.compute import GetEventsOrder
+
+        def events() -> Iterable[Any]:
+            with explained("reading the events"):
+                return list(self._client.clusters.events(state.cluster_id, order=GetEventsOrder.DESC, limit=50))
+
+        return failures.failure_of(self._details(state.cluster_id), events, lambda: self._failed_node(state))
+
+    def delete(self, state: ClusterState) -> None:
+        try:
+            with explained("deleting the cluster", needs="CAN MANAGE on the cluster"):
+                self._client.clusters.permanent_delete(state.cluster_id)
+        except GoneError:
+            return
+
+    def delete_others(self, name: str) -> Sequence[str]:
+        folder = runs.folder_of(self._me, name)
+        try:
+            with explained(f"deleting {folder}"):
+                self._client.workspace.delete(folder, recursive=True)
+        except GoneError:
+            return []
+        return [folder]
+
+    def logs(self, state: ClusterState, kinds: Sequence[str]) -> Iterator[Log]:
+        if not state.root:
+            return
+        store = self.store(f"{state.root}/logs")
+        keys = [key for key, size in store.names() if size]
+        for kind in kinds:
+            chosen = sorted(key for key in keys if _LOG_KINDS[kind] in f"/{key}" and not key.endswith((".gz", ".json")))
+            for key in chosen[-_NEWEST:]:
+                yield Log(kind, key, _tail(store, key))
+
+    def submit(self, request: RunRequest) -> str:
+        new = None
+        if request.deployment:
+            new = self._complete(request.deployment, request.deployment.clusters[0])
+            # A job's cluster has no name of its own, and ends with the run.
+            new = {key: value for key, value in new.items() if key not in {"cluster_name", "autotermination_minutes"}}
+        return runs.submit(self._client, request, runs.folder_of(self._me, request.name), new)
+
+    def run_state(self, run_id: str) -> RunState:
+        return runs.state_of(self._client, run_id)
+
+    def run_output(self, run_id: str) -> str:
+        return runs.printed(self._client, run_id)
+
+    def executed(self, run_id: str) -> Mapping[str, bytes]:
+        return runs.executed(self._client, run_id)
+
+    def _complete(self, deployment: Deployment, cluster: Cluster) -> dict[str, Any]:
+        """The definition with whom it is dedicated to, which the API wants to be told."""
+        return self.definition(deployment, cluster) | {"single_user_name": self._dedicated or self._me}
+
+    def _root(self, name: str) -> str:
+        if not self._volume:
+            raise ConfigurationError(
+                "no volume for the files of the deployment: give --volume /Volumes/CATALOG/SCHEMA/NAME, or set "
+                "SPARK_SIDECAR_VOLUME; it is made where it is not there"
+            )
+        return self.root(name)
+
+    def _details(self, cluster_id: str) -> Any:
+        with explained("reading the cluster"):
+            return self._client.clusters.get(cluster_id)
+
+    def _failed_node(self, state: ClusterState) -> str:
+        """The end of the log of a node that failed, which it copied beside its bundle."""
+        try:
+            logs = list(self.logs(state, ["init"]))
+        except DeploymentError:
+            return ""
+        failed = [each for each in logs if "error: spark-sidecar" in each.text] or logs
+        return "\n".join(failed[-1].text.splitlines()[-_TAIL_LINES // 2 :]) if failed else ""
+
+
+@cache
+def _sha256(path: Path, changed_ns: int) -> str:  # noqa: ARG001 - a file that changed is another key
+    """Of a file's content. One command asks for it several times, and a bundle has gigabytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _creating() -> Any:
+    needs = "the entitlement 'unrestricted cluster creation', or --policy with a policy that you may use"
+    return explained("creating the cluster", needs=needs)
+
+
+def _state_of(details: Any, name: str | None, host: str) -> ClusterState:
+    tag = (details.custom_tags or {}).get(TAG)
+    state = details.state.value if details.state else "UNKNOWN"
+    workers = details.num_workers or 0
+    log = details.cluster_log_conf and details.cluster_log_conf.volumes
+    driver, node = details.driver_node_type_id or details.node_type_id, details.node_type_id
+    return ClusterState(
+        details.cluster_id,
+        details.cluster_name or "",
+        _PHASES.get(state, Phase.FAILED),
+        f"{state} {details.state_message or ''}".strip(),
+        owner=details.creator_user_name or "",
+        ours=tag is not None and name in {None, tag},
+        nodes=f"1 x {driver}, {workers} x {node}" if workers else f"1 x {node}",
+        workers=workers,
+        ready=len(details.executors or []),
+        idle_minutes=details.autotermination_minutes or 0,
+        root=(log.destination or "").removesuffix("/logs") if log and tag else "",
+        page=f"{host}/compute/clusters/{details.cluster_id}",
+    )
+
+
+def _tail(store: Store, key: str) -> str:
+    content = store.read(key)[0].decode(errors="replace")
+    return "\n".join(content.splitlines()[-_TAIL_LINES:])

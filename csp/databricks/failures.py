@@ -1,0 +1,125 @@
+"""Why a cluster is not there: termination codes as sentences with a fix, and the init script's log. Laptop.
+
+Codes are those of `TerminationReasonCode` in the SDK. A code that is not in the table keeps its name and message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from csp.cloud import Failure
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a code means. elsewhere: whether another zone or node type may be had now."""
+
+    reason: str
+    fix: str
+    elsewhere: bool = False
+
+
+_QUOTA = Meaning(
+    "the GPU quota of your cloud account is used up",
+    "Ask the cloud for more; meanwhile take a smaller --shape or --workers 0",
+)
+_STOCKOUT = Meaning(
+    "the cloud has no such node in this zone now", "Give more --zone or --shape, or try later", elsewhere=True
+)
+_NO_SUCH_NODE = Meaning("zone or region has no such node type", "Give another --zone or --shape", elsewhere=True)
+_NETWORK = Meaning(
+    "the nodes do not reach the control plane", "Look at routes, NAT, firewall and private link of the workspace"
+)
+_FORBIDDEN = Meaning(
+    "your organisation or the cloud account forbids it", "Ask the cloud's administrator: node types, regions, addresses"
+)
+_INIT = Meaning("the init script ended with an error", "Repair what its log says, then run the same command again")
+_ADDRESSES = Meaning(
+    "the subnet of the workspace has no free addresses",
+    "Ask the administrator for a larger subnet, or use fewer workers",
+)
+_BUSY = Meaning("the cloud or Databricks throttles requests", "Try again in some minutes")
+_DRIVER = Meaning(
+    "the driver does not answer", "Look at `logs --kind driver`; take a driver with more memory if it was killed"
+)
+
+MEANINGS = {
+    "AWS_AUTHORIZATION_FAILURE": _FORBIDDEN,
+    "AWS_INSUFFICIENT_FREE_ADDRESSES_IN_SUBNET_FAILURE": _ADDRESSES,
+    "AWS_INSUFFICIENT_INSTANCE_CAPACITY_FAILURE": _STOCKOUT,
+    "AWS_MAX_SPOT_INSTANCE_COUNT_EXCEEDED_FAILURE": _QUOTA,
+    "AWS_REQUEST_LIMIT_EXCEEDED": _BUSY,
+    "AWS_RESOURCE_QUOTA_EXCEEDED": _QUOTA,
+    "AWS_UNSUPPORTED_FAILURE": _NO_SUCH_NODE,
+    "AZURE_OPERATION_NOT_ALLOWED_EXCEPTION": _FORBIDDEN,
+    "AZURE_QUOTA_EXCEEDED_EXCEPTION": _QUOTA,
+    "AZURE_RESOURCE_MANAGER_THROTTLING": _BUSY,
+    "AZURE_RESOURCE_PROVIDER_THROTTLING": _BUSY,
+    "AZURE_VNET_CONFIGURATION_FAILURE": _NETWORK,
+    "BOOTSTRAP_TIMEOUT": _NETWORK,
+    "BOOTSTRAP_TIMEOUT_DUE_TO_MISCONFIG": _NETWORK,
+    "CLOUD_PROVIDER_LAUNCH_FAILURE": Meaning("the cloud did not start the nodes", "Try again, or another --shape"),
+    "CLOUD_PROVIDER_RESOURCE_STOCKOUT": _STOCKOUT,
+    "CLOUD_PROVIDER_RESOURCE_STOCKOUT_DUE_TO_MISCONFIG": _STOCKOUT,
+    "CONTROL_PLANE_CONNECTION_FAILURE": _NETWORK,
+    "CONTROL_PLANE_CONNECTION_FAILURE_DUE_TO_MISCONFIG": _NETWORK,
+    "DRIVER_OUT_OF_MEMORY": _DRIVER,
+    "DRIVER_UNREACHABLE": _DRIVER,
+    "DRIVER_UNRESPONSIVE": _DRIVER,
+    "EOS_SPARK_IMAGE": Meaning("the runtime is at its end of support", "Give a newer --runtime"),
+    "GCP_DENIED_BY_ORG_POLICY": _FORBIDDEN,
+    "GCP_FORBIDDEN": _FORBIDDEN,
+    "GCP_INSUFFICIENT_CAPACITY": _STOCKOUT,
+    "GCP_IP_SPACE_EXHAUSTED": _ADDRESSES,
+    "GCP_QUOTA_EXCEEDED": _QUOTA,
+    "GCP_RESOURCE_QUOTA_EXCEEDED": _QUOTA,
+    "GLOBAL_INIT_SCRIPT_FAILURE": Meaning("a global init script failed", "Ask the administrator"),
+    "INACTIVITY": Meaning("it had no work for as long as --idle-minutes says", "Run the same `up` to start it again"),
+    "INIT_SCRIPT_FAILURE": _INIT,
+    "INSTANCE_UNREACHABLE": _NETWORK,
+    "INVALID_ARGUMENT": Meaning("Databricks refuses a field of the cluster", "Its message says which"),
+    "NETWORK_CONFIGURATION_FAILURE": _NETWORK,
+    "REQUEST_LIMIT_EXCEEDED": _BUSY,
+    "REQUEST_THROTTLED": _BUSY,
+    "SPOT_INSTANCE_TERMINATION": Meaning("the cloud took a spot node back", "Leave out --spot, or start it again"),
+    "TRIAL_EXPIRED": Meaning("the trial of the workspace is over", "It needs a paid account"),
+    "UC_VOLUME_MISCONFIGURED": Meaning("the cluster may not read the volume", "Grant READ VOLUME to its user"),
+    "UNSUPPORTED_INSTANCE_TYPE": _NO_SUCH_NODE,
+    "USER_REQUEST": Meaning("somebody ended it", "Run the same `up` to start it again"),
+    "WORKSPACE_CANCELLED_ERROR": Meaning("the workspace is cancelled", "It needs another workspace"),
+}  # fmt: skip
+_UNKNOWN = Meaning("Databricks ended it", "Look at the event log on its page")
+
+
+def failure_of(details: Any, events: Callable[[], Iterable[Any]], node_log: Callable[[], str]) -> Failure:
+    """What a cluster's details, its events and our own log say.
+
+    Args:
+        details: the SDK's `ClusterDetails`.
+        events: the newest first; asked for only where the details say too little.
+        node_log: the end of the log of the node that failed; "" where it wrote none.
+    """
+    reason = details.termination_reason
+    code = reason.code.value if reason and reason.code else (details.state.value if details.state else "UNKNOWN")
+    meaning = MEANINGS.get(code, _UNKNOWN)
+    log = (node_log() or _script_error(events())) if code == "INIT_SCRIPT_FAILURE" else ""
+    said = _parameters(reason) or details.state_message or ""
+    text = f"{meaning.reason}: {said}" if said else meaning.reason
+    return Failure(code, text.rstrip("."), meaning.fix, log, no_capacity=meaning.elsewhere)
+
+
+def _parameters(reason: Any) -> str:
+    given = (reason.parameters if reason else None) or {}
+    return " ".join(value for key, value in sorted(given.items()) if key.endswith("message"))
+
+
+def _script_error(events: Iterable[Any]) -> str:
+    """What the platform kept of a failed init script: it has its output where no log was written."""
+    for event in events:
+        scripts = event.details and event.details.init_scripts and event.details.init_scripts.cluster
+        for each in scripts or []:
+            if text := each.stderr or each.error_message:
+                return str(text)
+    return ""

@@ -1,0 +1,176 @@
+"""Runs of notebooks and Python files as one-time jobs, and what is kept of them. Laptop.
+
+The source is sent to the user's home folder, below spark-sidecar/DEPLOYMENT; its name has a hash of its content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from csp.cloud import Exit, RunPhase, RunRequest, RunState
+from csp.databricks.client import GoneError, explained
+from server_utils.errors import ConfigurationError, DeploymentError
+
+_LARGEST = 10 * 10**6  # bytes of a notebook that the workspace takes
+_HEADER = "# Databricks notebook source"
+_TASK = "run"
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_LIFE = {
+    "RUNNING": RunPhase.RUNNING,
+    "TERMINATING": RunPhase.RUNNING,
+    "SKIPPED": RunPhase.SKIPPED,
+    "INTERNAL_ERROR": RunPhase.FAILED,
+}
+# The SDK's own waiter takes all of these for a success.
+_ENDS = {
+    "SUCCESS": RunPhase.SUCCEEDED,
+    "TIMEDOUT": RunPhase.TIMED_OUT,
+    "CANCELED": RunPhase.CANCELLED,
+    "UPSTREAM_CANCELED": RunPhase.CANCELLED,
+    "MAXIMUM_CONCURRENT_RUNS_REACHED": RunPhase.SKIPPED,
+    "UPSTREAM_FAILED": RunPhase.SKIPPED,
+    "EXCLUDED": RunPhase.SKIPPED,
+    "DISABLED": RunPhase.SKIPPED,
+}
+
+
+def folder_of(user: str, name: str) -> str:
+    """The workspace folder of a deployment."""
+    return f"/Users/{user}/spark-sidecar/{name}"
+
+
+def submit(client: Any, request: RunRequest, folder: str, new_cluster: Mapping[str, Any] | None) -> str:
+    """Send the source and submit the run; with the same token it is the same run."""
+    from databricks.sdk.service import compute, jobs
+
+    path = _send(client, request.source, folder)
+    where: dict[str, Any] = {"existing_cluster_id": request.cluster.cluster_id if request.cluster else None}
+    if new_cluster:
+        where = {"new_cluster": compute.ClusterSpec.from_dict(dict(new_cluster))}
+    task = jobs.SubmitTask(task_key=_TASK, **where, **_work(request, path))
+    with explained("submitting the run", needs="CAN ATTACH TO on the cluster"):
+        wait = client.jobs.submit(
+            run_name=f"{request.name}: {request.source.name}",
+            tasks=[task],
+            idempotency_token=request.token,
+            timeout_seconds=request.timeout_s,
+        )
+    return str(wait.run_id)
+
+
+def state_of(client: Any, run_id: str) -> RunState:
+    """A run now. Raises DeploymentError where there is none."""
+    run = _run(client, run_id)
+    state = run.state
+    life = state.life_cycle_state.value if state and state.life_cycle_state else "PENDING"
+    result = state.result_state.value if state and state.result_state else ""
+    phase = _ENDS.get(result, RunPhase.FAILED) if life == "TERMINATED" else _LIFE.get(life, RunPhase.WAITING)
+    error = _output(client, run).get("error", "") if phase is RunPhase.FAILED else ""
+    detail = " ".join(filter(None, (result or life, state.state_message if state else "")))
+    return RunState(run_id, phase, detail, error, _results(run), run.run_page_url or "")
+
+
+def printed(client: Any, run_id: str) -> str:
+    """What a program printed, or what a notebook returned. A notebook's cells are in the executed notebook."""
+    return str(_output(client, _run(client, run_id)).get("text", ""))
+
+
+def executed(client: Any, run_id: str) -> dict[str, bytes]:
+    """The executed notebook as a web page, which any browser shows; nothing for a program."""
+    from databricks.sdk.service import jobs
+
+    run = _run(client, run_id)
+    task = run.tasks[0] if run.tasks else None
+    if task is None or task.notebook_task is None:
+        return {}
+    try:
+        with explained("exporting the executed notebook"):
+            views = client.jobs.export_run(task.run_id, views_to_export=jobs.ViewsToExport.CODE).views or []
+    except GoneError:
+        return {}  # a run that was skipped has executed nothing
+    return {f"{Path(each.name or 'notebook').name}.html": (each.content or "").encode() for each in views[:1]}
+
+
+def _run(client: Any, run_id: str) -> Any:
+    if not run_id.isdecimal():
+        raise ConfigurationError(f"{run_id!r} is no id of a run: these are whole numbers")
+    try:
+        with explained("asking for the run"):
+            return client.jobs.get_run(int(run_id))
+    except GoneError as error:
+        raise DeploymentError(f"there is no run {run_id} in the workspace: {error}", Exit.NOT_FOUND) from None
+
+
+def _output(client: Any, run: Any) -> dict[str, str]:
+    """Error and text of the task: the run itself has no output. Nothing where the workspace has none yet."""
+    task_id = run.tasks[0].run_id if run.tasks else run.run_id
+    try:
+        with explained("reading the output"):
+            output = client.jobs.get_run_output(task_id)
+    except DeploymentError:
+        return {}  # of a run that has not begun, or that was skipped
+    returned = output.notebook_output.result if output.notebook_output else ""
+    error = "\n".join(filter(None, (output.error, output.error_trace)))
+    return {"error": _ANSI.sub("", error), "text": output.logs or returned or ""}
+
+
+def _results(run: Any) -> str:
+    task = run.tasks[0] if run.tasks else None
+    if task is not None and task.notebook_task:
+        return str((task.notebook_task.base_parameters or {}).get("results", ""))
+    given = (task.spark_python_task.parameters or []) if task is not None and task.spark_python_task else []
+    return next((each.removeprefix("--results=") for each in given if each.startswith("--results=")), "")
+
+
+def _work(request: RunRequest, path: str) -> dict[str, Any]:
+    from databricks.sdk.service import jobs
+
+    if _is_notebook(request.source):
+        return {"notebook_task": jobs.NotebookTask(path, base_parameters=dict(request.parameters))}
+    options = [f"--{name}={value}" for name, value in request.parameters.items()]
+    return {"spark_python_task": jobs.SparkPythonTask(path, parameters=options)}
+
+
+def _send(client: Any, source: Path, folder: str) -> str:
+    """Send the source, unless it is there; returns its path in the workspace."""
+    from databricks.sdk.service import workspace
+
+    content = _content(source)
+    stem = f"{source.stem}-{hashlib.sha256(content).hexdigest()[:8]}"
+    path, kind = f"{folder}/{stem}.py", workspace.ImportFormat.AUTO
+    language = None
+    if _is_notebook(source):
+        path = f"{folder}/{stem}"  # notebooks have no suffix in a workspace
+        kind = workspace.ImportFormat.JUPYTER if source.suffix == ".ipynb" else workspace.ImportFormat.SOURCE
+        language = workspace.Language.PYTHON
+    with explained(f"sending {source.name} to {folder}", needs="a home folder of yours, and CAN EDIT on it"):
+        client.workspace.mkdirs(folder)
+        client.workspace.upload(path, io.BytesIO(content), format=kind, language=language, overwrite=True)
+    return path
+
+
+def _is_notebook(source: Path) -> bool:
+    return source.suffix == ".ipynb" or source.read_text(encoding="utf-8").startswith(_HEADER)
+
+
+def _content(source: Path) -> bytes:
+    """What is sent: a notebook goes without its old outputs, which count for its size."""
+    if source.suffix != ".ipynb":
+        return source.read_bytes()
+    notebook = json.loads(source.read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            cell["outputs"], cell["execution_count"] = [], None
+    content = json.dumps(notebook).encode()
+    if len(content) > _LARGEST:
+        raise ConfigurationError(
+            f"{source} has {len(content) / 1e6:.1f} MB without outputs, and the workspace takes 10 MB: move data or "
+            "code out of it"
+        )
+    return content

@@ -1,0 +1,204 @@
+"""Google's clients for one project and region, and their errors as ours. Laptop.
+
+Credentials are Application Default Credentials, from `gcloud auth application-default login`, a file that
+GOOGLE_APPLICATION_CREDENTIALS names, or the machine's own account. Without them no client is made. Every address can be
+replaced by gcloud's own variables (CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE …); DATAPROC_EMULATOR_HOST and
+STORAGE_EMULATOR_HOST name servers without credentials.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from csp.dataproc.failures import sentence, short
+from server_utils.errors import ConfigurationError, DeploymentError, EnvironmentMissingError
+from server_utils.storage.stores.base import TransientError
+
+TIMEOUT_S = 60.0  # of one request: without one, a client waits for a dead address for many minutes
+_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+_EMAIL = "https://www.googleapis.com/auth/userinfo.email"
+_ADDRESSES = {
+    "compute": "https://compute.googleapis.com/compute/v1/",
+    "serviceusage": "https://serviceusage.googleapis.com/",
+    "cloudresourcemanager": "https://cloudresourcemanager.googleapis.com/",
+    "iam": "https://iam.googleapis.com/",
+    "logging": "https://logging.googleapis.com/",
+    "oauth2": "https://www.googleapis.com/",
+}
+_BAD_REQUEST, _UNAUTHORIZED, _TOO_MANY, _SERVER_ERRORS = 400, 401, 429, 500
+_SIGN_IN = "run `gcloud auth application-default login`, and try again"
+
+
+@dataclass(frozen=True)
+class Clients:
+    """The clients of one project and region; each is made when it is first used."""
+
+    project: str
+    region: str
+    credentials: Any
+
+    @cached_property
+    def clusters(self) -> Any:
+        """ClusterController."""
+        from google.cloud.dataproc_v1.services.cluster_controller import ClusterControllerClient
+
+        return self._regional(ClusterControllerClient)
+
+    @cached_property
+    def jobs(self) -> Any:
+        """JobController."""
+        from google.cloud.dataproc_v1.services.job_controller import JobControllerClient
+
+        return self._regional(JobControllerClient)
+
+    @cached_property
+    def workflows(self) -> Any:
+        """WorkflowTemplateService."""
+        from google.cloud.dataproc_v1.services.workflow_template_service import WorkflowTemplateServiceClient
+
+        return self._regional(WorkflowTemplateServiceClient)
+
+    @cached_property
+    def operations(self) -> Any:
+        """The long-running operations of Dataproc."""
+        return self.clusters.transport.operations_client
+
+    @cached_property
+    def storage(self) -> Any:
+        """Cloud Storage."""
+        from google.cloud import storage
+
+        return storage.Client(project=self.project, credentials=self.credentials)
+
+    @cached_property
+    def _http(self) -> Any:
+        from google.auth.transport.requests import AuthorizedSession
+
+        return AuthorizedSession(self.credentials)
+
+    def get(self, api: str, path: str, **query: Any) -> dict[str, Any]:
+        """GET from one of Google's other APIs: the body of the answer."""
+        return self._ask("GET", api, path, params=query)
+
+    def post(self, api: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """POST to one of Google's other APIs: the body of the answer."""
+        return self._ask("POST", api, path, json=body)
+
+    def _ask(self, method: str, api: str, path: str, **content: Any) -> dict[str, Any]:
+        address = os.environ.get(f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api.upper()}") or _ADDRESSES[api]
+        with translated():
+            answer = self._http.request(method, address.rstrip("/") + "/" + path, timeout=TIMEOUT_S, **content)
+        if answer.status_code >= _BAD_REQUEST:
+            raise _refusal(answer)
+        body: dict[str, Any] = answer.json()
+        return body
+
+    def _regional(self, client: Any) -> Any:
+        if address := os.environ.get("DATAPROC_EMULATOR_HOST"):
+            import grpc
+
+            channel = grpc.insecure_channel(address)
+            return client(transport=client.get_transport_class("grpc")(channel=channel))
+        # The default address serves the region `global` only.
+        options = {"api_endpoint": f"{self.region}-dataproc.googleapis.com:443"}
+        return client(credentials=self.credentials, client_options=options)
+
+
+def sign_in(project: str | None, region: str | None) -> Clients:
+    """Sign in as the user's own tools do.
+
+    Args:
+        project: None for the one of the credentials or of gcloud.
+        region: None for the one of gcloud's variable CLOUDSDK_DATAPROC_REGION.
+
+    Raises:
+        EnvironmentMissingError: Google's libraries are not installed.
+        ConfigurationError: there is no project or region.
+        DeploymentError: there are no credentials.
+    """
+    credentials, found = _credentials()
+    project = project or os.environ.get("CLOUDSDK_CORE_PROJECT") or found
+    region = region or os.environ.get("CLOUDSDK_DATAPROC_REGION")
+    if not project:
+        raise ConfigurationError("no project is known; give --project, or set GOOGLE_CLOUD_PROJECT")
+    if not region:
+        raise ConfigurationError("no region is known; give --region, or set CLOUDSDK_DATAPROC_REGION")
+    return Clients(project, region, credentials)
+
+
+def _credentials() -> tuple[Any, str | None]:
+    try:
+        import google.auth
+        import google.cloud.dataproc_v1
+        import google.cloud.storage
+        from google.auth.credentials import AnonymousCredentials
+    except ImportError as error:
+        raise EnvironmentMissingError(
+            f"Dataproc needs {error.name or 'google-cloud-dataproc'}: pip install 'spark-sidecar[dataproc]'"
+        ) from error
+    if os.environ.get("DATAPROC_EMULATOR_HOST"):
+        return AnonymousCredentials(), os.environ.get("GOOGLE_CLOUD_PROJECT")
+    with translated():
+        found: tuple[Any, str | None] = google.auth.default(scopes=[_SCOPE, _EMAIL])
+        return found
+
+
+@contextmanager
+def translated(*, but: type[Exception] | tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """The clients' errors as ours, `but` for those that a caller expects.
+
+    Never `from` theirs: some hold what a log must not.
+    """
+    from google.api_core import exceptions as api
+    from google.auth import exceptions as auth
+    from requests import RequestException
+
+    transient = (api.ServerError, api.RetryError, api.Aborted, api.Cancelled, RequestException, auth.TransportError)
+    try:
+        yield
+    except but:
+        raise
+    except api.Unauthenticated as error:
+        raise DeploymentError(f"Google does not accept the credentials: {short(error.message)}; {_SIGN_IN}") from None
+    except api.TooManyRequests as error:
+        raise _too_many(error) from None
+    except transient as error:
+        raise TransientError(short(str(error))) from None
+    except api.GoogleAPICallError as error:
+        raise DeploymentError(sentence(str(error.message), link=_link(error))) from None
+    except auth.GoogleAuthError as error:
+        raise DeploymentError(f"there are no credentials for Google Cloud: {short(str(error))}; {_SIGN_IN}") from None
+
+
+def _too_many(error: Any) -> Exception:
+    """Too many requests, which is over soon; or no quota or machine, which is not."""
+    failure = sentence(error.message, link=_link(error))
+    if error.message and ("RESOURCE_POOL" in error.message or "' quota" in error.message):
+        return DeploymentError(failure)
+    delays = [each.retry_delay.seconds for each in error.details or () if hasattr(each, "retry_delay")]
+    return TransientError(short(error.message), retry_after_s=max(delays, default=0))
+
+
+def _link(error: Any) -> str:
+    """The page that the details of an error name."""
+    for each in error.details or ():
+        for link in getattr(each, "links", ()):
+            return str(link.url)
+    return ""
+
+
+def _refusal(answer: Any) -> Exception:
+    try:
+        message = str(answer.json()["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        message = answer.text[:300]
+    if answer.status_code == _TOO_MANY or answer.status_code >= _SERVER_ERRORS:
+        return TransientError(f"{answer.status_code} {short(message)}")
+    if answer.status_code == _UNAUTHORIZED:
+        return DeploymentError(f"Google does not accept the credentials: {short(message)}; {_SIGN_IN}")
+    return DeploymentError(sentence(message))

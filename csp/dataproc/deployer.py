@@ -1,0 +1,306 @@
+"""How Dataproc does each step of a deployment: the class `Dataproc` is a `csp.cloud.Cloud`. Laptop.
+
+A deployment is one cluster with a label, and the folder spark-sidecar/NAME of a bucket. An id of a cluster is its name
+and its UUID, so that no other cluster of that name is ever deleted. A creation that failed leaves a cluster in the
+state ERROR, which bills until it is deleted: it is found, explained and deleted like any other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from csp.cloud import TAG, Check, ClusterState, Deployment, Failure, Log, Phase, RunRequest, RunState, Upload
+from csp.dataproc import checks, logs, own_clusters, runs
+from csp.dataproc.clients import TIMEOUT_S, Clients, sign_in, translated
+from csp.dataproc.cluster_request import Place, create_request
+from csp.dataproc.failures import explain, short
+from server_utils.clusters.cluster import Cluster
+from server_utils.errors import ConfigurationError
+from server_utils.storage import urls
+from server_utils.storage.stores import factory
+from server_utils.storage.stores.base import Store
+
+_LOGS = "spark-sidecar-logs"
+_ACTIVE = "yarn-nodes-active"
+_PHASES = {
+    "RUNNING": Phase.RUNNING,
+    "ERROR": Phase.FAILED,
+    "ERROR_DUE_TO_UPDATE": Phase.FAILED,
+    "DELETING": Phase.DELETING,
+    "STOPPING": Phase.STOPPED,
+    "STOPPED": Phase.STOPPED,
+}
+_CONSOLE = "https://console.cloud.google.com/dataproc/clusters"
+
+
+class Dataproc:
+    """One project and region. bucket: of files, logs and results; None where no new cluster is to be made."""
+
+    command = "dataproc"
+
+    def __init__(self, clients: Clients, bucket: str | None = None) -> None:
+        self._clients, self._bucket = clients, bucket
+        self.place = f"{clients.project}, {clients.region}"
+        self._request_ids: dict[str, str] = {}  # of creations that may have been heard
+
+    def root(self, name: str) -> str:
+        return f"gs://{self._bucket}/spark-sidecar/{name}" if self._bucket else ""
+
+    def definition(self, deployment: Deployment, cluster: Cluster) -> dict[str, Any]:
+        root, bundle = self.root(deployment.name), self.upload(deployment).folder
+        places = {kind: f"{root}/{kind}" for kind in ("models", "data")}
+        # The driver reads the conf, and tasks read variables.
+        conf = {f"spark.sidecar.{kind}": place for kind, place in places.items()} | cluster.conf
+        env = {f"SPARK_SIDECAR_{kind.upper()}": place for kind, place in places.items()} | cluster.env
+        return create_request(
+            dataclasses.replace(cluster, conf=conf, env=env),
+            name=deployment.name,
+            place=Place(self._clients.project, self._clients.region, self._known_bucket()),
+            init_script=f"{bundle}/{deployment.init_script.name}",
+            bundle=bundle,
+            labels={TAG: deployment.name},
+            metadata={_LOGS: f"{root}/logs", **deployment.downloads},
+        )
+
+    def upload(self, deployment: Deployment) -> Upload:
+        self._known_bucket()
+        paths = {each.relative_to(deployment.bundle).as_posix(): each for each in deployment.bundle.rglob("*")}
+        files = {name: path for name, path in paths.items() if path.is_file()}
+        files[deployment.init_script.name] = deployment.init_script
+        return Upload(f"{self.root(deployment.name)}/bundles/{_hash(files)}", files)
+
+    def user(self) -> str:
+        return checks.user(self._clients)
+
+    def checks(self, deployment: Deployment) -> Iterable[Check]:
+        return checks.free_checks(self._clients, deployment, self._known_bucket())
+
+    def candidates(self, deployment: Deployment) -> Sequence[Cluster]:
+        """One for each zone: Dataproc's own choice of a zone does not look at GPUs."""
+        found = [each for cluster in deployment.clusters for each in self._in_zones(cluster)]
+        if not found:
+            raise checks.unsold(self._clients, deployment.clusters)
+        return found
+
+    def make_root(self, deployment: Deployment) -> None:
+        """Nothing: a folder of a bucket is there with its first file, and the checks have seen the bucket."""
+
+    def store(self, folder: str) -> Store:
+        return factory.store(urls.parse(folder))
+
+    def find(self, name: str) -> Sequence[ClusterState]:
+        query = {"project_id": self._clients.project, "region": self._clients.region}
+        query["filter"] = f"labels.{TAG} = {name}"
+        with translated():
+            listed = list(self._clients.clusters.list_clusters(request=query, retry=None, timeout=TIMEOUT_S))
+        named = self._get(name)
+        names = {each.cluster_name for each in listed}
+        return [self._state_of(each) for each in [*listed, *([named] if named and name not in names else [])]]
+
+    def differences(self, state: ClusterState, deployment: Deployment, cluster: Cluster) -> Sequence[str]:
+        found = self._get(state.name)
+        if found is None:
+            return []
+        wanted = self.definition(deployment, cluster)["cluster"]
+        return list(_differences(_facts(found), _facts(type(found)(wanted))))
+
+    def create(self, deployment: Deployment, cluster: Cluster) -> str:
+        request = self.definition(deployment, cluster)
+        key = f"{deployment.name} {cluster.options.zone}"
+        request["request_id"] = self._request_ids.setdefault(key, str(uuid.uuid4()))
+        with translated():
+            operation = self._clients.clusters.create_cluster(request=request, retry=None, timeout=TIMEOUT_S)
+            created = f"{deployment.name}/{operation.metadata.cluster_uuid}"
+        # It was heard: a later creation is another one, as after a deletion.
+        del self._request_ids[key]
+        return created
+
+    def start(self, state: ClusterState) -> None:
+        from google.cloud.dataproc_v1 import StartClusterRequest
+
+        request = StartClusterRequest(self._identified(state))
+        with translated():
+            self._clients.clusters.start_cluster(request=request, retry=None, timeout=TIMEOUT_S)
+
+    def state(self, cluster_id: str) -> ClusterState | None:
+        name, _, wanted = cluster_id.partition("/")
+        found = self._get(name)
+        if found is None or found.cluster_uuid != wanted:
+            return None
+        state = self._state_of(found)
+        return dataclasses.replace(state, detail=self._progress(state)) if state.phase is Phase.STARTING else state
+
+    def failure(self, state: ClusterState) -> Failure:
+        operation = self._creation(state)
+        text = operation.error.message if operation and operation.error.message else state.detail
+        failure = explain(text, link=state.page)
+        output = re.search(r"gs://\S+_output", text)
+        return dataclasses.replace(failure, log=logs.last_lines(self._clients, output[0])) if output else failure
+
+    def delete(self, state: ClusterState) -> None:
+        from google.api_core.exceptions import NotFound
+
+        try:
+            with translated(but=NotFound):
+                request = self._identified(state) | {"request_id": str(uuid.uuid4())}
+                self._clients.clusters.delete_cluster(request=request, retry=None, timeout=TIMEOUT_S)
+        except NotFound:
+            return  # it is gone, or a namesake is in its place
+
+    def delete_others(self, name: str) -> Sequence[str]:  # noqa: ARG002 - as every cloud takes it
+        """Nothing: the output of jobs in the bucket is Dataproc's own, and is kept as its history."""
+        return []
+
+    def logs(self, state: ClusterState, kinds: Sequence[str]) -> Iterator[Log]:
+        return logs.logs(self._clients, state, kinds)
+
+    def submit(self, request: RunRequest) -> str:
+        if request.cluster:
+            return runs.submit(self._clients, request, request.cluster.name)
+        deployment = request.deployment
+        if deployment is None:
+            raise ConfigurationError("a run needs a cluster, or a deployment that says what its own cluster is")
+        definition = self.definition(deployment, self.candidates(deployment)[0])["cluster"]
+        return own_clusters.submit(self._clients, request, definition)
+
+    def run_state(self, run_id: str) -> RunState:
+        return own_clusters.state_of(self._clients, run_id)
+
+    def run_output(self, run_id: str) -> str:
+        job_id = own_clusters.job_of(self._clients, run_id)
+        return runs.output_of(self._clients, job_id) if job_id else ""
+
+    def executed(self, run_id: str) -> Mapping[str, bytes]:
+        job_id = own_clusters.job_of(self._clients, run_id)
+        return runs.executed(self._clients, job_id) if job_id else {}
+
+    def _known_bucket(self) -> str:
+        if not self._bucket:
+            raise ConfigurationError(
+                "no bucket is known; give --bucket, or set SPARK_SIDECAR_BUCKET, to its name alone"
+            )
+        return self._bucket
+
+    def _in_zones(self, cluster: Cluster) -> list[Cluster]:
+        if cluster.options.zone:
+            return [cluster]
+        offered = checks.zones(self._clients, cluster)
+        return [
+            dataclasses.replace(cluster, options=dataclasses.replace(cluster.options, zone=zone)) for zone in offered
+        ]
+
+    def _get(self, name: str) -> Any:
+        """The cluster of a name; None where there is none."""
+        from google.api_core.exceptions import NotFound
+
+        query = {"project_id": self._clients.project, "region": self._clients.region, "cluster_name": name}
+        try:
+            with translated(but=NotFound):
+                return self._clients.clusters.get_cluster(request=query, retry=None, timeout=TIMEOUT_S)
+        except NotFound:
+            return None
+
+    def _state_of(self, cluster: Any) -> ClusterState:
+        config, metadata = cluster.config, dict(cluster.config.gce_cluster_config.metadata)
+        groups = (config.worker_config, config.secondary_worker_config)
+        workers = sum(each.num_instances for each in groups)
+        # The counts of YARN are a preview of Google's, and may be missing.
+        ready = int(dict(cluster.metrics.yarn_metrics).get(_ACTIVE, workers)) if cluster.metrics else workers
+        word, clients = cluster.status.state.name, self._clients
+        return ClusterState(
+            cluster_id=f"{cluster.cluster_name}/{cluster.cluster_uuid}",
+            name=cluster.cluster_name,
+            phase=(phase := _PHASES.get(word, Phase.STARTING)),
+            detail=f"{word} {short(cluster.status.detail)}".strip(),
+            ours=dict(cluster.labels).get(TAG) == cluster.cluster_name,
+            nodes=_nodes(config),
+            workers=workers,
+            ready=min(ready, workers) if phase is Phase.RUNNING else 0,
+            idle_minutes=_idle_minutes(config),
+            root=metadata.get(_LOGS, "").removesuffix("/logs"),
+            page=f"{_CONSOLE}/{cluster.cluster_name}/monitoring?region={clients.region}&project={clients.project}",
+        )
+
+    def _creation(self, state: ClusterState) -> Any:
+        """The operation that made a cluster; None where Google forgot it."""
+        parent = f"projects/{self._clients.project}/regions/{self._clients.region}/operations"
+        terms = f"clusterName = {state.name} AND operationType = CREATE"
+        _, _, wanted = state.cluster_id.partition("/")
+        with translated():
+            found = list(self._clients.operations.list_operations(parent, terms, retry=None, timeout=TIMEOUT_S))
+        return next((each for each in found if _metadata(each).cluster_uuid == wanted), None)
+
+    def _progress(self, state: ClusterState) -> str:
+        """What the creation says of itself, with its warnings."""
+        operation = self._creation(state)
+        if operation is None:
+            return state.detail
+        metadata = _metadata(operation)
+        parts = [metadata.status.inner_state or metadata.status.state.name, metadata.status.details]
+        return short("; ".join(filter(None, [*parts, *metadata.warnings])))
+
+    def _identified(self, state: ClusterState) -> dict[str, str]:
+        """The fields of a request that mean this cluster, and no namesake."""
+        name, _, cluster_uuid = state.cluster_id.partition("/")
+        place = {"project_id": self._clients.project, "region": self._clients.region}
+        return place | {"cluster_name": name, "cluster_uuid": cluster_uuid}
+
+
+def connect(*, project: str | None = None, region: str | None = None, bucket: str | None = None) -> Dataproc:
+    """Sign in to a project and region.
+
+    Raises:
+        ConfigurationError: project or region are not known, or the bucket is no name.
+        EnvironmentMissingError: Google's libraries are not installed.
+        DeploymentError: there are no credentials.
+    """
+    if bucket and "/" in bucket:
+        raise ConfigurationError(f"the bucket is {bucket!r}; give its name alone, without gs://")
+    return Dataproc(sign_in(project, region), bucket)
+
+
+def _metadata(operation: Any) -> Any:
+    from google.cloud.dataproc_v1 import ClusterOperationMetadata
+
+    return ClusterOperationMetadata.deserialize(operation.metadata.value)
+
+
+def _hash(files: Mapping[str, Path]) -> str:
+    sums = [f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for name, path in sorted(files.items())]
+    return hashlib.sha256("\n".join(sums).encode()).hexdigest()[:12]
+
+
+def _nodes(config: Any) -> str:
+    groups = (config.master_config, config.worker_config, config.secondary_worker_config)
+    named = [(each.num_instances, each.machine_type_uri.rpartition("/")[2]) for each in groups]
+    return ", ".join(f"{count} x {kind or named[1][1]}" for count, kind in named if count)
+
+
+def _idle_minutes(config: Any) -> int:
+    lifetime = config.lifecycle_config.idle_delete_ttl if config.lifecycle_config else None
+    return int(lifetime.total_seconds() // 60) if lifetime else 0
+
+
+def _facts(cluster: Any) -> dict[str, str]:
+    """What makes a cluster another one: the service adds properties and labels of its own, which do not count."""
+    config = cluster.config
+    machines, software = config.gce_cluster_config, config.software_config
+    return {
+        "nodes": _nodes(config),
+        "image": software.image_version,
+        "zone": machines.zone_uri.rpartition("/")[2],
+        "framework": dict(machines.metadata).get("framework", ""),
+        **{key: value for key, value in software.properties.items() if key.startswith(("spark:", "yarn:"))},
+    }
+
+
+def _differences(found: Mapping[str, str], wanted: Mapping[str, str]) -> Iterator[str]:
+    for key, value in wanted.items():
+        if found.get(key, "") != value:
+            yield f"{key} is {found.get(key, '') or 'not set'}, not {value or 'empty'}"

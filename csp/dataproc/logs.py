@@ -1,0 +1,72 @@
+"""The logs of a cluster, also of one that failed: of jobs, initialization actions and executors. Laptop.
+
+Jobs and initialization actions write into the bucket of the cluster, which outlives it. What executors print goes to
+Cloud Logging.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from csp.cloud import ClusterState, Log
+from csp.dataproc import runs
+from csp.dataproc.clients import TIMEOUT_S, Clients, translated
+from server_utils.storage import urls
+from server_utils.storage.stores.base import scrub
+
+_LAST_LINES = 30
+_ENTRIES = 200  # of Cloud Logging, the newest
+_OUTPUT = r"initialization-script-\d+_output$"
+
+
+def logs(clients: Clients, state: ClusterState, kinds: Sequence[str]) -> Iterator[Log]:
+    """The logs of the kinds driver, init and executor that are there."""
+    name, _, cluster_uuid = state.cluster_id.partition("/")
+    if "driver" in kinds:
+        for job in runs.jobs_of(clients, name, cluster_uuid):
+            yield Log("driver", job.reference.job_id, scrub(runs.printed(clients, job)))
+    if "init" in kinds and state.root:
+        root = urls.parse(state.root)
+        yield from _objects(clients, root.bucket, f"google-cloud-dataproc-metainfo/{cluster_uuid}/", _OUTPUT)
+        yield from _objects(clients, root.bucket, f"{root.path}/logs/", r"\.log$")
+    if "executor" in kinds:
+        yield from _executors(clients, cluster_uuid)
+
+
+def last_lines(clients: Clients, address: str) -> str:
+    """The end of an object of text; where it cannot be read, why."""
+    from google.api_core.exceptions import NotFound
+
+    bucket, _, key = address.removeprefix("gs://").partition("/")
+    try:
+        with translated(but=NotFound):
+            content = clients.storage.bucket(bucket).blob(key).download_as_bytes(retry=None, timeout=TIMEOUT_S)
+    except NotFound:
+        return f"{address} is not there: the node ended before it could write it"
+    return scrub("\n".join(content.decode(errors="replace").splitlines()[-_LAST_LINES:]))
+
+
+def _objects(clients: Clients, bucket: str, prefix: str, pattern: str) -> Iterator[Log]:
+    with translated():
+        for blob in clients.storage.list_blobs(bucket, prefix=prefix, retry=None, timeout=TIMEOUT_S):
+            if re.search(pattern, blob.name):
+                text = blob.download_as_bytes(retry=None, timeout=TIMEOUT_S).decode(errors="replace")
+                yield Log("init", "/".join(blob.name.rsplit("/", 2)[-2:]), scrub(text))
+
+
+def _executors(clients: Clients, cluster_uuid: str) -> Iterator[Log]:
+    """The containers' output by container, oldest line first."""
+    wanted = {
+        "resourceNames": [f"projects/{clients.project}"],
+        "filter": f'resource.type="cloud_dataproc_cluster" AND resource.labels.cluster_uuid="{cluster_uuid}" '
+        f'AND logName="projects/{clients.project}/logs/yarn-userlogs"',
+        "orderBy": "timestamp desc",
+        "pageSize": _ENTRIES,
+    }
+    lines: dict[str, list[str]] = {}
+    for entry in reversed(clients.post("logging", "v2/entries:list", wanted).get("entries", [])):
+        payload = entry.get("jsonPayload", {})
+        lines.setdefault(str(payload.get("container", "executor")), []).append(str(payload.get("message", "")))
+    for container, texts in lines.items():
+        yield Log("executor", container, scrub("\n".join(texts)))

@@ -1,0 +1,193 @@
+"""The verb `run`: a notebook or a Python file as a job, on the deployment's cluster or on one of its own. Laptop.
+
+The source is sent, the run is submitted once (a token makes a second try the same run), and its state and output are
+shown until it ends. Then the executed notebook, and the files that the run wrote into its folder of results, are
+fetched. Where the laptop stops or loses its network the run goes on: its id is enough to wait for it again.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from csp.cloud import ClusterState, Deployment, Exit, RunPhase, RunRequest, RunState
+from csp.deployer import require, send, status
+from csp.session import POLL_S, Deadline, Session, check_name, duration, retried
+from server_utils.errors import ConfigurationError, DeploymentError
+from server_utils.storage.manifest import bad_name
+from server_utils.storage.stores.base import Store
+
+TIMEOUT_S = 6 * 3600.0
+_PATIENCE_S = 600.0  # beyond the cloud's own limit on a run, for its clean-up
+SUFFIXES = (".ipynb", ".py")
+_NOT_DONE = frozenset({RunPhase.SKIPPED, RunPhase.CANCELLED, RunPhase.TIMED_OUT})
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended. files: what was fetched to this laptop."""
+
+    state: RunState
+    files: tuple[Path, ...] = ()
+
+    @property
+    def exit_code(self) -> Exit:
+        """With which the command ends."""
+        if self.state.phase is RunPhase.SUCCEEDED:
+            return Exit.DONE
+        return Exit.RUN_NOT_DONE if self.state.phase in _NOT_DONE else Exit.RUN_FAILED
+
+
+def run(
+    session: Session,
+    name: str,
+    source: Path,
+    *,
+    parameters: Mapping[str, str] | None = None,
+    own_cluster: Deployment | None = None,
+    out: Path | None = None,
+    timeout_s: float = TIMEOUT_S,
+) -> Result:
+    """Run a notebook or a Python file, wait for its end, and fetch its results.
+
+    Args:
+        session: where, and who.
+        name: of the deployment.
+        source: an .ipynb or .py file of this laptop.
+        parameters: of the notebook, or options of the program. `results`, the folder to write to, is added.
+        own_cluster: what the cluster of this run is; None for the deployment's, which must be ready.
+        out: local folder for the results; None fetches nothing.
+        timeout_s: after which the cloud ends the run.
+
+    Raises:
+        ConfigurationError: if there is no such file, or it is of another kind.
+        DeploymentError: if it could not be started or followed; a run that fails is a result.
+    """
+    check_name(name)
+    check_source(source)
+    cluster = None if own_cluster else _ready(session, name)
+    if own_cluster:
+        require(session, own_cluster)
+        send(session, own_cluster)
+    token = uuid.uuid4().hex
+    root = cluster.root if cluster else session.cloud.root(name)
+    given = {**(parameters or {}), "results": f"{root}/runs/{token}"}
+    request = RunRequest(name, source, given, given["results"], token, int(timeout_s), cluster, own_cluster)
+    return follow(session, _submit(session, request), name=name, out=out, timeout_s=timeout_s)
+
+
+def follow(
+    session: Session, run_id: str, *, name: str, out: Path | None = None, timeout_s: float = TIMEOUT_S
+) -> Result:
+    """Wait for the end of a run that was submitted, here or by another laptop, and fetch its results."""
+    again = f"`{session.line('run', name)} --resume {run_id}` goes on"
+    deadline = Deadline.after(session.clock, timeout_s + _PATIENCE_S)
+    try:
+        state = _wait(session, run_id, deadline)
+        return Result(state, tuple(_fetch(session, state, out)) if out else ())
+    except KeyboardInterrupt:
+        raise DeploymentError(
+            f"stopped by Ctrl-C. Run {run_id} goes on, and its cluster bills; {again}, "
+            f"`{session.line('down', name)}` removes the deployment with its cluster",
+            Exit.INTERRUPTED,
+        ) from None
+    except DeploymentError as error:
+        raise DeploymentError(f"{error}. Run {run_id} may go on: {again}", error.exit_code) from None
+
+
+def check_source(source: Path) -> None:
+    """Refuse what is no notebook and no program.
+
+    Raises:
+        ConfigurationError: says which.
+    """
+    if source.suffix not in SUFFIXES:
+        raise ConfigurationError(f"{source} is neither a notebook (.ipynb) nor a Python file (.py)")
+    if not source.is_file():
+        raise ConfigurationError(f"there is no file {source}; give the path of a notebook or a Python file")
+
+
+def _ready(session: Session, name: str) -> ClusterState:
+    """The deployment's cluster, which must be ours and have all its workers."""
+    ours = [each for each in status(session, name) if each.ours]
+    session.check_owner(ours)
+    if ready := [each for each in ours if each.is_ready]:
+        return ready[0]
+    now = f"is {ours[0].phase} with {ours[0].ready} of {ours[0].workers} workers" if ours else "is none of ours"
+    raise DeploymentError(
+        f"the cluster of {name!r} {now}; `{session.line('up', name)}` with its options starts it and waits for it, and "
+        "--own-cluster needs none",
+        Exit.NOT_FOUND,
+    )
+
+
+def _submit(session: Session, request: RunRequest) -> str:
+    try:
+        run_id = session.call(lambda: session.cloud.submit(request), "submitting the run")
+    except KeyboardInterrupt:
+        raise DeploymentError(
+            "stopped by Ctrl-C while the run was submitted; it may run, and the page of jobs shows it. "
+            f"`{session.line('down', request.name)}` removes the deployment with its cluster",
+            Exit.INTERRUPTED,
+        ) from None
+    session.report.say(f"Run {run_id} of {request.source.name} is submitted; results go to {request.results}.")
+    return run_id
+
+
+def _wait(session: Session, run_id: str, deadline: Deadline) -> RunState:
+    shown, page = 0, ""
+    while True:
+        state, text = _look(session, run_id, deadline)
+        if state.page != page:
+            page = state.page
+            session.report.say(f"Its page: {page}")
+        session.report.output(text[shown:])
+        shown = max(shown, len(text))
+        if state.phase.is_final:
+            return state
+        session.report.wait(f"run {run_id}: {state.phase}, {duration(deadline.elapsed_s)}: {state.detail}")
+        if deadline.is_over:
+            raise DeploymentError(
+                f"run {run_id} is still {state.phase} after {duration(deadline.elapsed_s)}", Exit.TIMEOUT
+            )
+        session.clock.pause(POLL_S)
+
+
+def _look(session: Session, run_id: str, deadline: Deadline) -> tuple[RunState, str]:
+    """The state, and then the output: what was printed before the end is not missed."""
+
+    def look() -> tuple[RunState, str]:
+        state = session.cloud.run_state(run_id)
+        return state, session.cloud.run_output(run_id)
+
+    return retried(look, what=f"asking {session.cloud.place} for the run", report=session.report, deadline=deadline)
+
+
+def _fetch(session: Session, state: RunState, out: Path) -> list[Path]:
+    """Bring the executed notebook, and the files of the folder of results."""
+    kept = session.call(lambda: session.cloud.executed(state.run_id), "fetching the executed notebook")
+    out.mkdir(parents=True, exist_ok=True)
+    for name, content in kept.items():
+        (out / name).write_bytes(content)
+    fetched = [out / name for name in kept]
+    if state.results:
+        store = session.cloud.store(state.results)
+        for key, size in session.call(lambda: sorted(store.names()), "listing results"):
+            session.call(lambda key=key, size=size: _download(store, key, size, out), f"fetching {key}")  # type: ignore[misc]
+            fetched.append(out / key)
+    return fetched
+
+
+def _download(store: Store, key: str, size: int, out: Path) -> None:
+    """Fetch an object into a file, which has its name when it is whole."""
+    if wrong := bad_name(key):
+        raise DeploymentError(f"a result cannot be fetched: {wrong}; it stays in {store.url}")
+    path = out / key
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.part")
+    with beside.open("wb") as file:
+        if size:
+            store.fetch(key, 0, size, file.write)
+    beside.replace(path)

@@ -1,0 +1,160 @@
+"""What every verb needs: a cloud, where progress goes, whose deployments, and the patience to try again. Laptop."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from csp.cloud import Cloud, ClusterState, Exit
+from server_utils.errors import ConfigurationError, DeploymentError
+from server_utils.storage.stores.base import TransientError
+
+_T = TypeVar("_T")
+POLL_S = 10.0
+UNREACHABLE_S = 300.0  # after which a step that is no wait gives up
+_LONGEST_PAUSE_S = 20.0
+_NAME = re.compile(r"[a-z]([a-z0-9-]{0,49}[a-z0-9])?")
+
+
+class Report(Protocol):
+    """Where progress goes. The result of a command is not progress."""
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+
+    def wait(self, text: str) -> None:
+        """The state of a wait, in place of the last one where the screen can do that."""
+
+    def output(self, text: str) -> None:
+        """What a run printed, as it is."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Time that passes; a test has one that does not."""
+
+    now: Callable[[], float] = time.monotonic
+    pause: Callable[[float], None] = time.sleep
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """A moment until which one wait may last, made once and passed on."""
+
+    clock: Clock
+    limit_s: float
+    began: float = field(default=-1.0)
+
+    @classmethod
+    def after(cls, clock: Clock, limit_s: float) -> Deadline:
+        """A deadline that begins now."""
+        return cls(clock, limit_s, clock.now())
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since it began."""
+        return self.clock.now() - self.began
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is up."""
+        return self.elapsed_s >= self.limit_s
+
+
+def retried(call: Callable[[], _T], *, what: str, report: Report, deadline: Deadline) -> _T:
+    """Call until it works or the deadline is over. A laptop without its network goes on when it is back.
+
+    Raises:
+        DeploymentError: it did not work the last time either.
+    """
+    pause_s = 1.0
+    while True:
+        try:
+            return call()
+        except TransientError as error:
+            if deadline.is_over:
+                raise DeploymentError(
+                    f"{what}: {error}; tried for {duration(deadline.elapsed_s)}. Check the network, then run it again",
+                    Exit.TIMEOUT,
+                ) from None  # its cause may hold secrets
+            wait_s = max(pause_s, error.retry_after_s)
+            report.wait(f"{what}: {error}; again in {wait_s:.0f} s")
+            deadline.clock.pause(wait_s)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people read them: 45 s, 12 min, 1 h 5 min."""
+    minutes = int(seconds // 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"  # noqa: PLR2004 - minutes
+
+
+@dataclass(frozen=True)
+class Session:
+    """One command at work in one cloud. owner: whose deployments it changes; None for the user who is signed in."""
+
+    cloud: Cloud
+    report: Report
+    owner: str | None = None
+    clock: Clock = field(default_factory=Clock)
+
+    def delete(self, state: ClusterState, deadline: Deadline) -> str:
+        """Delete a cluster, and wait until it is gone. Returns what it was."""
+        self.report.say(f"Deleting cluster {state.name} ({state.cluster_id}).")
+        self.call(lambda: self.cloud.delete(state), f"deleting cluster {state.name}")
+        while now := self.call(lambda: self.cloud.state(state.cluster_id), "asking for its state"):
+            if deadline.is_over:
+                raise DeploymentError(
+                    f"cluster {state.name} ({state.cluster_id}) is still there after {duration(deadline.elapsed_s)}: "
+                    f"{now.detail}. It may bill; run `{self.line('down', state.name)}` again",
+                    Exit.TIMEOUT,
+                )
+            self.report.wait(f"deleting: {now.detail}; {duration(deadline.elapsed_s)}")
+            self.clock.pause(POLL_S)
+        return f"cluster {state.name} ({state.cluster_id})"
+
+    def find(self, name: str) -> list[ClusterState]:
+        """Every cluster of that name or tag; none is no error."""
+        return list(self.call(lambda: self.cloud.find(name), "looking for the deployment"))
+
+    def check_owner(self, states: Sequence[ClusterState]) -> None:
+        """Refuse to touch what another person made.
+
+        Raises:
+            DeploymentError: says whose it is.
+        """
+        owners = {each.owner for each in states if each.owner}
+        mine = self.owner or (self.call(self.cloud.user, "asking who is signed in") if owners else "")
+        if theirs := sorted(owners - {mine}):
+            name = states[0].name
+            raise DeploymentError(
+                f"{name!r} is a deployment of {', '.join(theirs)}, and you are {mine}; nothing was changed. Choose "
+                f"another --name, or give --owner {theirs[0]} if you mean it",
+                Exit.TAKEN,
+            )
+
+    def call(self, step: Callable[[], _T], what: str) -> _T:
+        """Do one step of the cloud, again where it may work the next time."""
+        deadline = Deadline.after(self.clock, UNREACHABLE_S)
+        return retried(step, what=f"{what} in {self.cloud.place}", report=self.report, deadline=deadline)
+
+    def line(self, verb: str, name: str) -> str:
+        """The command line of a verb, for a user to copy."""
+        return f"spark-sidecar {self.cloud.command} {verb} --name {name}"
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that not every cloud takes.
+
+    Raises:
+        ConfigurationError: with the rule.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"{name!r} is no name of a deployment: at most 51 lower-case letters, digits and hyphens, a letter first"
+        )

@@ -1,0 +1,222 @@
+"""The verb `up`: one cluster, from nothing or from what is there, until every worker is there. Laptop.
+
+In order: find what is there by its tag; check for free what could be refused; send the files that are not there; make
+the cluster, or adopt the one that is there; wait. A cluster that fails is explained, and deleted unless it is to be
+kept. Where there is no capacity, the next candidate is tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from csp.cloud import ClusterState, Deployment, Exit, Failure, Phase
+from csp.deployer import nodes_of, require, send
+from csp.session import POLL_S, UNREACHABLE_S, Deadline, Session, check_name, duration, retried
+from server_utils.clusters.cluster import Cluster
+from server_utils.errors import DeploymentError
+
+TIMEOUT_S = 3600.0
+_USABLE = frozenset({Phase.STARTING, Phase.RUNNING, Phase.STOPPED})
+
+
+class ClusterFailedError(DeploymentError):
+    """A cluster did not become ready. failure: why."""
+
+    def __init__(self, message: str, failure: Failure) -> None:
+        super().__init__(message)
+        self.failure = failure
+
+
+def up(
+    session: Session,
+    deployment: Deployment,
+    *,
+    timeout_s: float = TIMEOUT_S,
+    keep: bool = False,
+    replace: bool = False,
+) -> ClusterState:
+    """Make the cluster, or adopt the one that is there, and wait until every worker is there.
+
+    Args:
+        session: where, and who.
+        deployment: what is wanted.
+        timeout_s: for the whole of it.
+        keep: leave a cluster that failed.
+        replace: delete a cluster of the same deployment that is another one than is wanted.
+
+    Raises:
+        DeploymentError: with what exists now and how to go on; `exit_code` tells the kinds apart.
+    """
+    check_name(deployment.name)
+    attempt = _Up(session, deployment, Deadline.after(session.clock, timeout_s), keep=keep)
+    try:
+        return attempt.adopt(replace=replace) or attempt.make()
+    except KeyboardInterrupt:
+        raise DeploymentError(f"stopped by Ctrl-C. {attempt.now()}", Exit.INTERRUPTED) from None
+
+
+class _Up:
+    """One `up`: what is wanted, until when, and what there is so far."""
+
+    def __init__(self, session: Session, deployment: Deployment, deadline: Deadline, *, keep: bool) -> None:
+        self._session, self._deployment, self._deadline, self._keep = session, deployment, deadline, keep
+        self._cloud, self._report = session.cloud, session.report
+        self._made: ClusterState | None = None
+        self._asked = False  # whether a cluster may be there that nobody has seen yet
+
+    def adopt(self, *, replace: bool) -> ClusterState | None:
+        """Wait for the cluster that is there; None where one is to be made."""
+        state = self._made = self._existing()
+        if state is None:
+            return None
+        different = self._differences(state)
+        if state.phase in _USABLE and different and not replace:
+            raise DeploymentError(
+                f"{state.name!r} ({state.cluster_id}) is there, and is another cluster: {'; '.join(different)}. It was "
+                "not changed. Give --replace to delete it and make this one, or choose another --name",
+            )
+        if different or state.phase not in _USABLE:
+            self._delete(state)
+            return None
+        self._report.say(f"Adopting cluster {state.name} ({state.cluster_id}), which is {state.phase}.")
+        if state.phase is Phase.STOPPED:
+            send(self._session, self._deployment)
+            self._session.call(lambda: self._cloud.start(state), "starting the cluster")
+        return self._wait_or_delete(state.cluster_id)
+
+    def make(self) -> ClusterState:
+        """Check, send and create; the next candidate where there is no capacity."""
+        require(self._session, self._deployment)
+        send(self._session, self._deployment)
+        candidates = self._candidates()
+        for number, cluster in enumerate(candidates, start=1):
+            self._report.say(f"Creating {self._deployment.name}: {nodes_of(cluster)}.")
+            try:
+                return self._wait_or_delete(self._create(cluster))
+            except ClusterFailedError as error:
+                if not error.failure.no_capacity or number == len(candidates):
+                    raise
+                self._report.say(f"{error.failure.reason}. Trying choice {number + 1} of {len(candidates)}.")
+        raise AssertionError("unreachable: there is a candidate, and the last one returns or raises")
+
+    def now(self) -> str:
+        """What exists and bills now, and how to go on or remove it."""
+        name, line = self._deployment.name, self._session.line
+        if self._made:
+            return (
+                f"Cluster {name} ({self._made.cluster_id}, {self._made.nodes}) is {self._made.phase}"
+                f"{' and bills' if self._made.bills else ''}. Run the same command again to go on; "
+                f"`{line('down', name)}` removes it"
+            )
+        if self._asked:
+            return f"A cluster may be there: `{line('status', name)}` shows it, `{line('down', name)}` removes it"
+        return "No cluster was made, and nothing bills. Run the same command again to go on"
+
+    def _existing(self) -> ClusterState | None:
+        states = self._session.find(self._deployment.name)
+        _refuse_strangers([each for each in states if not each.ours and each.bills])
+        ours = [each for each in states if each.ours]
+        self._session.check_owner(ours)
+        if len(ours) > 1:
+            raise DeploymentError(
+                f"{len(ours)} clusters have the tag of {self._deployment.name!r}: "
+                f"{', '.join(each.cluster_id for each in ours)}. `{self._session.line('down', self._deployment.name)}` "
+                "deletes them all; then run this again"
+            )
+        return ours[0] if ours else None
+
+    def _candidates(self) -> Sequence[Cluster]:
+        return self._session.call(lambda: self._cloud.candidates(self._deployment), "listing what to try")
+
+    def _differences(self, state: ClusterState) -> Sequence[str]:
+        """In what it differs from the first candidate; nothing where it is one of them."""
+
+        def compare() -> list[Sequence[str]]:
+            candidates = self._cloud.candidates(self._deployment)
+            return [self._cloud.differences(state, self._deployment, each) for each in candidates]
+
+        different = self._session.call(compare, "comparing the cluster")
+        return different[0] if all(different) else []
+
+    def _create(self, cluster: Cluster) -> str:
+        """Ask for a cluster; look before a second try, as the first may have been heard."""
+
+        def create() -> str:
+            if self._asked and (state := self._existing()):
+                return state.cluster_id
+            self._asked = True
+            return self._cloud.create(self._deployment, cluster)
+
+        cluster_id = self._session.call(create, "creating the cluster")
+        self._made = ClusterState(cluster_id, self._deployment.name, Phase.STARTING, nodes=nodes_of(cluster))
+        return cluster_id
+
+    def _wait_or_delete(self, cluster_id: str) -> ClusterState:
+        try:
+            return self._wait(cluster_id)
+        except ClusterFailedError as error:
+            if self._made and (not self._keep or error.failure.no_capacity):
+                self._delete(self._made)
+            raise
+
+    def _wait(self, cluster_id: str) -> ClusterState:
+        while True:
+            state = self._state(cluster_id)
+            if state.is_ready:
+                return state
+            if state.phase not in {Phase.STARTING, Phase.RUNNING}:
+                raise self._failed(state)
+            self._report.wait(_progress(state, self._deadline.elapsed_s))
+            if self._deadline.is_over:
+                raise self._late(state)
+            self._deadline.clock.pause(POLL_S)
+
+    def _state(self, cluster_id: str) -> ClusterState:
+        what, cloud = f"asking {self._cloud.place} for the state", self._cloud
+        try:
+            state = retried(lambda: cloud.state(cluster_id), what=what, report=self._report, deadline=self._deadline)
+        except DeploymentError as error:  # unreachable or refused: the cluster goes on without us
+            raise DeploymentError(f"{error}. {self.now()}", error.exit_code) from None
+        if state is None:
+            self._made = None
+            raise DeploymentError(f"cluster {cluster_id} was deleted by somebody else while it started")
+        self._made = state
+        return state
+
+    def _failed(self, state: ClusterState) -> ClusterFailedError:
+        failure = self._session.call(lambda: self._cloud.failure(state), "asking why")
+        stays = f"It is kept: `{self._session.line('down', state.name)}` removes it"
+        left = stays if self._keep and not failure.no_capacity else "It is deleted, and nothing bills"
+        log = f"\nThe init script's log ends:\n{failure.log}" if failure.log else ""
+        return ClusterFailedError(
+            f"cluster {state.name} ({state.cluster_id}) failed, {failure.code}: {failure.reason}. {failure.fix}. "
+            f"{left}.{log}",
+            failure,
+        )
+
+    def _late(self, state: ClusterState) -> DeploymentError:
+        few = f" with {state.ready} of {state.workers} workers" if state.phase is Phase.RUNNING else ""
+        return DeploymentError(
+            f"after {duration(self._deadline.elapsed_s)} the cluster is {state.phase}{few}: {state.detail}. "
+            f"{self.now()}, and a longer --timeout waits longer",
+            Exit.TIMEOUT,
+        )
+
+    def _delete(self, state: ClusterState) -> None:
+        """Delete what failed or is another one: it would stay in the list of clusters, and in some clouds bill."""
+        self._session.delete(state, Deadline.after(self._deadline.clock, UNREACHABLE_S))
+        self._made, self._asked = None, False
+
+
+def _refuse_strangers(strangers: Sequence[ClusterState]) -> None:
+    for each in strangers:
+        raise DeploymentError(
+            f"there is a cluster {each.name!r} ({each.cluster_id}, made by {each.owner or 'somebody'}) that is no "
+            "deployment of ours; nothing was made. Choose another --name",
+            Exit.TAKEN,
+        )
+
+
+def _progress(state: ClusterState, elapsed_s: float) -> str:
+    detail = f": {state.detail}" if state.detail else ""
+    return f"{state.phase}, workers {state.ready} of {state.workers}, {duration(elapsed_s)}{detail}"

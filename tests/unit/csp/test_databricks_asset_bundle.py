@@ -1,0 +1,74 @@
+"""A deployment as an Asset Bundle: the same facts as `up`, in YAML that other parsers read alike."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+import yaml
+from databricks.sdk.service.compute import ClusterSpec
+from databricks.sdk.service.jobs import JobSettings
+
+from csp.databricks import asset_bundle
+from csp.databricks.deployer import connect
+from server_utils.errors import ConfigurationError
+from unit.csp.deployments import deployment
+
+CLOUD = connect(volume="/Volumes/main/default/sidecar")
+
+
+@pytest.fixture
+def written(tmp_path):
+    (tmp_path / "a-b.ipynb").write_text("{}")
+    return asset_bundle.write(CLOUD, deployment(tmp_path, "databricks-aws"), [tmp_path / "a-b.ipynb"], tmp_path)
+
+
+def test_the_cluster_is_the_one_that_up_makes(written, tmp_path):
+    wanted = deployment(tmp_path, "databricks-aws")
+    read = yaml.safe_load(written.read_text())
+    assert read["resources"]["clusters"] == {"sidecar": CLOUD.definition(wanted, wanted.clusters[0])}
+
+
+def test_the_sdk_knows_every_field_of_cluster_and_job(written):
+    read = yaml.safe_load(written.read_text())["resources"]
+    cluster, job = read["clusters"]["sidecar"], read["jobs"]["a_b"]
+    assert ClusterSpec.from_dict(cluster).as_dict() == cluster
+    assert JobSettings.from_dict(job).as_dict() == job
+    assert job["tasks"][0]["notebook_task"]["notebook_path"] == "./a-b.ipynb"
+
+
+def test_a_second_writing_replaces_only_what_was_made_by_the_first(written, tmp_path):
+    wanted = deployment(tmp_path, "databricks-aws", workers=1)
+    assert asset_bundle.write(CLOUD, wanted, [], tmp_path) == written
+    written.write_text("bundle: {name: theirs}\n")
+    with pytest.raises(ConfigurationError, match="was not made by this command"):
+        asset_bundle.write(CLOUD, wanted, [], tmp_path)
+
+
+def test_a_notebook_elsewhere_is_refused(tmp_path):
+    (tmp_path / "x.ipynb").write_text("{}")
+    (tmp_path / "to").mkdir()
+    with pytest.raises(ConfigurationError, match="copy it there"):
+        asset_bundle.write(CLOUD, deployment(tmp_path, "databricks-aws"), [tmp_path / "x.ipynb"], tmp_path / "to")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": 'quote " and : colon # no comment', "b": "yes", "c": "1e3", "d": "ä\n"},
+        {"numbers": [1, 2.5, True, None], "empty": {}, "none": [], "nested": [{"a": [{"b": 1}]}, ["c"]]},
+    ],
+)
+def test_yaml_says_what_the_data_says(value):
+    assert yaml.safe_load(asset_bundle.as_yaml(value)) == json.loads(json.dumps(value))
+
+
+def test_the_definition_is_whole_when_it_has_gone_through_the_types_of_the_sdk(tmp_path):
+    """`create` is called with the fields of these types; they drop what they do not know."""
+    for platform, shape in (("databricks-aws", "a10x1"), ("databricks-azure", "t4x1"), ("databricks-gcp", "l4x1")):
+        wanted = deployment(tmp_path, platform, shape)
+        single = dataclasses.replace(wanted, clusters=deployment(tmp_path, platform, shape, workers=0).clusters)
+        for each in (wanted, single):
+            body = CLOUD.definition(each, each.clusters[0])
+            assert ClusterSpec.from_dict(body).as_dict() == body

@@ -1,0 +1,467 @@
+"""Deployments on Databricks: the real SDK against a workspace on loopback, which executes nothing here."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from support.databricks_server.accounts import ME, TOKEN, Account
+from support.databricks_server.faults import ClusterFate, Fault, RunFate, fate
+from support.databricks_server.server import DatabricksServer, profile
+
+from csp import deployer, run
+from csp.cloud import Exit, Phase, RunPhase
+from csp.databricks.deployer import connect
+from csp.up import up
+from server_utils.errors import ConfigurationError, DeploymentError
+from unit.csp.deployments import WHEEL, bundle, deployment, session
+
+VOLUME = "/Volumes/main/default/sidecar"
+ROOT = f"{VOLUME}/spark-sidecar/reviews"
+CREATE = ("POST", "/api/2.1/clusters/create")
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with DatabricksServer(tmp_path / "server") as running:
+        for name, value in profile(running).items():
+            monkeypatch.setenv(name, value)
+        yield running
+
+
+@pytest.fixture
+def here(server):
+    return session(connect(volume=VOLUME), server.clock)
+
+
+@pytest.fixture
+def wanted(tmp_path):
+    return deployment(tmp_path, "databricks-aws")
+
+
+def asked(server, entry):
+    return server.asked.count(entry)
+
+
+def refusal(call, exit_code):
+    with pytest.raises(DeploymentError) as caught:
+        call()
+    assert caught.value.exit_code == exit_code, caught.value
+    assert TOKEN not in str(caught.value)
+    return str(caught.value)
+
+
+def as_user(server, monkeypatch, **given):
+    account = server.accounts.add(Account(token="dapi-another-persons-token", **given))
+    for name, value in profile(server, account.token).items():
+        monkeypatch.setenv(name, value)
+
+
+def test_up_makes_the_cluster_of_the_plan_and_waits_for_every_worker(server, here, wanted):
+    state = up(here, wanted)
+    assert state.is_ready
+    assert (state.ready, state.workers, state.owner, state.root) == (2, 2, ME, ROOT)
+    assert any("running, workers 1 of 2" in each for each in here.report.waited)
+    (made,) = server.clusters.all.values()
+    plan = deployer.plan(here, wanted)
+    sent = {name: value for name, value in made.spec.items() if name in plan.request}
+    assert sent == plan.request
+    assert made.spec["single_user_name"] == ME
+
+
+def test_a_plan_asks_nothing_of_the_workspace(server, here, wanted):
+    deployer.plan(here, wanted)
+    assert server.asked == []
+
+
+def test_the_files_are_sent_once_and_the_checksums_last(server, here, wanted):
+    deployer.send(here, wanted)
+    folder = wanted_folder(here, wanted)
+    sent = [path for verb, path in server.asked if verb == "PUT" and "/fs/files" in path]
+    assert sent[-1].endswith("/SHA256SUMS")
+    assert {each.rpartition("/")[2] for each in sent} == {"SHA256SUMS", WHEEL, "databricks.sh", "spark-sidecar.env"}
+    settings = server.volumes.on_disk(f"{folder}/spark-sidecar.env").read_text()
+    assert settings.splitlines()[:2] == ["FRAMEWORK=vllm", f"SPARK_SIDECAR_BUNDLE={folder}"]
+    assert f'SETTINGS="{folder}/spark-sidecar.env"' in server.volumes.on_disk(f"{folder}/databricks.sh").read_text()
+    server.asked.clear()
+    deployer.send(here, wanted)
+    assert [verb for verb, _ in server.asked if verb == "PUT"] == []
+
+
+def wanted_folder(here, wanted):
+    return here.cloud.upload(wanted).folder
+
+
+def test_an_upload_that_stopped_in_the_middle_is_completed(server, here, wanted):
+    deployer.send(here, wanted)
+    server.volumes.on_disk(f"{wanted_folder(here, wanted)}/{WHEEL}").unlink()
+    server.asked.clear()
+    deployer.send(here, wanted)
+    sent = [path.rpartition("/")[2] for verb, path in server.asked if verb == "PUT" and "/fs/files" in path]
+    assert sent == [WHEEL, "SHA256SUMS"]
+
+
+def test_a_second_up_adopts_the_cluster(server, here, wanted):
+    first = up(here, wanted)
+    assert up(here, wanted).cluster_id == first.cluster_id
+    assert asked(server, CREATE) == 1
+
+
+def test_a_cluster_that_ended_for_lack_of_work_is_started_again(server, here, wanted):
+    first = up(here, wanted)
+    server.clock.advance(2 * 3600)
+    assert deployer.status(here, "reviews")[0].phase in {Phase.STOPPED, Phase.DELETING}
+    server.clock.advance(60)
+    assert deployer.status(here, "reviews")[0].phase is Phase.STOPPED
+    assert up(here, wanted).cluster_id == first.cluster_id
+
+
+def test_another_cluster_of_that_name_is_replaced_only_where_the_user_says_so(server, here, wanted, tmp_path):
+    first = up(here, wanted)
+    other = deployment(tmp_path, "databricks-aws", workers=1)
+    said = refusal(lambda: up(here, other), Exit.REFUSED)
+    assert "the number of workers is 2, not 1" in said
+    assert "--replace" in said
+    assert up(here, other, replace=True).cluster_id != first.cluster_id
+    assert len(deployer.status(here, "reviews")) == 1
+
+
+def test_changed_files_make_another_cluster(here, wanted):
+    up(here, wanted)
+    bundle(wanted.bundle, "a newer wheel")
+    assert "the files that nodes install from have changed" in refusal(lambda: up(here, wanted), Exit.REFUSED)
+
+
+def test_a_create_whose_answer_was_lost_makes_one_cluster(server, here, wanted):
+    server.plan.faults.append(Fault("POST /api/2.1/clusters/create", drop="after"))
+    assert up(here, wanted).is_ready
+    assert len(deployer.status(here, "reviews")) == 1
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_busy_workspace_is_asked_again(server, here, wanted, status):
+    codes = {429: "REQUEST_LIMIT_EXCEEDED", 500: "INTERNAL_ERROR", 503: "TEMPORARILY_UNAVAILABLE"}
+    server.plan.faults.append(Fault("GET /api/2.1/clusters/get", status, codes[status], "busy", skip=1))
+    assert up(here, wanted).is_ready
+
+
+def test_a_wait_goes_on_when_the_network_is_back(server, here, wanted):
+    cuts = {"drop": "before", "skip": 1, "times": 1}
+    server.plan.faults.append(Fault("GET /api/2.1/clusters/get", **cuts))
+    assert up(here, wanted).is_ready
+
+
+def test_ctrl_c_in_the_wait_says_what_bills_and_how_to_go_on(server, here, wanted):
+    def interrupt(text):
+        raise KeyboardInterrupt
+
+    here.report.on_wait = interrupt
+    said = refusal(lambda: up(here, wanted), Exit.INTERRUPTED)
+    (state,) = deployer.status(here, "reviews")
+    assert f"({state.cluster_id}, 1 x g5.2xlarge, 2 x g5.4xlarge) is starting and bills" in said
+    assert "spark-sidecar databricks down --name reviews" in said
+    here.report.on_wait = None
+    assert up(here, wanted).cluster_id == state.cluster_id
+
+
+def test_too_few_workers_are_waited_for_until_the_time_is_up(server, here, wanted):
+    server.plan.clusters.append(ClusterFate(workers=1))
+    said = refusal(lambda: up(here, wanted, timeout_s=600), Exit.TIMEOUT)
+    assert "the cluster is running with 1 of 2 workers" in said
+    assert "bills" in said
+
+
+@pytest.mark.parametrize(
+    ("code", "fix"),
+    [
+        ("AWS_RESOURCE_QUOTA_EXCEEDED", "Ask the cloud for more"),
+        ("BOOTSTRAP_TIMEOUT", "Look at routes, NAT"),
+        ("TRIAL_EXPIRED", "paid account"),
+        ("GCP_DENIED_BY_ORG_POLICY", "administrator"),
+        ("REQUEST_REJECTED", "event log"),
+    ],
+)
+def test_a_cluster_that_ends_is_explained_and_deleted(server, here, wanted, code, fix):
+    server.plan.clusters.append(fate(code))
+    said = refusal(lambda: up(here, wanted), Exit.REFUSED)
+    assert code in said
+    assert fix in said
+    assert "It is deleted, and nothing bills" in said
+    refusal(lambda: deployer.status(here, "reviews"), Exit.NOT_FOUND)
+
+
+def test_where_there_is_no_capacity_the_next_shape_is_tried(server, here, tmp_path):
+    server.plan.clusters.append(fate("AWS_INSUFFICIENT_INSTANCE_CAPACITY_FAILURE"))
+    either = deployment(tmp_path, "databricks-aws", "a10x1", "l4x1")
+    state = up(here, either)
+    assert state.nodes.endswith("2 x g6.4xlarge")
+    assert any("Trying choice 2 of 2" in each for each in here.report.said)
+    assert up(here, either).cluster_id == state.cluster_id
+
+
+def test_a_failed_cluster_is_kept_where_the_user_says_so(server, here, wanted):
+    server.plan.clusters.append(fate("BOOTSTRAP_TIMEOUT"))
+    assert "It is kept" in refusal(lambda: up(here, wanted, keep=True), Exit.REFUSED)
+    assert deployer.status(here, "reviews")[0].ours
+
+
+def test_a_missing_init_script_is_named(server, here, wanted):
+    up(here, wanted)
+    server.clock.advance(2 * 3600)
+    deployer.status(here, "reviews")
+    server.clock.advance(60)
+    (state,) = deployer.status(here, "reviews")
+    server.volumes.on_disk(f"{wanted_folder(here, wanted)}/databricks.sh").unlink()
+    here.cloud.start(state)
+    server.clock.advance(60)
+    here.cloud.state(state.cluster_id)
+    server.clock.advance(60)
+    failure = here.cloud.failure(here.cloud.state(state.cluster_id))
+    assert failure.code == "INIT_SCRIPT_FAILURE"
+    assert "databricks.sh does not exist" in failure.log
+
+
+def test_another_persons_deployment_is_left_alone(server, here, wanted, monkeypatch):
+    up(here, wanted)
+    as_user(server, monkeypatch, name="other@example.com", admin=True)
+    other = session(connect(volume=VOLUME), server.clock)
+    said = refusal(lambda: up(other, wanted), Exit.TAKEN)
+    assert f"is a deployment of {ME}, and you are other@example.com" in said
+    refusal(lambda: deployer.down(other, "reviews"), Exit.TAKEN)
+    assert deployer.status(other, "reviews")[0].owner == ME
+
+
+def test_a_cluster_of_that_name_without_our_tag_is_no_deployment(server, here, wanted):
+    here.cloud._client.clusters.create(
+        spark_version="17.3.x-gpu-ml-scala2.13", cluster_name="reviews", node_type_id="g5.4xlarge", num_workers=1
+    )
+    assert "no deployment of ours" in refusal(lambda: up(here, wanted), Exit.TAKEN)
+    assert deployer.down(here, "reviews") == []
+    assert not deployer.status(here, "reviews")[0].ours
+
+
+def test_down_deletes_the_deployment_and_only_that_and_keeps_models(server, here, wanted, tmp_path):
+    up(here, wanted)
+    up(here, deployment(tmp_path, "databricks-aws", name="other"))
+    here.cloud._client.files.create_directory(f"{ROOT}/models/m")
+    deleted = deployer.down(here, "reviews")
+    assert any(each.startswith("cluster reviews") for each in deleted)
+    assert [each.name for each in deployer.status(here, "other")] == ["other"]
+    assert here.cloud.store(ROOT).folders() == ["models"]
+    assert here.cloud.store(f"{VOLUME}/spark-sidecar/other").folders() != []
+    assert deployer.down(here, "reviews") == []
+    assert deployer.down(here, "reviews", models=True) == [f"{ROOT}/models"]
+
+
+def test_status_and_down_need_the_name_alone(server, here, wanted):
+    first = up(here, wanted)
+    elsewhere = session(connect(), server.clock)
+    assert deployer.status(elsewhere, "reviews")[0].cluster_id == first.cluster_id
+    assert any(each.startswith(ROOT) for each in deployer.down(elsewhere, "reviews"))
+
+
+def test_what_a_user_may_not_do_is_found_before_anything_is_made(server, here, wanted, monkeypatch):
+    as_user(server, monkeypatch, name="poor@example.com", may_create_clusters=False)
+    for privilege, name in (("USE_CATALOG", "main"), ("USE_SCHEMA", "main.default")):
+        server.unity.grant("poor@example.com", privilege, name)
+    poor = session(connect(volume=VOLUME), server.clock)
+    said = refusal(lambda: up(poor, wanted), Exit.CHECK_FAILED)
+    assert "has no entitlement to it" in said
+    assert "you lack CREATE VOLUME" in said
+    assert asked(server, CREATE) == 0
+
+
+def test_a_catalog_that_a_user_may_not_use_is_named_with_the_privilege(server, wanted, monkeypatch):
+    as_user(server, monkeypatch, name="poor@example.com")
+    said = refusal(lambda: up(session(connect(volume=VOLUME), server.clock), wanted), Exit.CHECK_FAILED)
+    assert "User does not have USE CATALOG on Catalog 'main'" in said
+    assert "or give another --volume" in said
+
+
+def test_a_node_type_that_is_not_offered_is_found_before_anything_is_made(server, here, wanted):
+    del server.catalogue.nodes["g5.4xlarge"]
+    assert "does not offer g5.4xlarge" in refusal(lambda: up(here, wanted), Exit.CHECK_FAILED)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ((403, "PERMISSION_DENIED", "Not authorized"), "It needs the entitlement 'unrestricted cluster creation'"),
+        ((403, "PERMISSION_DENIED", "User lacks CREATE CLUSTER"), "is not allowed: User lacks CREATE CLUSTER"),
+        ((400, "INVALID_PARAMETER_VALUE", "The custom tag x is invalid"), "is refused: The custom tag x is invalid"),
+        ((400, "QUOTA_EXCEEDED", "The quota of clusters is exceeded"), "a quota is used up"),
+        ((409, "RESOURCE_CONFLICT", "The workspace is being changed"), "conflicts with what is there"),
+        ((404, "FEATURE_DISABLED", "Classic compute is disabled"), "Classic compute is disabled"),
+    ],
+)
+def test_a_create_that_is_refused_is_one_sentence_and_is_not_repeated(server, here, wanted, fault, said):
+    status, code, message = fault
+    server.plan.faults.append(Fault("POST /api/2.1/clusters/create", status, code, message, times=9))
+    with pytest.raises(DeploymentError) as caught:
+        up(here, wanted)
+    assert said in str(caught.value)
+    assert asked(server, CREATE) == 1
+
+
+def test_a_workspace_that_says_how_long_to_wait_is_asked_after_that(server, here, wanted):
+    fault = Fault("POST /api/2.1/clusters/create", 429, "REQUEST_LIMIT_EXCEEDED", "too many", retry_after_s=1)
+    server.plan.faults.append(fault)
+    assert up(here, wanted).is_ready
+
+
+@pytest.mark.parametrize(("cloud", "shape"), [("azure", "t4x1"), ("gcp", "l4x1")])
+def test_each_cloud_takes_the_definition(tmp_path, monkeypatch, cloud, shape):
+    with DatabricksServer(tmp_path / cloud, cloud=cloud) as server:
+        for name, value in profile(server).items():
+            monkeypatch.setenv(name, value)
+        here = session(connect(volume=VOLUME), server.clock)
+        assert here.cloud.cloud_name() == cloud
+        assert up(here, deployment(tmp_path, f"databricks-{cloud}", shape)).is_ready
+        assert deployer.down(here, "reviews")
+
+
+def test_a_policy_that_is_not_there_is_found_before_anything_is_made(server, wanted):
+    with_policy = session(connect(volume=VOLUME, policy="none"), server.clock)
+    assert "there is no policy none" in refusal(lambda: up(with_policy, wanted), Exit.CHECK_FAILED)
+
+
+def test_a_notebook_in_source_format_is_a_notebook(server, here, wanted, tmp_path):
+    up(here, wanted)
+    source = tmp_path / "score.py"
+    source.write_text("# Databricks notebook source\nprint(1)\n")
+    assert run.run(here, "reviews", source).exit_code is Exit.DONE
+    task = next(iter(server.jobs.runs.values())).tasks[0].given["notebook_task"]
+    assert task["notebook_path"].startswith(f"/Users/{ME}/spark-sidecar/reviews/score-")
+
+
+def test_a_notebook_is_sent_without_its_outputs_and_refused_where_it_is_too_large(here, wanted, notebook):
+    up(here, wanted)
+    content = json.loads(notebook.read_text())
+    content["cells"][0]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "x" * 11_000_000}]
+    notebook.write_text(json.dumps(content))
+    assert run.run(here, "reviews", notebook).exit_code is Exit.DONE
+    content["cells"][0]["source"] = "x" * 11_000_000
+    notebook.write_text(json.dumps(content))
+    with pytest.raises(ConfigurationError, match="the workspace takes 10 MB"):
+        run.run(here, "reviews", notebook)
+
+
+def test_a_wrong_token_is_one_sentence(server, wanted, monkeypatch):
+    monkeypatch.setenv("DATABRICKS_TOKEN", "dapi-a-wrong-token")
+    said = refusal(lambda: up(session(connect(volume=VOLUME), server.clock), wanted), Exit.REFUSED)
+    assert "databricks auth login" in said
+    assert "dapi-a-wrong-token" not in said
+
+
+def test_no_credentials_are_one_sentence(server, monkeypatch, tmp_path):
+    for name in profile(server):
+        monkeypatch.delenv(name)
+    said = refusal(lambda: deployer.status(session(connect(), server.clock), "reviews"), Exit.REFUSED)
+    assert "databricks auth login" in said
+
+
+@pytest.mark.parametrize("volume", ["main.default.files", "/Volumes/main/default", "/Volumes/main/default/files/more"])
+def test_a_volume_has_a_catalog_a_schema_and_a_name(volume):
+    with pytest.raises(ConfigurationError, match="/Volumes/CATALOG/SCHEMA/NAME"):
+        connect(volume=volume)
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    cell = {"cell_type": "code", "metadata": {}, "source": "print(1)", "outputs": [], "execution_count": None}
+    path = tmp_path / "reviews.ipynb"
+    path.write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    return path
+
+
+def test_a_run_brings_the_executed_notebook_and_its_results(server, here, wanted, notebook, tmp_path):
+    up(here, wanted)
+    written = []
+
+    def write(text):
+        if not written:
+            task = next(iter(server.jobs.runs.values())).tasks[0].given["notebook_task"]
+            server.volumes.on_disk(task["base_parameters"]["results"]).mkdir(parents=True)
+            written.append(server.volumes.on_disk(f"{task['base_parameters']['results']}/rows.csv"))
+            written[0].write_text("a,b\n")
+
+    here.report.on_wait = write
+    result = run.run(here, "reviews", notebook, parameters={"rows": "3"}, out=tmp_path / "out")
+    assert result.exit_code is Exit.DONE
+    assert {each.suffix for each in result.files} == {".html", ".csv"}
+    assert (tmp_path / "out" / "rows.csv").read_text() == "a,b\n"
+    assert run.follow(here, result.state.run_id, name="reviews", out=tmp_path / "again").files
+
+
+def test_a_python_file_gets_its_parameters_as_options(server, here, wanted, tmp_path):
+    up(here, wanted)
+    program = tmp_path / "score.py"
+    program.write_text("print(1)\n")
+    assert run.run(here, "reviews", program, parameters={"rows": "3"}).exit_code is Exit.DONE
+    task = next(iter(server.jobs.runs.values())).tasks[0].given["spark_python_task"]
+    assert task["parameters"][0] == "--rows=3"
+    assert task["parameters"][1].startswith(f"--results={ROOT}/runs/")
+
+
+def test_a_run_on_a_cluster_of_its_own_needs_no_deployment(server, here, wanted, notebook):
+    assert run.run(here, "reviews", notebook, own_cluster=wanted).exit_code is Exit.DONE
+    spec = next(iter(server.jobs.runs.values())).tasks[0].given["new_cluster"]
+    assert spec["custom_tags"]["spark-sidecar-deployment"] == "reviews"
+    assert "cluster_name" not in spec
+    refusal(lambda: deployer.status(here, "reviews"), Exit.NOT_FOUND)
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        (RunFate("TERMINATED", "FAILED", "no", error="ValueError: no", error_trace="Trace"), RunPhase.FAILED, 3),
+        (RunFate("SKIPPED", None, "already running"), RunPhase.SKIPPED, 4),
+        (RunFate("TERMINATED", "TIMEDOUT", "late"), RunPhase.TIMED_OUT, 4),
+        (RunFate("TERMINATED", "CANCELED", "stop"), RunPhase.CANCELLED, 4),
+        (RunFate("TERMINATED", "MAXIMUM_CONCURRENT_RUNS_REACHED", "full"), RunPhase.SKIPPED, 4),
+    ],
+    ids=lambda expected: str(expected[1]),
+)
+def test_a_run_that_did_not_succeed_ends_the_command_with_its_own_code(server, here, wanted, notebook, expected):
+    end, phase, code = expected
+    up(here, wanted)
+    server.plan.runs.append(end)
+    result = run.run(here, "reviews", notebook)
+    assert (result.state.phase, result.exit_code) == (phase, code)
+    assert end.message in result.state.detail
+    assert (end.error or "") in result.state.error
+
+
+def test_a_submit_whose_answer_was_lost_is_one_run(server, here, wanted, notebook):
+    up(here, wanted)
+    server.plan.faults.append(Fault("POST /api/2.2/jobs/runs/submit", drop="after"))
+    assert run.run(here, "reviews", notebook).exit_code is Exit.DONE
+    assert len(server.jobs.runs) == 1
+
+
+def test_ctrl_c_in_a_run_says_how_to_go_on(server, here, wanted, notebook):
+    up(here, wanted)
+
+    def interrupt(text):
+        raise KeyboardInterrupt
+
+    here.report.on_wait = interrupt
+    said = refusal(lambda: run.run(here, "reviews", notebook), Exit.INTERRUPTED)
+    (run_id,) = server.jobs.runs
+    assert f"--resume {run_id}" in said
+
+
+def test_a_run_without_a_cluster_says_what_to_do(here, notebook):
+    said = refusal(lambda: run.run(here, "reviews", notebook), Exit.NOT_FOUND)
+    assert "spark-sidecar databricks up --name reviews" in said
+
+
+def test_logs_are_those_of_the_volume(server, here, wanted):
+    state = up(here, wanted)
+    logs = server.volumes.on_disk(f"{ROOT}/logs")
+    for name in (f"{state.cluster_id}/driver/stdout", "host-1/init.log"):
+        (logs / name).parent.mkdir(parents=True, exist_ok=True)
+        (logs / name).write_text("one\ntwo\n")
+    shown = deployer.logs(here, "reviews", ["driver", "init"])
+    assert [(each.kind, each.text) for each in shown] == [("driver", "one\ntwo"), ("init", "one\ntwo")]

@@ -1,0 +1,169 @@
+"""The order of the steps, retries, waits and messages of deployments, on a cloud in memory."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from csp import deployer, run
+from csp.cloud import Check, Exit, Failure, Phase, RunPhase, RunState
+from csp.up import up
+from server_utils.clusters import model_memory
+from server_utils.clusters.gpu_fit import Demand
+from server_utils.errors import ConfigurationError, DeploymentError
+from unit.csp.deployments import deployment, session
+from unit.csp.fake_cloud import LOST, FakeCloud
+
+
+@pytest.fixture
+def cloud(tmp_path):
+    return FakeCloud(tmp_path / "cloud")
+
+
+@pytest.fixture
+def here(cloud):
+    return session(cloud)
+
+
+@pytest.fixture
+def wanted(tmp_path):
+    return deployment(tmp_path, "databricks-aws", "a10x1", "l4x1")
+
+
+def refusal(call, exit_code):
+    with pytest.raises(DeploymentError) as caught:
+        call()
+    assert caught.value.exit_code == exit_code, caught.value
+    return str(caught.value)
+
+
+def test_checks_come_before_files_and_files_before_the_cluster(cloud, here, wanted):
+    assert up(here, wanted).is_ready
+    steps = [each for each in cloud.calls if each in {"find", "checks", "make_root", "create"}]
+    assert steps == ["find", "checks", "make_root", "create"]
+
+
+def test_a_failed_check_makes_nothing_and_all_failed_checks_are_named(cloud, here, wanted):
+    cloud.failed_checks = [Check("quota", "0", "ask"), Check("runtime", "gone", "take another")]
+    said = refusal(lambda: up(here, wanted), Exit.CHECK_FAILED)
+    assert said == "nothing was made, because quota: 0; ask; runtime: gone; take another"
+    assert "make_root" not in cloud.calls
+
+
+def test_a_model_that_does_not_fit_is_a_failed_check(here, wanted):
+    weights = max(map(model_memory.read, model_memory.known_models()), key=lambda each: each.size)
+    large = dataclasses.replace(wanted, model=(weights, Demand(6600)))
+    assert "does not fit on g5.4xlarge" in refusal(lambda: up(here, large), Exit.CHECK_FAILED)
+
+
+def test_every_step_is_tried_again_when_the_network_is_back(cloud, here, wanted):
+    cloud.trouble = {name: [LOST, LOST] for name in ("find", "checks", "make_root", "create", "state")}
+    assert up(here, wanted).is_ready
+    assert any("connection lost; again in 2 s" in each for each in here.report.waited)
+
+
+def test_a_network_that_stays_away_is_one_sentence_with_what_exists(cloud, here, wanted):
+    cloud.trouble = {"state": [LOST] * 1000}
+    said = refusal(lambda: up(here, wanted, timeout_s=600), Exit.TIMEOUT)
+    assert "connection lost; tried for 10 min" in said
+    assert "is starting and bills" in said
+
+
+def test_before_a_second_create_the_first_is_looked_for(cloud, here, wanted):
+    cloud.late, cloud.trouble = {"create"}, {"create": [LOST]}
+    assert up(here, wanted).is_ready
+    assert cloud.calls.count("create") == 1
+
+
+@pytest.mark.parametrize("step", ["find", "checks", "make_root", "create", "state", "delete"])
+def test_ctrl_c_at_each_stage_says_what_exists(cloud, here, wanted, step):
+    if step == "delete":
+        cloud.fates = [Phase.FAILED]
+    cloud.trouble = {step: [KeyboardInterrupt()]}
+    said = refusal(lambda: up(here, wanted), Exit.INTERRUPTED)
+    expected = {"create": "A cluster may be there", "state": "starting and bills", "delete": "failed and bills"}
+    assert expected.get(step, "No cluster was made, and nothing bills") in said
+
+
+def test_without_capacity_every_choice_is_tried_and_nothing_stays(cloud, here, wanted):
+    cloud.fates = [Phase.FAILED, Phase.STOPPED]
+    said = refusal(lambda: up(here, wanted, keep=True), Exit.REFUSED)
+    assert "STOCKOUT: there is none. Try later. It is deleted, and nothing bills." in said
+    assert cloud.calls.count("create") == 2
+    assert cloud.clusters == {}
+
+
+def test_the_log_of_an_init_script_is_shown(cloud, here, wanted):
+    cloud.fates, cloud.failures = [Phase.FAILED], [Failure("INIT", "it ended", "Repair it", log="no space left")]
+    assert refusal(lambda: up(here, wanted), Exit.REFUSED).endswith("The init script's log ends:\nno space left")
+
+
+def test_an_adopted_cluster_that_fails_is_deleted_as_its_message_says(cloud, here, wanted):
+    up(here, wanted)
+    (state,) = cloud.clusters.values()
+    cloud.clusters[state.cluster_id] = dataclasses.replace(state, phase=Phase.STARTING)
+    cloud._fate, cloud._left = Phase.FAILED, 1
+    assert "It is deleted" in refusal(lambda: up(here, wanted), Exit.REFUSED)
+    assert cloud.clusters == {}
+
+
+def test_a_cluster_that_failed_before_is_replaced(cloud, here, wanted):
+    up(here, wanted)
+    (old,) = cloud.clusters.values()
+    cloud.clusters[old.cluster_id] = dataclasses.replace(old, phase=Phase.FAILED)
+    assert up(here, wanted).cluster_id != old.cluster_id
+
+
+def test_two_clusters_of_one_deployment_are_named(cloud, here, wanted):
+    up(here, wanted)
+    (state,) = cloud.clusters.values()
+    cloud.clusters["twin"] = dataclasses.replace(state, cluster_id="twin")
+    assert f"{state.cluster_id}, twin" in refusal(lambda: up(here, wanted), Exit.REFUSED)
+    assert len(deployer.down(here, "reviews")) == 3  # both, and the files
+
+
+def test_a_cluster_that_somebody_deleted_ends_the_wait(cloud, here, wanted):
+    here.report.on_wait = lambda text: cloud.clusters.clear()
+    assert "was deleted by somebody else" in refusal(lambda: up(here, wanted), Exit.REFUSED)
+
+
+def test_who_is_named_as_owner_is_acted_for(cloud, here, wanted):
+    up(here, wanted)
+    cloud.me = "other"
+    assert "is a deployment of me, and you are other" in refusal(lambda: deployer.down(here, "reviews"), Exit.TAKEN)
+    assert deployer.down(session(cloud, owner="me"), "reviews")
+
+
+@pytest.mark.parametrize("name", ["", "Reviews", "9lives", "a_b", "a-", "a" * 52, "../x"])
+def test_a_name_that_not_every_cloud_takes_is_refused(here, wanted, name):
+    with pytest.raises(ConfigurationError, match="at most 51 lower-case letters"):
+        up(here, dataclasses.replace(wanted, name=name))
+
+
+def test_what_a_run_prints_is_shown_once(cloud, here, wanted, tmp_path):
+    up(here, wanted)
+    cloud.runs = [RunState("1", RunPhase.WAITING), RunState("1", RunPhase.RUNNING), RunState("1", RunPhase.SUCCEEDED)]
+    program = tmp_path / "program.py"
+    program.write_text("")
+    assert run.run(here, "reviews", program).exit_code is Exit.DONE
+    assert here.report.printed == "line 0\nline 1\nline 2\n"
+
+
+def test_results_are_fetched_whole_with_their_folders(cloud, here, wanted, tmp_path):
+    up(here, wanted)
+    folder = tmp_path / "cloud" / "reviews" / "runs" / "1"
+    (folder / "part").mkdir(parents=True)
+    (folder / "part" / "rows.csv").write_text("a,b\n")
+    (folder / "empty").touch()
+    cloud.runs = [RunState("1", RunPhase.SUCCEEDED, results=str(folder))]
+    result = run.follow(here, "1", name="reviews", out=tmp_path / "out")
+    assert sorted(each.relative_to(tmp_path / "out").as_posix() for each in result.files) == ["empty", "part/rows.csv"]
+    assert (tmp_path / "out" / "part" / "rows.csv").read_text() == "a,b\n"
+
+
+@pytest.mark.parametrize(("name", "said"), [("notes.txt", "neither a notebook"), ("missing.py", "there is no file")])
+def test_a_source_that_is_none_is_refused(here, tmp_path, name, said):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(ConfigurationError, match=said):
+        run.run(here, "reviews", tmp_path / name)
