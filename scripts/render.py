@@ -6,6 +6,8 @@ import re
 import sys
 from pathlib import Path
 
+import notebook_files
+
 from csp.live_checks import report
 from server_utils.backends.dynamo.manager import DynamoServerManager
 from server_utils.backends.nim.manager import NIMServerManager
@@ -14,6 +16,7 @@ from server_utils.backends.transformers.manager import TransformersServerManager
 from server_utils.backends.vllm.manager import VLLMServerManager
 from server_utils.clusters import cluster, gpu_fit, model_memory, spark_conf
 from server_utils.clusters.catalogue import node
+from server_utils.notebooks import catalogue
 
 ROOT = Path(__file__).parents[1]
 CLUSTERS = ROOT / "server_utils" / "data" / "clusters.json"
@@ -100,7 +103,8 @@ def rendered() -> dict[Path, str]:
         SIZES_DOCUMENT: TABLE.sub(lambda _: sizes(), SIZES_DOCUMENT.read_text()),
         NODES_DOCUMENT: TABLE.sub(lambda _: frameworks(), NODES_DOCUMENT.read_text()),
         LIVE_DOCUMENT: TABLE.sub(lambda _: report.page(), LIVE_DOCUMENT.read_text()),
-    }
+        notebook_files.FOLDER / "README.md": notebook_files.index(),
+    } | {notebook_files.made(each): notebook_files.render(each) for each in catalogue.every().values()}
 
 
 def main(arguments: list[str]) -> int:
@@ -110,6 +114,7 @@ def main(arguments: list[str]) -> int:
         if arguments == ["--check"]:
             print(f"error: {path.relative_to(ROOT)} is stale: run `./run render`", file=sys.stderr)
         else:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(rendered()[path])
             print(f"wrote {path.relative_to(ROOT)}")
     return int(bool(stale) and arguments == ["--check"])

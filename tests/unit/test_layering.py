@@ -21,12 +21,13 @@ LAYERS = [
     "inference jobs",
     "backends",
     "demo",
+    "notebooks",
     "cli",
 ]
 RANK = {package: rank for rank, row in enumerate(LAYERS) for package in row.split()}
-# Of these packages only these modules may speak to Spark; `spark`, `jobs`, `backends` and `demo` may as a whole. All
-# others run on a bare GPU machine, and beside servers that a driver never sees.
-SPARK_PACKAGES = {"spark", "jobs", "backends", "demo"}
+# Of these packages only these modules may speak to Spark; `spark`, `jobs`, `backends`, `demo` and `notebooks` may as a
+# whole. All others run on a bare GPU machine, and beside servers that a driver never sees.
+SPARK_PACKAGES = {"spark", "jobs", "backends", "demo", "notebooks"}
 SPARK_MODULES = {
     "inference.openai.answer_types",
     "inference.openai.columns",
@@ -104,7 +105,7 @@ def test_no_package_stands_in_two_rows():
 
 
 def test_the_list_of_packages_is_what_a_newcomer_sees():
-    """Twelve packages, the facts, and a handful of files: no module is added beside them."""
+    """Thirteen packages, the facts, and a handful of files: no module is added beside them."""
     shown = {path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"}
     files = {"__init__.py", "data", "errors.py", "py.typed", "validation.py"}
     assert shown <= files | {package for package in RANK if f"{package}.py" not in files}

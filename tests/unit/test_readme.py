@@ -273,7 +273,9 @@ def test_the_layers_of_the_contributing_guide_are_those_of_the_code():
 
 
 def test_the_table_of_packages_has_every_package_in_its_layer_with_every_module():
-    rows = re.findall(r"^\| (\d) \| `(\w+)` \| ([^|]+) \| [^|]+ \| ([^|]+) \|$", ARCHITECTURE.read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| (\d+) \| `(\w+)` \| ([^|]+) \| [^|]+ \| ([^|]+) \|$", ARCHITECTURE.read_text(), re.MULTILINE
+    )
     assert {package: int(layer) for layer, package, _, _ in rows} == {name: rank + 1 for name, rank in RANK.items()}
     for layer, package, may_import, modules in rows:
         below = {"1": "nothing", "2": "layer 1"}.get(layer, f"layers 1 to {int(layer) - 1}")

@@ -1,0 +1,104 @@
+# %% [markdown]
+# # Free text into typed columns
+#
+# Copyright notices are written in every way there is. A language model reads who holds the right and since when, into
+# a column of strings and a column of numbers. The server can give only answers of that type, so each row has both.
+#
+# **When to use this:** invoices, CVs, contracts, product data: facts that people wrote as they liked, wanted as columns.
+# The full model is split over two GPUs of an executor by `tensor_parallel_size`, because it is larger than one.
+
+# %%
+from server_utils import open_notebook
+
+spark, notebook = open_notebook("structured_extraction")
+
+# %% [markdown]
+# ## The texts
+#
+# Notices from the licences of the Python packages that are installed here. Where a notice has exactly one year, that
+# year is what the answer must be: this is how the answers are checked.
+
+# %%
+from pyspark.sql import functions as F
+
+notices = notebook.table("copyright_notices").where("size(regexp_extract_all(notice, '[0-9]{4}', 0)) = 1")
+notices = notices.withColumn("year", F.regexp_extract("notice", "[0-9]{4}", 0).cast("int"))
+notices = notices.orderBy(F.xxhash64("notice")).limit(notebook.pick(small=40, full=100_000)).repartition(8).cache()
+notebook.show(notices.limit(3))
+
+# %% [markdown]
+# ## A type for the answers
+#
+# Any Spark type will do, or a pydantic model. Examples in the conversation show a small model what is meant.
+
+# %%
+from pyspark.sql.types import IntegerType, StringType, StructField, StructType
+
+Notice = StructType([StructField("holder", StringType()), StructField("since", IntegerType())])
+
+task = "Who holds the copyright, and since which year? Answer as JSON."
+examples = [
+    (
+        "Copyright (c) 1998 Example Software, Inc. All rights reserved.",
+        '{"holder": "Example Software, Inc.", "since": 1998}',
+    ),
+    ("Copyright 2016 Jane Roe", '{"holder": "Jane Roe", "since": 2016}'),
+    (
+        "(C) Copyright 2007 by the Widget Project developers.",
+        '{"holder": "the Widget Project developers", "since": 2007}',
+    ),
+]
+
+
+def message(role, content):
+    return F.struct(F.lit(role).alias("role"), content.alias("content"))
+
+
+shots = [message(role, F.lit(text)) for pair in examples for role, text in zip(("user", "assistant"), pair)]
+messages = F.array(message("system", F.lit(task)), *shots, message("user", F.col("notice")))
+
+# %%
+import time
+
+from server_utils import VLLMServerManager, data_url
+
+with VLLMServerManager("reader", notebook.model()) as servers:
+    servers.start_servers(**notebook.engine_options(max_model_len=2048, tensor_parallel_size=2))
+    facts = servers.chat(messages, response_format=Notice, max_tokens=60, temperature=0, on_error="null")
+    began = time.monotonic()
+    notices.withColumn("read", facts).write.mode("overwrite").parquet(data_url("notices"))
+    seconds = time.monotonic() - began
+
+read = spark.read.parquet(data_url("notices")).select("package", "notice", "year", "read.*")
+read.printSchema()
+
+# %% [markdown]
+# ## What came out
+#
+# A table like any other now: some of its rows, and the years in which rights begin.
+
+# %%
+notebook.show(read.orderBy(F.xxhash64("notice")).limit(8).select("notice", "holder", "since"))
+
+# %%
+import matplotlib.pyplot as plt
+
+table = read.toPandas()
+decades = (table.since.dropna() // 5 * 5).astype(int).value_counts().sort_index()
+plt.bar(decades.index.astype(str), decades, color="#1a73e8")
+plt.title("copyright notices by the five years in which they begin, as the model read them")
+plt.xticks(rotation=45)
+plt.show()
+
+# %%
+right = float((table.since == table.year).mean())
+named = float(
+    sum(str(row.holder or "-").strip(" .,").lower() in row.notice.lower() for row in table.itertuples()) / len(table)
+)
+notebook.show_speed(len(table), seconds, price_per_hour=1.0)
+print(
+    f"the year is right in {right:.0%} of {len(table)} notices, and {named:.0%} of the holders stand in the text as they are"
+)
+assert len(table) == notices.count()
+assert right > 0.8
+assert named > 0.5

@@ -1,0 +1,120 @@
+"""Notebooks as files: made from their sources, and executed. For render.py, notebooks.py and the tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+
+from server_utils.notebooks import catalogue
+from server_utils.notebooks.catalogue import Facts, Scale
+
+if TYPE_CHECKING:
+    from jupyter_client.manager import KernelManager
+
+FOLDER = Path(__file__).parents[1] / "notebooks"
+_METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+_CELL_S = 540  # a cell that takes longer hangs
+
+
+def source(facts: Facts) -> Path:
+    """The file that people write: Python with cells marked by `# %%`."""
+    return FOLDER / "src" / facts.group / f"{facts.name}.py"
+
+
+def made(facts: Facts) -> Path:
+    """The file that is made from it, for Jupyter and the platforms."""
+    return FOLDER / facts.group / f"{facts.name}.ipynb"
+
+
+def render(facts: Facts) -> str:
+    """The notebook of a source: with the facts after its first cell, without outputs, the same bytes each time."""
+    notebook = jupytext.read(source(facts), fmt="py:percent")
+    notebook.cells.insert(1, nbformat.v4.new_markdown_cell(about(facts)))
+    notebook.metadata = nbformat.from_dict(_METADATA)
+    notebook.nbformat_minor = 5
+    for number, cell in enumerate(notebook.cells):
+        cell.id, cell.metadata = f"cell-{number}", nbformat.from_dict({})
+    return nbformat.writes(notebook) + "\n"
+
+
+def about(facts: Facts) -> str:
+    """A table of the models, the data and the time, in Markdown."""
+    lines = ["| | small, on a laptop | full, on a cluster |", "|---|---|---|"]
+    if facts.models is None:
+        lines.append("| model | trained here | trained here |")
+    else:
+        small, full = (facts.models[scale] for scale in Scale)
+        pins = [f"`{model.revision}`" if model.revision else "as a package ships it" for model in (small, full)]
+        lines.append(f"| model | {small.name} | {_hub(full.source) or full.name} |")
+        lines.append(f"| revision | {pins[0]} | {pins[1]} |")
+        lines.append(f"| licence | {small.licence} | {full.licence} |")
+    lines += [f"| data | {facts.data} | the same, or a table of yours |"]
+    lines.append(f"| needs | two cores, about {facts.seconds} s | {_needs(facts)} |")
+    return "\n".join(lines)
+
+
+def _hub(place: str) -> str:
+    return place.removeprefix("hf://").partition("@")[0] if place.startswith("hf://") else ""
+
+
+def _needs(facts: Facts) -> str:
+    return "executors with a GPU" if facts.needs_gpu else "any executors; it takes a GPU where there is one"
+
+
+def execute(path: Path, *, kernel: KernelManager | None = None, folder: Path) -> Any:
+    """Run a notebook's cells, in a kernel that runs or in one of its own.
+
+    folder: the working folder of its kernel.
+
+    Returns:
+        The notebook with its outputs.
+
+    Raises:
+        CellExecutionError: a cell failed.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(notebook, km=kernel, timeout=_CELL_S, resources={"metadata": {"path": str(folder)}})
+    return client.execute()
+
+
+def index() -> str:
+    """notebooks/README.md: every notebook by its group."""
+    lines = [_INDEX]
+    for group, title in catalogue.groups().items():
+        lines += [f"## {title}", "", "| notebook | small | full | about |", "|---|---|---|---|"]
+        lines += [_row(facts) for facts in catalogue.every().values() if facts.group == group]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _row(facts: Facts) -> str:
+    names = [facts.models[scale].name if facts.models else "trained there" for scale in Scale]
+    return f"| [{facts.title}]({facts.group}/{facts.name}.ipynb) | {names[0]} | {names[1]} | {facts.seconds} s |"
+
+
+_INDEX = """\
+<!-- made by ./run render -->
+# Notebooks
+
+The same files run on a laptop, on Databricks and on Dataproc. `./run notebook NAME` runs one here; `--open` opens it in
+JupyterLab. On a cluster with the package, open or submit the `.ipynb` file as it is. The
+[gallery](../docs/gallery/README.md) shows what comes out.
+
+- **Scale.** Without a GPU a notebook takes a small model and few rows, so that it runs on two cores without a network
+  once its model is there. On executors with GPUs it takes the full model. `SPARK_SIDECAR_SCALE`, or
+  `spark.sidecar.scale` in Spark's conf, says `small` or `full` where that choice is wrong.
+- **Spark.** A session that is there is used and left running. Where there is none, a laptop gets a cluster of two
+  executors.
+- **Models** are copied once to where [model_url](../docs/storage.md) says. A model with a licence on its hub needs
+  `HF_TOKEN` for that copy.
+- **Sources** are in `src/`, as Python with cells. `./run render` makes the `.ipynb` files from them, without outputs.
+
+The seconds are those of two cores.
+"""

@@ -1,0 +1,94 @@
+"""The facts about the notebooks, from data/notebooks.json: titles, models, data and minutes. Driver and scripts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from server_utils.errors import ConfigurationError
+from server_utils.validation import one_of
+
+_FACTS = Path(__file__).parents[1] / "data" / "notebooks.json"
+
+
+class Scale(Enum):
+    """How large the model and the data are: for a laptop's processor, or for GPUs."""
+
+    SMALL = "small"
+    FULL = "full"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model of a notebook.
+
+    Attributes:
+        source: `hf://org/name@revision`, or the name of an asset that a package ships (`demo/assets.py`).
+        licence: an SPDX identifier.
+    """
+
+    name: str
+    source: str
+    licence: str
+
+    @property
+    def is_asset(self) -> bool:
+        """Whether a package ships it."""
+        return not self.source.startswith("hf://")
+
+    @property
+    def revision(self) -> str:
+        """The pinned revision of its hub; empty for a model in a package, whose lock file pins it."""
+        return self.source.partition("@")[2]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a notebook before it runs.
+
+    Attributes:
+        name: of its file, without the extension.
+        group: the folder of its file.
+        models: by scale; None where the notebook trains its own.
+        seconds: on a laptop of two cores, at small scale.
+        needs_gpu: whether the full scale needs executors with a GPU.
+    """
+
+    name: str
+    group: str
+    title: str
+    data: str
+    models: dict[Scale, Model] | None
+    seconds: int
+    needs_gpu: bool
+
+
+def facts(name: str) -> Facts:
+    """The facts about a notebook. Raises ConfigurationError, with the nearest name, where there is none."""
+    if name not in every():
+        raise ConfigurationError(f"there is no notebook {name!r}{one_of(name, every())}")
+    return every()[name]
+
+
+@cache
+def every() -> dict[str, Facts]:
+    """All notebooks by name, in the order in which they are shown."""
+    known = json.loads(_FACTS.read_text(encoding="utf-8"))
+    models = {name: Model(name=name, **each) for name, each in known["models"].items()}
+    return {each["name"]: _facts(each, models) for each in known["notebooks"]}
+
+
+@cache
+def groups() -> dict[str, str]:
+    """The title of each group by the name of its folder."""
+    return {each["name"]: each["title"] for each in json.loads(_FACTS.read_text(encoding="utf-8"))["groups"]}
+
+
+def _facts(given: dict[str, Any], models: dict[str, Model]) -> Facts:
+    chosen = {scale: models[given[scale.value]] for scale in Scale} if Scale.SMALL.value in given else None
+    fields = {key: given[key] for key in ("name", "group", "title", "data", "seconds", "needs_gpu")}
+    return Facts(models=chosen, **fields)

@@ -1,0 +1,133 @@
+"""Real data for the notebooks, out of packages: small tables that the driver reads. Driver.
+
+Nothing is downloaded but the movie reviews, by hash. For data of your own use `spark.read.parquet(data_url("name"))`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+from collections.abc import Callable, Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from server_utils.demo import assets, reviews
+from server_utils.errors import ConfigurationError, EnvironmentMissingError
+from server_utils.validation import one_of
+
+Row = tuple[Any, ...]
+
+_TASKS = 8  # two for each task slot of the laptop's cluster: one that is late does not leave a server idle
+_README_CHARACTERS = 1_200
+# HTML, badges and pictures of Markdown, and directives of reStructuredText.
+_MARKUP = re.compile(r"<[^>]+>|!?\[!\[[^\]]*\][^\n]*|!\[[^\]]*\]\([^)]*\)|^\.\. .*$|^ +:\w+:.*$", re.MULTILINE)
+_SHORTEST_README = 800
+_PHOTOS = ("camera.png", "chelsea.png", "clock_motion.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
+_LICENCE_FILE = re.compile(r"licen[cs]e|copying|notice", re.IGNORECASE)
+# With a year and a name, and without addresses.
+_COPYRIGHT = re.compile(r"(?im)^[\s*#]*(Copyright\b[^@<>\n]*\b\d{4}\b[^@<>\n]*[a-z]{3}[^@<>\n]*)$")
+_LONGEST_NOTICE = 160
+
+
+def table(spark: Any, name: str, rows: int | None = None) -> Any:
+    """A table by its name, as a frame; `rows` of it, evenly spread.
+
+    Raises:
+        ConfigurationError: there is no table of this name.
+        EnvironmentMissingError: the package that holds it is not installed, or could not be fetched.
+    """
+    if name not in _TABLES:
+        raise ConfigurationError(f"there is no table {name!r}{one_of(name, list(_TABLES))}")
+    read, schema = _TABLES[name]
+    found = list(read())
+    chosen = _evenly(found, len(found) if rows is None else rows)
+    return spark.createDataFrame(chosen, schema).repartition(min(_TASKS, len(chosen)))
+
+
+def _evenly(rows: Sequence[Row], count: int) -> list[Row]:
+    count = min(count, len(rows))
+    return [rows[number * len(rows) // count] for number in range(count)]
+
+
+def _movie_reviews() -> Iterator[Row]:
+    """Snippets of reviews, each with what people thought of it on average, -4 (bad) to 4 (good)."""
+    return ((each.id, each.score, each.text) for each in reviews.read(assets.get("movie_reviews")))
+
+
+def _package_readmes() -> Iterator[Row]:
+    """The READMEs of the Python packages that are installed here, each with its one-line summary by its author."""
+    for name, package in _packages():
+        about = package.metadata.json
+        text, summary = _plain(str(about.get("description", ""))), str(about.get("summary", ""))
+        if len(text) > _SHORTEST_README and len(summary.split()) > 3:  # noqa: PLR2004 - a name is no summary
+            yield name, text[:_README_CHARACTERS], summary
+
+
+def _copyright_notices() -> Iterator[Row]:
+    """Copyright notices, without addresses, in the licences of the packages that are installed here, each once."""
+    seen: set[str] = set()
+    for name, package in _packages():
+        for file in package.files or ():
+            path = Path(str(file.locate()))
+            if _LICENCE_FILE.search(file.name) and path.suffix in {"", ".md", ".rst", ".txt"} and path.is_file():
+                for notice in _COPYRIGHT.findall(path.read_text(encoding="utf-8", errors="replace")):
+                    text = " ".join(notice.split())
+                    if len(text) < _LONGEST_NOTICE and text not in seen:
+                        seen.add(text)
+                        yield name, text
+
+
+def _packages() -> list[tuple[str, metadata.Distribution]]:
+    found = {package.metadata["Name"].lower(): package for package in metadata.distributions()}
+    return sorted(found.items())
+
+
+def _plain(readme: str) -> str:
+    """A README without badges, links, headings' marks and HTML."""
+    text = _MARKUP.sub("", readme)
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
+    return re.sub(r"\s*\n\s*", "\n", re.sub(r"[#=*`~_-]{2,}|https?://\S+", "", text)).strip()
+
+
+def _photos() -> Iterator[Row]:
+    """Photographs of scikit-image, as the bytes of their files."""
+    folder = _folder_of("skimage", "scikit-image") / "data"
+    return ((name.partition(".")[0], (folder / name).read_bytes()) for name in _PHOTOS)
+
+
+def _digits() -> Iterator[Row]:
+    """Handwritten digits, 8 by 8 pixels from 0 to 16, and what they are."""
+    _folder_of("sklearn", "scikit-learn")
+    data = importlib.import_module("sklearn.datasets").load_digits()
+    pixels = zip(data.data.tolist(), data.target.tolist(), strict=True)
+    return ((number, values, label) for number, (values, label) in enumerate(pixels))
+
+
+def _diabetes() -> Iterator[Row]:
+    """Ten measurements of 442 patients, in their units, and how far the disease had come a year later (25 to 346)."""
+    _folder_of("sklearn", "scikit-learn")
+    data = importlib.import_module("sklearn.datasets").load_diabetes(scaled=False)
+    measured = zip(data.data.tolist(), data.target.tolist(), strict=True)
+    return ((number, *values, target) for number, (values, target) in enumerate(measured))
+
+
+def _folder_of(module: str, package: str) -> Path:
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        msg = f"this table is in the package {package}, which is not installed: pip install {package}"
+        raise EnvironmentMissingError(msg)
+    return Path(spec.origin).parent
+
+
+_DIABETES = "id int, age double, sex double, bmi double, bp double, s1 double, s2 double, s3 double, s4 double, "
+_DIABETES += "s5 double, s6 double, target double"
+_TABLES: dict[str, tuple[Callable[[], Iterator[Row]], str]] = {
+    "copyright_notices": (_copyright_notices, "package string, notice string"),
+    "diabetes": (_diabetes, _DIABETES),
+    "digits": (_digits, "id int, pixels array<float>, label int"),
+    "movie_reviews": (_movie_reviews, "id long, score double, text string"),
+    "package_readmes": (_package_readmes, "name string, text string, summary string"),
+    "photos": (_photos, "name string, file binary"),
+}

@@ -1,0 +1,157 @@
+"""`open_notebook`: the first two lines of every notebook, on a laptop and on clusters. Driver only.
+
+It takes the Spark that is there and leaves it running. Where there is none it starts one: on a laptop a small cluster
+of two executors, which ends with the notebook. It chooses the scale, and puts the model where every node finds it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from server_utils.demo import assets, spark_cluster
+from server_utils.errors import ConfigurationError, ModelExistsError
+from server_utils.host import gpus, platform
+from server_utils.host.platform import Platform
+from server_utils.notebooks import catalogue, datasets, display
+from server_utils.notebooks.catalogue import Facts, Model, Scale
+from server_utils.spark import java, session
+from server_utils.storage.locations import model_url
+from server_utils.storage.save import save_model
+from server_utils.validation import one_of
+
+T = TypeVar("T")
+
+_VARIABLE, _KEY = "SPARK_SIDECAR_SCALE", "spark.sidecar.scale"
+
+
+def open_notebook(name: str) -> tuple[Any, Notebook]:
+    """Spark, and what a notebook of this name needs. The Spark that is there is used, and never stopped.
+
+    From here on an error of the package is shown as one sentence, without a stack trace.
+
+    Raises:
+        ConfigurationError: there is no notebook of this name, or the scale does not fit the machine.
+        EnvironmentMissingError: Java, Spark or matplotlib is missing.
+    """
+    display.prepare()
+    facts = catalogue.facts(name)
+    spark = _existing_spark() or _start_spark()
+    notebook = Notebook(spark, facts, _scale(spark, facts))
+    display.show_line(notebook.summary)
+    return spark, notebook
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """What a notebook needs besides Spark.
+
+    Attributes:
+        scale: `small` where there is no GPU, unless `SPARK_SIDECAR_SCALE` or `spark.sidecar.scale` says otherwise.
+    """
+
+    spark: Any
+    facts: Facts
+    scale: Scale
+
+    @property
+    def summary(self) -> str:
+        """The scale, the model and Spark, in one line."""
+        model = self._model.name if self._model else "a model trained here"
+        return f"{self.scale.value} scale: {model}, on Spark {self.spark.version}"
+
+    def pick(self, *, small: T, full: T) -> T:
+        """The one of two values that belongs to the scale."""
+        return small if self.scale is Scale.SMALL else full
+
+    def model(self) -> str:
+        """The URL of the model at this scale. It is copied there first if it is not there yet, once for all nodes.
+
+        Raises StorageError where its hub or the place for models cannot be reached, or wants a token.
+        """
+        if self._model is None:
+            raise ConfigurationError(f"{self.facts.name} trains its own model: save it with save_model()")
+        url = model_url(self._model.name)
+        with suppress(ModelExistsError):
+            source = assets.get(self._model.source) if self._model.is_asset else self._model.source
+            save_model(source, url)
+        return url
+
+    def table(self, name: str, rows: int | None = None) -> Any:
+        """A frame of real data: one of the tables in `datasets.py`, so many of its rows, evenly spread."""
+        return datasets.table(self.spark, name, rows)
+
+    def show(self, rows: Any, columns: Sequence[str] | None = None) -> None:
+        """Display a frame of Spark or of pandas, or dictionaries, as a table; long texts are cut."""
+        display.show_table(rows, columns)
+
+    def show_speed(self, rows: int, seconds: float, *, price_per_hour: float) -> None:
+        """Display rows per second, and what a million rows would take and cost at a price of the whole cluster."""
+        hours = 1e6 / max(rows / seconds, 1e-9) / 3600
+        cost = {"rows": f"{rows:,}", "seconds": f"{seconds:.1f}", "rows/s": f"{rows / seconds:,.1f}"}
+        million = {"hours per million rows": f"{hours:.1f}", "cost per million rows": f"{hours * price_per_hour:.2f}"}
+        display.show_table([cost | million])
+
+    def engine_options(self, **full: Any) -> dict[str, Any]:
+        """Options of `start_servers` for a language model: these at full scale, those of two small servers at small.
+
+        Two servers of a laptop share its memory and cores.
+        """
+        threads = max(1, len(os.sched_getaffinity(0)) // spark_cluster.EXECUTORS)
+        small = {"max_model_len": 1024, "kv_cache_memory_bytes": 512 << 20, "gpu_memory_utilization": 0.4}
+        return self.pick(small={**small, "env": {"OMP_NUM_THREADS": str(threads)}}, full=full)
+
+    @property
+    def _model(self) -> Model | None:
+        return self.facts.models[self.scale] if self.facts.models else None
+
+
+def _existing_spark() -> Any:
+    """The session that the notebook's user has: by its usual name, or the active one; None where none runs."""
+    given = _user_variable("spark")
+    spark = given if given is not None else session.active()
+    return None if spark is None or session.is_stopped(spark) else spark
+
+
+def _user_variable(name: str) -> Any:
+    if "IPython" not in sys.modules:  # a kernel has imported it
+        return None
+    import IPython
+
+    shell = IPython.get_ipython()
+    return shell.user_ns.get(name) if shell else None
+
+
+def _start_spark() -> Any:
+    """On a cluster a session with the cluster's own settings; on a laptop one with two executors."""
+    if platform.current() is not Platform.LOCAL:
+        from pyspark.sql import SparkSession
+
+        return SparkSession.builder.getOrCreate()
+    java.require_java()
+    log = spark_cluster.output_folder(None, "notebooks") / "spark.log"
+    spark = spark_cluster.start(log)
+    atexit.register(spark_cluster.stop, spark)
+    return spark
+
+
+def _scale(spark: Any, facts: Facts) -> Scale:
+    """The scale that was asked for, else the one that fits. Raises ConfigurationError where it cannot run."""
+    has_gpus = session.gpus_per_executor(spark) > 0 or (session.on_this_host(spark) and gpus.has_gpu())
+    asked = os.environ.get(_VARIABLE) or session.conf(spark, _KEY)
+    if not asked:
+        return Scale.FULL if has_gpus else Scale.SMALL
+    names = [scale.value for scale in Scale]
+    if asked not in names:
+        raise ConfigurationError(f"there is no scale {asked!r}{one_of(asked, names)}")
+    if asked == Scale.FULL.value and facts.needs_gpu and not has_gpus:
+        raise ConfigurationError(
+            f"the full scale of {facts.name} needs executors with a GPU, and Spark assigns none: use a cluster with "
+            f"GPUs, or set {_VARIABLE}=small"
+        )
+    return Scale(asked)

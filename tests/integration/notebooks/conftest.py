@@ -1,0 +1,92 @@
+"""Kernels for notebooks: one for all notebooks of a laptop, and one for each other surrounding."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from jupyter_client.manager import KernelManager
+from support.fakes import killed, processes_of
+
+from server_utils.host import platform
+from server_utils.host.processes import wait_until
+
+SCRIPT = Path(__file__).parents[3] / "scripts" / "notebook_files.py"
+
+
+def load(script):
+    """A script as a module: the folder of scripts is no package."""
+    spec = importlib.util.spec_from_file_location(script.stem, script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+notebook_files = load(SCRIPT)
+
+
+@pytest.fixture(scope="session")
+def state_root():
+    """A folder for records with a short path, for all kernels."""
+    folder = Path(tempfile.mkdtemp(prefix="s-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_of_ours_is_left(state_root):
+    """As the one for other tests, but a kernel is shared by the tests of a module."""
+    yield
+    wait_until(lambda: not processes_of(state_root), 10)
+    names = killed(processes_of(state_root))
+    assert not names, f"still running after the tests: {names}"
+
+
+@pytest.fixture(scope="module")
+def start_kernel(state_root, tmp_path_factory):
+    """Starts kernels that end with the module: start_kernel({"VARIABLE": "value"}). A Spark of the user is ignored."""
+    folder = tmp_path_factory.mktemp("notebooks")
+    common = {
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "PYSPARK_PYTHON": sys.executable,
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "SPARK_SIDECAR_CACHE": str(folder / "cache"),
+        "SPARK_SIDECAR_DATA": str(folder / "data"),
+        "SPARK_SIDECAR_HOME": str(platform.home()),
+        "SPARK_SIDECAR_MODELS": str(folder / "models"),
+        "SPARK_SIDECAR_SCALE": "small",
+        "SPARK_SIDECAR_STATE": str(state_root),
+    }
+    users = {name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_"))}
+    with contextlib.ExitStack() as stack:
+
+        def start(variables=None):
+            kernel = KernelManager()
+            kernel.start_kernel(env=users | common | (variables or {}), cwd=str(folder))
+            stack.callback(kernel.shutdown_kernel)
+            return kernel
+
+        yield start
+
+
+def ask(kernel, code):
+    """Run code in a kernel. Returns what it printed; an error is the test's."""
+    printed = []
+
+    def keep(message):
+        printed.append(message["content"].get("text") or "\n".join(message["content"].get("traceback", [])))
+
+    client = kernel.blocking_client()
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=60)
+        reply = client.execute_interactive(code, output_hook=keep, timeout=120)
+    finally:
+        client.stop_channels()
+    return reply["content"]["status"], "".join(printed)

@@ -1,0 +1,61 @@
+"""Every notebook from the bytes that users get, at small scale, on a real cluster of two executors with real servers.
+
+What a notebook claims at its end is an assertion in it: a claim that fails, fails its cell.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from integration.notebooks.conftest import ask, notebook_files
+from server_utils.environments.lock_files import vllm_fits
+from server_utils.notebooks import catalogue
+
+NAMES = [pytest.param(name, id=name) for name in catalogue.every()]
+
+
+@pytest.fixture(scope="module")
+def laptop(start_kernel):
+    """A kernel for all of them: the first notebook starts the laptop's cluster, the others find it."""
+    return start_kernel()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_runs_and_what_it_claims_holds(name, laptop, tmp_path):
+    facts = catalogue.facts(name)
+    if facts.group == "language_models" and not vllm_fits():
+        pytest.skip("vLLM does not run here")
+    assert ask(laptop, "%reset -f")[0] == "ok"  # no notebook sees what another one has made
+    done = notebook_files.execute(notebook_files.made(facts), kernel=laptop, folder=tmp_path)
+    outputs = [output for cell in done.cells if cell.cell_type == "code" for output in cell.outputs]
+    shown = [set(output.get("data", {})) for output in outputs]
+    assert any("image/png" in each for each in shown), "a notebook ends with a picture"
+    assert any("text/markdown" in each for each in shown), "and with a table"
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("open_notebook('semantic')", "there is no notebook 'semantic'; did you mean semantic_search?"),
+        ("open_notebook('sentiment')[1].table('tweets')", "there is no table 'tweets'"),
+        ("open_notebook('tabular_regression')[1].model()", "tabular_regression trains its own model"),
+    ],
+)
+def test_an_error_of_a_user_is_one_sentence_without_a_stack_trace(code, sentence, laptop):
+    status, shown = ask(laptop, f"from server_utils import open_notebook\n{code}")
+    assert status == "error"
+    assert f"error: {sentence}" in shown
+    assert "Traceback" not in shown
+    assert "File " not in shown
+
+
+def test_full_scale_without_a_gpu_says_what_to_do(laptop):
+    code = "import os\nos.environ['SPARK_SIDECAR_SCALE'] = 'full'\nfrom server_utils import open_notebook\n"
+    try:
+        status, shown = ask(laptop, f"{code}open_notebook('classification')")
+    finally:
+        ask(laptop, "import os\nos.environ['SPARK_SIDECAR_SCALE'] = 'small'")
+    assert status == "error"
+    assert "needs executors with a GPU" in shown
+    assert "set SPARK_SIDECAR_SCALE=small" in shown
+    assert "Traceback" not in shown

@@ -1,0 +1,74 @@
+"""One notebook from the same bytes in surroundings like Databricks and like Dataproc; test_notebooks is the laptop."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+import pytest
+
+from integration.notebooks.conftest import ask, notebook_files
+from integration.storage.servers import fake_gcs, gcs_environ, make_gcs_bucket
+from server_utils.notebooks import catalogue
+
+NOTEBOOK = catalogue.facts("models_in_cloud_storage")
+SETTINGS = {
+    "spark.master": "local-cluster[2,2,1024]",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.ui.enabled": "false",
+    "spark.log.level": "OFF",
+}
+
+
+@pytest.fixture
+def volume():
+    """A folder below /Volumes, as Databricks mounts it; /Volumes itself goes as well if it was not there."""
+    top = Path("/Volumes")
+    if os.getuid() != 0 or top.exists():
+        pytest.skip("/Volumes can be made by root only, where it is not there yet")
+    folder = top / "main" / "default" / f"models-{uuid.uuid4().hex[:8]}"
+    folder.mkdir(parents=True)
+    yield folder
+    shutil.rmtree(top)
+
+
+def conf_folder(tmp_path):
+    """What spark-submit would read on a cluster."""
+    lines = [f"{key} {value}" for key, value in SETTINGS.items()]
+    (tmp_path / "spark-defaults.conf").write_text("\n".join(lines) + "\n")
+    return str(tmp_path)
+
+
+def test_on_databricks_the_spark_that_is_there_is_used_and_left_running(start_kernel, volume, tmp_path):
+    kernel = start_kernel(
+        {
+            "DATABRICKS_RUNTIME_VERSION": "16.4",
+            "SPARK_CONF_DIR": conf_folder(tmp_path),
+            "SPARK_SIDECAR_MODELS": str(volume),
+        }
+    )
+    there = "from pyspark.sql import SparkSession\nspark = SparkSession.builder.getOrCreate()\n"
+    status, application = ask(kernel, f"{there}print(spark.sparkContext.applicationId)")
+    assert status == "ok", application
+    notebook_files.execute(notebook_files.made(NOTEBOOK), kernel=kernel, folder=tmp_path)
+    assert list(volume.glob("digits-in-storage/*"))
+    assert ask(kernel, "print(spark.sparkContext.applicationId, spark.range(9).count())") == (
+        "ok",
+        f"{application.strip()} 9\n",
+    )
+
+
+def test_on_dataproc_it_runs_from_a_bucket_without_a_home(start_kernel, tmp_path):
+    home = tmp_path / "file"
+    home.touch()  # no folder: nobody, root included, can write below it
+    with fake_gcs() as port:
+        make_gcs_bucket(port, "models")
+        variables = {"CONTAINER_ID": "container_1_0001_01_000001", "DATAPROC_VERSION": "2.3", "HOME": str(home)}
+        variables["LOCAL_DIRS"] = str(tmp_path)  # where YARN lets Spark write
+        places = {"SPARK_CONF_DIR": conf_folder(tmp_path), "SPARK_SIDECAR_MODELS": "gs://models/kept"}
+        kernel = start_kernel(variables | places | gcs_environ(port))
+        done = notebook_files.execute(notebook_files.made(NOTEBOOK), kernel=kernel, folder=tmp_path)
+        assert "saved to gs://…" in str(done)
