@@ -57,7 +57,7 @@ def _has_page(facts: Facts) -> bool:
 
 def _thumbnail(facts: Facts) -> str:
     text = f"[{facts.title}]({facts.name}.md)"
-    return f'| <a href="{facts.name}.md"><img src="{facts.name}-1.png" width="260" alt="{facts.title}"></a> | {text} |'
+    return f"| [![{facts.title}]({facts.name}-1.png)]({facts.name}.md) | {text} |"
 
 
 def _cell(facts: Facts, cell: Any, pictures: list[bytes]) -> list[str]:

@@ -29,6 +29,11 @@ setup_vllm() {
   fi
 }
 
+# What the notebooks need beside the demos, so that they run without a network afterwards.
+setup_notebooks() {
+  alone .venv/bin/python -c 'from server_utils.demo import assets; assets.get("efficientnet")'
+}
+
 readonly NO_VLLM="vLLM does not run here: it needs an NVIDIA GPU, or Python 3.11 on x86-64."
 
 vllm_fits() {

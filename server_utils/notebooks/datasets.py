@@ -20,7 +20,7 @@ from server_utils.validation import one_of
 Row = tuple[Any, ...]
 
 _TASKS = 8  # two for each task slot of the laptop's cluster: one that is late does not leave a server idle
-_README_CHARACTERS = 1_200
+_README_CHARACTERS = 900
 # HTML, badges and pictures of Markdown, and directives of reStructuredText.
 _MARKUP = re.compile(r"<[^>]+>|!?\[!\[[^\]]*\][^\n]*|!\[[^\]]*\]\([^)]*\)|^\.\. .*$|^ +:\w+:.*$", re.MULTILINE)
 _SHORTEST_README = 800

@@ -84,10 +84,9 @@ notebook.show(read.orderBy(F.xxhash64("notice")).limit(8).select("notice", "hold
 import matplotlib.pyplot as plt
 
 table = read.toPandas()
-decades = (table.since.dropna() // 5 * 5).astype(int).value_counts().sort_index()
-plt.bar(decades.index.astype(str), decades, color="#1a73e8")
+periods = (table.since.dropna() // 5 * 5).astype(int).value_counts().sort_index()
+plt.bar(periods.index, periods, width=4, align="edge", color="#1a73e8")
 plt.title("copyright notices by the five years in which they begin, as the model read them")
-plt.xticks(rotation=45)
 plt.show()
 
 # %%

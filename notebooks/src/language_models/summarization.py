@@ -13,7 +13,7 @@ from server_utils import open_notebook
 spark, notebook = open_notebook("summarization")
 
 # %%
-readmes = notebook.table("package_readmes", rows=notebook.pick(small=24, full=100_000)).cache()
+readmes = notebook.table("package_readmes", rows=notebook.pick(small=16, full=100_000)).cache()
 notebook.show(readmes.orderBy("name").limit(3))
 
 # %% [markdown]

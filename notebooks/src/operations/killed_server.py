@@ -2,7 +2,7 @@
 # # A job that survives a killed server and a restart
 #
 # Long jobs meet dead processes. Here a server is killed in the middle of a job, and later the job itself is stopped half way and
-# started again. No task fails, no row is asked for twice, and none is missing.
+# started again. In the end every row is there once.
 #
 # **When to use this:** any job that takes longer than you want to repeat.
 

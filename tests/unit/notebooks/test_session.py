@@ -1,0 +1,86 @@
+"""Which scale a notebook takes, and what it shows; the rest of a session is seen in tests/integration/notebooks."""
+
+from __future__ import annotations
+
+import pytest
+
+from server_utils.errors import ConfigurationError
+from server_utils.host import gpus
+from server_utils.notebooks import catalogue, display
+from server_utils.notebooks.catalogue import Scale
+from server_utils.notebooks.session import Notebook, _scale
+
+NEEDS_GPU, ANYWHERE = catalogue.facts("classification"), catalogue.facts("semantic_search")
+
+
+class Cluster:
+    """A session of a cluster, as far as the choice of a scale asks it."""
+
+    version = "4.0.0"
+
+    def __init__(self, **settings):
+        self._settings = {"spark.master": "yarn"} | {key.replace("_", "."): value for key, value in settings.items()}
+        self.sparkContext = self
+
+    def getConf(self):  # noqa: N802 - Spark's name
+        return self._settings
+
+
+WITH_GPUS = Cluster(spark_executor_resource_gpu_amount="1")
+
+
+@pytest.mark.parametrize(
+    ("spark", "asked", "expected"),
+    [
+        (WITH_GPUS, None, Scale.FULL),
+        (Cluster(), None, Scale.SMALL),
+        (WITH_GPUS, "small", Scale.SMALL),
+        (Cluster(spark_sidecar_scale="full"), None, Scale.FULL),
+        (Cluster(spark_sidecar_scale="full"), "small", Scale.SMALL),
+    ],
+)
+def test_executors_with_gpus_make_it_full_unless_somebody_says_otherwise(spark, asked, expected, monkeypatch):
+    monkeypatch.delenv("SPARK_SIDECAR_SCALE", raising=False)
+    if asked:
+        monkeypatch.setenv("SPARK_SIDECAR_SCALE", asked)
+    assert _scale(spark, ANYWHERE) is expected
+
+
+def test_the_processors_of_a_laptop_make_it_small(monkeypatch):
+    monkeypatch.delenv("SPARK_SIDECAR_SCALE", raising=False)
+    expected = Scale.FULL if gpus.has_gpu() else Scale.SMALL
+    assert _scale(Cluster(spark_master="local-cluster[2,2,1024]"), ANYWHERE) is expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "facts", "said"),
+    [
+        ("large", ANYWHERE, "there is no scale 'large'; it takes small, full"),
+        ("full", NEEDS_GPU, "needs executors with a GPU, and Spark assigns none"),
+    ],
+)
+def test_a_scale_that_cannot_be_is_refused(asked, facts, said, monkeypatch):
+    monkeypatch.setenv("SPARK_SIDECAR_SCALE", asked)
+    with pytest.raises(ConfigurationError, match=said):
+        _scale(Cluster(), facts)
+
+
+def test_a_notebook_picks_by_scale():
+    small, full = (Notebook(Cluster(), NEEDS_GPU, scale) for scale in Scale)
+    assert (small.pick(small=1, full=2), full.pick(small=1, full=2)) == (1, 2)
+    assert full.engine_options(max_model_len=8192) == {"max_model_len": 8192}
+    assert small.engine_options(max_model_len=8192)["max_model_len"] == 1024
+    assert small.summary == "small scale: SmolLM2-135M-Instruct, on Spark 4.0.0"
+
+
+def test_a_table_keeps_what_a_text_holds_as_text():
+    shown = display._markdown(["a"], [[display._text("<b>|x|</b>\n_y_")]])
+    assert shown == "| a |\n| --- |\n| &lt;b&gt;\\|x\\|&lt;/b&gt; \\_y\\_ |"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.12345, "0.123"), (1234.5, "1,234.5"), (7, "7"), ("a\n b", "a b"), ("x" * 161, "x" * 159 + "…")],
+)
+def test_a_cell_of_a_table_is_one_short_line(value, shown):
+    assert display._text(value) == shown
