@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 from support.fakes import killed, processes_of
 
@@ -82,7 +83,8 @@ def ask(kernel, code):
     def keep(message):
         printed.append(message["content"].get("text") or "\n".join(message["content"].get("traceback", [])))
 
-    client = kernel.blocking_client()
+    client = BlockingKernelClient()  # of its own: the manager's would end the manager's sockets with itself
+    client.load_connection_info(kernel.get_connection_info())
     client.start_channels()
     try:
         client.wait_for_ready(timeout=60)
