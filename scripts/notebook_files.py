@@ -21,6 +21,7 @@ _METADATA = {
     "language_info": {"name": "python"},
 }
 _CELL_S = 540  # a cell that takes longer hangs
+_START_S = 300
 
 
 def source(facts: Facts) -> Path:
@@ -80,8 +81,8 @@ def execute(path: Path, *, kernel: KernelManager | None = None, folder: Path) ->
         CellExecutionError: a cell failed.
     """
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(notebook, km=kernel, timeout=_CELL_S, resources={"metadata": {"path": str(folder)}})
-    return client.execute()
+    place = {"metadata": {"path": str(folder)}}
+    return NotebookClient(notebook, km=kernel, timeout=_CELL_S, startup_timeout=_START_S, resources=place).execute()
 
 
 def index() -> str:

@@ -87,8 +87,8 @@ def ask(kernel, code):
     client.load_connection_info(kernel.get_connection_info())
     client.start_channels()
     try:
-        client.wait_for_ready(timeout=60)
-        reply = client.execute_interactive(code, output_hook=keep, timeout=120)
+        client.wait_for_ready(timeout=300)
+        reply = client.execute_interactive(code, output_hook=keep, timeout=300)
     finally:
         client.stop_channels()
     return reply["content"]["status"], "".join(printed)
