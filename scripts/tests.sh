@@ -13,7 +13,7 @@ readonly SAME_ON_EVERY_SPARK="demo demo_llm driver_faults dynamo life live_check
 
 # What a pass has no use for is not even collected, which takes ten seconds; and .venv-spark35 lacks tools that it needs.
 readonly BESIDE_SPARK=(--ignore=tests/unit --ignore=tests/integration/{engines,storage,terraform,init_scripts,deployers,notebooks})
-readonly BESIDE_NODES=(--ignore=tests/unit --ignore=tests/integration/{engines,storage,terraform,spark,notebooks})
+readonly BESIDE_NODES=(--ignore=tests/unit --ignore=tests/integration/{engines,storage,terraform,spark})
 
 run_spark35_tests() {
   local name same=()
@@ -24,14 +24,14 @@ run_spark35_tests() {
 
 run_plain_tests() {
   use_venv .venv
-  some_tests "$@" -m "not spark and not node" --ignore=tests/integration/spark
+  some_tests "$@" -m "not spark and not node and not notebook" --ignore=tests/integration/{spark,notebooks}
 }
 
-run_spark4_and_node_tests() {
+run_spark4_node_and_notebook_tests() {
   local failed=0
   use_venv .venv
   some_tests "$@" -m spark "${BESIDE_SPARK[@]}" || failed=1
-  some_tests "$@" -m node "${BESIDE_NODES[@]}" || failed=1
+  some_tests "$@" -m "node or notebook" "${BESIDE_NODES[@]}" || failed=1
   return "$failed"
 }
 
@@ -40,14 +40,14 @@ run_spark4_and_node_tests() {
 run_tests() {
   local failed=0 spark4 output
   output="$(mktemp)"
-  (run_spark4_and_node_tests "$@") >"$output" 2>&1 &
+  (run_spark4_node_and_notebook_tests "$@") >"$output" 2>&1 &
   spark4=$!
   (use_venv .venv && run_checks) || failed=1
   (run_plain_tests "$@") || failed=1
   echo "The tests marked spark, on Spark 3.5:"
   (run_spark35_tests "$@") || failed=1
   wait "$spark4" || failed=1
-  echo "The tests marked spark, on Spark 4, and those of init scripts:"
+  echo "The tests marked spark, on Spark 4, and those of nodes and notebooks:"
   cat "$output"
   rm "$output"
   return "$failed"

@@ -11,6 +11,7 @@ from integration.notebooks.conftest import ask, notebook_files
 from server_utils.environments.lock_files import vllm_fits
 from server_utils.notebooks import catalogue
 
+pytestmark = pytest.mark.notebook
 # No notebook sees what another one has made. Not by %reset, which takes `__spec__` from the module as well.
 FORGET = (
     "for name in [*globals()]:\n    if name not in {'In', 'Out', 'get_ipython'} and name[0] != '_': del globals()[name]"

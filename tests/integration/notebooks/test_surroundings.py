@@ -13,6 +13,7 @@ from integration.notebooks.conftest import ask, notebook_files
 from integration.storage.servers import fake_gcs, gcs_environ, make_gcs_bucket
 from server_utils.notebooks import catalogue
 
+pytestmark = pytest.mark.notebook
 NOTEBOOK = catalogue.facts("models_in_cloud_storage")
 SETTINGS = {
     "spark.master": "local-cluster[2,2,1024]",
