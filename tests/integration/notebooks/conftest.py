@@ -8,10 +8,10 @@ import os
 import shutil
 import sys
 import tempfile
+import uuid
 from pathlib import Path
 
 import pytest
-from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 from support.fakes import killed, processes_of
 
@@ -68,9 +68,15 @@ def start_kernel(state_root, tmp_path_factory):
     with contextlib.ExitStack() as stack:
 
         def start(variables=None):
-            kernel = KernelManager()
+            kernel = KernelManager(transport="ipc", ip=f"{state_root}/{uuid.uuid4().hex[:8]}")  # others want ports too
             kernel.start_kernel(env=users | common | (variables or {}), cwd=str(folder))
+            kernel.asks_by = client = (
+                kernel.blocking_client()
+            )  # one for its life: its end would end the manager's sockets
+            client.start_channels()
+            stack.callback(client.stop_channels)
             stack.callback(kernel.shutdown_kernel)
+            client.wait_for_ready(timeout=300)
             return kernel
 
         yield start
@@ -83,12 +89,5 @@ def ask(kernel, code):
     def keep(message):
         printed.append(message["content"].get("text") or "\n".join(message["content"].get("traceback", [])))
 
-    client = BlockingKernelClient()  # of its own: the manager's would end the manager's sockets with itself
-    client.load_connection_info(kernel.get_connection_info())
-    client.start_channels()
-    try:
-        client.wait_for_ready(timeout=300)
-        reply = client.execute_interactive(code, output_hook=keep, timeout=300)
-    finally:
-        client.stop_channels()
+    reply = kernel.asks_by.execute_interactive(code, output_hook=keep, timeout=300)
     return reply["content"]["status"], "".join(printed)
