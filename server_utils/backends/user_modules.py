@@ -60,9 +60,9 @@ class UserModules:
 
 
 def _is_made_by_hand(top: str) -> bool:
-    """Whether a loaded module was made by code, not from a file."""
+    """Whether a loaded module was made by code, not from a file. A notebook's %reset deletes `__spec__`."""
     module = sys.modules.get(top)
-    return module is not None and module.__spec__ is None and getattr(module, "__file__", None) is None
+    return module is not None and not any(getattr(module, name, None) for name in ("__spec__", "__file__"))
 
 
 def _place(name: str) -> str | None:

@@ -136,7 +136,7 @@ class _StandIn(MetaPathFinder, Loader):
 
     def _stands_in(self) -> bool:
         loaded = sys.modules.get("pyspark")
-        return loaded is not None and getattr(loaded.__spec__, "loader", None) is self
+        return loaded is not None and getattr(getattr(loaded, "__spec__", None), "loader", None) is self
 
 
 def _refuse_attribute(name: str) -> NoReturn:

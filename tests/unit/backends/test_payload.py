@@ -271,6 +271,15 @@ def test_a_module_that_comes_from_no_file_arrives(monkeypatch):
     assert arrived(in_a_notebook("import made_by_hand\ndef f(): return made_by_hand.work()")) == "42"
 
 
+def test_a_module_without_a_spec_is_no_fault(monkeypatch):
+    """A notebook's `%reset` takes `__spec__` from the module that its cells are."""
+    made = types.ModuleType("made_by_hand")
+    del made.__spec__
+    exec("def work(): return 42", vars(made))  # noqa: S102 - as notebooks make modules
+    monkeypatch.setitem(sys.modules, "made_by_hand", made)
+    assert arrived(in_a_notebook("import made_by_hand\ndef f(): return made_by_hand.work()")) == "42"
+
+
 def test_installed_modules_python_s_and_spark_s_go_by_name(module):
     text = "import json, numpy, psutil\nfrom pyspark.sql.types import LongType\n"
     text += "def f(): return json, numpy.array, psutil, LongType"
