@@ -142,7 +142,9 @@ def _start_spark() -> Any:
 
 def _scale(spark: Any, facts: Facts) -> Scale:
     """The scale that was asked for, else the one that fits. Raises ConfigurationError where it cannot run."""
-    has_gpus = session.gpus_per_executor(spark) > 0 or (session.on_this_host(spark) and gpus.has_gpu())
+    # In local mode one executor has the host's GPUs; the two of a laptop's cluster would both take all of them.
+    is_local = (session.conf(spark, "spark.master") or "").startswith("local[")
+    has_gpus = session.gpus_per_executor(spark) > 0 or (is_local and gpus.has_gpu())
     asked = os.environ.get(_VARIABLE) or session.conf(spark, _KEY)
     if not asked:
         return Scale.FULL if has_gpus else Scale.SMALL

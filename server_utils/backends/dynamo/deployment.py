@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,13 +65,20 @@ class Plan:
 
 @dataclass
 class Worker:
-    """One worker. status_port: where its metrics are. pids: its processes, known once it is ready."""
+    """One worker.
+
+    Attributes:
+        status_port: where its metrics are.
+        pids: its processes, known once it is ready.
+        started: when, on the monotonic clock.
+    """
 
     role: str
     number: int
     status_port: int
     process: subprocess.Popen[bytes]
     pids: list[int] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
 
     def has_died(self) -> bool:
         """Whether it ended, or a process of it did."""
@@ -80,7 +88,7 @@ class Worker:
         """End it and the processes below it at once."""
         below = [pid for pid, _ in engine_watch.below(self.process.pid)]
         for pid in {*below, *self.pids, self.process.pid}:
-            if not _is_gone(pid):
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
 
@@ -203,6 +211,6 @@ def _is_gone(pid: int) -> bool:
 
 
 def wait(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Until all have ended: their supervisor knows when to lose patience."""
+    """Until all have ended: their supervisor ends those that take too long."""
     while any(process.poll() is None for process in processes):
         time.sleep(0.05)

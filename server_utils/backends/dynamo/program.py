@@ -16,6 +16,8 @@ import signal
 import sys
 import tempfile
 import threading
+import time
+import urllib.parse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,8 @@ import openai_program
 from deployment import Deployment, Plan, Worker, is_cpu_build, is_free, wait
 
 _INTERVAL_S = 0.5
-_FIRST_ANSWER_S = 60.0
+_FIRST_ANSWER_S, _NEXT_ANSWER_S = 60.0, 2.0  # the second beside requests of users
+_LEASE_S = 12.0  # the frontend knows a worker for 10 s after its death
 _OFFERED = ("/v1/completions", "/v1/chat/completions")
 
 
@@ -69,8 +72,11 @@ class Server:
         self._watch_ready()
 
     def _all_registered(self) -> bool:
-        """Whether the frontend knows as many workers of each role as there are."""
-        answer = json.loads(engine_watch.get(self._port, f"/v1/models/{self._settings.model}/ready") or b"{}")
+        """Whether the frontend knows as many workers of each role as there are, and none that has died."""
+        if self._replaced and time.monotonic() - self._replaced.started < _LEASE_S:
+            return False
+        model = urllib.parse.quote(self._settings.model, safe="")
+        answer = json.loads(engine_watch.get(self._port, f"/v1/models/{model}/ready") or b"{}")
         namespaces = answer.get("namespaces", {}).values()
         known = sum(each["workers"] for space in namespaces for each in space["worker_types"].values())
         return bool(answer.get("ready")) and known >= len(self._deployment.workers)
@@ -78,7 +84,8 @@ class Server:
     def _answers(self) -> bool:
         """Whether a request for one token has an answer."""
         body = {"model": self._settings.model, "prompt": "a", "max_tokens": 1}
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=_FIRST_ANSWER_S)
+        timeout_s = _NEXT_ANSWER_S if self._watch else _FIRST_ANSWER_S
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=timeout_s)
         try:
             connection.request("POST", _OFFERED[0], json.dumps(body), {"Content-Type": "application/json"})
             return connection.getresponse().status == http.client.OK

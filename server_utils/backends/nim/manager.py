@@ -27,6 +27,11 @@ PROGRAM = Path(__file__).with_name("program.py")
 _ENGINES = ("docker", "podman")
 _START_S = 1800.0  # with the pull of an image and the download of a model
 _STOP_S = 10.0
+_OUR_OPTIONS = {
+    *("--network", "--net", "--publish", "-p", "--publish-all", "-P", "--pid", "--ipc"),
+    *("--detach", "-d", "--entrypoint", "--name", "--interactive", "-i", "--rm"),
+}
+_OUR_VARIABLES = ("NIM_SERVER_PORT", "NIM_HTTP_API_PORT", "NIM_SERVED_MODEL_NAME")
 _MODEL = "/model"  # where the model's folder is mounted
 _DIED = frozenset({502})  # the front end lives on, and says so of what was in flight
 # Not the batch path of chats: the front end may not pass it on.
@@ -119,11 +124,12 @@ class NIMServerManager(OpenAIServerManager):
         Args:
             replicas: servers per executor; its GPUs are dealt out among them in equal shares.
             container_engine: "docker" or "podman"; by default the first of them that a host has.
-            container_options: more options of its `run`, after ours, such as `["--user", "0"]`.
+            container_options: more options of its `run`, after ours, such as `["--user", "0"]`; none that would open
+                the container to the network, or keep it after its executor.
             command: what the container runs, in place of the image's own command.
             shm_size: shared memory of the container, which engines need with several GPUs.
-            env: variables of the container, such as `NGC_API_KEY` or `NIM_*`. They are passed by name: written
-                nowhere, and in no command line, so they may be secrets.
+            env: variables of the container, such as `NGC_API_KEY` or `NIM_*`. They are passed by name,
+                so no command line and no file of ours holds them; whoever may use the container engine can read them.
             stall_timeout_s: seconds without a step of the engine, while requests wait, after which it counts as hung;
                 series 1 counts no steps.
             timeout_s: seconds until all are healthy, the pull of the image included; default 1800.
@@ -138,6 +144,7 @@ class NIMServerManager(OpenAIServerManager):
             ServerStartError: a server failed; names each host with its log's last lines. The others are stopped.
         """
         _check_platform()
+        _check_ours(container_options, env or {})
         ours = {"stop_grace_s": _STOP_S} | {name: options.pop(name) for name in MANAGER_OPTIONS if name in options}
         variables = {
             "NIM_SERVED_MODEL_NAME": self.model_name,
@@ -167,7 +174,7 @@ class NIMServerManager(OpenAIServerManager):
 def _series(image: str, series: int | None) -> int:
     """The series of an image: the first number of its tag, unless it is given."""
     if series is None:
-        tag = re.search(r":v?(\d+)[.\d]*[^/]*$", image)
+        tag = re.search(r":v?(\d+)[.\d]*[^/]*$", image.partition("@")[0])
         series = int(tag[1]) if tag else None
     if series not in _DIALECTS:
         told = "its tag does not tell" if series is None else f"it is {series}"
@@ -188,6 +195,19 @@ def _container_words(model: str | None, variables: Mapping[str, str]) -> list[st
     """Options of `run`: the variables by name, their values are in the program's environment; and the model."""
     named = [word for name in variables for word in ("--env", literal(name))]
     return named + (["--mount", f"type=bind,source={{model}},target={_MODEL},readonly"] if model else [])
+
+
+def _check_ours(options: Sequence[str], variables: Mapping[str, str]) -> None:
+    """Refuse what would undo the port on loopback, or the end of the container with its executor."""
+    for option in options:
+        if option.partition("=")[0] in _OUR_OPTIONS or re.match(r"-[pP]\d", option):
+            raise ConfigurationError(
+                f"container_options cannot hold {option}: the container is published on loopback and ends with its "
+                "executor, by options of ours; leave it out"
+            )
+    for name in _OUR_VARIABLES:
+        if name in variables:
+            raise ConfigurationError(f"env cannot hold {name}: the container's port and its model's name are ours")
 
 
 def _check_platform() -> None:

@@ -32,6 +32,7 @@ _CONTAINER_PORT = 8000  # NIM's default; the container has a network of its own
 _CACHE = "/opt/nim/.cache"
 _NGC = "nvcr.io"
 _KEY = "NGC_API_KEY"
+_REFUSED = 125  # the exit status of `run` where the engine itself refuses
 # Laid out for `sh`: the engine runs in the background, because a shell heeds a signal only while it waits.
 _GUARD = """
 exec 3<&0
@@ -140,19 +141,21 @@ def gpu_options(engine: str) -> list[str]:
     return ["--gpus", f'"device={",".join(devices)}"' if chosen else "all"]
 
 
-def cache_options(image: str) -> list[str]:
+def cache_options(engine: str, image: str) -> list[str]:
     """The folder that keeps an image's downloads and compiled engines, and the user that it belongs to: this one."""
+    is_mapped = engine == "podman" and os.getuid() != 0  # rootless podman gives users of a container other numbers
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = caches / "nim" / re.sub(r"[^\w.-]+", "-", image)
     folder.mkdir(parents=True, exist_ok=True)
-    return ["--mount", f"type=bind,source={folder},target={_CACHE}", "--user", str(os.getuid())]
+    user = ["--user", str(os.getuid()), *(["--userns", "keep-id"] if is_mapped else [])]
+    return ["--mount", f"type=bind,source={folder},target={_CACHE}", *user]
 
 
 def run_command(engine: str, image: str, port: str, options: Sequence[str], command: Sequence[str]) -> list[str]:
     """The command that runs the container. Published on loopback only, whatever the image binds."""
     markers = ("SPARK_SIDECAR_SERVER", "SPARK_SIDECAR_SUPERVISOR")  # by them a process is known as ours
     own = [word for marker in markers for word in ("--env", marker)]
-    own += ["--publish", f"127.0.0.1:{port}:{_CONTAINER_PORT}", *gpu_options(engine), *cache_options(image)]
+    own += ["--publish", f"127.0.0.1:{port}:{_CONTAINER_PORT}", *gpu_options(engine), *cache_options(engine, image)]
     guard = ["--entrypoint", "/bin/sh", image, "-c", _GUARD, "guard"]
     run = [engine, "run", "--interactive", "--rm", "--name", container_name()]
     return [*run, *own, *options, *guard, *command]
@@ -198,6 +201,8 @@ def main(words: Sequence[str]) -> int:
     status: int = openai_program.run(
         command, Path(announcement), int(port), float(stall_s), described=lambda: check_served(int(port))
     )
+    if status == _REFUSED and gpu_options(engine):
+        sys.stderr.write(f"If the line above names a device driver: {_HINTS['could not select device driver']}\n")
     return status
 
 

@@ -69,6 +69,23 @@ def test_options_of_the_engine_are_refused_for_series_1_and_unknown_container_en
         Prepared("llama", image=IMAGE).start_servers(container_engine="lxc")
 
 
+@pytest.mark.parametrize("option", ["--network=host", "-p", "-p8000:8000", "--pid=host", "--rm"])
+def test_options_that_open_the_container_or_keep_it_are_refused(option):
+    with pytest.raises(ConfigurationError, match=f"container_options cannot hold {option}"):
+        Prepared("llama", image=IMAGE).start_servers(container_options=[option, "8000:8000"])
+
+
+def test_variables_that_are_ours_are_refused():
+    with pytest.raises(ConfigurationError, match="env cannot hold NIM_SERVER_PORT"):
+        Prepared("llama", image=IMAGE).start_servers(env={"NIM_SERVER_PORT": "9000"})
+
+
+def test_a_digest_tells_no_series():
+    with pytest.raises(ConfigurationError, match="say series=2"):
+        NIMServerManager("llama", image="nim/llama@sha256:3d9f")
+    assert NIMServerManager("llama", image="nim/llama:1.8.4@sha256:3d9f").series == 1
+
+
 def test_on_databricks_it_says_what_to_use_instead(monkeypatch):
     monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "16.4")
 
