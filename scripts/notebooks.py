@@ -45,13 +45,19 @@ def _open(name: str) -> int:
     if lab is None:
         print("error: JupyterLab is not installed: pip install 'spark-sidecar[notebook]'", file=sys.stderr)
         return 1
-    return subprocess.run([lab, notebook_files.made(catalogue.facts(name))], check=False).returncode
+    copy = _folder() / f"{name}-open.ipynb"  # JupyterLab saves what it shows
+    shutil.copy(notebook_files.made(catalogue.facts(name)), copy)
+    return subprocess.run([lab, copy], check=False).returncode
+
+
+def _folder() -> Path:
+    """Where notebooks with outputs are kept."""
+    return platform.writable(platform.home() / "notebooks", variable="SPARK_SIDECAR_HOME")
 
 
 def _execute(name: str) -> int:
     """Run it, and keep it with its outputs."""
-    facts, began = catalogue.facts(name), time.monotonic()
-    folder = platform.writable(platform.home() / "notebooks", variable="SPARK_SIDECAR_HOME")
+    facts, began, folder = catalogue.facts(name), time.monotonic(), _folder()
     try:
         done = notebook_files.execute(notebook_files.made(facts), folder=folder)
     except CellExecutionError as error:

@@ -80,8 +80,9 @@ def _copyright_notices() -> Iterator[Row]:
 
 
 def _packages() -> list[tuple[str, metadata.Distribution]]:
-    found = {package.metadata["Name"].lower(): package for package in metadata.distributions()}
-    return sorted(found.items())
+    """Every installed package by name, in order; those that a broken install left without a name are passed over."""
+    every = [(package.metadata["Name"], package) for package in metadata.distributions()]
+    return sorted({name.lower(): package for name, package in every if name}.items())
 
 
 def _plain(readme: str) -> str:
