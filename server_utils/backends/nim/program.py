@@ -175,12 +175,18 @@ def hold_pipe() -> int:
     return writer
 
 
-def check_served(port: int) -> dict[str, Any]:
+def remove_container(engine: str) -> None:
+    """Remove this server's container, whatever its state: one that was paused has outlived SIGKILL."""
+    subprocess.run([engine, "rm", "--force", container_name()], capture_output=True, check=False)
+
+
+def check_served(engine: str, port: int) -> dict[str, Any]:
     """Nothing to add to the description of a model; ends this process where the image serves another one."""
     wanted = openai_program.read_settings().model
     page = json.loads(engine_watch.get(port, "/v1/models") or b"{}")
     names = [each["id"] for each in page.get("data", [])]
     if wanted not in names:
+        remove_container(engine)  # first: a port that is still held looks like a reason to start again
         engine_watch.end(
             f"the image serves {', '.join(names) or 'no model'}, not {wanted!r}: it does not heed "
             f"NIM_SERVED_MODEL_NAME; name the manager as the image names its model"
@@ -195,11 +201,10 @@ def main(words: Sequence[str]) -> int:
     engine = find_engine(name)
     own_command = image_command(engine, image)
     command = run_command(engine, image, port, rest[:cut], rest[cut + 1 :] or own_command)
-    # A container that was paused has outlived SIGKILL.
-    subprocess.run([engine, "rm", "--force", container_name()], capture_output=True, check=False)
+    remove_container(engine)
     hold_pipe()
     status: int = openai_program.run(
-        command, Path(announcement), int(port), float(stall_s), described=lambda: check_served(int(port))
+        command, Path(announcement), int(port), float(stall_s), described=lambda: check_served(engine, int(port))
     )
     if status == _REFUSED and gpu_options(engine):
         sys.stderr.write(f"If the line above names a device driver: {_HINTS['could not select device driver']}\n")
