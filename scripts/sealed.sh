@@ -22,8 +22,8 @@ setup_demo() {
 setup_vllm() {
   if vllm_fits; then
     alone make_sealed_vllm
-    alone make_sealed_transformers
-    alone make_sealed_dynamo
+    alone make_sealed_engine transformers
+    alone make_sealed_engine dynamo
   else
     echo "$NO_VLLM Its tests are skipped." >&2
   fi
@@ -52,12 +52,7 @@ make_sealed_vllm() {
   .venv/bin/python -c "$code"
 }
 
-make_sealed_transformers() {
+make_sealed_engine() {
   ensure_uv
-  .venv/bin/spark-sidecar env build transformers >/dev/null
-}
-
-make_sealed_dynamo() {
-  ensure_uv
-  .venv/bin/spark-sidecar env build dynamo >/dev/null
+  .venv/bin/spark-sidecar env build "$1" >/dev/null
 }
