@@ -63,7 +63,8 @@ def _thumbnail(facts: Facts) -> str:
 def _cell(facts: Facts, cell: Any, pictures: list[bytes]) -> list[str]:
     """The parts of a page that a cell becomes: its text or code, and what it displayed."""
     if cell.cell_type == "markdown":
-        return [cell.source.strip().replace("](../../docs/", "](../")]
+        text = cell.source.strip().replace("](../../docs/", "](../")
+        return [re.sub(r"\]\((?:\.\./\w+/)?(\w+)\.ipynb\)", r"](\1.md)", text)]
     shown = [_output(facts, output, pictures) for output in cell.outputs]
     return [f"```python\n{cell.source.strip()}\n```", *filter(None, shown)]
 

@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ _CONTAINER_PORT = 8000  # NIM's default; the container has a network of its own
 _CACHE = "/opt/nim/.cache"
 _NGC = "nvcr.io"
 _KEY = "NGC_API_KEY"
+_REMOVAL_S, _REMOVAL_PAUSE_S = 30.0, 0.2
 _REFUSED = 125  # the exit status of `run` where the engine itself refuses
 # Laid out for `sh`: the engine runs in the background, because a shell heeds a signal only while it waits.
 _GUARD = """
@@ -176,8 +178,17 @@ def hold_pipe() -> int:
 
 
 def remove_container(engine: str) -> None:
-    """Remove this server's container, whatever its state: one that was paused has outlived SIGKILL."""
-    subprocess.run([engine, "rm", "--force", container_name()], capture_output=True, check=False)
+    """Remove this server's container, whatever its state, and wait until its name is free.
+
+    One that was paused has outlived SIGKILL, and one that has just died may still be on its way out.
+    """
+    listed = [engine, "ps", "--all", "--quiet", "--filter", f"name=^/?{container_name()}$"]
+    deadline = time.monotonic() + _REMOVAL_S
+    while time.monotonic() < deadline:
+        subprocess.run([engine, "rm", "--force", container_name()], capture_output=True, check=False)
+        if not subprocess.run(listed, capture_output=True, text=True, check=False).stdout.strip():
+            return
+        time.sleep(_REMOVAL_PAUSE_S)
 
 
 def check_served(engine: str, port: int) -> dict[str, Any]:
