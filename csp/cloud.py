@@ -230,6 +230,10 @@ class Cloud(Protocol):
     def place(self) -> str:
         """Where it works, for people: the workspace, or project and region. Asks nothing of the cloud."""
 
+    @property
+    def options(self) -> str:
+        """Words of the command line that name the place, such as "--profile x". Asks nothing of the cloud."""
+
     def root(self, name: str) -> str:
         """Address of the folder of a deployment; "" where nobody said where. Asks nothing of the cloud."""
 
@@ -283,6 +287,12 @@ class Cloud(Protocol):
 
     def submit(self, request: RunRequest) -> str:
         """Send the source and start a run; returns its id. With the same token it is the same run."""
+
+    def cancel(self, run_id: str) -> None:
+        """Ask for the end of a run; a cluster of its own ends with it. A run that ended or is gone is no error."""
+
+    def active_runs(self, name: str) -> Sequence[str]:
+        """Ids of the runs of a deployment that go on now, also on clusters of their own; only those of the user."""
 
     def run_state(self, run_id: str) -> RunState:
         """A run now. Raises DeploymentError where there is none."""

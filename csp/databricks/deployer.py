@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
@@ -91,6 +92,11 @@ class Databricks:
     def place(self) -> str:
         """The workspace; its address once it was asked something."""
         return str(self._client.config.host) if "_client" in self.__dict__ else "the Databricks workspace"
+
+    @property
+    def options(self) -> str:
+        given = {"--profile": self._profile, "--volume": self._volume}
+        return shlex.join(word for name, value in given.items() if value for word in (name, value))
 
     def cloud_name(self) -> str:
         """The cloud of the workspace: aws, azure or gcp."""
@@ -247,6 +253,12 @@ class Databricks:
             # A job's cluster has no name of its own, and ends with the run.
             new = {key: value for key, value in new.items() if key not in {"cluster_name", "autotermination_minutes"}}
         return runs.submit(self._client, request, runs.folder_of(self._me, request.name), new)
+
+    def cancel(self, run_id: str) -> None:
+        runs.cancel(self._client, run_id)
+
+    def active_runs(self, name: str) -> Sequence[str]:
+        return runs.active(self._client, name, self._me)
 
     def run_state(self, run_id: str) -> RunState:
         return runs.state_of(self._client, run_id)

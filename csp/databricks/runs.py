@@ -56,12 +56,35 @@ def submit(client: Any, request: RunRequest, folder: str, new_cluster: Mapping[s
     task = jobs.SubmitTask(task_key=_TASK, **where, **_work(request, path))
     with explained("submitting the run", needs="CAN ATTACH TO on the cluster"):
         wait = client.jobs.submit(
-            run_name=f"{request.name}: {request.source.name}",
+            run_name=_run_name(request.name, request.source.name),
             tasks=[task],
             idempotency_token=request.token,
             timeout_seconds=request.timeout_s,
         )
     return str(wait.run_id)
+
+
+def active(client: Any, name: str, user: str) -> list[str]:
+    """The ids of a user's runs of a deployment that go on now."""
+    from databricks.sdk.service import jobs
+
+    with explained("listing runs"):
+        listed = list(client.jobs.list_runs(active_only=True, run_type=jobs.RunType.SUBMIT_RUN))
+    begins = _run_name(name, "")
+    return [
+        str(each.run_id)
+        for each in listed
+        if (each.run_name or "").startswith(begins) and each.creator_user_name == user
+    ]
+
+
+def cancel(client: Any, run_id: str) -> None:
+    """Ask for the end of a run; one that ended, or that is not there, stays as it is."""
+    try:
+        with explained(f"cancelling run {run_id}", needs="CAN MANAGE RUN on the run"):
+            client.jobs.cancel_run(_number(run_id))
+    except GoneError:
+        return
 
 
 def state_of(client: Any, run_id: str) -> RunState:
@@ -98,13 +121,22 @@ def executed(client: Any, run_id: str) -> dict[str, bytes]:
 
 
 def _run(client: Any, run_id: str) -> Any:
-    if not run_id.isdecimal():
-        raise ConfigurationError(f"{run_id!r} is no id of a run: these are whole numbers")
     try:
         with explained("asking for the run"):
-            return client.jobs.get_run(int(run_id))
+            return client.jobs.get_run(_number(run_id))
     except GoneError as error:
         raise DeploymentError(f"there is no run {run_id} in the workspace: {error}", Exit.NOT_FOUND) from None
+
+
+def _number(run_id: str) -> int:
+    if not run_id.isdecimal():
+        raise ConfigurationError(f"{run_id!r} is no id of a run: these are whole numbers")
+    return int(run_id)
+
+
+def _run_name(deployment: str, source: str) -> str:
+    """How the list of runs shows a run: it tells whose deployment it belongs to."""
+    return f"{deployment}: {source}"
 
 
 def _output(client: Any, run: Any) -> dict[str, str]:
