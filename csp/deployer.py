@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from csp import ownership
 from csp.cloud import SUMS, Check, ClusterState, Deployment, Exit, Log
 from csp.session import Deadline, Session, check_name
 from server_utils.clusters.cluster import Cluster
@@ -70,9 +71,14 @@ def require(session: Session, deployment: Deployment) -> None:
 
 
 def send(session: Session, deployment: Deployment) -> None:
-    """Send what nodes install from: what is there already stays, and the checksums go last."""
+    """Send what nodes install from: what is there already stays, and the checksums go last.
+
+    Raises:
+        DeploymentError: the folder is another person's, or a file could not be sent.
+    """
     cloud, upload = session.cloud, session.cloud.upload(deployment)
     session.call(lambda: cloud.make_root(deployment), "making the folder")
+    ownership.claim(session, deployment.name)
     with tempfile.TemporaryDirectory() as scratch:
         files = {name: _file(each, Path(scratch) / str(n)) for n, (name, each) in enumerate(upload.files.items())}
         try:
@@ -112,7 +118,7 @@ def down(session: Session, name: str, *, models: bool = False) -> list[str]:
     """Delete a deployment, and nothing else. Models and data stay, unless `models`. Returns what was deleted."""
     check_name(name)
     states = [each for each in session.find(name) if each.ours]
-    session.check_owner(states)
+    ownership.check(session, name, states)
     deleted = [session.delete(each, Deadline.after(session.clock, DELETE_S)) for each in states]
     deleted += session.call(lambda: list(session.cloud.delete_others(name)), "deleting notebooks")
     roots = dict.fromkeys([*(each.root for each in states), session.cloud.root(name)])
@@ -142,9 +148,10 @@ def cost(state: ClusterState, price: str) -> str:
 
 def _delete_files(session: Session, root: str, *, models: bool) -> list[str]:
     store = session.cloud.store(root)
-    folders = session.call(store.folders, f"looking into {root}")
+    folders = [each for each in session.call(store.folders, f"looking into {root}") if each != ownership.FOLDER]
     doomed = [each for each in folders if models or each not in KEPT]
-    for each in doomed:
+    # Whose it is goes last, and stays with what stays.
+    for each in [*doomed, *([ownership.FOLDER] if doomed == folders else [])]:
         session.call(lambda folder=each: store.delete(folder), f"deleting {root}/{each}")  # type: ignore[misc]
     return [f"{root}/{each}" for each in doomed]
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from csp import ownership
 from csp.cloud import ClusterState, Deployment, Exit, RunPhase, RunRequest, RunState
 from csp.deployer import require, send, status
 from csp.session import POLL_S, Deadline, Session, check_name, duration, retried
@@ -112,7 +113,7 @@ def check_source(source: Path) -> None:
 def _ready(session: Session, name: str) -> ClusterState:
     """The deployment's cluster, which must be ours and have all its workers."""
     ours = [each for each in status(session, name) if each.ours]
-    session.check_owner(ours)
+    ownership.check(session, name, ours)
     if ready := [each for each in ours if each.is_ready]:
         return ready[0]
     now = f"is {ours[0].phase} with {ours[0].ready} of {ours[0].workers} workers" if ours else "is none of ours"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -121,22 +121,6 @@ class Session:
     def find(self, name: str) -> list[ClusterState]:
         """Every cluster of that name or tag; none is no error."""
         return list(self.call(lambda: self.cloud.find(name), "looking for the deployment"))
-
-    def check_owner(self, states: Sequence[ClusterState]) -> None:
-        """Refuse to touch what another person made.
-
-        Raises:
-            DeploymentError: says whose it is.
-        """
-        owners = {each.owner for each in states if each.owner}
-        mine = self.owner or (self.call(self.cloud.user, "asking who is signed in") if owners else "")
-        if theirs := sorted(owners - {mine}):
-            name = states[0].name
-            raise DeploymentError(
-                f"{name!r} is a deployment of {', '.join(theirs)}, and you are {mine}; nothing was changed. Choose "
-                f"another --name, or give --owner {theirs[0]} if you mean it",
-                Exit.TAKEN,
-            )
 
     def call(self, step: Callable[[], _T], what: str) -> _T:
         """Do one step of the cloud, again where it may work the next time."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from csp import ownership
 from csp.cloud import ClusterState, Deployment, Exit, Failure, Phase
 from csp.deployer import nodes_of, require, send
 from csp.session import POLL_S, UNREACHABLE_S, Deadline, Session, check_name, duration, retried
@@ -116,7 +117,8 @@ class _Up:
         states = self._session.find(self._deployment.name)
         _refuse_strangers([each for each in states if not each.ours and each.bills])
         ours = [each for each in states if each.ours]
-        self._session.check_owner(ours)
+        if ours:  # else nothing is there to touch, and the first upload looks
+            ownership.check(self._session, self._deployment.name, ours)
         if len(ours) > 1:
             raise DeploymentError(
                 f"{len(ours)} clusters have the tag of {self._deployment.name!r}: "

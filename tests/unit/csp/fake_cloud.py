@@ -18,7 +18,7 @@ class FakeCloud:
     fates: the phases in which the next clusters end instead.
     """
 
-    command, place, me = "fake", "the fake cloud", "me"
+    command, place, options, me = "fake", "the fake cloud", "", "me"
 
     def __init__(self, folder: Path, polls: int = 2):
         self.folder, self.polls = folder, polls
@@ -102,6 +102,13 @@ class FakeCloud:
 
     def delete_others(self, name):
         return []
+
+    def cancel(self, run_id):
+        self._called("cancel")
+        self.runs = [RunState(run_id, RunPhase.CANCELLED)]
+
+    def active_runs(self, name):
+        return [each.run_id for each in self.runs if not each.phase.is_final]
 
     def logs(self, state, kinds):
         return []

@@ -78,7 +78,9 @@ def test_a_plan_asks_nothing_of_the_workspace(server, here, wanted):
 def test_the_files_are_sent_once_and_the_checksums_last(server, here, wanted):
     deployer.send(here, wanted)
     folder = wanted_folder(here, wanted)
-    sent = [path for verb, path in server.asked if verb == "PUT" and "/fs/files" in path]
+    written = [path for verb, path in server.asked if verb == "PUT" and "/fs/files" in path]
+    assert written[0].endswith(f"{ROOT}/owner/name")
+    sent = written[1:]
     assert sent[-1].endswith("/SHA256SUMS")
     assert {each.rpartition("/")[2] for each in sent} == {"SHA256SUMS", WHEEL, "databricks.sh", "spark-sidecar.env"}
     settings = server.volumes.on_disk(f"{folder}/spark-sidecar.env").read_text()
@@ -232,6 +234,21 @@ def test_another_persons_deployment_is_left_alone(server, here, wanted, monkeypa
     assert deployer.status(other, "reviews")[0].owner == ME
 
 
+def test_another_persons_files_are_left_alone_where_there_is_no_cluster(server, here, wanted, monkeypatch):
+    up(here, wanted)
+    here.cloud._client.files.create_directory(f"{ROOT}/models/m")
+    deployer.down(here, "reviews")
+    as_user(server, monkeypatch, name="other@example.com", admin=True)
+    other = session(connect(volume=VOLUME), server.clock)
+    for change in (lambda: deployer.down(other, "reviews", models=True), lambda: up(other, wanted)):
+        assert f"is a deployment of {ME}, and you are other@example.com" in refusal(change, Exit.TAKEN)
+    assert asked(server, CREATE) == 1
+    assert server.volumes.on_disk(f"{ROOT}/models/m").is_dir()
+    acting = session(connect(volume=VOLUME), server.clock, owner=ME)
+    assert deployer.down(acting, "reviews", models=True) == [f"{ROOT}/models"]
+    assert up(other, wanted).owner == "other@example.com"  # nothing is left, so the name is free
+
+
 def test_a_cluster_of_that_name_without_our_tag_is_no_deployment(server, here, wanted):
     here.cloud._client.clusters.create(
         spark_version="17.3.x-gpu-ml-scala2.13", cluster_name="reviews", node_type_id="g5.4xlarge", num_workers=1
@@ -248,7 +265,7 @@ def test_down_deletes_the_deployment_and_only_that_and_keeps_models(server, here
     deleted = deployer.down(here, "reviews")
     assert any(each.startswith("cluster reviews") for each in deleted)
     assert [each.name for each in deployer.status(here, "other")] == ["other"]
-    assert here.cloud.store(ROOT).folders() == ["models"]
+    assert here.cloud.store(ROOT).folders() == ["models", "owner"]
     assert here.cloud.store(f"{VOLUME}/spark-sidecar/other").folders() != []
     assert deployer.down(here, "reviews") == []
     assert deployer.down(here, "reviews", models=True) == [f"{ROOT}/models"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,8 @@ from csp.up import up
 from server_utils.clusters import model_memory
 from server_utils.clusters.gpu_fit import Demand
 from server_utils.errors import ConfigurationError, DeploymentError
+from server_utils.storage.stores.base import ChangedError
+from server_utils.storage.stores.files import Files
 from unit.csp.deployments import deployment, session
 from unit.csp.fake_cloud import LOST, FakeCloud
 
@@ -133,6 +137,39 @@ def test_who_is_named_as_owner_is_acted_for(cloud, here, wanted):
     cloud.me = "other"
     assert "is a deployment of me, and you are other" in refusal(lambda: deployer.down(here, "reviews"), Exit.TAKEN)
     assert deployer.down(session(cloud, owner="me"), "reviews")
+
+
+@pytest.mark.parametrize("verb", ["run", "replace", "down"])
+def test_a_cluster_without_an_owner_is_that_of_who_sent_its_files(cloud, here, wanted, tmp_path, verb):
+    """As on Dataproc, where no cluster says who made it."""
+    up(here, wanted)
+    cloud.clusters = {key: dataclasses.replace(each, owner="") for key, each in cloud.clusters.items()}
+    program, other = tmp_path / "program.py", dataclasses.replace(wanted, clusters=wanted.clusters[1:])
+    program.touch()
+    cloud.me = "other"
+    changes = {
+        "run": lambda: run.run(here, "reviews", program),
+        "replace": lambda: up(here, other, replace=True),
+        "down": lambda: deployer.down(here, "reviews"),
+    }
+    assert "is a deployment of me, and you are other" in refusal(changes[verb], Exit.TAKEN)
+    assert len(cloud.clusters) == 1
+    assert "delete" not in cloud.calls
+
+
+class Overtaken(FakeCloud):
+    """A cloud on which another person's first upload is faster: between our look and our write."""
+
+    def user(self):
+        with contextlib.suppress(ChangedError):
+            Files(Path(self.root("reviews")), "").write("owner/name", b"other", replaces=None)
+        return super().user()
+
+
+def test_of_two_first_uploads_at_the_same_moment_one_has_the_name(tmp_path, wanted):
+    cloud = Overtaken(tmp_path / "cloud")
+    assert "is a deployment of other" in refusal(lambda: up(session(cloud), wanted), Exit.TAKEN)
+    assert "create" not in cloud.calls
 
 
 @pytest.mark.parametrize("name", ["", "Reviews", "9lives", "a_b", "a-", "a" * 52, "../x"])
