@@ -99,9 +99,10 @@ def status(session: Session, name: str) -> list[ClusterState]:
     check_name(name)
     states = session.find(name)
     if not states:
+        runs = [f"run {each} goes on, on a cluster of its own that bills" for each in _active_runs(session, name)]
+        ended = f"`{session.line('down', name)}` ends them" if runs else f"`{session.line('up', name)}` makes it"
         raise DeploymentError(
-            f"there is no deployment {name!r} in {session.cloud.place}; `{session.line('up', name)}` makes it",
-            Exit.NOT_FOUND,
+            f"there is no deployment {name!r} in {session.cloud.place}; {'; '.join([*runs, ended])}", Exit.NOT_FOUND
         )
     return states
 
@@ -115,10 +116,15 @@ def logs(session: Session, name: str, kinds: Sequence[str]) -> list[Log]:
 
 
 def down(session: Session, name: str, *, models: bool = False) -> list[str]:
-    """Delete a deployment, and nothing else. Models and data stay, unless `models`. Returns what was deleted."""
+    """Delete a deployment, and nothing else. Its runs are cancelled first. Returns what was deleted.
+
+    models: delete models and data too.
+    """
     check_name(name)
     states = [each for each in session.find(name) if each.ours]
     ownership.check(session, name, states)
+    for run_id in _active_runs(session, name):  # on clusters of their own too, which would go on and bill
+        session.cancel(run_id)
     deleted = [session.delete(each, Deadline.after(session.clock, DELETE_S)) for each in states]
     deleted += session.call(lambda: list(session.cloud.delete_others(name)), "deleting notebooks")
     roots = dict.fromkeys([*(each.root for each in states), session.cloud.root(name)])
@@ -144,6 +150,10 @@ def cost(state: ClusterState, price: str) -> str:
     """What it costs to leave a cluster up, in a sentence: prices are the user's, never ours."""
     until = f"until `down`, or {state.idle_minutes} minutes without work" if state.idle_minutes else "until `down`"
     return f"{state.nodes} bill{f' {price} an hour,' if price else ''} {until}."
+
+
+def _active_runs(session: Session, name: str) -> list[str]:
+    return session.call(lambda: list(session.cloud.active_runs(name)), "listing runs")
 
 
 def _delete_files(session: Session, root: str, *, models: bool) -> list[str]:

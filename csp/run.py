@@ -83,19 +83,20 @@ def follow(
     session: Session, run_id: str, *, name: str, out: Path | None = None, timeout_s: float = TIMEOUT_S
 ) -> Result:
     """Wait for the end of a run that was submitted, here or by another laptop, and fetch its results."""
-    again = f"`{session.line('run', name)} --resume {run_id}` goes on"
+    again = f"`{session.line('run', name)} --resume {run_id}` waits for it again"
+    end = f"`{session.line('run', name)} --cancel {run_id}` ends it"
     deadline = Deadline.after(session.clock, timeout_s + _PATIENCE_S)
     try:
         state = _wait(session, run_id, deadline)
         return Result(state, tuple(_fetch(session, state, out)) if out else ())
     except KeyboardInterrupt:
         raise DeploymentError(
-            f"stopped by Ctrl-C. Run {run_id} goes on, and its cluster bills; {again}, "
-            f"`{session.line('down', name)}` removes the deployment with its cluster",
+            f"stopped by Ctrl-C. Run {run_id} goes on, and its cluster bills; {again}, {end}, "
+            f"`{session.line('down', name)}` ends it and removes the deployment",
             Exit.INTERRUPTED,
         ) from None
     except DeploymentError as error:
-        raise DeploymentError(f"{error}. Run {run_id} may go on: {again}", error.exit_code) from None
+        raise DeploymentError(f"{error}. Run {run_id} may go on: {again}, {end}", error.exit_code) from None
 
 
 def check_source(source: Path) -> None:
@@ -129,8 +130,8 @@ def _submit(session: Session, request: RunRequest) -> str:
         run_id = session.call(lambda: session.cloud.submit(request), "submitting the run")
     except KeyboardInterrupt:
         raise DeploymentError(
-            "stopped by Ctrl-C while the run was submitted; it may run, and the page of jobs shows it. "
-            f"`{session.line('down', request.name)}` removes the deployment with its cluster",
+            "stopped by Ctrl-C while the run was submitted; it may run and bill, and the page of jobs shows it. "
+            f"`{session.line('down', request.name)}` ends it and removes the deployment",
             Exit.INTERRUPTED,
         ) from None
     session.report.say(f"Run {run_id} of {request.source.name} is submitted; results go to {request.results}.")

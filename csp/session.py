@@ -8,13 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from csp.cloud import Cloud, ClusterState, Exit
+from csp.cloud import Cloud, ClusterState, Exit, RunState
 from server_utils.errors import ConfigurationError, DeploymentError
 from server_utils.storage.stores.base import TransientError
 
 _T = TypeVar("_T")
 POLL_S = 10.0
 UNREACHABLE_S = 300.0  # after which a step that is no wait gives up
+CANCEL_S = 600.0  # a cluster of the run's own goes with it
 _LONGEST_PAUSE_S = 20.0
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,49}[a-z0-9])?")
 
@@ -117,6 +118,29 @@ class Session:
             self.report.wait(f"deleting: {now.detail}; {duration(deadline.elapsed_s)}")
             self.clock.pause(POLL_S)
         return f"cluster {state.name} ({state.cluster_id})"
+
+    def cancel(self, run_id: str) -> RunState:
+        """Cancel a run that goes on, and wait until it ended. Returns how it ended."""
+        deadline = Deadline.after(self.clock, CANCEL_S)
+        state = self._run_state(run_id)
+        if not state.phase.is_final:
+            self.report.say(f"Cancelling run {run_id}.")
+            self.call(lambda: self.cloud.cancel(run_id), f"cancelling run {run_id}")
+            state = self._run_state(run_id)
+        while not state.phase.is_final:
+            if deadline.is_over:
+                raise DeploymentError(
+                    f"run {run_id} is still {state.phase} {duration(deadline.elapsed_s)} after it was cancelled: "
+                    f"{state.detail}. Its cluster may bill; its page shows more: {state.page or 'there is none'}",
+                    Exit.TIMEOUT,
+                )
+            self.report.wait(f"cancelling: run {run_id} is {state.phase}; {duration(deadline.elapsed_s)}")
+            self.clock.pause(POLL_S)
+            state = self._run_state(run_id)
+        return state
+
+    def _run_state(self, run_id: str) -> RunState:
+        return self.call(lambda: self.cloud.run_state(run_id), f"asking for run {run_id}")
 
     def find(self, name: str) -> list[ClusterState]:
         """Every cluster of that name or tag; none is no error."""

@@ -53,7 +53,12 @@ _NEWEST = 4  # logs of each kind that are shown
 
 
 def connect(
-    *, profile: str | None = None, volume: str | None = None, policy: str | None = None, user: str | None = None
+    *,
+    profile: str | None = None,
+    volume: str | None = None,
+    policy: str | None = None,
+    user: str | None = None,
+    owner: str | None = None,
 ) -> Databricks:
     """The workspace of a profile, or of the environment. Sends nothing yet.
 
@@ -62,13 +67,14 @@ def connect(
         volume: for files, models, logs and results; needed by `up` and by runs on a cluster of their own.
         policy: id of the cluster policy.
         user: whom clusters are dedicated to; None for who is signed in.
+        owner: whose notebooks and runs `down` ends; None for who is signed in.
 
     Raises:
         ConfigurationError: if the volume is none.
     """
     if volume is not None and not _VOLUME.fullmatch(volume):
         raise ConfigurationError(f"--volume is {volume!r}; give /Volumes/CATALOG/SCHEMA/NAME")
-    return Databricks(profile, volume, policy, user)
+    return Databricks(profile, volume, policy, user, owner)
 
 
 class Databricks:
@@ -76,8 +82,11 @@ class Databricks:
 
     command = "databricks"
 
-    def __init__(self, profile: str | None, volume: str | None, policy: str | None, user: str | None) -> None:
-        self._profile, self._volume, self._policy, self._dedicated = profile, volume, policy, user
+    def __init__(
+        self, profile: str | None, volume: str | None, policy: str | None, user: str | None, owner: str | None
+    ) -> None:
+        self._profile, self._volume, self._policy = profile, volume, policy
+        self._dedicated, self._acts_for = user, owner
 
     @cached_property
     def _client(self) -> Any:
@@ -228,7 +237,7 @@ class Databricks:
             return
 
     def delete_others(self, name: str) -> Sequence[str]:
-        folder = runs.folder_of(self._me, name)
+        folder = runs.folder_of(self._acts_for or self._me, name)
         try:
             with explained(f"deleting {folder}"):
                 self._client.workspace.delete(folder, recursive=True)
@@ -258,7 +267,7 @@ class Databricks:
         runs.cancel(self._client, run_id)
 
     def active_runs(self, name: str) -> Sequence[str]:
-        return runs.active(self._client, name, self._me)
+        return runs.active(self._client, name, self._acts_for or self._me)
 
     def run_state(self, run_id: str) -> RunState:
         return runs.state_of(self._client, run_id)

@@ -26,7 +26,11 @@ def _connect_databricks(given: Given) -> Cloud:
     from csp.databricks.deployer import connect
 
     return connect(
-        profile=given["profile"], volume=given["volume"], policy=given["policy"], user=given.get("single_user")
+        profile=given["profile"],
+        volume=given["volume"],
+        policy=given["policy"],
+        user=given.get("single_user"),
+        owner=given.get("owner"),
     )
 
 

@@ -21,7 +21,7 @@ from server_utils.cli.progress import Progress
 from server_utils.errors import ConfigurationError, DeploymentError
 
 if TYPE_CHECKING:
-    from csp.cloud import Cloud, ClusterState, Deployment
+    from csp.cloud import Cloud, ClusterState, Deployment, RunState
     from csp.run import Result
     from csp.session import Session
 
@@ -118,6 +118,7 @@ _RUN = (
     option("parameter", list[str] | None, "KEY=VALUE for the notebook or the program; may be repeated."),
     option("own_cluster", bool, "Run on a cluster of its own, which ends with the run.", default=False),
     option("resume", str | None, "Wait for this run, which was submitted before."),
+    option("cancel", str | None, "End this run, which was submitted before, and a cluster of its own with it."),
 )
 _KIND = option("kind", list[str] | None, "driver, init or executor; default: all.")
 _MODELS = option("delete_models", bool, "Delete the models and data of the deployment too.", default=False)
@@ -205,6 +206,9 @@ def _run(cloud: CloudCommands, given: Given) -> None:
     from csp import run
 
     session = _session(cloud, given)
+    if given["cancel"]:
+        _print_state(session.cancel(given["cancel"]), as_json=given["as_json"])
+        return
     timeout_s = given["timeout"] * _MINUTES
     if given["resume"]:
         result = run.follow(session, given["resume"], name=given["name"], out=given["out"], timeout_s=timeout_s)
@@ -224,13 +228,20 @@ def _run(cloud: CloudCommands, given: Given) -> None:
     _print_result(result, as_json=given["as_json"])
 
 
+def _print_state(state: RunState, *, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(state))
+    else:
+        detail = f": {state.detail}" if state.detail else ""
+        print_text(f"Run {state.run_id} {state.phase}{detail}. {state.page}")
+
+
 def _print_result(result: Result, *, as_json: bool) -> None:
     if as_json:
         files = [str(each) for each in result.files]
         print_json(asdict(result.state) | {"files": files, "exit_code": int(result.exit_code)})
     else:
-        detail = f": {result.state.detail}" if result.state.detail else ""
-        print_text(f"Run {result.state.run_id} {result.state.phase}{detail}. {result.state.page}")
+        _print_state(result.state, as_json=False)
         for each in result.files:
             print_text(str(each))
     if result.state.error:

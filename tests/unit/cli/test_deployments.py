@@ -94,6 +94,7 @@ def test_a_plan_with_checks_shows_the_failed_ones(server, invoke):
         (["logs", "--kind", "gpu"], Exit.USAGE, "--kind is driver, init, executor"),
         (["run"], Exit.USAGE, "give the path of a notebook"),
         (["run", "none.ipynb"], Exit.USAGE, "there is no file none.ipynb"),
+        (["run", "--cancel", "17"], Exit.NOT_FOUND, "there is no run 17"),
         (["run", "--resume", "17"], Exit.NOT_FOUND, "there is no run 17"),
         (["up", "--download", "PIP_INDEX=x"], Exit.USAGE, "the init script reads UV_DEFAULT_INDEX"),
         (["up", "--download", "HTTPS_PROXY=http://me:secret@proxy"], Exit.USAGE, "HTTPS_PROXY"),

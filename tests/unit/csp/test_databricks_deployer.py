@@ -467,6 +467,48 @@ def test_ctrl_c_in_a_run_says_how_to_go_on(server, here, wanted, notebook):
     said = refusal(lambda: run.run(here, "reviews", notebook), Exit.INTERRUPTED)
     (run_id,) = server.jobs.runs
     assert f"--resume {run_id}" in said
+    assert f"--cancel {run_id}" in said
+
+
+@pytest.fixture
+def left(server, here, wanted, notebook):
+    """The id of a run on a cluster of its own, which the laptop left while it waited."""
+
+    def interrupt(text):
+        raise KeyboardInterrupt
+
+    here.report.on_wait = interrupt
+    refusal(lambda: run.run(here, "reviews", notebook, own_cluster=wanted), Exit.INTERRUPTED)
+    here.report.on_wait = None
+    (run_id,) = server.jobs.runs
+    (cluster,) = server.clusters.all.values()
+    assert cluster.alive
+    return str(run_id)
+
+
+def test_a_run_that_was_left_is_cancelled_with_its_own_cluster(server, here, left):
+    assert here.cancel(left).phase is RunPhase.CANCELLED
+    assert not any(each.alive for each in server.clusters.all.values())
+    assert here.cancel(left).phase is RunPhase.CANCELLED
+    assert "there is no run 17" in refusal(lambda: here.cancel("17"), Exit.NOT_FOUND)
+
+
+def test_status_and_down_know_a_run_on_a_cluster_of_its_own(server, here, left):
+    said = refusal(lambda: deployer.status(here, "reviews"), Exit.NOT_FOUND)
+    assert f"run {left} goes on, on a cluster of its own that bills" in said
+    assert here.cloud.active_runs("review") == []
+    deleted = deployer.down(here, "reviews")
+    assert f"Cancelling run {left}." in here.report.said
+    assert any(each.startswith(f"{ROOT}/files-") for each in deleted)
+    assert not any(each.alive for each in server.clusters.all.values())
+    assert here.cloud.active_runs("reviews") == []
+
+
+def test_down_for_another_person_ends_that_persons_runs_and_notebooks(server, here, left, monkeypatch):
+    as_user(server, monkeypatch, name="other@example.com", admin=True)
+    acting = session(connect(volume=VOLUME, owner=ME), server.clock, owner=ME)
+    assert f"/Users/{ME}/spark-sidecar/reviews" in deployer.down(acting, "reviews")
+    assert acting.cancel(left).phase is RunPhase.CANCELLED
 
 
 def test_a_run_without_a_cluster_says_what_to_do(here, notebook):

@@ -187,6 +187,11 @@ def test_what_a_run_prints_is_shown_once(cloud, here, wanted, tmp_path):
     assert here.report.printed == "line 0\nline 1\nline 2\n"
 
 
+def test_a_run_that_does_not_end_when_it_is_cancelled_is_one_sentence(cloud, here):
+    cloud.runs, cloud.cancel = [RunState("1", RunPhase.RUNNING)], lambda run_id: None
+    assert "run 1 is still running 10 min after it was cancelled" in refusal(lambda: here.cancel("1"), Exit.TIMEOUT)
+
+
 def test_results_are_fetched_whole_with_their_folders(cloud, here, wanted, tmp_path):
     up(here, wanted)
     folder = tmp_path / "cloud" / "reviews" / "runs" / "1"
