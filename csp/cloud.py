@@ -31,11 +31,11 @@ class Exit(IntEnum):
     DONE = 0
     REFUSED = 1  # the cloud refused or failed; the message says what exists now
     USAGE = 2  # an argument or a setting is wrong: nothing was made
-    RUN_FAILED = 3
+    RUN_FAILED = 3  # the run itself
     RUN_NOT_DONE = 4  # skipped, cancelled or out of time
     CHECK_FAILED = 5  # a check before the start: nothing was made
-    TIMEOUT = 6  # the cluster is not ready in time: it exists and bills
-    NOT_FOUND = 7  # there is no such deployment
+    TIMEOUT = 6  # the time is up: the cluster or the run goes on, or may, and bills
+    NOT_FOUND = 7  # there is no such deployment or run, or its cluster is not ready
     TAKEN = 8  # the name is another person's
     INTERRUPTED = 130  # Ctrl-C
 

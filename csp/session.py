@@ -65,8 +65,10 @@ class Deadline:
         return self.elapsed_s >= self.limit_s
 
 
-def retried(call: Callable[[], _T], *, what: str, report: Report, deadline: Deadline) -> _T:
+def retried(call: Callable[[], _T], *, what: str, report: Report, deadline: Deadline, late: Exit = Exit.TIMEOUT) -> _T:
     """Call until it works or the deadline is over. A laptop without its network goes on when it is back.
+
+    late: how the command ends where it did not work in time.
 
     Raises:
         DeploymentError: it did not work the last time either.
@@ -79,7 +81,7 @@ def retried(call: Callable[[], _T], *, what: str, report: Report, deadline: Dead
             if deadline.is_over:
                 raise DeploymentError(
                     f"{what}: {error}; tried for {duration(deadline.elapsed_s)}. Check the network, then run it again",
-                    Exit.TIMEOUT,
+                    late,
                 ) from None  # its cause may hold secrets
             wait_s = max(pause_s, error.retry_after_s)
             report.wait(f"{what}: {error}; again in {wait_s:.0f} s")
@@ -148,12 +150,13 @@ class Session:
 
     def call(self, step: Callable[[], _T], what: str) -> _T:
         """Do one step of the cloud, again where it may work the next time."""
-        deadline = Deadline.after(self.clock, UNREACHABLE_S)
-        return retried(step, what=f"{what} in {self.cloud.place}", report=self.report, deadline=deadline)
+        deadline, where = Deadline.after(self.clock, UNREACHABLE_S), f"{what} in {self.cloud.place}"
+        return retried(step, what=where, report=self.report, deadline=deadline, late=Exit.REFUSED)
 
     def line(self, verb: str, name: str) -> str:
-        """The command line of a verb, for a user to copy."""
-        return f"spark-sidecar {self.cloud.command} {verb} --name {name}"
+        """The command line of a verb, for a user to copy: with the place, which the next shell may not know."""
+        options = f" {self.cloud.options}" if self.cloud.options else ""
+        return f"spark-sidecar {self.cloud.command} {verb} --name {name}{options}"
 
 
 def check_name(name: str) -> None:

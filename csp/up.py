@@ -77,12 +77,12 @@ class _Up:
                 "not changed. Give --replace to delete it and make this one, or choose another --name",
             )
         if different or state.phase not in _USABLE:
-            self._delete(state)
+            self._give_up(state)
             return None
         self._report.say(f"Adopting cluster {state.name} ({state.cluster_id}), which is {state.phase}.")
         if state.phase is Phase.STOPPED:
             send(self._session, self._deployment)
-            self._session.call(lambda: self._cloud.start(state), "starting the cluster")
+            self._start(state)
         return self._wait_or_delete(state.cluster_id)
 
     def make(self) -> ClusterState:
@@ -140,16 +140,55 @@ class _Up:
         different = self._session.call(compare, "comparing the cluster")
         return different[0] if all(different) else []
 
+    def _give_up(self, state: ClusterState) -> None:
+        """Delete a cluster that is there; one that failed is explained first, and kept where the user says so."""
+        if state.phase is Phase.FAILED:
+            failed = self._failed(state)
+            if self._keep and not failed.failure.no_capacity:
+                raise failed
+            self._report.say(f"{failed}")
+        self._delete(state)
+
+    def _start(self, state: ClusterState) -> None:
+        """Start a stopped cluster; look before a second try, as the first may have been heard."""
+
+        def start() -> None:
+            heard = self._asked and self._cloud.state(state.cluster_id)
+            if heard and heard.phase is not Phase.STOPPED:
+                return
+            self._asked = True
+            self._cloud.start(state)
+
+        try:
+            self._session.call(start, "starting the cluster")
+        except DeploymentError as error:
+            raise DeploymentError(
+                f"{error}. Cluster {state.name} ({state.cluster_id}) may start now, and then bills: "
+                f"`{self._session.line('status', state.name)}` shows it, "
+                f"`{self._session.line('down', state.name)}` removes it",
+                error.exit_code,
+            ) from None
+
     def _create(self, cluster: Cluster) -> str:
         """Ask for a cluster; look before a second try, as the first may have been heard."""
 
         def create() -> str:
-            if self._asked and (state := self._existing()):
+            heard = self._asked
+            if heard and (state := self._existing()):
                 return state.cluster_id
             self._asked = True
-            return self._cloud.create(self._deployment, cluster)
+            try:
+                return self._cloud.create(self._deployment, cluster)
+            except DeploymentError:  # a clear answer: this request made none
+                self._asked = heard
+                raise
 
-        cluster_id = self._session.call(create, "creating the cluster")
+        try:
+            cluster_id = self._session.call(create, "creating the cluster")
+        except DeploymentError as error:
+            if not self._asked:
+                raise
+            raise DeploymentError(f"{error}. {self.now()}", Exit.TIMEOUT) from None
         self._made = ClusterState(cluster_id, self._deployment.name, Phase.STARTING, nodes=nodes_of(cluster))
         return cluster_id
 
@@ -186,7 +225,10 @@ class _Up:
         return state
 
     def _failed(self, state: ClusterState) -> ClusterFailedError:
-        failure = self._session.call(lambda: self._cloud.failure(state), "asking why")
+        try:
+            failure = self._session.call(lambda: self._cloud.failure(state), "asking why")
+        except DeploymentError as error:  # the cluster is there all the same, and is deleted as any that failed
+            failure = Failure("UNKNOWN", state.detail, f"Its cause could not be read: {error}")
         stays = f"It is kept: `{self._session.line('down', state.name)}` removes it"
         left = stays if self._keep and not failure.no_capacity else "It is deleted, and nothing bills"
         log = f"\nThe init script's log ends:\n{failure.log}" if failure.log else ""

@@ -16,7 +16,7 @@ from server_utils.storage.stores.base import TransientError, scrub
 
 # The SDK would try again for five minutes without a word. Ours tries again with progress.
 _SDK_RETRY_S = 30
-_ONCE_S = 1  # create: after the first failure we look before a second request, or there may be two clusters
+_ONCE_S = 1  # create and start: after the first failure we look before a second request
 _NO_TOKEN = ("invalid access token", "token is expired", "token expired", "cannot configure default credentials")
 
 

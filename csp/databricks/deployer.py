@@ -35,7 +35,8 @@ _PHASES = {
     "RESIZING": Phase.RUNNING,
     "TERMINATING": Phase.DELETING,
     "TERMINATED": Phase.STOPPED,
-}
+    "ERROR": Phase.FAILED,
+}  # any other, such as UNKNOWN, is waited for: nobody deletes what may be well
 # Fields in which a cluster that is there must be the one asked for. The zone is not one: `auto` becomes a real one.
 _COMPARED = {
     "spark_version": "the runtime",
@@ -91,6 +92,11 @@ class Databricks:
     @cached_property
     def _client(self) -> Any:
         return sdk.connect(self._profile)
+
+    @cached_property
+    def _once(self) -> Any:
+        """Sends each request once: the SDK's second try of what was heard would be refused, or make a second one."""
+        return sdk.connect(self._profile, tries_once=True)
 
     @cached_property
     def _me(self) -> str:
@@ -204,14 +210,13 @@ class Databricks:
 
         spec = ClusterSpec.from_dict(self._complete(deployment, cluster))
         given = {each.name: getattr(spec, each.name) for each in dataclasses.fields(spec)}
-        once = sdk.connect(self._profile, tries_once=True)
         with _creating():
-            wait = once.clusters.create(**{name: value for name, value in given.items() if value is not None})
+            wait = self._once.clusters.create(**{name: value for name, value in given.items() if value is not None})
         return str(wait.cluster_id)
 
     def start(self, state: ClusterState) -> None:
         with explained("starting the cluster", needs="CAN RESTART on the cluster"):
-            self._client.clusters.start(state.cluster_id)
+            self._once.clusters.start(state.cluster_id)
 
     def state(self, cluster_id: str, name: str | None = None) -> ClusterState | None:
         try:
@@ -325,7 +330,7 @@ def _state_of(details: Any, name: str | None, host: str) -> ClusterState:
     return ClusterState(
         details.cluster_id,
         details.cluster_name or "",
-        _PHASES.get(state, Phase.FAILED),
+        _PHASES.get(state, Phase.STARTING),
         f"{state} {details.state_message or ''}".strip(),
         owner=details.creator_user_name or "",
         ours=tag is not None and name in {None, tag},

@@ -32,6 +32,7 @@ _COMMON = ("framework", "workers", "runtime", "rapids", "conf", "env", "tag", "i
 _OWN_NODE = ("node_type", "gpus", "vcpus", "ram_gib", "gpu_memory_gib", "allow_undocumented")
 _MINUTES = 60
 _DOWNLOADS = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE")
+_INTERRUPTED = 130  # csp.cloud.Exit.INTERRUPTED
 _LOGS = ("driver", "init", "executor")
 
 
@@ -146,7 +147,7 @@ def _add(
             body(cloud, given)
         except KeyboardInterrupt:
             status = f"`spark-sidecar {cloud.name} status --name {given['name']}` shows what is there"
-            raise DeploymentError(f"stopped by Ctrl-C; {status}", 130) from None
+            raise DeploymentError(f"stopped by Ctrl-C; {status}", _INTERRUPTED) from None
 
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {each.name: each.annotation for each in parameters}

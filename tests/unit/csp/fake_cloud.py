@@ -82,6 +82,8 @@ class FakeCloud:
         self._called("start")
         self.clusters[state.cluster_id] = dataclasses.replace(state, phase=Phase.STARTING)
         self._left, self._fate = self.polls, Phase.RUNNING
+        if "start" in self.late:
+            self._raise("start")
 
     def state(self, cluster_id):
         self._called("state")
@@ -94,6 +96,7 @@ class FakeCloud:
         return self.clusters.get(cluster_id)
 
     def failure(self, state):
+        self._called("failure")
         return self.failures[0]
 
     def delete(self, state):

@@ -208,6 +208,44 @@ def test_a_failed_cluster_is_kept_where_the_user_says_so(server, here, wanted):
     assert deployer.status(here, "reviews")[0].ours
 
 
+def test_a_cluster_whose_state_is_unknown_is_waited_for_and_not_deleted(server, here, wanted):
+    first = up(here, wanted)
+    cluster = server.clusters.all[first.cluster_id]
+    cluster.state = "UNKNOWN"
+
+    def recover(text):
+        cluster.state = "RUNNING"
+
+    here.report.on_wait = recover
+    assert up(here, wanted).cluster_id == first.cluster_id
+
+
+def test_a_failure_whose_events_may_not_be_read_is_still_deleted(server, here, wanted):
+    server.plan.clusters.append(ClusterFate("INIT_SCRIPT_FAILURE"))
+    server.plan.faults.append(Fault("POST /api/2.1/clusters/events", 403, "PERMISSION_DENIED", "no", times=9))
+    said = refusal(lambda: up(here, wanted), Exit.REFUSED)
+    assert "Its cause could not be read: reading the events is not allowed: no" in said
+    assert "It is deleted, and nothing bills" in said
+    refusal(lambda: deployer.status(here, "reviews"), Exit.NOT_FOUND)
+
+
+def test_a_start_whose_answer_was_lost_is_not_repeated(server, here, wanted):
+    first = up(here, wanted)
+    server.clock.advance(2 * 3600)
+    deployer.status(here, "reviews")
+    server.clock.advance(60)
+    server.plan.faults.append(Fault("POST /api/2.1/clusters/start", drop="after"))
+    assert up(here, wanted).cluster_id == first.cluster_id
+    assert asked(server, ("POST", "/api/2.1/clusters/start")) == 1
+
+
+def test_the_lines_to_copy_name_the_place(server, monkeypatch, tmp_path):
+    (tmp_path / ".databrickscfg").write_text(f"[a b]\nhost = {server.host}\ntoken = {TOKEN}\n")
+    there = session(connect(profile="a b", volume=VOLUME), server.clock)
+    line = f"spark-sidecar databricks down --name reviews --profile 'a b' --volume {VOLUME}"
+    assert there.line("down", "reviews") == line
+
+
 def test_a_missing_init_script_is_named(server, here, wanted):
     up(here, wanted)
     server.clock.advance(2 * 3600)

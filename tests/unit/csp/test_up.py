@@ -80,6 +80,51 @@ def test_before_a_second_create_the_first_is_looked_for(cloud, here, wanted):
     assert cloud.calls.count("create") == 1
 
 
+def test_a_create_that_may_have_been_heard_is_said_to_bill_perhaps(cloud, here, wanted):
+    cloud.late, cloud.trouble = {"create"}, {"create": [LOST], "find": []}
+    here.report.on_wait = lambda text: cloud.trouble.update(find=[LOST] * 1000)
+    said = refusal(lambda: up(here, wanted), Exit.TIMEOUT)
+    assert "A cluster may be there: `spark-sidecar fake status --name reviews` shows it" in said
+    assert len(cloud.clusters) == 1
+
+
+def test_a_create_that_is_refused_after_a_lost_one_says_that_a_cluster_may_be_there(cloud, here, wanted):
+    cloud.trouble = {"create": [LOST, DeploymentError("no quota")]}
+    assert "no quota. A cluster may be there" in refusal(lambda: up(here, wanted), Exit.TIMEOUT)
+    cloud.trouble = {"create": [DeploymentError("no quota")]}
+    assert refusal(lambda: up(here, wanted), Exit.REFUSED) == "no quota"
+
+
+def test_without_a_network_before_anything_is_made_no_cluster_is_said_to_bill(cloud, here, wanted):
+    cloud.trouble = {"find": [LOST] * 1000}
+    assert "Check the network" in refusal(lambda: up(here, wanted), Exit.REFUSED)
+
+
+@pytest.fixture
+def stopped(cloud, here, wanted):
+    """The id of a cluster that ended for lack of work."""
+    state = up(here, wanted)
+    cloud.clusters[state.cluster_id] = dataclasses.replace(state, phase=Phase.STOPPED, ready=0)
+    return state.cluster_id
+
+
+def test_before_a_second_start_the_first_is_looked_for(cloud, here, wanted, stopped):
+    cloud.late, cloud.trouble = {"start"}, {"start": [LOST]}
+    assert up(here, wanted).cluster_id == stopped
+    assert cloud.calls.count("start") == 1
+
+
+def test_a_start_that_was_not_heard_is_repeated(cloud, here, wanted, stopped):
+    cloud.trouble = {"start": [LOST]}
+    assert up(here, wanted).cluster_id == stopped
+    assert cloud.calls.count("start") == 2
+
+
+def test_a_start_that_is_refused_says_how_to_remove_the_cluster(cloud, here, wanted, stopped):
+    cloud.trouble = {"start": [DeploymentError("no right to")]}
+    assert "`spark-sidecar fake down --name reviews` removes it" in refusal(lambda: up(here, wanted), Exit.REFUSED)
+
+
 @pytest.mark.parametrize("step", ["find", "checks", "make_root", "create", "state", "delete"])
 def test_ctrl_c_at_each_stage_says_what_exists(cloud, here, wanted, step):
     if step == "delete":
@@ -112,11 +157,21 @@ def test_an_adopted_cluster_that_fails_is_deleted_as_its_message_says(cloud, her
     assert cloud.clusters == {}
 
 
-def test_a_cluster_that_failed_before_is_replaced(cloud, here, wanted):
+def test_a_failure_whose_cause_may_not_be_read_is_still_deleted(cloud, here, wanted):
+    cloud.fates, cloud.trouble = [Phase.FAILED], {"failure": [DeploymentError("not allowed")]}
+    said = refusal(lambda: up(here, wanted), Exit.REFUSED)
+    assert "Its cause could not be read: not allowed. It is deleted, and nothing bills" in said
+    assert cloud.clusters == {}
+
+
+def test_a_cluster_that_failed_before_is_explained_and_replaced(cloud, here, wanted):
     up(here, wanted)
     (old,) = cloud.clusters.values()
     cloud.clusters[old.cluster_id] = dataclasses.replace(old, phase=Phase.FAILED)
+    cloud.failures = [Failure("INIT", "it ended", "Repair it")]
+    assert "INIT: it ended. Repair it. It is kept" in refusal(lambda: up(here, wanted, keep=True), Exit.REFUSED)
     assert up(here, wanted).cluster_id != old.cluster_id
+    assert any("failed, INIT: it ended. Repair it. It is deleted" in each for each in here.report.said)
 
 
 def test_two_clusters_of_one_deployment_are_named(cloud, here, wanted):
