@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from csp.cloud import TAG, Check, ClusterState, Deployment, Failure, Log, Phase, RunRequest, RunState, Upload
-from csp.dataproc import checks, logs, own_clusters, runs
+from csp.dataproc import checks, comparison, logs, own_clusters, runs
 from csp.dataproc.clients import TIMEOUT_S, Clients, sign_in, translated
 from csp.dataproc.cluster_request import Place, create_request
 from csp.dataproc.failures import explain, short
@@ -108,7 +108,7 @@ class Dataproc:
         if found is None:
             return []
         wanted = self.definition(deployment, cluster)["cluster"]
-        return list(_differences(_facts(found), _facts(type(found)(wanted))))
+        return list(comparison.differences(found, type(found)(wanted)))
 
     def create(self, deployment: Deployment, cluster: Cluster) -> str:
         request = self.definition(deployment, cluster)
@@ -219,10 +219,10 @@ class Dataproc:
             phase=(phase := _PHASES.get(word, Phase.STARTING)),
             detail=f"{word} {short(cluster.status.detail)}".strip(),
             ours=dict(cluster.labels).get(TAG) == cluster.cluster_name,
-            nodes=_nodes(config),
+            nodes=comparison.nodes(config),
             workers=workers,
             ready=min(ready, workers) if phase is Phase.RUNNING else 0,
-            idle_minutes=_idle_minutes(config),
+            idle_minutes=comparison.idle_minutes(config),
             root=metadata.get(_LOGS, "").removesuffix("/logs"),
             page=f"{_CONSOLE}/{cluster.cluster_name}/monitoring?region={clients.region}&project={clients.project}",
         )
@@ -274,33 +274,3 @@ def _metadata(operation: Any) -> Any:
 def _hash(files: Mapping[str, Path]) -> str:
     sums = [f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for name, path in sorted(files.items())]
     return hashlib.sha256("\n".join(sums).encode()).hexdigest()[:12]
-
-
-def _nodes(config: Any) -> str:
-    groups = (config.master_config, config.worker_config, config.secondary_worker_config)
-    named = [(each.num_instances, each.machine_type_uri.rpartition("/")[2]) for each in groups]
-    return ", ".join(f"{count} x {kind or named[1][1]}" for count, kind in named if count)
-
-
-def _idle_minutes(config: Any) -> int:
-    lifetime = config.lifecycle_config.idle_delete_ttl if config.lifecycle_config else None
-    return int(lifetime.total_seconds() // 60) if lifetime else 0
-
-
-def _facts(cluster: Any) -> dict[str, str]:
-    """What makes a cluster another one: the service adds properties and labels of its own, which do not count."""
-    config = cluster.config
-    machines, software = config.gce_cluster_config, config.software_config
-    return {
-        "nodes": _nodes(config),
-        "image": software.image_version,
-        "zone": machines.zone_uri.rpartition("/")[2],
-        "framework": dict(machines.metadata).get("framework", ""),
-        **{key: value for key, value in software.properties.items() if key.startswith(("spark:", "yarn:"))},
-    }
-
-
-def _differences(found: Mapping[str, str], wanted: Mapping[str, str]) -> Iterator[str]:
-    for key, value in wanted.items():
-        if found.get(key, "") != value:
-            yield f"{key} is {found.get(key, '') or 'not set'}, not {value or 'empty'}"

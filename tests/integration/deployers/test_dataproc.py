@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import sys
@@ -364,6 +365,21 @@ def test_another_cluster_than_is_wanted_is_kept_unless_it_is_to_be_replaced(serv
     assert server.clusters.names == ["mine"]
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda wanted: bundle(wanted().bundle, "a newer wheel"), r"spark-sidecar-bundle is gs://\S+, not gs://"),
+        (lambda wanted: wanted(idle_minutes=30), "idle minutes is 60, not 30"),
+        (lambda wanted: wanted("t4x1"), "GPUs is not set, not 1 x nvidia-tesla-t4"),
+    ],
+)
+def test_a_cluster_of_other_files_time_or_gpus_is_another_one(session, wanted, change, said):
+    up(session, wanted())
+    changed = change(wanted)
+    with pytest.raises(DeploymentError, match=said):
+        up(session, changed if isinstance(changed, Deployment) else wanted())
+
+
 def test_a_cluster_that_was_stopped_bills_nothing_and_is_started(server, session, wanted):
     made = up(session, wanted())
     server.clusters.stop("mine")
@@ -477,7 +493,7 @@ def test_what_executors_printed_is_shown_by_container(server, session, wanted):
 @pytest.fixture
 def invoke(session, wanted, bucket, monkeypatch):
     """The command line, for a deployment that is up: invoke("status") -> its JSON."""
-    up(session, wanted())
+    up(session, dataclasses.replace(wanted(), init_script=deployer.init_script("dataproc")))
     monkeypatch.setenv("SPARK_SIDECAR_BUCKET", bucket)
 
     def call(verb, *words):

@@ -16,6 +16,7 @@ _NAME = re.compile("[a-z]([-a-z0-9]{0,49}[a-z0-9])?")
 _LABEL = (re.compile(r"[a-z][a-z0-9_-]{0,62}"), re.compile(r"[a-z0-9_-]{0,63}"))
 _PREFIXES = {"spark", "yarn", "dataproc", "core", "hdfs", "mapred", "hive", "spark-env"}
 _IMAGES = {"2.2-ubuntu22", "2.3-ubuntu22", "2.3-ml-ubuntu22"}
+_SUBMINOR = ".14-"  # the service answers with the image that a version means now
 _IDLE_S = range(5 * 60, 14 * 24 * 3600 + 1)
 _ZERO_WORKERS = "dataproc:dataproc.allow.zero.workers"
 
@@ -47,6 +48,8 @@ class Clusters:
         cluster = dataproc.Cluster(request.cluster)
         self._check(request, cluster)
         cluster.cluster_uuid = str(uuid.uuid4())
+        software = cluster.config.software_config
+        software.image_version = software.image_version.replace("-", _SUBMINOR, 1)
         _enter(cluster, State.CREATING)
         self.all[cluster.cluster_name] = cluster
         metadata = _metadata(cluster, "CREATE", f"Create cluster with {_workers(cluster)} workers")

@@ -1,0 +1,59 @@
+"""A cluster that is there beside the one that is wanted: in what they differ. Laptop; asks nothing.
+
+The service completes what a request leaves out: properties and labels of its own, the image that a version means now,
+whole addresses of machine types and zones. None of this makes another cluster of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+
+def nodes(config: Any) -> str:
+    """The nodes of a cluster, such as "1 x n2-standard-8, 2 x g2-standard-12"."""
+    groups = (config.master_config, config.worker_config, config.secondary_worker_config)
+    named = [(each.num_instances, _last(each.machine_type_uri)) for each in groups]
+    return ", ".join(f"{count} x {kind or named[1][1]}" for count, kind in named if count)
+
+
+def idle_minutes(config: Any) -> int:
+    """After how long without work it is deleted; 0 for never."""
+    lifetime = config.lifecycle_config.idle_delete_ttl if config.lifecycle_config else None
+    return int(lifetime.total_seconds() // 60) if lifetime else 0
+
+
+def differences(found: Any, wanted: Any) -> Iterator[str]:
+    """In what a cluster is not the one that is wanted, such as "zone is a, not b"."""
+    there = _facts(found)
+    for key, value in _facts(wanted).items():
+        if there.get(key, "") != value:
+            yield f"{key} is {there.get(key, '') or 'not set'}, not {value or 'empty'}"
+
+
+def _facts(cluster: Any) -> dict[str, str]:
+    config = cluster.config
+    machines, software = config.gce_cluster_config, config.software_config
+    facts = {
+        "nodes": nodes(config),
+        # 2.3.14-ml-ubuntu22 is what 2.3-ml-ubuntu22 was when the cluster was made.
+        "image": re.sub(r"^(\d+\.\d+)\.\d+", r"\1", software.image_version),
+        "zone": _last(machines.zone_uri),
+        "idle minutes": str(idle_minutes(config)),
+        # The folder of the bundle has a hash of all that nodes install from in its name.
+        **machines.metadata,
+        **{key: value for key, value in software.properties.items() if key.startswith(("spark:", "yarn:"))},
+    }
+    # Machine types with GPUs of their own have no entry in a request.
+    return facts | ({"GPUs": attached} if (attached := _gpus(config)) else {})
+
+
+def _gpus(config: Any) -> str:
+    groups = (config.master_config, config.worker_config, config.secondary_worker_config)
+    attached = [each for group in groups for each in group.accelerators]
+    return ", ".join(f"{each.accelerator_count} x {_last(each.accelerator_type_uri)}" for each in attached)
+
+
+def _last(address: str) -> str:
+    return address.rpartition("/")[2]
