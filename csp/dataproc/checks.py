@@ -40,9 +40,11 @@ def free_checks(clients: Clients, deployment: Deployment, bucket: str) -> Iterat
 def user(clients: Clients) -> str:
     """Who is signed in; "" for credentials that do not tell."""
     try:
-        return str(clients.get("oauth2", "oauth2/v3/userinfo").get("email", ""))
+        told = str(clients.get("oauth2", "oauth2/v3/userinfo").get("email", ""))
     except DeploymentError:
-        return ""
+        told = ""
+    account = told or str(getattr(clients.credentials, "service_account_email", ""))
+    return account if "@" in account else ""
 
 
 def zones(clients: Clients, cluster: Cluster) -> list[str]:

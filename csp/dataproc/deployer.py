@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
+import shlex
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ from server_utils.storage import urls
 from server_utils.storage.stores import factory
 from server_utils.storage.stores.base import Store
 
-_LOGS = "spark-sidecar-logs"
+_LOGS, _OWNER = "spark-sidecar-logs", "spark-sidecar-owner"  # in the metadata of a cluster
 _ACTIVE = "yarn-nodes-active"
 _PHASES = {
     "RUNNING": Phase.RUNNING,
@@ -47,6 +48,8 @@ class Dataproc:
     def __init__(self, clients: Clients, bucket: str | None = None) -> None:
         self._clients, self._bucket = clients, bucket
         self.place = f"{clients.project}, {clients.region}"
+        given = {"--project": clients.project, "--region": clients.region, "--bucket": bucket}
+        self.options = shlex.join(word for name, value in given.items() if value for word in (name, value))
         self._request_ids: dict[str, str] = {}  # of creations that may have been heard
 
     def root(self, name: str) -> str:
@@ -95,11 +98,7 @@ class Dataproc:
         return factory.store(urls.parse(folder))
 
     def find(self, name: str) -> Sequence[ClusterState]:
-        query = {"project_id": self._clients.project, "region": self._clients.region}
-        query["filter"] = f"labels.{TAG} = {name}"
-        with translated():
-            listed = list(self._clients.clusters.list_clusters(request=query, retry=None, timeout=TIMEOUT_S))
-        named = self._get(name)
+        listed, named = self._labelled(TAG, name), self._get(name)
         names = {each.cluster_name for each in listed}
         return [self._state_of(each) for each in [*listed, *([named] if named and name not in names else [])]]
 
@@ -112,6 +111,7 @@ class Dataproc:
 
     def create(self, deployment: Deployment, cluster: Cluster) -> str:
         request = self.definition(deployment, cluster)
+        _owned(request["cluster"], self.user())
         key = f"{deployment.name} {cluster.options.zone}"
         request["request_id"] = self._request_ids.setdefault(key, str(uuid.uuid4()))
         with translated():
@@ -167,7 +167,18 @@ class Dataproc:
         if deployment is None:
             raise ConfigurationError("a run needs a cluster, or a deployment that says what its own cluster is")
         definition = self.definition(deployment, self.candidates(deployment)[0])["cluster"]
-        return own_clusters.submit(self._clients, request, definition)
+        return own_clusters.submit(self._clients, request, _owned(definition, self.user()))
+
+    def cancel(self, run_id: str) -> None:
+        own_clusters.cancel(self._clients, run_id)
+
+    def active_runs(self, name: str) -> Sequence[str]:
+        """A workflow that began a moment ago has no cluster yet, and is not found."""
+        mine = {"", self.user()}
+        deployed, own = ([each for each in self._labelled(label, name) if _owner(each) in mine]
+                         for label in (TAG, runs.LABEL))  # fmt: skip
+        workflows = own_clusters.active(self._clients, {each.cluster_name for each in own})
+        return [*workflows, *runs.active(self._clients, name, {each.cluster_uuid for each in deployed})]
 
     def run_state(self, run_id: str) -> RunState:
         return own_clusters.state_of(self._clients, run_id)
@@ -195,6 +206,12 @@ class Dataproc:
             dataclasses.replace(cluster, options=dataclasses.replace(cluster.options, zone=zone)) for zone in offered
         ]
 
+    def _labelled(self, label: str, value: str) -> list[Any]:
+        query = {"project_id": self._clients.project, "region": self._clients.region}
+        query["filter"] = f"labels.{label} = {value}"
+        with translated():
+            return list(self._clients.clusters.list_clusters(request=query, retry=None, timeout=TIMEOUT_S))
+
     def _get(self, name: str) -> Any:
         """The cluster of a name; None where there is none."""
         from google.api_core.exceptions import NotFound
@@ -217,6 +234,7 @@ class Dataproc:
             cluster_id=f"{cluster.cluster_name}/{cluster.cluster_uuid}",
             name=cluster.cluster_name,
             phase=(phase := _PHASES.get(word, Phase.STARTING)),
+            owner=_owner(cluster),
             detail=f"{word} {short(cluster.status.detail)}".strip(),
             ours=dict(cluster.labels).get(TAG) == cluster.cluster_name,
             nodes=comparison.nodes(config),
@@ -269,6 +287,17 @@ def _metadata(operation: Any) -> Any:
     from google.cloud.dataproc_v1 import ClusterOperationMetadata
 
     return ClusterOperationMetadata.deserialize(operation.metadata.value)
+
+
+def _owner(cluster: Any) -> str:
+    return str(dict(cluster.config.gce_cluster_config.metadata).get(_OWNER, ""))
+
+
+def _owned(definition: dict[str, Any], user: str) -> dict[str, Any]:
+    """The definition of a cluster with the name of its owner. A label could not hold an address."""
+    if user:
+        definition["config"]["gce_cluster_config"]["metadata"][_OWNER] = user
+    return definition
 
 
 def _hash(files: Mapping[str, Path]) -> str:

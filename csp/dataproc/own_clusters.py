@@ -7,17 +7,19 @@ operation; once the job is there, the run is the job.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
 from csp.cloud import TAG, RunPhase, RunRequest, RunState
 from csp.dataproc import runs
 from csp.dataproc.clients import TIMEOUT_S, Clients, translated
-from csp.dataproc.failures import sentence
+from csp.dataproc.failures import sentence, short
 
 _PREFIX = "workflow-"
 _LONGEST = 35  # characters of a prefix, to which Dataproc adds its own
 _STEP = "run"
+_CANCELLED = 1  # google.rpc.Code of an operation that was cancelled
 
 
 def submit(clients: Clients, request: RunRequest, cluster: Mapping[str, Any]) -> str:
@@ -25,7 +27,7 @@ def submit(clients: Clients, request: RunRequest, cluster: Mapping[str, Any]) ->
 
     cluster: its definition, as in a request that creates it.
     """
-    labels = {key: value for key, value in cluster["labels"].items() if key != TAG}
+    labels = {key: value for key, value in cluster["labels"].items() if key != TAG} | {runs.LABEL: request.name}
     managed = {"cluster_name": request.name[:_LONGEST].rstrip("-"), "config": cluster["config"], "labels": labels}
     template = {"placement": {"managed_cluster": managed}, "jobs": [runs.send(request) | {"step_id": _STEP}]}
     body = {
@@ -38,6 +40,29 @@ def submit(clients: Clients, request: RunRequest, cluster: Mapping[str, Any]) ->
     return _PREFIX + str(operation.operation.name).rpartition("/")[2]
 
 
+def cancel(clients: Clients, run_id: str) -> None:
+    """Ask for the end of a run, and with it of its own cluster; one that ended or is gone stays as it is."""
+    from google.api_core.exceptions import FailedPrecondition, NotFound
+
+    if not run_id.startswith(_PREFIX):
+        runs.cancel(clients, run_id)
+        return
+    with suppress(FailedPrecondition, NotFound), translated(but=(FailedPrecondition, NotFound)):
+        _operations(clients).cancel_operation(_name(clients, run_id), retry=None, timeout=TIMEOUT_S)
+
+
+def active(clients: Clients, clusters: Collection[str]) -> list[str]:
+    """The ids of the workflows that go on now and have a cluster of one of these names."""
+    if not clusters:
+        return []
+    parent = f"projects/{clients.project}/regions/{clients.region}/operations"
+    with translated():
+        listed = _operations(clients).list_operations(parent, "status.state = ACTIVE", retry=None, timeout=TIMEOUT_S)
+        found = [each for each in listed if each.metadata.type_url.endswith(".WorkflowMetadata")]
+    ours = [each for each in found if not each.done and _metadata(each).cluster_name in clusters]
+    return [_PREFIX + str(each.name).rpartition("/")[2] for each in ours]
+
+
 def state_of(clients: Clients, run_id: str) -> RunState:
     """A run now: of its job, and before that of its workflow."""
     if not run_id.startswith(_PREFIX):
@@ -45,6 +70,8 @@ def state_of(clients: Clients, run_id: str) -> RunState:
     operation, metadata = _workflow(clients, run_id)
     if job_id := _job(metadata):
         return dataclasses.replace(runs.state_of(clients, job_id), run_id=run_id)
+    if operation.error.code == _CANCELLED:
+        return RunState(run_id, RunPhase.CANCELLED, short(operation.error.message))
     error = metadata.create_cluster.error or operation.error.message
     if error or operation.done:
         return RunState(run_id, RunPhase.FAILED, sentence(error) if error else "the workflow ended without its job")
@@ -57,13 +84,23 @@ def job_of(clients: Clients, run_id: str) -> str:
 
 
 def _workflow(clients: Clients, run_id: str) -> tuple[Any, Any]:
+    with translated():
+        operation = _operations(clients).get_operation(_name(clients, run_id), retry=None, timeout=TIMEOUT_S)
+    return operation, _metadata(operation)
+
+
+def _operations(clients: Clients) -> Any:
+    return clients.workflows.transport.operations_client
+
+
+def _name(clients: Clients, run_id: str) -> str:
+    return f"projects/{clients.project}/regions/{clients.region}/operations/{run_id.removeprefix(_PREFIX)}"
+
+
+def _metadata(operation: Any) -> Any:
     from google.cloud.dataproc_v1 import WorkflowMetadata
 
-    number = run_id.removeprefix(_PREFIX)
-    name = f"projects/{clients.project}/regions/{clients.region}/operations/{number}"
-    with translated():
-        operation = clients.workflows.transport.operations_client.get_operation(name, retry=None, timeout=TIMEOUT_S)
-    return operation, WorkflowMetadata.deserialize(operation.metadata.value)
+    return WorkflowMetadata.deserialize(operation.metadata.value)
 
 
 def _job(metadata: Any) -> str:

@@ -8,7 +8,8 @@ arguments of its job, so that any laptop finds it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from server_utils.storage.stores import factory
 from server_utils.storage.stores.base import ObjectNotFoundError, Store
 
 _RUNNER = Path(__file__).with_name("run_source.py")
+LABEL = "spark-sidecar-run"  # of a job, and of a cluster of its own -> the name of the deployment
 _ENDED, _EXECUTED = "ended.json", "executed/"
 _PHASES = {
     "RUNNING": RunPhase.RUNNING,
@@ -55,8 +57,26 @@ def send(request: RunRequest) -> dict[str, Any]:
     arguments = [folder, request.source.name, str(request.timeout_s), json.dumps(dict(request.parameters))]
     return {
         "pyspark_job": {"main_python_file_uri": f"{folder}/{_RUNNER.name}", "args": arguments},
-        "labels": {"spark-sidecar-run": request.name},
+        "labels": {LABEL: request.name},
     }
+
+
+def cancel(clients: Clients, run_id: str) -> None:
+    """Ask for the end of a job; one that ended, or that is not there, stays as it is."""
+    from google.api_core.exceptions import FailedPrecondition, NotFound
+
+    query = {"project_id": clients.project, "region": clients.region, "job_id": run_id}
+    with suppress(FailedPrecondition, NotFound), translated(but=(FailedPrecondition, NotFound)):
+        clients.jobs.cancel_job(request=query, retry=None, timeout=TIMEOUT_S)
+
+
+def active(clients: Clients, name: str, clusters: Collection[str]) -> list[str]:
+    """The ids of the jobs of a deployment that go on now, on the clusters with these UUIDs."""
+    query = {"project_id": clients.project, "region": clients.region}
+    query["filter"] = f"status.state = ACTIVE AND labels.{LABEL} = {name}"
+    with translated():
+        listed = list(clients.jobs.list_jobs(request=query, retry=None, timeout=TIMEOUT_S))
+    return [str(job.reference.job_id) for job in listed if job.placement.cluster_uuid in clusters]
 
 
 def state_of(clients: Clients, run_id: str) -> RunState:

@@ -8,6 +8,7 @@ import json
 import sys
 
 import pytest
+from google.auth.credentials import AnonymousCredentials
 from google.cloud import dataproc_v1
 from support.dataproc_server import errors
 from support.dataproc_server.pace import Pace
@@ -17,7 +18,7 @@ from unit.csp.deployments import WHEEL, Recorder, bundle
 
 from csp import deployer
 from csp.cloud import Deployment, Exit, Phase, RunPhase
-from csp.dataproc.deployer import connect
+from csp.dataproc.deployer import Dataproc, connect
 from csp.run import run
 from csp.session import Session
 from csp.up import up
@@ -28,6 +29,12 @@ from server_utils.clusters.options import Options
 from server_utils.errors import ConfigurationError, DeploymentError, EnvironmentMissingError
 
 ACCOUNT = f"nodes@{PROJECT}.iam.gserviceaccount.com"
+
+
+class ServiceAccount(AnonymousCredentials):
+    service_account_email = ACCOUNT
+
+
 _buckets = itertools.count(1)
 
 
@@ -424,23 +431,86 @@ def test_a_run_that_fails_ends_the_command_with_its_own_status(server, session, 
     assert "Google Cloud Dataproc Agent reports job failure" in ended.state.detail
 
 
-def test_a_run_that_somebody_cancels_is_not_done(server, session, wanted, program, pace):
-    def until_cancelled(cluster, job, write, cancelled):
+class CancelOnce:
+    """In the middle of a run, by a second laptop: looks which runs go on, and cancels them. found: their ids."""
+
+    def __init__(self, server, cloud):
+        self.server, self._cloud, self.found, self.of_others = server, cloud, [], []
+
+    def __call__(self):
+        if not self.found:
+            me, self.server.compute.email = self.server.compute.email, "bob@example.com"
+            self.of_others = [*self._cloud.active_runs("mine"), *self._cloud.active_runs("min")]
+            self.server.compute.email = me
+            self.found = list(self._cloud.active_runs("mine"))
+            for run_id in self.found:
+                self._cloud.cancel(run_id)
+
+    def node(self, cluster, role, workers, action):
+        self()
+        return ready(cluster, role, workers, action)
+
+    def driver(self, cluster, job, write, cancelled):
+        self()
         assert cancelled.wait(60)
         return 1
 
-    server.jobs.driver = until_cancelled
-    up(session, wanted())
-    with server.operations.held("JOB") as gate:
 
-        def cancel():
-            for job in server.jobs.all.values():
-                server.jobs._cancel(job)
-            gate.set()
+@pytest.fixture
+def cancel(server, session):
+    return CancelOnce(server, session.cloud)
 
-        pace.at = dict.fromkeys(range(1, 9), cancel)
-        ended = run(session, "mine", program)
+
+def check_cancelled(server, session, cancel, ended):
     assert (ended.state.phase, ended.exit_code) == (RunPhase.CANCELLED, Exit.RUN_NOT_DONE)
+    assert (cancel.found, cancel.of_others) == ([ended.state.run_id], [])
+    server.operations.settle()
+    assert session.cloud.active_runs("mine") == []
+    session.cloud.cancel(ended.state.run_id)  # it ended: that is no error
+
+
+def test_a_run_that_goes_on_is_found_and_cancelled(server, session, wanted, program, cancel):
+    up(session, wanted())
+    server.jobs.driver = cancel.driver
+    check_cancelled(server, session, cancel, run(session, "mine", program))
+
+
+@pytest.mark.parametrize("when", ["its cluster is made", "it runs"])
+def test_a_run_on_a_cluster_of_its_own_is_found_and_cancelled_with_it(session, wanted, program, cancel, when):
+    if when == "it runs":
+        cancel.server.jobs.driver = cancel.driver
+    else:
+        cancel.server.clusters.nodes = cancel.node
+    check_cancelled(cancel.server, session, cancel, run(session, "mine", program, own_cluster=wanted()))
+    assert cancel.server.clusters.names == []
+
+
+@pytest.mark.parametrize("run_id", ["workflow-unknown", "unknown"])
+def test_a_run_that_is_gone_is_cancelled_already(session, run_id):
+    session.cloud.cancel(run_id)
+
+
+def test_a_deployment_of_a_colleague_is_refused_and_not_deleted(server, session, wanted):
+    made = up(session, wanted())
+    server.compute.email = "bob@example.com"
+    for verb in (lambda: up(session, wanted()), lambda: deployer.down(session, "mine")):
+        with pytest.raises(DeploymentError, match=r"a deployment of ann@example\.com, and you are bob@") as caught:
+            verb()
+        assert caught.value.exit_code == Exit.TAKEN
+    assert deployer.down(dataclasses.replace(session, owner="ann@example.com"), "mine")[0].endswith(
+        f"({made.cluster_id})"
+    )
+
+
+def test_an_account_that_google_does_not_tell_is_that_of_the_credentials(server, bucket):
+    server.compute.email = ""
+    cloud = connect(bucket=bucket)
+    assert cloud.user() == ""
+    assert Dataproc(dataclasses.replace(cloud._clients, credentials=ServiceAccount()), bucket).user() == ACCOUNT
+
+
+def test_a_printed_line_names_the_place(session, bucket):
+    assert session.cloud.options == f"--project {PROJECT} --region {REGION} --bucket {bucket}"
 
 
 def test_a_submission_whose_answer_is_lost_is_one_job(server, session, wanted, program):

@@ -26,6 +26,7 @@ class Compute:
         limits, used: quota by metric.
         services: the APIs that are on.
         permissions: what the caller may; None for everything.
+        email: who the caller is.
         asked: method and path of every request.
         lines: entries of Cloud Logging, each with the `uuid` of its cluster.
         failing: pattern of a path -> (HTTP status, message).
@@ -37,6 +38,7 @@ class Compute:
         self.limits = Counter(dict.fromkeys((*_GPU.values(), ALL_GPUS), 8))
         self.used = Counter()
         self.services = {f"{name}.googleapis.com" for name in ("dataproc", "compute", "storage", "iam")}
+        self.email = "ann@example.com"
         self.permissions: set[str] | None = None
         self.failing: dict[str, tuple[int, str]] = {}
         self.asked: list[str] = []
@@ -74,7 +76,7 @@ class Compute:
         return 404, f"no such path: {path}"
 
     def user(self, *, query, body):
-        return {"email": "ann@example.com"}
+        return {"email": self.email} if self.email else {}
 
     def enabled(self, project, *, query, body):
         return {

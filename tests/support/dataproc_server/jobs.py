@@ -54,6 +54,9 @@ class Jobs:
 
     def list(self, request):
         found = [job for job in self.all.values() if request.cluster_name in {"", job.placement.cluster_name}]
+        for term in filter(None, request.filter.split(" AND ")):
+            field, _, value = term.partition(" = ")
+            found = [job for job in found if _value(job, field) == value]
         return dataproc.ListJobsResponse(jobs=found)
 
     def cancel(self, request):
@@ -103,9 +106,10 @@ class Jobs:
             raise ApiError("ABORTED", job.status.details)
 
     def _cancel(self, job):
-        if not job.done:
-            _enter(job, State.CANCEL_PENDING)
-            self._cancelled[job.reference.job_id].set()
+        if job.done:
+            raise ApiError("FAILED_PRECONDITION", f"Job {job.reference.job_id} is {job.status.state.name}")
+        _enter(job, State.CANCEL_PENDING)
+        self._cancelled[job.reference.job_id].set()
 
     def _found(self, job_id):
         if job_id not in self.all:
@@ -132,6 +136,15 @@ class _Pieces:
     def close(self):
         """An object of no bytes is the end: gcloud stops to read there."""
         self._bucket.blob(f"{self._key}.{self._number + bool(self._lines):09d}").upload_from_string("")
+
+
+def _value(job, field):
+    """What a term of a filter asks for."""
+    if field == "status.state":
+        return "NON_ACTIVE" if job.done else "ACTIVE"
+    if not field.startswith("labels."):
+        raise invalid(f"Invalid filter: {field}")
+    return job.labels.get(field.removeprefix("labels."))
 
 
 def _enter(job, state, *, details=""):

@@ -35,6 +35,7 @@ class Operation:
     def matches(self, terms):
         """terms: of a filter, such as clusterName and operationType."""
         there = {"clusterName": getattr(self.metadata, "cluster_name", None), "operationType": self.kind}
+        there["status.state"] = "DONE" if self.finished.is_set() else "ACTIVE"
         return all(there.get(field) == value for field, value in terms.items())
 
     def message(self):
@@ -94,13 +95,13 @@ class Operations:
         return operation.message()
 
     def list(self, request):
-        terms = dict(re.findall(r"(\w+) = (\S+)", request.filter))
+        terms = dict(re.findall(r"([\w.]+) = (\S+)", request.filter))
         found = [each.message() for each in self._all.values() if each.matches(terms)]
         return operations_pb2.ListOperationsResponse(operations=found)
 
     def cancel(self, request):
         operation = self._found(request.name)
-        if operation.cancel is None:
+        if operation.cancel is None or operation.finished.is_set():
             raise ApiError("FAILED_PRECONDITION", f"{operation.kind} cannot be cancelled")
         operation.cancel()
         return empty_pb2.Empty()

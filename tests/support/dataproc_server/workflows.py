@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 
 from google.cloud import dataproc_v1 as dataproc
@@ -30,13 +31,25 @@ class Workflows:
         metadata = dataproc.WorkflowMetadata(
             cluster_name=name, state=State.RUNNING, graph=dataproc.WorkflowGraph(nodes=nodes)
         )
+        cancelled = threading.Event()
         operation = self._operations.start(
-            "WORKFLOW", request.parent, metadata, lambda: self._run(request, name, metadata)
+            "WORKFLOW",
+            request.parent,
+            metadata,
+            lambda: self._run(request, name, metadata, cancelled),
+            cancel=lambda: self._cancel(metadata, cancelled),
         )
         self._requests[request.request_id] = operation.name
         return operation.message()
 
-    def _run(self, request, name, metadata):
+    def _cancel(self, metadata, cancelled):
+        """The cluster that is being made is finished first, and then deleted."""
+        cancelled.set()
+        for node in metadata.graph.nodes:
+            if node.job_id and not self._jobs.all[node.job_id].done:
+                self._jobs._cancel(self._jobs.all[node.job_id])
+
+    def _run(self, request, name, metadata, cancelled):
         project, region = request.parent.split("/")[1::2]
         managed = request.template.placement.managed_cluster
         try:
@@ -44,11 +57,15 @@ class Workflows:
             cluster = {"cluster_name": name, "config": managed.config, "labels": managed.labels}
             self._done(self._clusters.create(dataproc.CreateClusterRequest(cluster=cluster, **place)))
             for step, node in zip(request.template.jobs, metadata.graph.nodes, strict=True):
+                _check(cancelled)
                 job = {"placement": {"cluster_name": name}, "pyspark_job": step.pyspark_job, "labels": step.labels}
                 job["reference"] = {"job_id": uuid.uuid4().hex}
                 started = self._jobs.submit_as_operation(dataproc.SubmitJobRequest(job=job, **place))
                 node.job_id = job["reference"]["job_id"]
+                if cancelled.is_set():  # meanwhile
+                    self._cancel(metadata, cancelled)
                 self._done(started)
+            _check(cancelled)
         finally:
             if name in self._clusters.all:
                 self._done(self._clusters.delete(dataproc.DeleteClusterRequest(cluster_name=name, **place)))
@@ -60,3 +77,8 @@ class Workflows:
         assert operation.finished.wait(300)
         if (error := operation.message().error).code:
             raise ApiError("ABORTED", error.message)
+
+
+def _check(cancelled):
+    if cancelled.is_set():
+        raise ApiError("CANCELLED", "The workflow was cancelled.")
