@@ -9,6 +9,7 @@ STORAGE_EMULATOR_HOST name servers without credentials.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ _ADDRESSES = {
     "oauth2": "https://www.googleapis.com/",
 }
 _BAD_REQUEST, _UNAUTHORIZED, _TOO_MANY, _SERVER_ERRORS = 400, 401, 429, 500
+_EXPIRED = r"Getting metadata from plugin failed.*(invalid_[a-z]+|unauthorized_client|Reauthentication is needed)"
 _SIGN_IN = "run `gcloud auth application-default login`, and try again"
 
 
@@ -168,11 +170,20 @@ def translated(*, but: type[Exception] | tuple[type[Exception], ...] = ()) -> It
     except api.TooManyRequests as error:
         raise _too_many(error) from None
     except transient as error:
-        raise TransientError(short(str(error))) from None
+        raise _transient(str(error)) from None
     except api.GoogleAPICallError as error:
         raise DeploymentError(sentence(str(error.message), link=_link(error))) from None
     except auth.GoogleAuthError as error:
+        if error.retryable:
+            raise TransientError(short(str(error))) from None
         raise DeploymentError(f"there are no credentials for Google Cloud: {short(str(error))}; {_SIGN_IN}") from None
+
+
+def _transient(text: str) -> Exception:
+    """What is over soon; but gRPC says "unavailable" too where a sign-in expired."""
+    if re.search(_EXPIRED, text):
+        return DeploymentError(f"Google does not accept the credentials: {short(text)}; {_SIGN_IN}")
+    return TransientError(short(text))
 
 
 def _too_many(error: Any) -> Exception:

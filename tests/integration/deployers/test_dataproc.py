@@ -10,6 +10,7 @@ import sys
 import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import dataproc_v1
+from google.oauth2.credentials import Credentials
 from support.dataproc_server import errors
 from support.dataproc_server.pace import Pace
 from support.dataproc_server.server import PROJECT, REGION, DataprocServer, ready
@@ -27,6 +28,7 @@ from server_utils.cli.main import app
 from server_utils.clusters.cluster import cluster
 from server_utils.clusters.options import Options
 from server_utils.errors import ConfigurationError, DeploymentError, EnvironmentMissingError
+from server_utils.storage.stores.base import TransientError
 
 ACCOUNT = f"nodes@{PROJECT}.iam.gserviceaccount.com"
 
@@ -109,7 +111,8 @@ def test_a_deployment_is_made_found_adopted_and_deleted_and_its_models_stay(serv
     assert deleted[0] == f"cluster mine ({made.cluster_id})"
     assert server.clusters.names == []
     assert [name for name in stored(server) if name.startswith("spark-sidecar/")] == [
-        "spark-sidecar/mine/models/m/manifest.json"
+        "spark-sidecar/mine/models/m/manifest.json",
+        "spark-sidecar/mine/owner/name",
     ]
     assert deployer.down(session, "mine") == []
 
@@ -611,3 +614,23 @@ def test_without_credentials_the_command_that_signs_in_is_named(monkeypatch):
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere.json")
     with pytest.raises(DeploymentError, match=r"no credentials for Google.*gcloud auth application-default"):
         connect()
+
+
+def sign_in_with(server, session, tokens):
+    """The session with a user's own credentials, whose access token is over."""
+    over = Credentials(None, refresh_token="r", token_uri=tokens, client_id="c", client_secret="s")
+    session.cloud._clients.__dict__["clusters"] = server.signed_in(over)
+
+
+def test_a_sign_in_that_expires_in_a_wait_is_said_with_what_bills(server, session, wanted, pace):
+    tokens = f"{server.compute.url}/token"
+    with server.operations.held("CREATE") as gate:
+        pace.at = {2: lambda: sign_in_with(server, session, tokens), 3: gate.set}
+        with pytest.raises(DeploymentError, match=r"expired or revoked.*gcloud auth app.*Cluster mine .* and bills"):
+            up(session, wanted())
+
+
+def test_a_sign_in_that_cannot_be_renewed_without_a_network_is_tried_again(server, session):
+    sign_in_with(server, session, "http://127.0.0.1:9/token")
+    with pytest.raises(TransientError, match="Getting metadata from plugin failed"):
+        session.cloud.find("mine")

@@ -30,6 +30,7 @@ class Compute:
         asked: method and path of every request.
         lines: entries of Cloud Logging, each with the `uuid` of its cluster.
         failing: pattern of a path -> (HTTP status, message).
+        expired: what the server of tokens says of a sign-in that is over; nothing here gives tokens.
     """
 
     def __init__(self, project):
@@ -40,6 +41,7 @@ class Compute:
         self.services = {f"{name}.googleapis.com" for name in ("dataproc", "compute", "storage", "iam")}
         self.email = "ann@example.com"
         self.permissions: set[str] | None = None
+        self.expired = {"error": "invalid_grant", "error_description": "Token has been expired or revoked."}
         self.failing: dict[str, tuple[int, str]] = {}
         self.asked: list[str] = []
         self.lines: list[dict] = []
@@ -78,6 +80,9 @@ class Compute:
     def user(self, *, query, body):
         return {"email": self.email} if self.email else {}
 
+    def token(self, *, query, body):
+        return 400, self.expired
+
     def enabled(self, project, *, query, body):
         return {
             "services": [
@@ -111,6 +116,7 @@ class Compute:
 
 
 _ROUTES = {
+    "/token": Compute.token,
     "/oauth2/v3/userinfo": Compute.user,
     "/v2/entries:list": Compute.entries,
     "/v1/projects/([^/]+)/services:batchGet": Compute.enabled,
@@ -129,7 +135,8 @@ def _server(compute):
         def do_GET(self):
             url = urlsplit(self.path)
             compute.asked.append(f"{self.command} {unquote(url.path)}")
-            body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "{}")
+            sent = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+            body = json.loads(sent) if sent.startswith("{") else sent
             answer = compute.answer(unquote(url.path), parse_qs(url.query), body)
             self.reply(answer)
 
@@ -138,8 +145,9 @@ def _server(compute):
         def reply(self, answer):
             status = 200
             if isinstance(answer, tuple):
-                status = answer[0]
-                answer = {"error": {"code": status, "message": answer[1], "status": "ERROR"}}
+                status, answer = answer
+            if isinstance(answer, str):
+                answer = {"error": {"code": status, "message": answer, "status": "ERROR"}}
             data = json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")

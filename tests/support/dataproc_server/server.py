@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import grpc
 from google.auth.credentials import AnonymousCredentials
+from google.auth.transport.grpc import AuthMetadataPlugin
+from google.auth.transport.requests import Request
 from google.cloud import dataproc_v1 as dataproc
 from google.cloud import storage
 from google.longrunning import operations_pb2
@@ -66,7 +68,7 @@ class DataprocServer:
         self._faults: dict[str, list[Fault]] = {}
         self._lock = threading.RLock()
         self._methods = _methods(self)
-        self.port = 0
+        self.port = self.secure_port = 0
         self._start()
 
     @property
@@ -84,6 +86,14 @@ class DataprocServer:
     def fail(self, method, error, *, times=1, late=False):
         """Have the next calls of a method, such as "CreateCluster", end with an error."""
         self._faults.setdefault(method, []).append(Fault(error, times, late))
+
+    def signed_in(self, credentials):
+        """A client of clusters that sends credentials, as only a secure channel does."""
+        calls = grpc.metadata_call_credentials(AuthMetadataPlugin(credentials, Request()))
+        secure = grpc.composite_channel_credentials(grpc.local_channel_credentials(), calls)
+        channel = grpc.secure_channel(f"127.0.0.1:{self.secure_port}", secure)
+        client = dataproc.ClusterControllerClient
+        return client(transport=client.get_transport_class("grpc")(channel=channel))
 
     @contextmanager
     def away(self):
@@ -104,6 +114,7 @@ class DataprocServer:
             handlers = {name: self._handler(name, *each) for name, each in methods.items()}
             self._grpc.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
         self.port = self._grpc.add_insecure_port(f"127.0.0.1:{self.port}")
+        self.secure_port = self._grpc.add_secure_port(f"127.0.0.1:{self.secure_port}", grpc.local_server_credentials())
         self._grpc.start()
 
     def _handler(self, name, parse, function):
