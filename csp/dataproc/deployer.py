@@ -50,7 +50,7 @@ class Dataproc:
         self.place = f"{clients.project}, {clients.region}"
         given = {"--project": clients.project, "--region": clients.region, "--bucket": bucket}
         self.options = shlex.join(word for name, value in given.items() if value for word in (name, value))
-        self._request_ids: dict[str, str] = {}  # of creations that may have been heard
+        self._request_ids: dict[str, str] = {}  # of creations and starts that may have been heard
 
     def root(self, name: str) -> str:
         return f"gs://{self._bucket}/spark-sidecar/{name}" if self._bucket else ""
@@ -124,9 +124,12 @@ class Dataproc:
     def start(self, state: ClusterState) -> None:
         from google.cloud.dataproc_v1 import StartClusterRequest
 
-        request = StartClusterRequest(self._identified(state))
+        key = f"start {state.cluster_id}"
+        request_id = self._request_ids.setdefault(key, str(uuid.uuid4()))
+        request = StartClusterRequest(self._identified(state) | {"request_id": request_id})
         with translated():
             self._clients.clusters.start_cluster(request=request, retry=None, timeout=TIMEOUT_S)
+        del self._request_ids[key]
 
     def state(self, cluster_id: str) -> ClusterState | None:
         name, _, wanted = cluster_id.partition("/")

@@ -19,6 +19,8 @@ from csp.dataproc.failures import sentence, short
 _PREFIX = "workflow-"
 _LONGEST = 35  # characters of a prefix, to which Dataproc adds its own
 _STEP = "run"
+_DAY_S = 24 * 3600
+_GRACE_S = 600  # for the end of the job by itself; also the least that Dataproc takes
 _CANCELLED = 1  # google.rpc.Code of an operation that was cancelled
 
 
@@ -29,7 +31,8 @@ def submit(clients: Clients, request: RunRequest, cluster: Mapping[str, Any]) ->
     """
     labels = {key: value for key, value in cluster["labels"].items() if key != TAG} | {runs.LABEL: request.name}
     managed = {"cluster_name": request.name[:_LONGEST].rstrip("-"), "config": cluster["config"], "labels": labels}
-    template = {"placement": {"managed_cluster": managed}, "jobs": [runs.send(request) | {"step_id": _STEP}]}
+    template: dict[str, Any] = {"placement": {"managed_cluster": managed}}
+    template |= {"jobs": [runs.send(request) | {"step_id": _STEP}], **_bound(request.timeout_s)}
     body = {
         "parent": f"projects/{clients.project}/regions/{clients.region}",
         "template": template,
@@ -87,6 +90,13 @@ def _workflow(clients: Clients, run_id: str) -> tuple[Any, Any]:
     with translated():
         operation = _operations(clients).get_operation(_name(clients, run_id), retry=None, timeout=TIMEOUT_S)
     return operation, _metadata(operation)
+
+
+def _bound(timeout_s: int) -> dict[str, Any]:
+    """When Dataproc ends what did not end by itself, such as a driver that hangs. It takes a day at most."""
+    if timeout_s > _DAY_S:
+        return {}
+    return {"dag_timeout": {"seconds": min(timeout_s + _GRACE_S, _DAY_S)}}
 
 
 def _operations(clients: Clients) -> Any:

@@ -399,6 +399,18 @@ def test_a_cluster_that_was_stopped_bills_nothing_and_is_started(server, session
     assert server.calls.count("StartCluster") == 1
 
 
+def test_a_start_whose_answer_is_lost_is_one_start(server, session, wanted):
+    made = up(session, wanted())
+    server.clusters.stop("mine")
+    (stopped,) = deployer.status(session, "mine")
+    server.fail("StartCluster", errors.unavailable(), late=True)
+    with pytest.raises(TransientError):
+        session.cloud.start(stopped)
+    session.cloud.start(stopped)
+    assert len(server.operations.all("START")) == 1
+    assert up(session, wanted()).cluster_id == made.cluster_id
+
+
 def test_a_single_node_is_ready_without_workers(server, session, wanted):
     assert up(session, wanted(workers=0)).is_ready
 
@@ -537,6 +549,16 @@ def test_a_cluster_of_its_own_that_cannot_be_had_is_a_failed_run(server, session
     ended = run(session, "mine", program, own_cluster=wanted())
     assert (ended.exit_code, server.clusters.names) == (Exit.RUN_FAILED, [])
     assert "us-central1-a has no such machine now" in ended.state.detail
+
+
+BOUNDS = {1: 601, 3600: 4200, 86400: 86400, 90000: 0}
+
+
+def test_google_itself_bounds_a_run_on_a_cluster_of_its_own(server, session, wanted, program):
+    for asked_s in BOUNDS:
+        run(session, "mine", program, own_cluster=wanted(), timeout_s=asked_s)
+    bounds = [each.metadata.dag_timeout.total_seconds() for each in server.operations.all("WORKFLOW")]
+    assert bounds == list(BOUNDS.values())
 
 
 def test_a_run_on_a_cluster_of_its_own_whose_answer_is_lost_is_one_run(server, session, wanted, program):

@@ -80,6 +80,8 @@ class Clusters:
         return self._started(request, cluster, metadata, lambda: _ended(metadata, cluster))
 
     def start(self, request):
+        if request.request_id in self._requests:
+            return self._repeated(request.request_id)
         cluster = self._found(request.cluster_name)
         if cluster.status.state != State.STOPPED:
             raise ApiError("FAILED_PRECONDITION", f"Cluster {cluster.cluster_name} is {cluster.status.state.name}")

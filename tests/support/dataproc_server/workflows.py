@@ -11,6 +11,7 @@ from google.protobuf import empty_pb2
 from support.dataproc_server.errors import ApiError, invalid
 
 State = dataproc.WorkflowMetadata.State
+_BOUND_S = (600, 86400)
 
 
 class Workflows:
@@ -26,10 +27,13 @@ class Workflows:
         managed = request.template.placement.managed_cluster
         if not 2 <= len(managed.cluster_name) <= 35 or not request.template.jobs:
             raise invalid("A managed cluster has a prefix of 2 to 35 characters, and a template has jobs")
+        bound = request.template.dag_timeout
+        if bound and not _BOUND_S[0] <= bound.total_seconds() <= _BOUND_S[1]:
+            raise invalid(f"dag_timeout is {_BOUND_S[0]} to {_BOUND_S[1]} seconds, not {bound}")
         name = f"{managed.cluster_name}-{uuid.uuid4().hex[:13]}"
         nodes = [dataproc.WorkflowNode(step_id=each.step_id) for each in request.template.jobs]
         metadata = dataproc.WorkflowMetadata(
-            cluster_name=name, state=State.RUNNING, graph=dataproc.WorkflowGraph(nodes=nodes)
+            cluster_name=name, state=State.RUNNING, graph=dataproc.WorkflowGraph(nodes=nodes), dag_timeout=bound
         )
         cancelled = threading.Event()
         operation = self._operations.start(
