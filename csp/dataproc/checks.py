@@ -16,7 +16,8 @@ from server_utils.errors import DeploymentError
 _APIS = ("dataproc.googleapis.com", "compute.googleapis.com", "storage.googleapis.com")
 _PERMISSIONS = (
     "dataproc.clusters.create", "dataproc.clusters.delete", "dataproc.clusters.get", "dataproc.clusters.list",
-    "dataproc.jobs.create", "dataproc.jobs.get", "dataproc.operations.get",
+    "dataproc.jobs.create", "dataproc.jobs.get", "dataproc.jobs.list", "dataproc.operations.get",
+    "dataproc.operations.list",
 )  # fmt: skip
 _ACT_AS = "iam.serviceAccounts.actAs"
 _README = "csp/dataproc/README.md"
@@ -102,11 +103,13 @@ def _account(clients: Clients, email: str) -> Check:
 
 
 def _bucket(clients: Clients, name: str) -> Check:
+    from google.api_core.exceptions import Forbidden
+
     try:
-        with translated():
+        with translated(but=Forbidden):
             found = clients.storage.lookup_bucket(name, timeout=TIMEOUT_S, retry=None)
-    except DeploymentError as error:
-        return Check("bucket", f"gs://{name} cannot be read: {error}", "ask for roles/storage.objectAdmin on it")
+    except Forbidden:
+        return _objects(clients, name)
     if found is None:
         fix = f"`gcloud storage buckets create gs://{name} --location={clients.region} --uniform-bucket-level-access`"
         return Check("bucket", f"there is no gs://{name}", fix)
@@ -115,6 +118,16 @@ def _bucket(clients: Clients, name: str) -> Check:
         fix = f"give a --bucket in {clients.region}, or a --region near the bucket: nodes read gigabytes from it"
         return Check("bucket", f"gs://{name} is in {location}, and the cluster in {clients.region}", fix)
     return Check("bucket", f"gs://{name} in {location or 'an unknown place'}")
+
+
+def _objects(clients: Clients, name: str) -> Check:
+    """For who may use the objects of a bucket, and not ask what it is: roles/storage.objectAdmin has no buckets.get."""
+    try:
+        with translated():
+            next(iter(clients.storage.list_blobs(name, max_results=1, timeout=TIMEOUT_S, retry=None)), None)
+    except DeploymentError as error:
+        return Check("bucket", f"gs://{name} cannot be read: {error}", "ask for roles/storage.objectAdmin on it")
+    return Check("bucket", f"gs://{name}; where it is could not be checked, for lack of storage.buckets.get")
 
 
 def _near(location: str, region: str) -> bool:

@@ -80,6 +80,9 @@ class Compute:
     def user(self, *, query, body):
         return {"email": self.email} if self.email else {}
 
+    def objects(self, bucket, *, query, body):
+        return {}
+
     def token(self, *, query, body):
         return 400, self.expired
 
@@ -116,6 +119,7 @@ class Compute:
 
 
 _ROUTES = {
+    "/storage/v1/b/([^/]+)/o": Compute.objects,
     "/token": Compute.token,
     "/oauth2/v3/userinfo": Compute.user,
     "/v2/entries:list": Compute.entries,
