@@ -13,8 +13,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache, cached_property
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 from csp.cloud import TAG, Check, ClusterState, Deployment, Failure, Log, Phase, RunRequest, RunState, Upload
@@ -24,6 +23,7 @@ from csp.databricks.client import GoneError, explained
 from csp.databricks.cluster_spec import request_body
 from server_utils.clusters.cluster import Cluster
 from server_utils.errors import ConfigurationError, DeploymentError
+from server_utils.storage.send_folder import sha256
 from server_utils.storage.stores.base import Store
 from server_utils.storage.stores.databricks import Volume
 
@@ -136,7 +136,7 @@ class Databricks:
         files = {path.relative_to(bundle).as_posix(): path for path in sorted(bundle.rglob("*")) if path.is_file()}
         script = deployment.init_script.read_text(encoding="utf-8")
         # The same facts as in the Terraform module databricks-assets, so a change of any file changes the path.
-        sums = {name: _sha256(path, path.stat().st_mtime_ns) for name, path in files.items()}
+        sums = {name: sha256(path) for name, path in files.items()}
         facts = [sums, script, deployment.clusters[0].framework, dict(deployment.downloads)]
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
         root = self._root(deployment.name)
@@ -307,13 +307,6 @@ class Databricks:
             return ""
         failed = [each for each in logs if "error: spark-sidecar" in each.text] or logs
         return "\n".join(failed[-1].text.splitlines()[-_TAIL_LINES // 2 :]) if failed else ""
-
-
-@cache
-def _sha256(path: Path, changed_ns: int) -> str:  # noqa: ARG001 - a file that changed is another key
-    """Of a file's content. One command asks for it several times, and a bundle has gigabytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _creating() -> Any:

@@ -24,6 +24,7 @@ from csp.dataproc.failures import explain, short
 from server_utils.clusters.cluster import Cluster
 from server_utils.errors import ConfigurationError
 from server_utils.storage import urls
+from server_utils.storage.send_folder import sha256
 from server_utils.storage.stores import factory
 from server_utils.storage.stores.base import Store
 
@@ -304,5 +305,5 @@ def _owned(definition: dict[str, Any], user: str) -> dict[str, Any]:
 
 
 def _hash(files: Mapping[str, Path]) -> str:
-    sums = [f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for name, path in sorted(files.items())]
+    sums = [f"{name} {sha256(path)}" for name, path in sorted(files.items())]
     return hashlib.sha256("\n".join(sums).encode()).hexdigest()[:12]

@@ -1,8 +1,12 @@
-"""Send files to a folder of a store, the one that makes them complete last. Laptop; no model, no manifest."""
+"""Send files to a folder of a store, the one that makes them complete last. Laptop; no model, no manifest.
+
+A folder that is named after the hashes of its files never changes.
+"""
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -41,6 +45,18 @@ def send_folder(
         return []
     _send(store, last, files[last])
     return [*missing, last]
+
+
+def sha256(file: Path) -> str:
+    """Of the contents of a file, which is read anew only after it changed: a bundle has gigabytes."""
+    facts = file.stat()
+    return _sha256(file, (facts.st_mtime_ns, facts.st_size))
+
+
+@functools.cache
+def _sha256(file: Path, state: tuple[int, int]) -> str:  # noqa: ARG001 - a file that changed is another key
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _send(store: Store, key: str, path: Path) -> None:
