@@ -87,7 +87,7 @@ def job_of(clients: Clients, run_id: str) -> str:
 
 
 def _workflow(clients: Clients, run_id: str) -> tuple[Any, Any]:
-    with translated():
+    with runs.found(clients, run_id):
         operation = _operations(clients).get_operation(_name(clients, run_id), retry=None, timeout=TIMEOUT_S)
     return operation, _metadata(operation)
 

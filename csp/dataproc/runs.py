@@ -1,7 +1,7 @@
 """Runs of notebooks and Python files as PySpark jobs, and what is kept of them. Laptop.
 
-A run has a folder in the bucket, beside its results: RESULTS.run/. It holds the source, `run_source.py`, which is the
-main file of the job, and later how it ended and the executed notebook. All that is known of a run later is in the
+A run has a folder in the bucket, beside its results: RESULTS.run/. It holds the source, `main/run_source.py`, which is
+the main file of the job, and later how it ended and the executed notebook. All that is known of a run later is in the
 arguments of its job, so that any laptop finds it.
 """
 
@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from csp.cloud import RunPhase, RunRequest, RunState
+from csp.cloud import Exit, RunPhase, RunRequest, RunState
 from csp.dataproc.clients import TIMEOUT_S, Clients, translated
 from csp.dataproc.failures import short
 from server_utils.errors import DeploymentError
@@ -22,6 +22,7 @@ from server_utils.storage.stores import factory
 from server_utils.storage.stores.base import ObjectNotFoundError, Store
 
 _RUNNER = Path(__file__).with_name("run_source.py")
+_MAIN = f"main/{_RUNNER.name}"
 LABEL = "spark-sidecar-run"  # of a job, and of a cluster of its own -> the name of the deployment
 _ENDED, _EXECUTED = "ended.json", "executed/"
 _PHASES = {
@@ -52,11 +53,11 @@ def send(request: RunRequest) -> dict[str, Any]:
     """Send the source and the main file of the job. Returns what the job does."""
     folder = f"{request.results}.run"
     store = factory.store(urls.parse(folder))
-    for path in (request.source, _RUNNER):
-        store.upload(path.name, path)
+    store.upload(request.source.name, request.source)
+    store.upload(_MAIN, _RUNNER)  # in a folder of its own: a source may have its name
     arguments = [folder, request.source.name, str(request.timeout_s), json.dumps(dict(request.parameters))]
     return {
-        "pyspark_job": {"main_python_file_uri": f"{folder}/{_RUNNER.name}", "args": arguments},
+        "pyspark_job": {"main_python_file_uri": f"{folder}/{_MAIN}", "args": arguments},
         "labels": {LABEL: request.name},
     }
 
@@ -116,9 +117,22 @@ def jobs_of(clients: Clients, cluster: str, uuid: str) -> list[Any]:
     return [job for job in listed if job.placement.cluster_uuid == uuid]
 
 
+@contextmanager
+def found(clients: Clients, run_id: str) -> Iterator[None]:
+    """The clients' errors as ours, for a request about a run that may not be there."""
+    from google.api_core.exceptions import NotFound
+
+    try:
+        with translated(but=NotFound):
+            yield
+    except NotFound:
+        message = f"there is no run {run_id!r} in {clients.project}, {clients.region}; Google forgets old ones"
+        raise DeploymentError(message, Exit.NOT_FOUND) from None
+
+
 def _job(clients: Clients, run_id: str) -> Any:
     query = {"project_id": clients.project, "region": clients.region, "job_id": run_id}
-    with translated():
+    with found(clients, run_id):
         return clients.jobs.get_job(request=query, retry=None, timeout=TIMEOUT_S)
 
 

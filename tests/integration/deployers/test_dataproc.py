@@ -13,6 +13,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import dataproc_v1
 from google.oauth2.credentials import Credentials
 from support.dataproc_server import errors
+from support.dataproc_server.execute import SparkDriver
 from support.dataproc_server.pace import Pace
 from support.dataproc_server.server import PROJECT, REGION, DataprocServer, ready
 from typer.testing import CliRunner
@@ -21,7 +22,7 @@ from unit.csp.deployments import WHEEL, Recorder, bundle
 from csp import deployer
 from csp.cloud import Deployment, Exit, Phase, RunPhase
 from csp.dataproc.deployer import Dataproc, connect
-from csp.run import run
+from csp.run import follow, run
 from csp.session import Session
 from csp.up import up
 from integration.storage import servers
@@ -524,8 +525,18 @@ def test_a_run_on_a_cluster_of_its_own_is_found_and_cancelled_with_it(session, w
 
 
 @pytest.mark.parametrize("run_id", ["workflow-unknown", "unknown"])
-def test_a_run_that_is_gone_is_cancelled_already(session, run_id):
+def test_a_run_that_is_not_there_ends_with_7_and_is_cancelled_already(session, run_id):
     session.cloud.cancel(run_id)
+    with pytest.raises(DeploymentError, match=f"there is no run '{run_id}' in {PROJECT}, {REGION}") as caught:
+        follow(session, run_id, name="mine")
+    assert caught.value.exit_code == Exit.NOT_FOUND
+
+
+def test_a_program_with_the_name_of_our_main_file_is_the_one_that_runs(server, session, wanted, program):
+    server.jobs.driver = SparkDriver(server.bucket, server.environ, submit=lambda cluster: [sys.executable])
+    up(session, wanted())
+    assert run(session, "mine", program.rename(program.with_name("run_source.py"))).exit_code == Exit.DONE
+    assert session.report.printed == "1\n"
 
 
 def test_a_deployment_of_a_colleague_is_refused_and_not_deleted(server, session, wanted):

@@ -22,15 +22,21 @@ _LIMIT_S = 300
 
 
 class SparkDriver:
-    """A `driver` for jobs. bucket: where their files are; environ: what tells clients of the servers."""
+    """A `driver` for jobs.
 
-    def __init__(self, bucket, environ):
-        self._bucket, self._environ = bucket, environ
+    Attributes:
+        bucket: where their files are.
+        environ: what tells clients of the servers.
+        submit: the words before the main file; a program without Spark needs Python alone.
+    """
+
+    def __init__(self, bucket, environ, submit=None):
+        self._bucket, self._environ, self._submit = bucket, environ, submit or _spark_submit
 
     def __call__(self, cluster, job, write, cancelled):
         with tempfile.TemporaryDirectory(prefix="job-", dir="/tmp") as folder:
             main = self._fetched(job.pyspark_job.main_python_file_uri, Path(folder))
-            command = [*_spark_submit(cluster), str(main), *job.pyspark_job.args]
+            command = [*self._submit(cluster), str(main), *job.pyspark_job.args]
             process = subprocess.Popen(
                 command, cwd=folder, env=self._environment(cluster, job), text=True,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
