@@ -33,7 +33,7 @@ _ACTIVE = "yarn-nodes-active"
 _PHASES = {
     "RUNNING": Phase.RUNNING,
     "ERROR": Phase.FAILED,
-    "ERROR_DUE_TO_UPDATE": Phase.FAILED,
+    "ERROR_DUE_TO_UPDATE": Phase.RUNNING,  # it takes jobs, and no more updates
     "DELETING": Phase.DELETING,
     "STOPPING": Phase.STOPPED,
     "STOPPED": Phase.STOPPED,

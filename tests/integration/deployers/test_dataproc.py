@@ -249,7 +249,7 @@ def test_a_failed_init_action_is_shown_with_its_log_and_the_cluster_is_deleted(s
 
 def test_a_broken_cluster_that_is_kept_is_named_and_found_later(server, session, wanted):
     server.clusters.nodes = broken
-    with pytest.raises(DeploymentError, match="It is kept: `spark-sidecar dataproc down --name mine` removes it"):
+    with pytest.raises(DeploymentError, match=r"It is kept: `spark-sidecar dataproc down --name mine .*` removes it"):
         up(session, wanted(), keep=True)
     (state,) = deployer.status(session, "mine")
     assert (state.phase, state.bills) == (Phase.FAILED, True)
@@ -333,7 +333,9 @@ def test_ctrl_c_in_the_wait_says_what_bills_and_the_next_up_goes_on(server, sess
 
 def test_a_cluster_without_all_workers_is_not_ready_and_says_so(server, session, wanted):
     server.clusters.lost = 1
-    with pytest.raises(DeploymentError, match=r"running with 1 of 2 workers.*bills.*down --name mine`") as caught:
+    with pytest.raises(
+        DeploymentError, match=r"running with 1 of 2 workers.*bills.*dataproc down --name mine .*`"
+    ) as caught:
         up(session, wanted(), timeout_s=60)
     assert caught.value.exit_code == Exit.TIMEOUT
 
@@ -421,6 +423,12 @@ def test_a_cluster_that_was_stopped_bills_nothing_and_is_started(server, session
     assert (stopped.phase, stopped.bills) == (Phase.STOPPED, False)
     assert up(session, wanted()).cluster_id == made.cluster_id
     assert server.calls.count("StartCluster") == 1
+
+
+def test_a_cluster_whose_update_failed_takes_jobs_and_is_adopted(server, session, wanted):
+    made = up(session, wanted())
+    server.clusters.break_update("mine")
+    assert up(session, wanted()).cluster_id == made.cluster_id
 
 
 def test_a_start_whose_answer_is_lost_is_one_start(server, session, wanted):
@@ -558,8 +566,9 @@ def test_an_account_that_google_does_not_tell_is_that_of_the_credentials(server,
     assert Dataproc(dataclasses.replace(cloud._clients, credentials=ServiceAccount()), bucket).user() == ACCOUNT
 
 
-def test_a_printed_line_names_the_place(session, bucket):
-    assert session.cloud.options == f"--project {PROJECT} --region {REGION} --bucket {bucket}"
+def test_a_printed_line_works_in_a_shell_that_knows_no_place(session, bucket):
+    place = f"--project {PROJECT} --region {REGION} --bucket {bucket}"
+    assert session.line("down", "mine") == f"spark-sidecar dataproc down --name mine {place}"
 
 
 def test_a_submission_whose_answer_is_lost_is_one_job(server, session, wanted, program):
@@ -633,10 +642,10 @@ def invoke(session, wanted, bucket, monkeypatch):
     return call
 
 
-def test_the_command_line_adopts_shows_and_deletes_a_deployment(server, invoke, wanted):
+def test_the_command_line_adopts_shows_and_deletes_a_deployment(server, session, invoke, wanted):
     nodes = ["--framework", "vllm", "--shape", "l4x1", "--bundle", str(wanted().bundle)]
     adopted = invoke("up", *nodes)
-    assert (adopted["ready"], adopted["down"]) == (2, "spark-sidecar dataproc down --name mine")
+    assert (adopted["ready"], adopted["down"]) == (2, session.line("down", "mine"))
     assert adopted["cost"] == "1 x n2-standard-8, 2 x g2-standard-12 bill until `down`, or 60 minutes without work."
     (shown,) = invoke("status")
     assert shown["cluster_id"] == adopted["cluster_id"]

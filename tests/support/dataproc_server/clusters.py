@@ -98,6 +98,10 @@ class Clusters:
         """As the console does it."""
         _enter(self.all[name], State.STOPPED)
 
+    def break_update(self, name):
+        """As where somebody scales it and there are no machines."""
+        _enter(self.all[name], State.ERROR_DUE_TO_UPDATE)
+
     def delete(self, request):
         if request.request_id in self._requests:
             return self._repeated(request.request_id)
