@@ -110,6 +110,8 @@ def _bucket(clients: Clients, name: str) -> Check:
             found = clients.storage.lookup_bucket(name, timeout=TIMEOUT_S, retry=None)
     except Forbidden:
         return _objects(clients, name)
+    except DeploymentError as error:
+        return _unreadable(name, error)
     if found is None:
         fix = f"`gcloud storage buckets create gs://{name} --location={clients.region} --uniform-bucket-level-access`"
         return Check("bucket", f"there is no gs://{name}", fix)
@@ -126,8 +128,12 @@ def _objects(clients: Clients, name: str) -> Check:
         with translated():
             next(iter(clients.storage.list_blobs(name, max_results=1, timeout=TIMEOUT_S, retry=None)), None)
     except DeploymentError as error:
-        return Check("bucket", f"gs://{name} cannot be read: {error}", "ask for roles/storage.objectAdmin on it")
+        return _unreadable(name, error)
     return Check("bucket", f"gs://{name}; where it is could not be checked, for lack of storage.buckets.get")
+
+
+def _unreadable(name: str, error: Exception) -> Check:
+    return Check("bucket", f"gs://{name} cannot be read: {error}", "ask for roles/storage.objectAdmin on it")
 
 
 def _near(location: str, region: str) -> bool:

@@ -559,6 +559,17 @@ def test_a_deployment_of_a_colleague_is_refused_and_not_deleted(server, session,
     )
 
 
+def test_files_of_a_colleague_are_left_alone_where_there_is_no_cluster(server, session, wanted):
+    deployer.send(session, wanted())
+    before = stored(server)
+    server.compute.email = "bob@example.com"
+    for verb in (lambda: up(session, wanted()), lambda: deployer.down(session, "mine", models=True)):
+        with pytest.raises(DeploymentError, match=r"a deployment of ann@example\.com, and you are bob@") as caught:
+            verb()
+        assert caught.value.exit_code == Exit.TAKEN
+    assert (stored(server), server.clusters.names) == (before, [])
+
+
 def test_an_account_that_google_does_not_tell_is_that_of_the_credentials(server, bucket):
     server.compute.email = ""
     cloud = connect(bucket=bucket)
