@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 import sys
+import threading
 
 import pytest
 from google.auth.credentials import AnonymousCredentials
@@ -20,7 +21,7 @@ from typer.testing import CliRunner
 from unit.csp.deployments import WHEEL, Recorder, bundle
 
 from csp import deployer
-from csp.cloud import Deployment, Exit, Phase, RunPhase
+from csp.cloud import Deployment, Exit, Phase, RunPhase, RunRequest
 from csp.dataproc.deployer import Dataproc, connect
 from csp.run import follow, run
 from csp.session import Session
@@ -530,6 +531,24 @@ def test_a_run_on_a_cluster_of_its_own_is_found_and_cancelled_with_it(session, w
         cancel.server.clusters.nodes = cancel.node
     check_cancelled(cancel.server, session, cancel, run(session, "mine", program, own_cluster=wanted()))
     assert cancel.server.clusters.names == []
+
+
+def test_down_ends_a_run_on_a_cluster_of_its_own(server, session, wanted, program, bucket):
+    began = threading.Event()
+
+    def until_cancelled(cluster, job, write, cancelled):
+        began.set()
+        assert cancelled.wait(60)
+        return 1
+
+    server.jobs.driver = until_cancelled
+    results = f"gs://{bucket}/spark-sidecar/mine/runs/1"
+    run_id = session.cloud.submit(RunRequest("mine", program, {}, results, "token", 60, deployment=wanted()))
+    assert began.wait(60)
+    deployer.down(session, "mine")
+    server.operations.settle()
+    assert session.cloud.run_state(run_id).phase is RunPhase.CANCELLED
+    assert server.clusters.names == []
 
 
 @pytest.mark.parametrize("run_id", ["workflow-unknown", "unknown"])
