@@ -277,7 +277,7 @@ class Cloud(Protocol):
         """Why it is stopped or failed, with the fix, and the init script's log."""
 
     def delete(self, state: ClusterState) -> None:
-        """Delete a cluster; it may be gone already."""
+        """Delete a cluster; it may be gone already. Where it has to end first, it is deleted again when it ended."""
 
     def delete_others(self, name: str) -> Sequence[str]:
         """Delete what a deployment has outside of its root, such as uploaded notebooks; returns their names."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from csp.cloud import Cloud, ClusterState, Exit, RunState
+from csp.cloud import Cloud, ClusterState, Exit, Phase, RunState
 from server_utils.errors import ConfigurationError, DeploymentError
 from server_utils.storage.stores.base import TransientError
 
@@ -110,7 +110,13 @@ class Session:
         """Delete a cluster, and wait until it is gone. Returns what it was."""
         self.report.say(f"Deleting cluster {state.name} ({state.cluster_id}).")
         self.call(lambda: self.cloud.delete(state), f"deleting cluster {state.name}")
+        before = state.phase
         while now := self.call(lambda: self.cloud.state(state.cluster_id), "asking for its state"):
+            if before is not Phase.STOPPED and now.phase is Phase.STOPPED:  # it has ended, and may be forgotten
+                self.call(lambda now=now: self.cloud.delete(now), f"deleting cluster {state.name}")  # type: ignore[misc]
+                before = now.phase
+                continue
+            before = now.phase
             if deadline.is_over:
                 raise DeploymentError(
                     f"cluster {state.name} ({state.cluster_id}) is still there after {duration(deadline.elapsed_s)}: "

@@ -13,6 +13,7 @@ from typing import Any
 from csp.cloud import Exit
 from server_utils.errors import DeploymentError, EnvironmentMissingError
 from server_utils.storage.stores.base import TransientError, scrub
+from server_utils.storage.stores.databricks import no_token
 
 # The SDK would try again for five minutes without a word. Ours tries again with progress.
 _SDK_RETRY_S = 30
@@ -67,8 +68,15 @@ def explained(what: str, *, needs: str = "") -> Iterator[None]:
         raise _refused(what, error, platform) from None
     except (TimeoutError, RequestException) as error:
         raise TransientError(scrub(error.__cause__ or error)) from None
+    except OSError as error:  # the tool that has the sign-in gave no token
+        raise _no_token(what, error) from None
     except ValueError as error:  # no way to sign in
         raise _unknown(what, error) from None
+
+
+def _no_token(what: str, error: OSError) -> Exception:
+    why = no_token(what, error)
+    return why if isinstance(why, TransientError) else DeploymentError(str(why))
 
 
 def _errors() -> tuple[Any, Any]:

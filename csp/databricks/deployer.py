@@ -24,7 +24,7 @@ from csp.databricks.cluster_spec import request_body
 from server_utils.clusters.cluster import Cluster
 from server_utils.errors import ConfigurationError, DeploymentError
 from server_utils.storage.send_folder import sha256
-from server_utils.storage.stores.base import Store
+from server_utils.storage.stores.base import Store, scrub
 from server_utils.storage.stores.databricks import Volume
 
 _VOLUME = re.compile(r"/Volumes/[^/]+/[^/]+/[^/]+")
@@ -235,9 +235,12 @@ class Databricks:
         return failures.failure_of(self._details(state.cluster_id), events, lambda: self._failed_node(state))
 
     def delete(self, state: ClusterState) -> None:
+        """End it first: the nodes of a cluster that is forgotten while it runs still end, and write logs."""
+        clusters = self._client.clusters
         try:
             with explained("deleting the cluster", needs="CAN MANAGE on the cluster"):
-                self._client.clusters.permanent_delete(state.cluster_id)
+                ended = _word(clusters.get(state.cluster_id)) == "TERMINATED"
+                (clusters.permanent_delete if ended else clusters.delete)(state.cluster_id)
         except GoneError:
             return
 
@@ -316,7 +319,7 @@ def _creating() -> Any:
 
 def _state_of(details: Any, name: str | None, host: str) -> ClusterState:
     tag = (details.custom_tags or {}).get(TAG)
-    state = details.state.value if details.state else "UNKNOWN"
+    state = _word(details)
     workers = details.num_workers or 0
     log = details.cluster_log_conf and details.cluster_log_conf.volumes
     driver, node = details.driver_node_type_id or details.node_type_id, details.node_type_id
@@ -324,7 +327,7 @@ def _state_of(details: Any, name: str | None, host: str) -> ClusterState:
         details.cluster_id,
         details.cluster_name or "",
         _PHASES.get(state, Phase.STARTING),
-        f"{state} {details.state_message or ''}".strip(),
+        scrub(f"{state} {details.state_message or ''}".strip()),
         owner=details.creator_user_name or "",
         ours=tag is not None and name in {None, tag},
         nodes=f"1 x {driver}, {workers} x {node}" if workers else f"1 x {node}",
@@ -336,6 +339,11 @@ def _state_of(details: Any, name: str | None, host: str) -> ClusterState:
     )
 
 
+def _word(details: Any) -> str:
+    """The workspace's own word for the state of a cluster."""
+    return str(details.state.value) if details.state else "UNKNOWN"
+
+
 def _tail(store: Store, key: str) -> str:
-    content = store.read(key)[0].decode(errors="replace")
+    content = scrub(store.read(key)[0].decode(errors="replace"))
     return "\n".join(content.splitlines()[-_TAIL_LINES:])

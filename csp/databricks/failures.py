@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from csp.cloud import Failure
+from server_utils.storage.stores.base import scrub
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,8 @@ def failure_of(details: Any, events: Callable[[], Iterable[Any]], node_log: Call
     meaning = MEANINGS.get(code, _UNKNOWN)
     log = (node_log() or _script_error(events())) if code == "INIT_SCRIPT_FAILURE" else ""
     said = _parameters(reason) or details.state_message or ""
-    text = f"{meaning.reason}: {said}" if said else meaning.reason
-    return Failure(code, text.rstrip("."), meaning.fix, log, no_capacity=meaning.elsewhere)
+    text = f"{meaning.reason}: {scrub(said)}" if said else meaning.reason
+    return Failure(code, text.rstrip("."), meaning.fix, scrub(log), no_capacity=meaning.elsewhere)
 
 
 def _parameters(reason: Any) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from csp.cloud import Exit, RunPhase, RunRequest, RunState
 from csp.databricks.client import GoneError, explained
 from server_utils.errors import ConfigurationError, DeploymentError
+from server_utils.storage.stores.base import scrub
 
 _LARGEST = 10 * 10**6  # bytes of a notebook that the workspace takes
 _HEADER = "# Databricks notebook source"
@@ -25,7 +26,6 @@ _LIFE = {
     "RUNNING": RunPhase.RUNNING,
     "TERMINATING": RunPhase.RUNNING,
     "SKIPPED": RunPhase.SKIPPED,
-    "INTERNAL_ERROR": RunPhase.FAILED,
 }
 # The SDK's own waiter takes all of these for a success.
 _ENDS = {
@@ -93,10 +93,17 @@ def state_of(client: Any, run_id: str) -> RunState:
     state = run.state
     life = state.life_cycle_state.value if state and state.life_cycle_state else "PENDING"
     result = state.result_state.value if state and state.result_state else ""
-    phase = _ENDS.get(result, RunPhase.FAILED) if life == "TERMINATED" else _LIFE.get(life, RunPhase.WAITING)
+    phase = _phase(life, result)
     error = _output(client, run).get("error", "") if phase is RunPhase.FAILED else ""
     detail = " ".join(filter(None, (result or life, state.state_message if state else "")))
     return RunState(run_id, phase, detail, error, _results(run), run.run_page_url or "")
+
+
+def _phase(life: str, result: str) -> RunPhase:
+    if life not in {"TERMINATED", "INTERNAL_ERROR"}:
+        return _LIFE.get(life, RunPhase.WAITING)
+    end = _ENDS.get(result, RunPhase.FAILED)
+    return RunPhase.FAILED if life == "INTERNAL_ERROR" and end is RunPhase.SUCCEEDED else end
 
 
 def printed(client: Any, run_id: str) -> str:
@@ -149,7 +156,7 @@ def _output(client: Any, run: Any) -> dict[str, str]:
         return {}  # of a run that has not begun, or that was skipped
     returned = output.notebook_output.result if output.notebook_output else ""
     error = "\n".join(filter(None, (output.error, output.error_trace)))
-    return {"error": _ANSI.sub("", error), "text": output.logs or returned or ""}
+    return {"error": scrub(_ANSI.sub("", error)), "text": scrub(output.logs or returned or "")}
 
 
 def _results(run: Any) -> str:

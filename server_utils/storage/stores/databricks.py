@@ -16,6 +16,9 @@ from typing import Any
 from server_utils.errors import EnvironmentMissingError, StorageError
 from server_utils.storage.stores.base import CHUNK, ChangedError, ObjectNotFoundError, TransientError, scrub
 
+# What the tools say whose sign-in ended. Without a network they speak of hosts and connections.
+_SIGNED_OUT = ("auth login", "az login", "gcloud auth", "reauthenticate", "refresh token", "expired", "invalid_grant")
+
 
 class Volume:
     """A folder of a volume as a store. Its methods are described in `base.Store`.
@@ -80,6 +83,8 @@ class Volume:
             self._remove(f"{self._path}/{prefix}")
         except ObjectNotFoundError:
             return
+        except ChangedError as error:  # something was written into it meanwhile, such as a last log
+            raise TransientError(error) from None
 
     def _listed(self, path: str) -> list[Any]:
         with translated(self.url):
@@ -215,8 +220,23 @@ def translated(url: str) -> Iterator[None]:
         RequestException,
     ) as error:
         raise TransientError(scrub(error)) from None
+    except OSError as error:
+        if error.errno is not None:
+            raise  # this machine's: its disk, its files
+        raise no_token(url, error) from None
     except (base.DatabricksError, ValueError) as error:  # ValueError: no way to sign in
         raise StorageError(
             f"{url} is refused: {scrub(error)}; check DATABRICKS_HOST and the credentials, or sign in with "
             "`databricks auth login`"
         ) from None
+
+
+def no_token(what: str, error: OSError) -> Exception:
+    """Why the SDK got no token from a tool such as Databricks' own: the sign-in ended, or the network is away.
+
+    what: could not be done, for the message.
+    """
+    said = " ".join(scrub(error).split())
+    if not any(each in said.lower() for each in _SIGNED_OUT):
+        return TransientError(said)
+    return StorageError(f"{what}: the sign-in has ended: {said}. Sign in again with `databricks auth login`")

@@ -25,7 +25,8 @@ VOLUME = "/Volumes/main/default/sidecar"
 def server(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("SPARK_SIDECAR_VOLUME", VOLUME)
-    with DatabricksServer(tmp_path / "server") as running:
+    # Each request moves the time, as the command line waits in real time.
+    with DatabricksServer(tmp_path / "server", tick_s=30) as running:
         for name, value in profile(running).items():
             monkeypatch.setenv(name, value)
         yield running

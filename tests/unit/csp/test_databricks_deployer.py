@@ -13,7 +13,7 @@ from csp import deployer, run
 from csp.cloud import Exit, Phase, RunPhase
 from csp.databricks.deployer import connect
 from csp.up import up
-from server_utils.errors import ConfigurationError, DeploymentError
+from server_utils.errors import ConfigurationError, DeploymentError, StorageError
 from unit.csp.deployments import WHEEL, bundle, deployment, session
 
 VOLUME = "/Volumes/main/default/sidecar"
@@ -218,6 +218,59 @@ def test_a_cluster_whose_state_is_unknown_is_waited_for_and_not_deleted(server, 
 
     here.report.on_wait = recover
     assert up(here, wanted).cluster_id == first.cluster_id
+
+
+def test_a_cluster_ends_before_it_is_forgotten(server, here, wanted):
+    up(here, wanted)
+    (cluster,) = server.clusters.all.values()
+    deployer.down(here, "reviews")
+    assert [each["type"] for each in cluster.events][-1] == "TERMINATING"
+    assert cluster.state == "TERMINATED"
+    assert server.clusters.all == {}
+
+
+@pytest.mark.parametrize(
+    ("said", "end"),
+    [
+        ("A new token could not be retrieved because the refresh token is invalid", (1, "databricks auth login")),
+        ("dial tcp: lookup workspace.example: no such host", (6, "no such host; tried for")),
+    ],
+)
+def test_without_a_token_in_a_wait_the_message_says_why_and_what_bills(here, wanted, said, end):
+    code, expected = end
+
+    def lose(text):
+        def no_headers():
+            raise OSError(f"cannot get access token: Error: {said}")
+
+        here.cloud._client.config._header_factory = no_headers
+
+    here.report.on_wait = lose
+    message = refusal(lambda: up(here, wanted, timeout_s=600), code)
+    assert expected in message
+    assert "is starting and bills" in message
+
+
+def test_without_a_token_files_are_not_refused_by_a_traceback(server, here, wanted):
+    def no_headers():
+        raise OSError("cannot get access token: Error: the token has expired, to reauthenticate run x")
+
+    here.cloud._client.config._header_factory = no_headers
+    with pytest.raises(StorageError, match="the sign-in has ended"):
+        here.cloud.store(ROOT).read("a")
+
+
+def test_no_text_of_the_cloud_shows_a_token(server, here, wanted, notebook):
+    ends = ClusterFate("REQUEST_REJECTED", parameters={"databricks_error_message": f"bad {TOKEN}"}, message=TOKEN)
+    server.plan.clusters.append(ends)
+    refusal(lambda: up(here, wanted), Exit.REFUSED)  # looks for the token
+    state = up(here, wanted)
+    log = server.volumes.on_disk(f"{ROOT}/logs/{state.cluster_id}/driver/stderr")
+    log.parent.mkdir(parents=True)
+    log.write_text(f"signed in with {TOKEN}")
+    assert [each.text for each in deployer.logs(here, "reviews", ["driver"])] == ["signed in with ***"]
+    server.plan.runs.append(RunFate("TERMINATED", "FAILED", "no", error=f"no {TOKEN}", error_trace="Trace"))
+    assert run.run(here, "reviews", notebook).state.error.startswith("no ***")
 
 
 def test_a_failure_whose_events_may_not_be_read_is_still_deleted(server, here, wanted):
@@ -474,9 +527,11 @@ def test_a_run_on_a_cluster_of_its_own_needs_no_deployment(server, here, wanted,
         (RunFate("SKIPPED", None, "already running"), RunPhase.SKIPPED, 4),
         (RunFate("TERMINATED", "TIMEDOUT", "late"), RunPhase.TIMED_OUT, 4),
         (RunFate("TERMINATED", "CANCELED", "stop"), RunPhase.CANCELLED, 4),
+        (RunFate("INTERNAL_ERROR", "TIMEDOUT", "late too"), RunPhase.TIMED_OUT, 4),
+        (RunFate("INTERNAL_ERROR", None, "no answer"), RunPhase.FAILED, 3),
         (RunFate("TERMINATED", "MAXIMUM_CONCURRENT_RUNS_REACHED", "full"), RunPhase.SKIPPED, 4),
     ],
-    ids=lambda expected: str(expected[1]),
+    ids=lambda expected: expected[0].message,
 )
 def test_a_run_that_did_not_succeed_ends_the_command_with_its_own_code(server, here, wanted, notebook, expected):
     end, phase, code = expected
