@@ -8,7 +8,7 @@ fetched. Where the laptop stops or loses its network the run goes on: its id is 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +16,9 @@ from csp import ownership
 from csp.cloud import ClusterState, Deployment, Exit, RunPhase, RunRequest, RunState
 from csp.deployer import require, send, status
 from csp.session import POLL_S, Deadline, Session, check_name, duration, retried
-from server_utils.errors import ConfigurationError, DeploymentError
+from server_utils.errors import ConfigurationError, DeploymentError, SidecarError
 from server_utils.storage.manifest import bad_name
-from server_utils.storage.stores.base import Store
+from server_utils.storage.stores.base import ObjectNotFoundError, Store, TransientError
 
 TIMEOUT_S = 6 * 3600.0
 _PATIENCE_S = 600.0  # beyond the cloud's own limit on a run, for its clean-up
@@ -28,16 +28,22 @@ _NOT_DONE = frozenset({RunPhase.SKIPPED, RunPhase.CANCELLED, RunPhase.TIMED_OUT}
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended. files: what was fetched to this laptop."""
+    """How a run ended.
+
+    Attributes:
+        files: what was fetched to this laptop.
+        unfetched: why there are not all; "" where nothing is missing.
+    """
 
     state: RunState
     files: tuple[Path, ...] = ()
+    unfetched: str = ""
 
     @property
     def exit_code(self) -> Exit:
         """With which the command ends."""
         if self.state.phase is RunPhase.SUCCEEDED:
-            return Exit.DONE
+            return Exit.REFUSED if self.unfetched else Exit.DONE
         return Exit.RUN_NOT_DONE if self.state.phase in _NOT_DONE else Exit.RUN_FAILED
 
 
@@ -88,7 +94,6 @@ def follow(
     deadline = Deadline.after(session.clock, timeout_s + _PATIENCE_S)
     try:
         state = _wait(session, run_id, deadline)
-        return Result(state, tuple(_fetch(session, state, out)) if out else ())
     except KeyboardInterrupt:
         raise DeploymentError(
             f"stopped by Ctrl-C. Run {run_id} goes on, and its cluster bills; {again}, {end}, "
@@ -97,6 +102,7 @@ def follow(
         ) from None
     except DeploymentError as error:
         raise DeploymentError(f"{error}. Run {run_id} may go on: {again}, {end}", error.exit_code) from None
+    return _with_files(session, state, out, again) if out else Result(state)
 
 
 def check_source(source: Path) -> None:
@@ -167,29 +173,57 @@ def _look(session: Session, run_id: str, deadline: Deadline) -> tuple[RunState, 
     return retried(look, what=f"asking {session.cloud.place} for the run", report=session.report, deadline=deadline)
 
 
-def _fetch(session: Session, state: RunState, out: Path) -> list[Path]:
+def _with_files(session: Session, state: RunState, out: Path, again: str) -> Result:
+    """The result with its files. What cannot be fetched changes nothing of how the run ended."""
+    fetched: list[Path] = []
+    try:
+        for path in _fetch(session, state, out):
+            fetched.append(path)  # noqa: PERF402 - what came before a fault stays
+    except KeyboardInterrupt:
+        raise DeploymentError(
+            f"stopped by Ctrl-C. Run {state.run_id} has ended, {state.phase}, and not all of its results are here; "
+            f"{again}",
+            Exit.INTERRUPTED,
+        ) from None
+    except SidecarError as error:
+        unfetched = f"{error}. Not all results are here; {again}"
+        session.report.say(f"Run {state.run_id} has ended, {state.phase}. {unfetched}")
+        return Result(state, tuple(fetched), unfetched)
+    return Result(state, tuple(fetched))
+
+
+def _fetch(session: Session, state: RunState, out: Path) -> Iterator[Path]:
     """Bring the executed notebook, and the files of the folder of results."""
     kept = session.call(lambda: session.cloud.executed(state.run_id), "fetching the executed notebook")
     out.mkdir(parents=True, exist_ok=True)
     for name, content in kept.items():
         (out / name).write_bytes(content)
-    fetched = [out / name for name in kept]
+        yield out / name
     if state.results:
         store = session.cloud.store(state.results)
         for key, size in session.call(lambda: sorted(store.names()), "listing results"):
             session.call(lambda key=key, size=size: _download(store, key, size, out), f"fetching {key}")  # type: ignore[misc]
-            fetched.append(out / key)
-    return fetched
+            yield out / key
 
 
 def _download(store: Store, key: str, size: int, out: Path) -> None:
-    """Fetch an object into a file, which has its name when it is whole."""
+    """Fetch an object into a file, which has its name when it is whole.
+
+    Raises:
+        TransientError: fewer bytes came than there are.
+        DeploymentError: it is not there any more, or has no name that is safe here.
+    """
     if wrong := bad_name(key):
         raise DeploymentError(f"a result cannot be fetched: {wrong}; it stays in {store.url}")
     path = out / key
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.part")
     with beside.open("wb") as file:
-        if size:
-            store.fetch(key, 0, size, file.write)
+        try:
+            if size:
+                store.fetch(key, 0, size, file.write)
+        except ObjectNotFoundError:
+            raise DeploymentError(f"{key} was deleted from {store.url} while it was fetched") from None
+    if (came := beside.stat().st_size) != size:
+        raise TransientError(f"{came} of {size} bytes came")
     beside.replace(path)

@@ -128,6 +128,7 @@ class FakeCloud:
         return "".join(f"line {number}\n" for number in range(self.calls.count("run_state")))
 
     def executed(self, run_id):
+        self._called("executed")
         return {}
 
 

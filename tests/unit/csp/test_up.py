@@ -259,6 +259,40 @@ def test_results_are_fetched_whole_with_their_folders(cloud, here, wanted, tmp_p
     assert (tmp_path / "out" / "part" / "rows.csv").read_text() == "a,b\n"
 
 
+class Short(Files):
+    """A store whose answers break off so many times."""
+
+    times = 1
+
+    def fetch(self, key, start, size, write):
+        Short.times -= 1
+        super().fetch(key, start, size - 1 if Short.times >= 0 else size, write)
+
+
+@pytest.mark.parametrize(("times", "code"), [(2, Exit.DONE), (1000, Exit.REFUSED)])
+def test_a_result_that_broke_off_never_counts_as_whole(cloud, here, tmp_path, times, code):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    (folder / "rows.csv").write_text("a,b\n")
+    Short.times, cloud.store = times, lambda root: Short(Path(root), root)
+    cloud.runs = [RunState("1", RunPhase.SUCCEEDED, results=str(folder))]
+    result = run.follow(here, "1", name="reviews", out=tmp_path / "out")
+    assert result.exit_code == code
+    assert (tmp_path / "out" / "rows.csv").exists() == (code is Exit.DONE)
+    assert ("3 of 4 bytes came" in result.unfetched) == (code is not Exit.DONE)
+
+
+@pytest.mark.parametrize(("phase", "code"), [(RunPhase.SUCCEEDED, 1), (RunPhase.FAILED, 3), (RunPhase.TIMED_OUT, 4)])
+def test_how_a_run_ended_is_told_where_its_results_cannot_be_fetched(cloud, here, tmp_path, phase, code):
+    cloud.runs, cloud.trouble = [RunState("1", phase)], {"executed": [DeploymentError("not allowed")]}
+    result = run.follow(here, "1", name="reviews", out=tmp_path / "out")
+    assert (result.state.phase, result.exit_code) == (phase, code)
+    assert (
+        "not allowed. Not all results are here; `spark-sidecar fake run --name reviews --resume 1`" in result.unfetched
+    )
+    assert f"Run 1 has ended, {phase}. {result.unfetched}" in here.report.said
+
+
 @pytest.mark.parametrize(("name", "said"), [("notes.txt", "neither a notebook"), ("missing.py", "there is no file")])
 def test_a_source_that_is_none_is_refused(here, tmp_path, name, said):
     (tmp_path / "notes.txt").touch()
