@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from server_utils.host.files import exclusive_lock
 from server_utils.host.processes import wait_until
 
 FAKE_NIM = Path(__file__).with_name("fake_nim.py")
@@ -35,7 +36,13 @@ def docker():
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         pytest.skip("no Docker engine answers here, and only root can start one from Debian's packages")
-    with tempfile.TemporaryDirectory(prefix="docker-", dir="/tmp") as folder, _started(Path(folder)) as variables:
+    # One at a time: two daemons would give out the same addresses of one bridge.
+    lock = Path(tempfile.gettempdir()) / f"spark-sidecar-docker-{os.getuid()}.lock"
+    with (
+        exclusive_lock(lock),
+        tempfile.TemporaryDirectory(prefix="docker-", dir="/tmp") as folder,
+        _started(Path(folder)) as variables,
+    ):
         yield variables
 
 
