@@ -11,8 +11,8 @@ from typing import Any, Literal
 from server_utils.backends.base import MANAGER_OPTIONS
 from server_utils.backends.openai import STALL_S, Engine, OpenAIServerManager
 from server_utils.backends.vllm.command_line import OURS, arguments, engine_options
-from server_utils.backends.vllm.manager import DEADLY_ON_CPU, ENV, SETTINGS
 from server_utils.backends.vllm.manager import DIALECT as VLLM_DIALECT
+from server_utils.backends.vllm.manager import ENV, SETTINGS, refuse_deadly
 from server_utils.errors import ConfigurationError
 from server_utils.inference.openai.dialect import Dialect, SchemaField
 from server_utils.inference.openai.request import Endpoint
@@ -146,12 +146,7 @@ class DynamoServerManager(OpenAIServerManager):
 
     def _check(self, endpoint: Endpoint, fields: Mapping[str, Any], description: Mapping[str, Any]) -> None:
         super()._check(endpoint, fields, description)
-        for name in DEADLY_ON_CPU:
-            if name in fields and description["device"] == "cpu":
-                raise ConfigurationError(
-                    f"{name} ends the engine of vLLM 0.32 on a CPU, and all requests with it, once a prompt is read in "
-                    "several steps; leave it out (temperature=0 needs none)"
-                )
+        refuse_deadly(fields, description["device"])
 
 
 def engine(

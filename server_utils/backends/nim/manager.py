@@ -186,9 +186,10 @@ def _series(image: str, series: int | None) -> int:
 
 
 def _engine(name: str | None) -> str:
+    """The container engines that will do, the first that a host has. Raises ConfigurationError."""
     if name is not None and name not in _ENGINES:
         raise ConfigurationError(f"container_engine must be {' or '.join(_ENGINES)}; it is {name!r}")
-    return name or ""
+    return name or ",".join(_ENGINES)
 
 
 def _container_words(model: str | None, variables: Mapping[str, str]) -> list[str]:

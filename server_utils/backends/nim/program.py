@@ -1,9 +1,9 @@
 """The program of a NIM sidecar: runs its container below itself, announces it, and watches it. Standard library only.
 
-    python program.py ANNOUNCEMENT PORT STALL_S ENGINE IMAGE OPTIONS... -- COMMAND...
+    python program.py ANNOUNCEMENT PORT STALL_S ENGINES IMAGE OPTIONS... -- COMMAND...
 
-ENGINE is docker, podman, or "" for the first of them that this host has. OPTIONS are of its `run`. COMMAND is what the
-image runs; without one it is the image's own.
+ENGINES are names such as docker,podman: the first that this host has is used. OPTIONS are of its `run`. COMMAND is what
+the image runs; without one it is the image's own.
 
 A container is a child of the container engine's daemon, so nothing ends it with its executor. Therefore its first
 process is a guard, whose standard input is a pipe from here. When the pipe ends, by whatever death, the guard ends
@@ -28,7 +28,6 @@ from typing import Any
 import engine_watch  # laid beside this file
 import openai_program
 
-_ENGINES = ("docker", "podman")
 _CONTAINER_PORT = 8000  # NIM's default; the container has a network of its own
 _CACHE = "/opt/nim/.cache"
 _NGC = "nvcr.io"
@@ -60,9 +59,8 @@ _HINTS = {
 }
 
 
-def find_engine(name: str) -> str:
-    """The container engine to use. Ends this process where there is none."""
-    names = (name,) if name else _ENGINES
+def find_engine(names: Sequence[str]) -> str:
+    """The first of these container engines that this host has. Ends this process where there is none."""
     there = [each for each in names if shutil.which(each)]
     if not there:
         engine_watch.end(
@@ -207,9 +205,9 @@ def check_served(engine: str, port: int) -> dict[str, Any]:
 
 def main(words: Sequence[str]) -> int:
     """Run the container of this command line. Returns the exit status."""
-    announcement, port, stall_s, name, image, *rest = words
+    announcement, port, stall_s, names, image, *rest = words
     cut = rest.index("--")
-    engine = find_engine(name)
+    engine = find_engine(names.split(","))
     own_command = image_command(engine, image)
     command = run_command(engine, image, port, rest[:cut], rest[cut + 1 :] or own_command)
     remove_container(engine)

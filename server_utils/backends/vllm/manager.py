@@ -46,7 +46,7 @@ DIALECT = Dialect(
     },
 )
 # vLLM 0.32: "CPU Generator does not use offset", once a prompt is read in several steps; under load any may be.
-DEADLY_ON_CPU = ("seed",)
+_DEADLY_ON_CPU = ("seed",)
 # Fields of older releases, which the server ignores without a word.
 _RENAMED = {
     "guided_json": "response_format={value}",
@@ -147,12 +147,18 @@ def check(
     Raises:
         ConfigurationError: with the names that are near.
     """
+    refuse_deadly(fields, device)
     for name, value in fields.items():
-        if name in DEADLY_ON_CPU and device == "cpu":
+        if name in _RENAMED and name not in (known or {}).get(endpoint.value, (name,)):
+            raise ConfigurationError(f"vLLM has no {name} any more; say {_RENAMED[name].format(value=repr(value))}")
+    check_fields(endpoint, fields, known, how=_START_FOR)
+
+
+def refuse_deadly(fields: Mapping[str, Any], device: str | None) -> None:
+    """Refuse fields that end the engine on a CPU. Raises ConfigurationError."""
+    for name in _DEADLY_ON_CPU:
+        if name in fields and device == "cpu":
             raise ConfigurationError(
                 f"{name} ends the engine of vLLM 0.32 on a CPU, and all requests with it, once a prompt is read in "
                 "several steps; leave it out (temperature=0 needs none)"
             )
-        if name in _RENAMED and name not in (known or {}).get(endpoint.value, (name,)):
-            raise ConfigurationError(f"vLLM has no {name} any more; say {_RENAMED[name].format(value=repr(value))}")
-    check_fields(endpoint, fields, known, how=_START_FOR)
