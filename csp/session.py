@@ -1,4 +1,4 @@
-"""What every verb needs: a cloud, where progress goes, whose deployments, and the patience to try again. Laptop."""
+"""What every verb needs: a cloud, where progress goes, whose deployments, and how calls are tried again. Laptop."""
 
 from __future__ import annotations
 

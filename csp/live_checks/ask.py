@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from csp.live_checks import on_cluster
-from csp.live_checks.on_cluster import Said, Target
+from csp.live_checks.on_cluster import CommandResult, Target
 from csp.live_checks.questions import Question, Where
 
 _COMMAND_S = 180.0
@@ -47,17 +47,17 @@ class Answer:
 def ask(questions: Sequence[Question], target: Target) -> list[Answer]:
     """The answers, in the order of the questions."""
     for_job = [each for each in questions if each.where.on_cluster and target.cluster]
-    said = on_cluster.said(for_job, target) if for_job else {}
-    return [judged(each, said[each.key]) if each.key in said else _asked_here(each, target) for each in questions]
+    results = on_cluster.run_job(for_job, target) if for_job else {}
+    return [judged(each, results[each.key]) if each.key in results else _asked_here(each, target) for each in questions]
 
 
-def judged(question: Question, said: Said) -> Answer:
+def judged(question: Question, result: CommandResult) -> Answer:
     """Compare what a command said with what is expected of it."""
-    if question.expects(said.output) and said.code != _NOT_FOUND:
-        return Answer(question, Outcome.EXPECTED, said.output)
-    if said.code == _NOT_FOUND:
-        return Answer(question, Outcome.MISSING, said.output)
-    return Answer(question, Outcome.FAILED if said.code else Outcome.DIFFERS, said.output)
+    if question.expects(result.output) and result.code != _NOT_FOUND:
+        return Answer(question, Outcome.EXPECTED, result.output)
+    if result.code == _NOT_FOUND:
+        return Answer(question, Outcome.MISSING, result.output)
+    return Answer(question, Outcome.FAILED if result.code else Outcome.DIFFERS, result.output)
 
 
 def _asked_here(question: Question, target: Target) -> Answer:
@@ -68,7 +68,7 @@ def _asked_here(question: Question, target: Target) -> Answer:
     return judged(question, _run(question.command, target))
 
 
-def _run(command: str, target: Target) -> Said:
+def _run(command: str, target: Target) -> CommandResult:
     environ = os.environ | target.variables() | {"PYTHON": sys.executable}
     # pipefail: the last command of a pipe would hide that the first one is missing.
     words = ["bash", "-o", "pipefail", "-c", command]
@@ -78,5 +78,5 @@ def _run(command: str, target: Target) -> Said:
             timeout=_COMMAND_S, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return Said(1, f"no answer within {_COMMAND_S:.0f} s")
-    return Said(done.returncode, done.stdout.strip())
+        return CommandResult(1, f"no answer within {_COMMAND_S:.0f} s")
+    return CommandResult(done.returncode, done.stdout.strip())

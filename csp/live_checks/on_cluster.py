@@ -46,7 +46,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Said:
+class CommandResult:
     """How a command ended, and all it printed."""
 
     code: int
@@ -57,16 +57,16 @@ class JobError(Exception):
     """The job gave no answers; the message is the reason."""
 
 
-def said(questions: Sequence[Question], target: Target) -> dict[str, Said]:
+def run_job(questions: Sequence[Question], target: Target) -> dict[str, CommandResult]:
     """The answers of a job by the questions' keys. Where there is no job, the same failure for all."""
     submit = _on_dataproc if target.platform == "dataproc" else _on_databricks
     try:
         with _program(questions) as program:
             answers = submit(program, target)
     except (JobError, OSError) as err:
-        return {each.key: Said(1, f"the job gave no answers: {err}") for each in questions}
+        return {each.key: CommandResult(1, f"the job gave no answers: {err}") for each in questions}
     lost = [1, "the job did not answer it"]
-    return {each.key: Said(*answers.get(each.key, lost)) for each in questions}
+    return {each.key: CommandResult(*answers.get(each.key, lost)) for each in questions}
 
 
 @contextmanager

@@ -27,7 +27,7 @@ def test_the_job_answers_on_the_driver_and_on_an_executor(tmp_path, monkeypatch)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
     monkeypatch.setenv("PYSPARK_SUBMIT_ARGS", "--master local[1] --conf spark.ui.enabled=false pyspark-shell")
-    said = on_cluster.said(QUESTIONS, on_cluster.Target("dataproc", "mine", "r"))
+    said = on_cluster.run_job(QUESTIONS, on_cluster.Target("dataproc", "mine", "r"))
     assert (said["driver"].code, said["missing"].code) == (3, 127), said
     assert said["here"].output.isdigit()
     assert said["where"].output.isdigit()

@@ -15,7 +15,7 @@ import pytest
 
 from csp.live_checks import job, listed, report
 from csp.live_checks.ask import Outcome, judged
-from csp.live_checks.on_cluster import Said
+from csp.live_checks.on_cluster import CommandResult
 from csp.live_checks.questions import Where, of, questions
 from server_utils.clusters.catalogue import nodes, platforms
 from server_utils.clusters.cluster import runtimes
@@ -153,9 +153,9 @@ def test_the_questions_fit_their_schema_and_have_sorted_keys():
 @pytest.mark.parametrize("key", [each.key for each in questions() if each.where is not Where.BY_HAND])
 def test_a_question_knows_its_answer_from_another_one(key):
     good, other = ANSWERS[key]
-    assert judged(BY_KEY[key], Said(0, good)).outcome is Outcome.EXPECTED
-    assert judged(BY_KEY[key], Said(0, other)).outcome is Outcome.DIFFERS
-    assert judged(BY_KEY[key], Said(0, "")).outcome is Outcome.DIFFERS
+    assert judged(BY_KEY[key], CommandResult(0, good)).outcome is Outcome.EXPECTED
+    assert judged(BY_KEY[key], CommandResult(0, other)).outcome is Outcome.DIFFERS
+    assert judged(BY_KEY[key], CommandResult(0, "")).outcome is Outcome.DIFFERS
 
 
 @pytest.mark.parametrize("platform", platforms())
