@@ -220,15 +220,15 @@ def translated(url: str) -> Iterator[None]:
         RequestException,
     ) as error:
         raise TransientError(scrub(error)) from None
-    except OSError as error:
-        if error.errno is not None:
-            raise  # this machine's: its disk, its files
-        raise no_token(url, error) from None
     except (base.DatabricksError, ValueError) as error:  # ValueError: no way to sign in
         raise StorageError(
             f"{url} is refused: {scrub(error)}; check DATABRICKS_HOST and the credentials, or sign in with "
             "`databricks auth login`"
         ) from None
+    except OSError as error:  # after DatabricksError, which is one too
+        if error.errno is not None:
+            raise  # this machine's: its disk, its files
+        raise no_token(url, error) from None
 
 
 def no_token(what: str, error: OSError) -> Exception:
