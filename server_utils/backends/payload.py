@@ -118,13 +118,14 @@ def _dumps(value: Any, own: UserModules, referenced: References) -> bytes:
 def _by_value(own: UserModules) -> Iterator[None]:
     """Pickle the user's modules by value inside this block: the sealed environment does not hold them."""
     registered = cloudpickle.list_registry_pickle_by_value()
-    modules = [module for module in own.loaded() if module.__name__ not in registered]
-    for module in modules:
+    # By name: a module may be loaded under two, and cloudpickle ends a registration once.
+    modules = {module.__name__: module for module in own.loaded() if module.__name__ not in registered}
+    for module in modules.values():
         cloudpickle.register_pickle_by_value(module)
     try:
         yield
     finally:
-        for module in modules:
+        for module in modules.values():
             cloudpickle.unregister_pickle_by_value(module)
 
 

@@ -1,7 +1,7 @@
 """Which modules are the user's own. Driver; imports none of them.
 
-They are modules that sealed environments lack: not of Python, not of Spark, not of this package, and not installed
-(in a site-packages).
+They are modules that sealed environments lack: not of Python, not of Spark, not of this package, and not installed:
+in a site-packages, or in another folder that pip installs into (`pip install --target`), which holds *.dist-info.
 """
 
 from __future__ import annotations
@@ -56,7 +56,19 @@ class UserModules:
         if not top or top in _NOT_OWN:
             return False
         place = _place(name)
-        return _is_made_by_hand(top) if place is None else not _INSTALLED & set(Path(place).parts)
+        return _is_made_by_hand(top) if place is None else not _is_installed(Path(place), top)
+
+
+def _is_installed(place: Path, top: str) -> bool:
+    if _INSTALLED & set(place.parts):
+        return True
+    above = next((folder.parent for folder in place.parents if folder.name == top), place.parent)
+    return _has_distributions(above)
+
+
+@functools.lru_cache(maxsize=64)
+def _has_distributions(folder: Path) -> bool:
+    return next(folder.glob("*.dist-info"), None) is not None
 
 
 def _is_made_by_hand(top: str) -> bool:

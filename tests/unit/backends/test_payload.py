@@ -289,6 +289,19 @@ def test_installed_modules_python_s_and_spark_s_go_by_name(module):
     assert zipfile.ZipFile(io.BytesIO(nothing)).namelist() == []
 
 
+@pytest.mark.parametrize("files", [{"library": "x = 1"}, {"library__INIT": "x = 1", "library__inner": "y = 1"}])
+def test_a_library_in_a_folder_that_pip_installed_into_goes_by_name(module, tmp_path, files):
+    (tmp_path / "library-1.0.dist-info").mkdir()
+    module("library", **files)
+    shipped = by_value((in_a_notebook("import library\ndef f(): return library.x"), {}), what="f")
+    assert set(by_reference(shipped)) == {"library"}
+
+
+def test_a_module_that_is_loaded_under_two_names_arrives(module, monkeypatch):
+    monkeypatch.setitem(sys.modules, "another_name", module("one", one="def work(): return 42"))
+    assert arrived(in_a_notebook("import one\ndef f(): return one.work()")) == "42"
+
+
 @pytest.mark.parametrize(
     "text",
     [
