@@ -158,7 +158,9 @@ class Databricks:
 
     def checks(self, deployment: Deployment) -> Iterator[Check]:
         self._root(deployment.name)
-        return preflight.checks(self._client, deployment, self._volume or "", self._policy)
+        return preflight.checks(
+            self._client, deployment, volume=self._volume or "", policy=self._policy, dedicated=self._dedicated
+        )
 
     def candidates(self, deployment: Deployment) -> Sequence[Cluster]:
         return deployment.clusters

@@ -1,61 +1,91 @@
-"""What can be looked at for free before a cluster is made: who, privileges, node types, runtime, policy. Laptop.
+"""What can be looked at for free before a cluster is made: who may do it, and where its files go. Laptop.
 
-Nothing here changes anything. What an owner or an administrator may do stands in no grant, so they pass.
+Nothing here changes anything. What an owner or an administrator may do stands in no grant, so they pass. What the
+workspace does not let this user read passes too, and says so: the workspace itself decides then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from csp.cloud import Check, Deployment
+from csp.databricks import node_checks
 from csp.databricks.client import GoneError, explained
 from server_utils.errors import DeploymentError
 
 _CREATE = "allow-cluster-create"
+_CREATION = "may create clusters"
 _EVERYONE = "account users"
 _OTHER_VOLUME = "or give another --volume"
+_READ_WRITE = ("READ_VOLUME", "WRITE_VOLUME")
 
 
-def checks(client: Any, deployment: Deployment, volume: str, policy: str | None) -> Iterator[Check]:
-    """All of them, in the order in which a user would repair them."""
+def checks(
+    client: Any, deployment: Deployment, *, volume: str, policy: str | None, dedicated: str | None
+) -> Iterator[Check]:
+    """All of them, in the order in which a user would repair them.
+
+    dedicated: whom the cluster is dedicated to, if it is not who is signed in.
+    """
     with explained("asking who is signed in"):
         me = client.current_user.me()
     yield Check("identity", f"signed in as {me.user_name}")
-    yield _creation(client, me, policy)
-    yield _volume(client, me, volume)
-    yield from _node_types(client, deployment)
-    yield _runtime(client, deployment)
-
-
-def _creation(client: Any, me: Any, policy: str | None) -> Check:
     if policy:
-        try:
-            with explained("reading the policy"):
-                found = client.cluster_policies.get(policy)
-        except GoneError:
-            return Check(
-                "policy", f"there is no policy {policy}", "`databricks cluster-policies list` shows those you may use"
-            )
-        return Check("policy", f"{found.name} ({policy})")
+        yield _or_unknown("policy", lambda: _policy(client, policy))
+    else:
+        yield _or_unknown(_CREATION, lambda: _creation(client, me))
+    yield from _volume(client, me, volume, dedicated)
+    for name, look in node_checks.all_of(client, deployment):
+        yield _or_unknown(name, look)
+
+
+def _or_unknown(name: str, look: Callable[[], Check]) -> Check:
+    try:
+        return look()
+    except DeploymentError as error:
+        return Check(name, f"could not be checked: {error}")
+
+
+def _policy(client: Any, policy: str) -> Check:
+    try:
+        with explained("reading the policy"):
+            found = client.cluster_policies.get(policy)
+    except GoneError:
+        return Check(
+            "policy", f"there is no policy {policy}", "`databricks cluster-policies list` shows those you may use"
+        )
+    return Check("policy", f"{found.name} ({policy})")
+
+
+def _creation(client: Any, me: Any) -> Check:
+    """Whether a user, or a group of the user, has the entitlement. A user's own list leaves out those of groups."""
     if _CREATE in _values(me.entitlements) or "admins" in _groups(me):
-        return Check("may create clusters", "yes")
+        return Check(_CREATION, "yes")
+    for each in me.groups or []:
+        with explained(f"reading the entitlements of the group {each.display}"):
+            group = client.groups.get(each.value)
+        if _CREATE in _values(group.entitlements):
+            return Check(_CREATION, f"yes, as a member of {each.display}")
     fix = "ask for 'unrestricted cluster creation', or for a policy that you may use, and give its id as --policy"
-    return Check("may create clusters", f"{me.user_name} has no entitlement to it", fix)
+    return Check(_CREATION, f"{me.user_name} has no entitlement to it, and no group of theirs has", fix)
 
 
-def _volume(client: Any, me: Any, volume: str) -> Check:
-    """The volume, or where it is to be made."""
+def _volume(client: Any, me: Any, volume: str, dedicated: str | None) -> Iterator[Check]:
+    """The volume, or where it is to be made; and whether the nodes may use it, which act for another user."""
     catalog, schema, name = volume.removeprefix("/Volumes/").split("/")
     try:
         with explained(f"reading the volume {volume}", needs="USE CATALOG, USE SCHEMA and READ VOLUME"):
             found = client.volumes.read(f"{catalog}.{schema}.{name}")
     except GoneError:
-        return _schema(client, me, f"{catalog}.{schema}", volume)
+        yield _schema(client, me, f"{catalog}.{schema}", volume)
+        return
     except DeploymentError as error:
-        return Check("volume", str(error), _OTHER_VOLUME)
-    lacking = _lacking(client, me, "volume", found, ("READ_VOLUME", "WRITE_VOLUME"))
-    return _granted(volume, lacking)
+        yield Check("volume", str(error), _OTHER_VOLUME)
+        return
+    yield _or_unknown("volume", lambda: _granted(volume, _lacking(client, me, "volume", found, _READ_WRITE)))
+    if dedicated and dedicated != me.user_name:
+        yield _or_unknown("volume for the nodes", lambda: _of_nodes(client, found, volume, dedicated))
 
 
 def _schema(client: Any, me: Any, full_name: str, volume: str) -> Check:
@@ -69,8 +99,19 @@ def _schema(client: Any, me: Any, full_name: str, volume: str) -> Check:
         return Check("volume", f"there is no schema {full_name}", fix)
     except DeploymentError as error:
         return Check("volume", str(error), _OTHER_VOLUME)
-    lacking = _lacking(client, me, "schema", found, ("CREATE_VOLUME",))
-    return _granted(f"{volume}, which is to be made", lacking)
+    return _or_unknown(
+        "volume",
+        lambda: _granted(f"{volume}, which is to be made", _lacking(client, me, "schema", found, ("CREATE_VOLUME",))),
+    )
+
+
+def _of_nodes(client: Any, volume: Any, path: str, dedicated: str) -> Check:
+    """Whom the cluster is dedicated to reads and writes the volume. Groups of others cannot be looked up."""
+    held = _held(client, "volume", volume, {dedicated, _EVERYONE})
+    if volume.owner == dedicated or held >= set(_READ_WRITE):
+        return Check("volume for the nodes", f"{dedicated} may use {path}")
+    seen = f"no grant on {path} names {dedicated}; a group may have one, which could not be checked"
+    return Check("volume for the nodes", seen)
 
 
 def _granted(what: str, lacking: list[str]) -> Check:
@@ -85,48 +126,22 @@ def _lacking(client: Any, me: Any, kind: str, securable: Any, wanted: tuple[str,
     mine = {me.user_name, _EVERYONE, *_groups(me)}
     if securable.owner in mine or "admins" in mine:
         return []
+    held = _held(client, kind, securable, mine)
+    return [each for each in wanted if each not in held]
+
+
+def _held(client: Any, kind: str, securable: Any, principals: set[str]) -> set[str]:
+    """The privileges that these have by grants."""
     with explained(f"reading the grants on {securable.full_name}"):
         assignments = client.grants.get_effective(kind, securable.full_name).privilege_assignments or []
     held = {
         each.privilege.value
         for one in assignments
-        if one.principal in mine
+        if one.principal in principals
         for each in one.privileges or []
         if each.privilege
     }
-    return [] if "ALL_PRIVILEGES" in held else [each for each in wanted if each not in held]
-
-
-def _node_types(client: Any, deployment: Deployment) -> Iterator[Check]:
-    with explained("listing node types"):
-        offered = {each.node_type_id: each for each in client.clusters.list_node_types().node_types or []}
-    wanted = {name for each in deployment.clusters for name in (each.node.node_type, each.driver_node_type)}
-    for name in sorted(wanted):
-        yield _node_type(name, offered.get(name))
-
-
-def _node_type(name: str, offered: Any) -> Check:
-    fix = "take another --shape: `spark-sidecar shapes` lists them"
-    if offered is None:
-        return Check("node type", f"the workspace does not offer {name}", fix)
-    status = [each.value for each in (offered.node_info and offered.node_info.status) or []]
-    if status:
-        return Check("node type", f"{name} is {' and '.join(status)}", fix)
-    if offered.is_deprecated:
-        return Check("node type", f"{name} is deprecated", fix)
-    return Check("node type", f"{name} is offered")
-
-
-def _runtime(client: Any, deployment: Deployment) -> Check:
-    with explained("listing runtimes"):
-        offered = [each.key for each in client.clusters.spark_versions().versions or []]
-    name = deployment.clusters[0].runtime.name
-    if name in offered:
-        return Check("runtime", f"{name} is offered")
-    near = [each for each in offered if each and "-gpu-ml-" in each]
-    return Check(
-        "runtime", f"the workspace does not offer {name}", f"give --runtime, one of {', '.join(near) or 'none'}"
-    )
+    return {*held, *_READ_WRITE, "CREATE_VOLUME"} if "ALL_PRIVILEGES" in held else held
 
 
 def _values(entries: Any) -> set[str]:

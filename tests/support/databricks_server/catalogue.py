@@ -11,11 +11,15 @@ _DATA = Path(__file__).parents[3] / "server_utils" / "data"
 _WITHOUT_GPU = {"aws": ("m5.large", "i3.xlarge"), "azure": ("Standard_D4ds_v5",), "gcp": ("n2-standard-4",)}
 # Of the runtimes with long-term support.
 _SPARKS = {"15.4": "3.5.0", "16.4": "3.5.2", "17.3": "4.0.0"}
+_TOTAL_CORES = 350
 
 
 @dataclass(frozen=True)
 class Node:
-    """A node type. statuses: NotEnabledOnSubscription, NotAvailableInRegion; with one it cannot be had."""
+    """A node type. statuses: NotEnabledOnSubscription, NotAvailableInRegion; with one it cannot be had.
+
+    free_cores: of the quota; None where the cloud tells none.
+    """
 
     name: str
     gpus: int
@@ -23,9 +27,10 @@ class Node:
     memory_mb: int
     deprecated: bool = False
     statuses: tuple = ()
+    free_cores: int | None = None
 
     def body(self):
-        known = {"status": list(self.statuses), "available_core_quota": 64, "total_core_quota": 64}
+        quota = {"available_core_quota": self.free_cores, "total_core_quota": _TOTAL_CORES}
         return {
             "node_type_id": self.name,
             "instance_type_id": self.name,
@@ -40,7 +45,7 @@ class Node:
             "photon_driver_capable": not self.gpus,
             "photon_worker_capable": not self.gpus,
             "support_cluster_tags": True,
-            "node_info": known if self.statuses else {"status": []},
+            "node_info": {"status": list(self.statuses)} | (quota if self.free_cores is not None else {}),
             "node_instance_type": {"instance_type_id": self.name, "local_disks": 1, "local_disk_size_gb": 100},
         }
 
@@ -56,6 +61,8 @@ class Catalogue:
         made += [Node(name, 0, 4, 16384) for name in _WITHOUT_GPU[cloud]]
         driver = platforms["platforms"][f"databricks-{cloud}"]["driver_node_type"]
         self.nodes = {driver: Node(driver, 1, 8, 32768)} | {node.name: node for node in made}
+        if cloud == "azure":  # the only cloud whose quotas the API tells
+            self.nodes = {name: replace(node, free_cores=_TOTAL_CORES) for name, node in self.nodes.items()}
         self.runtimes = {
             row["name"]: _title(row["name"]) for row in platforms["runtimes"] if row["kind"] == "databricks"
         }

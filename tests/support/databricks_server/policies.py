@@ -71,7 +71,7 @@ class Policies:
         """The spec with what its policy fixes. Raises Refusal where it goes against the policy, or none may be used."""
         policy_id = spec.get("policy_id")
         if policy_id is None:
-            if not user.may_create_clusters:
+            if not user.creates_clusters:
                 raise denied("You are not authorized to create clusters. Please contact your administrator.")
             return spec
         rules = json.loads(self._find(policy_id)["definition"])

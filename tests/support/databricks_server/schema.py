@@ -23,7 +23,7 @@ _SERVED = {
     "catalog": ("CatalogsAPI", "GrantsAPI", "SchemasAPI", "VolumesAPI"),
     "compute": ("ClusterPoliciesAPI", "ClustersAPI"),
     "files": ("FilesAPI",),
-    "iam": ("CurrentUserAPI",),
+    "iam": ("CurrentUserAPI", "GroupsV2API"),
     "jobs": ("JobsAPI",),
     "workspace": ("WorkspaceAPI",),
 }
@@ -37,6 +37,9 @@ _MIXINS = (
     ("POST", f"{_FILES}/create-abort-upload-url", {"path": str, "session_token": str, "expire_time": str}, {}),
     ("POST", f"{_FILES}/create-download-url", {}, {"path": str, "expire_time": str}),
 )  # fmt: skip
+# Older versions that the service takes too, for what is the same in them. The first command line asks these.
+_OLDER = re.compile(r"/api/2\.[012]/(clusters|jobs)/")
+_NEWEST = {"clusters": "2.1", "jobs": "2.2"}
 _MIXIN_QUERIES = {("GET", "/api/2.0/workspace/export"): {"direct_download": bool}}
 _NUMBER = re.compile(r"-?\d+")
 
@@ -121,6 +124,7 @@ def _name(expression):
 
 def find(verb, path):
     """(Route, values of the path) of a request. Raises Refusal for what the API does not have."""
+    path = _OLDER.sub(lambda match: f"/api/{_NEWEST[match[1]]}/{match[1]}/", path)
     for route in routes().values():
         if route.verb == verb and (match := route.pattern.match(path)):
             return route, match.groupdict()

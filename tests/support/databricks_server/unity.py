@@ -74,10 +74,11 @@ class Unity:
     def _has(self, user, privilege, full_name):
         if user.admin:
             return True
+        names = (user.name, _EVERYONE, *(each.name for each in user.all_groups))
         for each in self._with_parents(full_name):
-            if each.owner == user.name:
+            if each.owner in names:
                 return True
-            held = each.grants.get(user.name, set()) | each.grants.get(_EVERYONE, set())
+            held = set().union(*(each.grants.get(name, set()) for name in names))
             if {privilege, "ALL_PRIVILEGES"} & held:
                 return True
         return False

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
-from support.databricks_server.accounts import ME, TOKEN, Account
+from support.databricks_server.accounts import ME, TOKEN, Account, Group
 from support.databricks_server.faults import ClusterFate, Fault, RunFate, fate
 from support.databricks_server.server import DatabricksServer, profile
 
@@ -13,6 +14,8 @@ from csp import deployer, run
 from csp.cloud import Exit, Phase, RunPhase
 from csp.databricks.deployer import connect
 from csp.up import up
+from server_utils.clusters.cluster import cluster
+from server_utils.clusters.options import Options
 from server_utils.errors import ConfigurationError, DeploymentError, StorageError
 from unit.csp.deployments import WHEEL, bundle, deployment, session
 
@@ -385,6 +388,80 @@ def test_a_catalog_that_a_user_may_not_use_is_named_with_the_privilege(server, w
     said = refusal(lambda: up(session(connect(volume=VOLUME), server.clock), wanted), Exit.CHECK_FAILED)
     assert "User does not have USE CATALOG on Catalog 'main'" in said
     assert "or give another --volume" in said
+
+
+def found(here, wanted, name):
+    """What the checks of a name say."""
+    return [each for each in deployer.check(here, wanted) if each.name == name]
+
+
+def member(server, monkeypatch, **given):
+    """The session of a user who has no entitlement of their own."""
+    as_user(server, monkeypatch, name="member@example.com", may_create_clusters=False, **given)
+    for privilege, name in (("USE_CATALOG", "main"), ("USE_SCHEMA", "main.default"), ("CREATE_VOLUME", "main.default")):
+        server.unity.grant("team", privilege, name)
+    return session(connect(volume=VOLUME), server.clock)
+
+
+def test_who_may_create_clusters_and_volumes_by_a_group_may_do_so(server, wanted, monkeypatch):
+    here = member(server, monkeypatch, groups=(Group("team", may_create_clusters=True),))
+    (creation,) = found(here, wanted, "may create clusters")
+    assert (creation.found, creation.passed) == ("yes, as a member of team", True)
+    assert up(here, wanted).is_ready
+
+
+def test_what_may_not_be_read_is_said_and_not_refused(server, wanted, monkeypatch):
+    hidden = Group("team", may_create_clusters=True, readable=False)
+    here = member(server, monkeypatch, groups=(hidden,))
+    grants = "GET /api/2.1/unity-catalog/effective-permissions/*"
+    types = "GET /api/2.1/clusters/list-node-types"
+    for route in (grants, types, types):
+        server.plan.faults.append(Fault(route, 403, "PERMISSION_DENIED", "User cannot read it", times=9))
+    checks = deployer.check(here, wanted)
+    unknown = {each.name: each.found for each in checks if "could not be checked" in each.found}
+    assert set(unknown) == {"may create clusters", "volume", "node type"}
+    assert "reading the entitlements of the group team is not allowed" in unknown["may create clusters"]
+    assert "reading the grants on main.default is not allowed" in unknown["volume"]
+    assert up(here, wanted).is_ready
+
+
+def test_a_policy_that_may_not_be_read_is_said_and_not_refused(server, wanted):
+    server.plan.faults.append(Fault("GET /api/2.0/policies/clusters/get", 403, "PERMISSION_DENIED", "no"))
+    with_policy = session(connect(volume=VOLUME, policy="p"), server.clock)
+    (check,) = found(with_policy, wanted, "policy")
+    assert check.passed
+    assert "could not be checked: reading the policy is not allowed" in check.found
+
+
+def test_the_nodes_of_another_user_need_the_volume_too(server, here, wanted):
+    here.cloud.make_root(wanted)
+    for_robot = session(connect(volume=VOLUME, user="robot"), server.clock)
+    (unseen,) = found(for_robot, wanted, "volume for the nodes")
+    assert f"no grant on {VOLUME} names robot; a group may have one" in unseen.found
+    server.unity.grant("robot", "ALL_PRIVILEGES", "main.default")
+    (seen,) = found(for_robot, wanted, "volume for the nodes")
+    assert seen.found == f"robot may use {VOLUME}"
+
+
+def test_a_quota_that_the_workspace_tells_is_compared(tmp_path, monkeypatch):
+    with DatabricksServer(tmp_path / "azure", cloud="azure") as server:
+        for name, value in profile(server).items():
+            monkeypatch.setenv(name, value)
+        here, wanted = session(connect(volume=VOLUME), server.clock), deployment(tmp_path, "databricks-azure", "t4x1")
+        name = wanted.clusters[0].node.node_type
+        server.catalogue.change(name, free_cores=4)
+        (short,) = [each for each in deployer.check(here, wanted) if not each.passed]
+        assert "cores, and 4 of 350 are free" in short.found
+        assert "ask the cloud for more quota" in short.fix
+        server.catalogue.change(name, free_cores=350)
+        assert up(here, wanted).is_ready
+
+
+def test_a_zone_that_is_none_of_the_workspace_is_found_before_anything_is_made(server, here, tmp_path):
+    there = cluster("databricks-aws", "a10x1", "vllm", options=Options(zone="eu-west-1a"))
+    elsewhere = dataclasses.replace(deployment(tmp_path, "databricks-aws"), clusters=(there,))
+    said = refusal(lambda: up(here, elsewhere), Exit.CHECK_FAILED)
+    assert "the workspace has no eu-west-1a; give --zone, one of us-west-2a, us-west-2b" in said
 
 
 def test_a_node_type_that_is_not_offered_is_found_before_anything_is_made(server, here, wanted):
