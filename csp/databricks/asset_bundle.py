@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +44,13 @@ def write(cloud: Cloud, deployment: Deployment, notebooks: Sequence[Path], to: P
 def configuration(cloud: Cloud, deployment: Deployment, notebooks: Sequence[Path], to: Path) -> dict[str, Any]:
     """What databricks.yml says, as plain data."""
     root = cloud.root(deployment.name)
-    names = [_relative(each, to) for each in notebooks]
+    keys = _keys([_relative(each, to) for each in notebooks])
     return {
         "bundle": {"name": deployment.name},
         "targets": {"default": {"default": True}},
         "resources": {
             "clusters": {_CLUSTER: cloud.definition(deployment, deployment.clusters[0])},
-            "jobs": {_key(each): _job(deployment.name, each, f"{root}/runs/bundle") for each in names},
+            "jobs": {key: _job(deployment.name, each, key, f"{root}/runs/bundle/{key}") for each, key in keys.items()},
         },
     }
 
@@ -58,13 +60,13 @@ def as_yaml(value: Mapping[str, Any]) -> str:
     return "".join(f"{line}\n" for line in _lines(value))
 
 
-def _job(name: str, notebook: str, results: str) -> dict[str, Any]:
+def _job(name: str, notebook: str, key: str, results: str) -> dict[str, Any]:
     task = {
-        "task_key": _key(notebook),
+        "task_key": key,
         "existing_cluster_id": f"${{resources.clusters.{_CLUSTER}.id}}",
         "notebook_task": {
             "notebook_path": f"./{notebook}",
-            "base_parameters": {"results": f"{results}/{_key(notebook)}"},
+            "base_parameters": {"results": results},
         },
     }
     return {"name": f"{name}: {notebook}", "max_concurrent_runs": 1, "tasks": [task]}  # two runs would share servers
@@ -79,8 +81,16 @@ def _relative(notebook: Path, to: Path) -> str:
         raise ConfigurationError(f"{notebook} is not in {to} or below it, as a bundle wants; copy it there") from None
 
 
-def _key(notebook: str) -> str:
-    return re.sub(r"\W", "_", Path(notebook).stem)
+def _keys(notebooks: Sequence[str]) -> dict[str, str]:
+    """Notebook -> key of its job: the name without suffix, or the whole path where that is another one's too."""
+    stems = {each: re.sub(r"\W", "_", Path(each).stem) for each in notebooks}
+    uses = Counter(stems.values())
+    keys = dict[str, str]()
+    for each, stem in stems.items():
+        path = re.sub(r"\W", "_", each.removesuffix(".ipynb"))
+        choices = chain([stem] if uses[stem] == 1 else [], [path], (f"{path}_{number}" for number in count(2)))
+        keys[each] = next(choice for choice in choices if choice not in keys.values())
+    return keys
 
 
 def _lines(value: Any) -> Iterator[str]:

@@ -38,6 +38,35 @@ def test_the_sdk_knows_every_field_of_cluster_and_job(written):
     assert job["tasks"][0]["notebook_task"]["notebook_path"] == "./a-b.ipynb"
 
 
+def test_the_vendors_types_of_bundles_know_every_field(written):
+    """databricks-bundles has the resources of the bundle's published schema, and refuses what is not in it."""
+    clusters = pytest.importorskip("databricks.bundles.clusters", reason="databricks-bundles is not installed")
+    from databricks.bundles.jobs import Job
+
+    read = yaml.safe_load(written.read_text())
+    assert set(read) == {"bundle", "targets", "resources"}
+    for name, kind in (("clusters", clusters.Cluster), ("jobs", Job)):
+        for resource in read["resources"][name].values():
+            assert kind.from_dict(resource).as_dict() == resource
+            with pytest.raises(ValueError, match="Unexpected field 'unknown'"):
+                kind.from_dict(resource | {"unknown": 1})
+
+
+def test_notebooks_of_one_name_are_jobs_of_their_own(tmp_path):
+    names = ["a/x.ipynb", "b/x.ipynb", "b-x.ipynb", "y.ipynb", "z-1.ipynb", "z_1.ipynb"]
+    for each in names:
+        (tmp_path / each).parent.mkdir(exist_ok=True)
+        (tmp_path / each).write_text("{}")
+    wanted = deployment(tmp_path, "databricks-aws")
+    jobs = asset_bundle.configuration(CLOUD, wanted, [tmp_path / each for each in names], tmp_path)["resources"]["jobs"]
+    tasks = {key: job["tasks"][0] for key, job in jobs.items()}
+    paths = {key: task["notebook_task"]["notebook_path"] for key, task in tasks.items()}
+    assert sorted(paths.values()) == sorted(f"./{each}" for each in names)
+    assert paths["y"] == "./y.ipynb"
+    assert {"a_x", "b_x", "b_x_2", "z_1", "z_1_2"} < set(paths)
+    assert len({task["notebook_task"]["base_parameters"]["results"] for task in tasks.values()}) == len(names)
+
+
 def test_a_second_writing_replaces_only_what_was_made_by_the_first(written, tmp_path):
     wanted = deployment(tmp_path, "databricks-aws", workers=1)
     assert asset_bundle.write(CLOUD, wanted, [], tmp_path) == written
