@@ -198,7 +198,12 @@ class RunPhase(StrEnum):
 
 @dataclass(frozen=True)
 class RunState:
-    """A run as its cloud describes it now. error: the end of its stack trace, "" for none."""
+    """A run as its cloud describes it now.
+
+    Attributes:
+        error: the end of its stack trace, "" for none.
+        no_capacity: whether its own cluster could not be had, and another zone or node type may be.
+    """
 
     run_id: str
     phase: RunPhase
@@ -206,6 +211,7 @@ class RunState:
     error: str = ""
     results: str = ""
     page: str = ""
+    no_capacity: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ fetched. Where the laptop stops or loses its network the run goes on: its id is 
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,11 +79,23 @@ def run(
     if own_cluster:
         require(session, own_cluster)
         send(session, own_cluster)
-    token = uuid.uuid4().hex
-    root = cluster.root if cluster else session.cloud.root(name)
-    given = {**(parameters or {}), "results": f"{root}/runs/{token}"}
-    request = RunRequest(name, source, given, given["results"], token, int(timeout_s), cluster, own_cluster)
-    return follow(session, _submit(session, request), name=name, out=out, timeout_s=timeout_s)
+    choices = _choices(session, own_cluster) if own_cluster else [None]
+    for number, choice in enumerate(choices, start=1):
+        token = uuid.uuid4().hex
+        root = cluster.root if cluster else session.cloud.root(name)
+        given = {**(parameters or {}), "results": f"{root}/runs/{token}"}
+        request = RunRequest(name, source, given, given["results"], token, int(timeout_s), cluster, choice)
+        result = follow(session, _submit(session, request), name=name, out=out, timeout_s=timeout_s)
+        if not result.state.no_capacity or number == len(choices):
+            return result
+        session.report.say(f"{result.state.detail}. Trying choice {number + 1} of {len(choices)}.")
+    raise AssertionError("unreachable: there is a choice, and the last one returns")
+
+
+def _choices(session: Session, own_cluster: Deployment) -> Sequence[Deployment]:
+    """The clusters of its own to try in turn, where the cloud has no capacity for one."""
+    found = session.call(lambda: list(session.cloud.candidates(own_cluster)), "listing what to try")
+    return [dataclasses.replace(own_cluster, clusters=(each,)) for each in found]
 
 
 def follow(

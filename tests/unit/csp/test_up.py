@@ -242,6 +242,16 @@ def test_what_a_run_prints_is_shown_once(cloud, here, wanted, tmp_path):
     assert here.report.printed == "line 0\nline 1\nline 2\n"
 
 
+def test_a_run_without_capacity_is_tried_on_every_choice(cloud, here, wanted, tmp_path):
+    none = RunState("1", RunPhase.FAILED, "there is none", no_capacity=True)
+    cloud.runs = [none, none]
+    program = tmp_path / "program.py"
+    program.write_text("")
+    result = run.run(here, "reviews", program, own_cluster=wanted)
+    assert (cloud.calls.count("submit"), result.exit_code) == (2, Exit.RUN_FAILED)
+    assert "there is none. Trying choice 2 of 2." in here.report.said
+
+
 def test_a_run_that_does_not_end_when_it_is_cancelled_is_one_sentence(cloud, here):
     cloud.runs, cloud.cancel = [RunState("1", RunPhase.RUNNING)], lambda run_id: None
     assert "run 1 is still running 10 min after it was cancelled" in refusal(lambda: here.cancel("1"), Exit.TIMEOUT)
