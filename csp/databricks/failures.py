@@ -5,6 +5,7 @@ Codes are those of `TerminationReasonCode` in the SDK. A code that is not in the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -91,7 +92,14 @@ MEANINGS = {
     "USER_REQUEST": Meaning("somebody ended it", "Run the same `up` to start it again"),
     "WORKSPACE_CANCELLED_ERROR": Meaning("the workspace is cancelled", "It needs another workspace"),
 }  # fmt: skip
+_REASON = re.compile(r"\bReason: ([A-Z_]+) \(")  # as in "Cluster x was terminated. Reason: CODE (TYPE). Parameters: …"
 _UNKNOWN = Meaning("Databricks ended it", "Look at the event log on its page")
+
+
+def meaning_in(message: str) -> Meaning | None:
+    """What the message of a run says of its cluster, which could not be had or ended; None where it says nothing."""
+    found = _REASON.search(message)
+    return MEANINGS.get(found[1]) if found else None
 
 
 def failure_of(details: Any, events: Callable[[], Iterable[Any]], node_log: Callable[[], str]) -> Failure:

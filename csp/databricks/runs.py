@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from csp.cloud import Exit, RunPhase, RunRequest, RunState
+from csp.databricks import executed_notebook
 from csp.databricks.client import GoneError, explained
+from csp.databricks.failures import meaning_in
 from server_utils.errors import ConfigurationError, DeploymentError
 from server_utils.storage.stores.base import scrub
 
@@ -96,7 +98,11 @@ def state_of(client: Any, run_id: str) -> RunState:
     phase = _phase(life, result)
     error = _output(client, run).get("error", "") if phase is RunPhase.FAILED else ""
     detail = " ".join(filter(None, (result or life, state.state_message if state else "")))
-    return RunState(run_id, phase, detail, error, _results(run), run.run_page_url or "")
+    why = meaning_in(detail) if phase is RunPhase.FAILED else None
+    if why:
+        detail = f"{detail.rstrip('.')}: {why.reason}. {why.fix}"
+    no_capacity = why is not None and why.elsewhere
+    return RunState(run_id, phase, scrub(detail), error, _results(run), run.run_page_url or "", no_capacity)
 
 
 def _phase(life: str, result: str) -> RunPhase:
@@ -112,7 +118,7 @@ def printed(client: Any, run_id: str) -> str:
 
 
 def executed(client: Any, run_id: str) -> dict[str, bytes]:
-    """The executed notebook as a web page, which any browser shows; nothing for a program."""
+    """The executed notebook, and the web page that the workspace makes of it; nothing for a program."""
     from databricks.sdk.service import jobs
 
     run = _run(client, run_id)
@@ -124,7 +130,11 @@ def executed(client: Any, run_id: str) -> dict[str, bytes]:
             views = client.jobs.export_run(task.run_id, views_to_export=jobs.ViewsToExport.CODE).views or []
     except GoneError:
         return {}  # a run that was skipped has executed nothing
-    return {f"{Path(each.name or 'notebook').name}.html": (each.content or "").encode() for each in views[:1]}
+    if not views:
+        return {}
+    name, page = Path(views[0].name or "notebook").name, views[0].content or ""
+    notebook = executed_notebook.as_ipynb(page)
+    return ({f"{name}.ipynb": notebook} if notebook else {}) | {f"{name}.html": page.encode()}
 
 
 def _run(client: Any, run_id: str) -> Any:

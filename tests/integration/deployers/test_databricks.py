@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 
+import nbformat
 import pytest
 from support.databricks_server.server import DatabricksServer, profile
 from unit.csp.deployments import session
@@ -110,6 +111,9 @@ def test_a_notebook_serves_a_model_on_a_deployment_and_nothing_is_left(server, l
     assert (tmp_path / "out" / "answers.txt").read_text() == "0 2 4 6"
     (page,) = (tmp_path / "out").glob("*.html")
     assert "__DATABRICKS_NOTEBOOK_MODEL" in page.read_text()
+    (executed,) = (tmp_path / "out").glob("*.ipynb")
+    last = nbformat.read(executed, as_version=4).cells[-1]
+    assert (last.source, [each.text for each in last.outputs]) == (ASK, ["asked for 4\n"])
     assert laptop.report.printed == "4"
     (log,) = [each for each in deployer.logs(laptop, "reviews", ["init"]) if each.name.endswith("/init.log")]
     assert "/opt/spark-sidecar/envs/triton" in log.text  # what the doctor found at the end

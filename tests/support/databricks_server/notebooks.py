@@ -89,15 +89,13 @@ def _command(number, cell):
     shown["results"] = {"type": "listResults", "data": data} if data else None
     if errors:
         shown["state"] = "error"
-        shown["errorSummary"] = f"{errors[0]['ename']}: {errors[0]['evalue']}"
-        shown["error"] = "\n".join(errors[0]["traceback"])
+        name, value = html.escape(errors[0]["ename"]), html.escape(errors[0]["evalue"])
+        shown["errorSummary"] = f"<span class='ansi-red-fg'>{name}</span>: {value}"
+        shown["errorTraceType"], shown["error"] = "ansi", "\n".join(errors[0]["traceback"])
     return shown
 
 
 def _shown(output):
     if output["output_type"] == "stream":
         return {"type": "ansi", "name": output["name"], "data": "".join(output["text"])}
-    bundle = output["data"]
-    kind = next((each for each in ("text/html", "image/png", "text/plain") if each in bundle), "text/plain")
-    names = {"text/html": "html", "image/png": "image", "text/plain": "ansi"}
-    return {"type": names[kind], "data": "".join(bundle.get(kind, "")), "metadata": {}}
+    return {"type": "mimeBundle", "data": output["data"], "metadata": output.get("metadata", {})}

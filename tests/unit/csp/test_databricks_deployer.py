@@ -574,7 +574,9 @@ def test_a_run_brings_the_executed_notebook_and_its_results(server, here, wanted
     here.report.on_wait = write
     result = run.run(here, "reviews", notebook, parameters={"rows": "3"}, out=tmp_path / "out")
     assert result.exit_code is Exit.DONE
-    assert {each.suffix for each in result.files} == {".html", ".csv"}
+    assert {each.suffix for each in result.files} == {".html", ".ipynb", ".csv"}
+    (executed,) = (tmp_path / "out").glob("*.ipynb")
+    assert [each["source"] for each in json.loads(executed.read_text())["cells"]] == ["print(1)"]
     assert (tmp_path / "out" / "rows.csv").read_text() == "a,b\n"
     assert run.follow(here, result.state.run_id, name="reviews", out=tmp_path / "again").files
 
@@ -595,6 +597,27 @@ def test_a_run_on_a_cluster_of_its_own_needs_no_deployment(server, here, wanted,
     assert spec["custom_tags"]["spark-sidecar-deployment"] == "reviews"
     assert "cluster_name" not in spec
     refusal(lambda: deployer.status(here, "reviews"), Exit.NOT_FOUND)
+
+
+def test_a_run_whose_own_cluster_cannot_be_had_is_tried_on_the_next_shape(server, here, notebook, tmp_path):
+    server.plan.clusters.append(fate("AWS_INSUFFICIENT_INSTANCE_CAPACITY_FAILURE"))
+    either = deployment(tmp_path, "databricks-aws", "a10x1", "l4x1")
+    result = run.run(here, "reviews", notebook, own_cluster=either, out=tmp_path / "out")
+    assert result.exit_code is Exit.DONE
+    shapes = [each.tasks[0].given["new_cluster"]["node_type_id"] for each in server.jobs.runs.values()]
+    assert shapes == ["g5.4xlarge", "g6.4xlarge"]
+    (said,) = [each for each in here.report.said if "Trying choice 2 of 2" in each]
+    assert "AWS_INSUFFICIENT_INSTANCE_CAPACITY_FAILURE" in said
+    assert "the cloud has no such node in this zone now" in said
+
+
+def test_a_run_whose_own_cluster_lacks_quota_says_what_to_do(server, here, notebook, tmp_path):
+    server.plan.clusters.append(fate("AWS_RESOURCE_QUOTA_EXCEEDED"))
+    either = deployment(tmp_path, "databricks-aws", "a10x1", "l4x1")
+    result = run.run(here, "reviews", notebook, own_cluster=either)
+    assert result.exit_code is Exit.RUN_FAILED
+    assert "the GPU quota of your cloud account is used up. Ask the cloud for more" in result.state.detail
+    assert len(server.jobs.runs) == 1
 
 
 @pytest.mark.parametrize(
