@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -159,19 +160,15 @@ def _plan(cloud: CloudCommands, given: Given) -> None:
     """Show what `up` would make, and make nothing."""
     from csp import deployer
 
-    session = _session(cloud, given)
-    deployment = _deployment(cloud, given, session)
-    plan = deployer.plan(session, deployment)
-    checks = deployer.check(session, deployment) if given.get("check") else []
+    with _session(cloud, given) as session:
+        deployment = _deployment(cloud, given, session)
+        plan = deployer.plan(session, deployment)
+        checks = deployer.check(session, deployment) if given.get("check") else []
     if given["as_json"]:
         print_json(asdict(plan) | {"price": deployment.price, "checks": [asdict(each) for each in checks]})
         return
-    rows = [
-        ("deployment", plan.name),
-        ("place", plan.place),
-        ("nodes", plan.nodes),
-        ("price of an hour", deployment.price),
-    ]
+    rows = [("deployment", plan.name), ("place", plan.place), ("nodes", plan.nodes)]
+    rows.append(("price of an hour", deployment.price))
     rows += [(name, _text(value)) for name, value in plan.request.items() if not isinstance(value, dict | list)]
     print_tables((Column("what"), Column("value")), {"": rows})
     print_text("")
@@ -189,10 +186,10 @@ def _up(cloud: CloudCommands, given: Given) -> None:
     if given["dry_run"]:
         _plan(cloud, given)
         return
-    session = _session(cloud, given)
-    deployment = _deployment(cloud, given, session)
-    timeout_s = given["timeout"] * _MINUTES
-    state = up(session, deployment, timeout_s=timeout_s, keep=given["keep"], replace=given["replace"])
+    with _session(cloud, given) as session:
+        deployment = _deployment(cloud, given, session)
+        timeout_s = given["timeout"] * _MINUTES
+        state = up(session, deployment, timeout_s=timeout_s, keep=given["keep"], replace=given["replace"])
     costs = cost(state, deployment.price)
     if given["as_json"]:
         print_json(asdict(state) | {"cost": costs, "down": session.line("down", state.name)})
@@ -204,29 +201,34 @@ def _up(cloud: CloudCommands, given: Given) -> None:
 
 def _run(cloud: CloudCommands, given: Given) -> None:
     """Run a notebook or a Python file, show its state and output, and fetch its results."""
+    if given["cancel"]:
+        with _session(cloud, given) as session:
+            state = session.cancel(given["cancel"])
+        _print_state(state, as_json=given["as_json"])
+        return
+    with _session(cloud, given) as session:
+        result = _result(cloud, given, session)
+    _print_result(result, as_json=given["as_json"])
+
+
+def _result(cloud: CloudCommands, given: Given, session: Session) -> Result:
     from csp import run
 
-    session = _session(cloud, given)
-    if given["cancel"]:
-        _print_state(session.cancel(given["cancel"]), as_json=given["as_json"])
-        return
     timeout_s = given["timeout"] * _MINUTES
     if given["resume"]:
-        result = run.follow(session, given["resume"], name=given["name"], out=given["out"], timeout_s=timeout_s)
-    elif given["source"] is None:
+        return run.follow(session, given["resume"], name=given["name"], out=given["out"], timeout_s=timeout_s)
+    if given["source"] is None:
         raise ConfigurationError("give the path of a notebook (.ipynb) or a Python file (.py), or --resume with a run")
-    else:
-        run.check_source(given["source"])
-        result = run.run(
-            session,
-            given["name"],
-            given["source"],
-            parameters=define_cluster.pairs(given["parameter"] or [], option="--parameter"),
-            own_cluster=_deployment(cloud, given, session) if given["own_cluster"] else None,
-            out=given["out"],
-            timeout_s=timeout_s,
-        )
-    _print_result(result, as_json=given["as_json"])
+    run.check_source(given["source"])
+    return run.run(
+        session,
+        given["name"],
+        given["source"],
+        parameters=define_cluster.pairs(given["parameter"] or [], option="--parameter"),
+        own_cluster=_deployment(cloud, given, session) if given["own_cluster"] else None,
+        out=given["out"],
+        timeout_s=timeout_s,
+    )
 
 
 def _print_state(state: RunState, *, as_json: bool) -> None:
@@ -255,8 +257,8 @@ def _status(cloud: CloudCommands, given: Given) -> None:
     """Show the clusters of a deployment, from any laptop."""
     from csp import deployer
 
-    session = _session(cloud, given)
-    states = deployer.status(session, given["name"])
+    with _session(cloud, given) as session:
+        states = deployer.status(session, given["name"])
     if given["as_json"]:
         print_rows(states)
         return
@@ -285,7 +287,8 @@ def _logs(cloud: CloudCommands, given: Given) -> None:
     kinds = given["kind"] or list(_LOGS)
     if unknown := [each for each in kinds if each not in _LOGS]:
         raise ConfigurationError(f"there are no logs of {unknown[0]!r}; --kind is {', '.join(_LOGS)}")
-    logs = deployer.logs(_session(cloud, given), given["name"], kinds)
+    with _session(cloud, given) as session:
+        logs = deployer.logs(session, given["name"], kinds)
     if given["as_json"]:
         print_rows(logs)
         return
@@ -300,8 +303,8 @@ def _down(cloud: CloudCommands, given: Given) -> None:
     """Delete a deployment, and nothing else. Models and data stay, unless they are to go too."""
     from csp import deployer
 
-    session = _session(cloud, given)
-    deleted = deployer.down(session, given["name"], models=given["delete_models"])
+    with _session(cloud, given) as session:
+        deleted = deployer.down(session, given["name"], models=given["delete_models"])
     if given["as_json"]:
         print_json({"deleted": deleted})
         return
@@ -312,19 +315,25 @@ def _down(cloud: CloudCommands, given: Given) -> None:
 
 def _with_deployment(body: Body) -> Callable[[CloudCommands, Given], None]:
     def command(cloud: CloudCommands, given: Given) -> None:
-        session = _session(cloud, given)
-        body(session, given, _deployment(cloud, given, session))
+        with _session(cloud, given) as session:
+            body(session, given, _deployment(cloud, given, session))
 
     command.__doc__ = body.__doc__
     return command
 
 
-def _session(cloud: CloudCommands, given: Given) -> Session:
+@contextmanager
+def _session(cloud: CloudCommands, given: Given) -> Iterator[Session]:
+    """Where the work is done. At its end the line of progress is closed, before a result or an error is printed."""
     from csp.session import Session
 
     # databricks-sdk 0.156 sends files by more threads than its pool keeps connections: a warning per file, no harm.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
-    return Session(cloud.connect(given), Progress(output_to_stderr=given.get("as_json", False)), given.get("owner"))
+    progress = Progress(output_to_stderr=given.get("as_json", False))
+    try:
+        yield Session(cloud.connect(given), progress, given.get("owner"))
+    finally:
+        progress.close()
 
 
 def _deployment(cloud: CloudCommands, given: Given, session: Session) -> Deployment:

@@ -20,7 +20,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """A line that stays."""
-        self._close()
+        self.close()
         typer.echo(text, err=True)
 
     def wait(self, text: str) -> None:
@@ -36,10 +36,11 @@ class Progress:
     def output(self, text: str) -> None:
         """What a run printed."""
         if text:
-            self._close()
+            self.close()
             typer.echo(text, nl=False, err=self._output_to_stderr)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Go to the next line where this one is to be written over: what follows is no progress."""
         if self._is_open:
             typer.echo("", err=True)
         self._is_open = False

@@ -16,6 +16,7 @@ from csp.cloud import Exit
 from csp.databricks.deployer import connect
 from csp.up import up
 from server_utils.cli.main import app
+from unit.cli.terminal import screen
 from unit.csp.deployments import bundle, deployment, session
 
 VOLUME = "/Volumes/main/default/sidecar"
@@ -66,6 +67,14 @@ def test_standard_output_is_json_alone_where_it_is_asked_for(ready, invoke):
     deleted = json.loads(invoke("down", "--json").stdout)["deleted"]
     assert deleted[0] == f"cluster spark-sidecar ({shown['cluster_id']})"
     assert json.loads(invoke("down", "--json").stdout) == {"deleted": []}
+
+
+def test_an_error_stands_below_the_line_of_progress(server, tmp_path):
+    words = ["--framework", "vllm", "--shape", "a10x1", "--bundle", str(bundle(tmp_path / "bundle")), "--timeout", "0"]
+    lines = screen("databricks", "up", *words, width=200)
+    (waited,) = [number for number, line in enumerate(lines) if "starting, workers 0 of 2" in line]
+    assert "PENDING" in lines[waited]
+    assert re.match(r"error: after \d+ s the cluster is starting: ", lines[waited + 1])
 
 
 @pytest.mark.parametrize("verb", ["plan", "up"])
