@@ -121,6 +121,17 @@ def down(session: Session, name: str, *, models: bool = False) -> list[str]:
     models: delete models and data too.
     """
     check_name(name)
+    try:
+        return _down(session, name, models=models)
+    except KeyboardInterrupt:
+        raise DeploymentError(
+            f"stopped by Ctrl-C. What is not deleted yet may bill: `{session.line('down', name)}` deletes the rest, "
+            f"`{session.line('status', name)}` shows it",
+            Exit.INTERRUPTED,
+        ) from None
+
+
+def _down(session: Session, name: str, *, models: bool) -> list[str]:
     states = [each for each in session.find(name) if each.ours]
     ownership.check(session, name, states)
     for run_id in _active_runs(session, name):  # on clusters of their own too, which would go on and bill

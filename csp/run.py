@@ -198,7 +198,7 @@ def _with_files(session: Session, state: RunState, out: Path, again: str) -> Res
             f"{again}",
             Exit.INTERRUPTED,
         ) from None
-    except SidecarError as error:
+    except (SidecarError, OSError) as error:  # the disk of this laptop may be full
         unfetched = f"{error}. Not all results are here; {again}"
         session.report.say(f"Run {state.run_id} has ended, {state.phase}. {unfetched}")
         return Result(state, tuple(fetched), unfetched)

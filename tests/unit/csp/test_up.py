@@ -303,6 +303,21 @@ def test_how_a_run_ended_is_told_where_its_results_cannot_be_fetched(cloud, here
     assert f"Run 1 has ended, {phase}. {result.unfetched}" in here.report.said
 
 
+def test_a_laptop_that_cannot_write_results_loses_nothing_of_how_the_run_ended(here, tmp_path):
+    (tmp_path / "out").write_text("a file, where a folder is wanted")
+    result = run.follow(here, "1", name="reviews", out=tmp_path / "out")
+    assert (result.state.phase, result.exit_code) == (RunPhase.SUCCEEDED, Exit.REFUSED)
+    assert "File exists" in result.unfetched
+    assert "`spark-sidecar fake run --name reviews --resume 1` waits for it again" in result.unfetched
+
+
+def test_ctrl_c_in_down_says_how_to_delete_the_rest(cloud, here, wanted):
+    up(here, wanted)
+    cloud.trouble = {"delete": [KeyboardInterrupt()]}
+    said = refusal(lambda: deployer.down(here, "reviews"), Exit.INTERRUPTED)
+    assert "`spark-sidecar fake down --name reviews` deletes the rest" in said
+
+
 @pytest.mark.parametrize(("name", "said"), [("notes.txt", "neither a notebook"), ("missing.py", "there is no file")])
 def test_a_source_that_is_none_is_refused(here, tmp_path, name, said):
     (tmp_path / "notes.txt").touch()
