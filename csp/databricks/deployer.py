@@ -217,24 +217,27 @@ class Databricks:
         return str(wait.cluster_id)
 
     def start(self, state: ClusterState) -> None:
-        with explained("starting the cluster", needs="CAN RESTART on the cluster"):
-            self._once.clusters.start(state.cluster_id)
+        try:
+            with explained("starting the cluster", needs="CAN RESTART on the cluster"):
+                self._once.clusters.start(state.cluster_id)
+        except DeploymentError:
+            now = self.state(state.cluster_id)
+            if now is None or now.phase is Phase.STOPPED:
+                raise  # else somebody else has started it meanwhile, which the workspace calls an invalid state
 
     def state(self, cluster_id: str, name: str | None = None) -> ClusterState | None:
         try:
             details = self._details(cluster_id)
         except GoneError:
             return None
-        return _state_of(details, name, str(self._client.config.host))
+        state = _state_of(details, name, str(self._client.config.host))
+        if state.phase is Phase.RUNNING and not state.is_ready:
+            state = dataclasses.replace(state, detail=f"{state.detail} {self._missing_workers(cluster_id)}".strip())
+        return state
 
     def failure(self, state: ClusterState) -> Failure:
-        from databricks.sdk.service.compute import GetEventsOrder
-
-        def events() -> Iterable[Any]:
-            with explained("reading the events"):
-                return list(self._client.clusters.events(state.cluster_id, order=GetEventsOrder.DESC, limit=50))
-
-        return failures.failure_of(self._details(state.cluster_id), events, lambda: self._failed_node(state))
+        details = self._details(state.cluster_id)
+        return failures.failure_of(details, lambda: self._events(state.cluster_id), lambda: self._failed_node(state))
 
     def delete(self, state: ClusterState) -> None:
         """End it first: the nodes of a cluster that is forgotten while it runs still end, and write logs."""
@@ -303,6 +306,19 @@ class Databricks:
     def _details(self, cluster_id: str) -> Any:
         with explained("reading the cluster"):
             return self._client.clusters.get(cluster_id)
+
+    def _events(self, cluster_id: str) -> Iterable[Any]:
+        """The newest first."""
+        from databricks.sdk.service.compute import GetEventsOrder
+
+        with explained("reading the events"):
+            return list(self._client.clusters.events(cluster_id, order=GetEventsOrder.DESC, limit=50))
+
+    def _missing_workers(self, cluster_id: str) -> str:
+        try:
+            return failures.missing_workers(self._events(cluster_id))
+        except DeploymentError:  # it may not be read, and is no more than an explanation
+            return ""
 
     def _failed_node(self, state: ClusterState) -> str:
         """The end of the log of a node that failed, which it copied beside its bundle."""

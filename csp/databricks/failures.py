@@ -93,6 +93,8 @@ MEANINGS = {
     "WORKSPACE_CANCELLED_ERROR": Meaning("the workspace is cancelled", "It needs another workspace"),
 }  # fmt: skip
 _REASON = re.compile(r"\bReason: ([A-Z_]+) \(")  # as in "Cluster x was terminated. Reason: CODE (TYPE). Parameters: …"
+_LOSSES = {"ADD_NODES_FAILED", "NODES_LOST"}  # events
+_BEGINNINGS = {"CREATING", "STARTING", "RESTARTING"}  # what came before them was another life of the cluster
 _UNKNOWN = Meaning("Databricks ended it", "Look at the event log on its page")
 
 
@@ -117,6 +119,20 @@ def failure_of(details: Any, events: Callable[[], Iterable[Any]], node_log: Call
     said = _parameters(reason) or details.state_message or ""
     text = f"{meaning.reason}: {scrub(said)}" if said else meaning.reason
     return Failure(code, text.rstrip("."), meaning.fix, scrub(log), no_capacity=meaning.elsewhere)
+
+
+def missing_workers(events: Iterable[Any]) -> str:
+    """Why workers do not come to a cluster that runs; "" where nothing says so. events: the newest first."""
+    for event in events:
+        kind = event.type.value if event.type else ""
+        if kind in _BEGINNINGS:
+            return ""
+        reason = event.details and event.details.reason
+        if kind in _LOSSES and reason and reason.code:
+            meaning = MEANINGS.get(reason.code.value, _UNKNOWN)
+            said = _parameters(reason)
+            return scrub(f"{reason.code.value}: {meaning.reason}{said and f', {said}'}. {meaning.fix}")
+    return ""
 
 
 def _parameters(reason: Any) -> str:

@@ -208,7 +208,7 @@ def translated(url: str) -> Iterator[None]:
 
     try:
         yield
-    except (sdk.NotFound, FileNotFoundError) as error:
+    except sdk.NotFound as error:
         raise ObjectNotFoundError(scrub(error)) from None
     except (sdk.AlreadyExists, sdk.ResourceConflict) as error:
         raise ChangedError(scrub(error)) from None
@@ -217,6 +217,7 @@ def translated(url: str) -> Iterator[None]:
         sdk.TemporarilyUnavailable,
         sdk.TooManyRequests,
         TimeoutError,
+        ConnectionError,
         RequestException,
     ) as error:
         raise TransientError(scrub(error)) from None

@@ -141,7 +141,8 @@ class Life:
     def _all_workers(self, cluster, due):
         cluster.state, cluster.workers = "RUNNING", self._coming(cluster)
         counts = {"current_num_workers": cluster.workers, "target_num_workers": cluster.wanted}
-        cluster.note("UPSIZE_COMPLETED" if cluster.workers == cluster.wanted else "ADD_NODES_FAILED", **counts)
+        why = {"reason": {"code": cluster.fate.missing, "type": "CLOUD_FAILURE"}} if cluster.fate.missing else {}
+        cluster.note("UPSIZE_COMPLETED" if cluster.workers == cluster.wanted else "ADD_NODES_FAILED", **counts | why)
         if cluster.fate.code and cluster.fate.at == "RUNNING":
             self._strike(cluster)
             return False

@@ -14,7 +14,8 @@ class Fault:
 
     route: `VERB /path`, with stars. skip: so many matching requests are left alone first. times: so many are hit.
     status, code, message, retry_after_s: the answer. drop: "before" cuts the connection and does nothing; "after"
-    does the work and cuts the connection, so that the client does not know what became of it.
+    does the work and cuts the connection, so that the client does not know what became of it. interrupt: the work is
+    done, and the user of this process presses Ctrl-C before the answer comes.
     """
 
     route: str
@@ -23,6 +24,7 @@ class Fault:
     message: str = "Internal error"
     retry_after_s: int | None = None
     drop: str | None = None
+    interrupt: bool = False
     skip: int = 0
     times: int = 1
 
@@ -36,7 +38,8 @@ class ClusterFate:
     """What becomes of the next cluster.
 
     code, type, parameters: a termination reason; state: TERMINATED or ERROR; at: the state in which it strikes,
-    PENDING or RUNNING. workers: how many come at all; None is all that were asked for.
+    PENDING or RUNNING. workers: how many come at all; None is all that were asked for. missing: the reason's code why
+    the others do not.
     """
 
     code: str | None = None
@@ -46,6 +49,7 @@ class ClusterFate:
     state: str = "TERMINATED"
     at: str = "PENDING"
     workers: int | None = None
+    missing: str | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,10 @@ class Plan:
             if each.skip < seen <= each.skip + each.times:
                 return each
         return None
+
+    def not_met(self):
+        """The routes of the faults that no request has met so far."""
+        return [each.route for number, each in enumerate(self.faults) if self._seen.get(number, 0) <= each.skip]
 
     def next_cluster(self):
         return self.clusters.pop(0) if self.clusters else ClusterFate()

@@ -6,6 +6,7 @@ import base64
 import email.parser
 import email.policy
 import json
+import signal
 import threading
 import traceback
 from http.server import BaseHTTPRequestHandler
@@ -122,6 +123,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         answer = self._answer(fault, path, url.query, sent)
+        if fault and fault.interrupt:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         if fault and fault.drop == "after":
             self.close_connection = True
             return
@@ -138,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
         return b"".join(pieces)
 
     def _answer(self, fault, path, query, sent):
-        if fault and not fault.drop:
+        if fault and not (fault.drop or fault.interrupt):
             return _refused(fault.refusal())
         try:
             return _as_answer(self._asked(path, query, sent))

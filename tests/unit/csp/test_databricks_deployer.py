@@ -717,3 +717,163 @@ def test_logs_are_those_of_the_volume(server, here, wanted):
         (logs / name).write_text("one\ntwo\n")
     shown = deployer.logs(here, "reviews", ["driver", "init"])
     assert [(each.kind, each.text) for each in shown] == [("driver", "one\ntwo"), ("init", "one\ntwo")]
+
+
+# What each step asks for, and what is said where the user presses Ctrl-C when the workspace has heard it.
+UP_STEPS = {
+    "GET /api/2.1/clusters/list": "No cluster was made, and nothing bills",
+    "GET /api/2.1/clusters/list-node-types": "No cluster was made, and nothing bills",
+    "POST /api/2.1/unity-catalog/volumes": "No cluster was made, and nothing bills",
+    "PUT /api/2.0/fs/files/*.whl": "No cluster was made, and nothing bills",
+    "POST /api/2.1/clusters/create": "A cluster may be there",
+    "GET /api/2.1/clusters/get": "is starting and bills",
+}
+
+
+@pytest.mark.parametrize("route", UP_STEPS)
+def test_ctrl_c_at_each_step_of_up_says_what_exists_and_the_same_command_goes_on(server, here, wanted, route):
+    server.plan.faults.append(Fault(route, interrupt=True))
+    said = refusal(lambda: up(here, wanted), Exit.INTERRUPTED)
+    assert UP_STEPS[route] in said
+    assert up(here, wanted).is_ready
+    assert len(server.clusters.all) == 1
+
+
+RUN_STEPS = {
+    "POST /api/2.0/workspace/import": "it may run and bill",
+    "POST /api/2.2/jobs/runs/submit": "it may run and bill",
+    "GET /api/2.2/jobs/runs/get": "goes on, and its cluster bills",
+    "GET /api/2.2/jobs/runs/export": "has ended, succeeded, and not all of its results are here",
+}
+
+
+@pytest.mark.parametrize("route", RUN_STEPS)
+def test_ctrl_c_at_each_step_of_a_run_says_how_to_go_on(server, here, wanted, notebook, route):
+    up(here, wanted)
+    server.plan.faults.append(Fault(route, interrupt=True))
+    said = refusal(lambda: run.run(here, "reviews", notebook, out=notebook.parent / "out"), Exit.INTERRUPTED)
+    assert RUN_STEPS[route] in said
+    assert "spark-sidecar databricks" in said
+    deployer.down(here, "reviews")
+    assert here.cloud.active_runs("reviews") == []
+
+
+@pytest.mark.parametrize(
+    "route", ["POST /api/2.1/clusters/delete", "POST /api/2.0/workspace/delete", "DELETE /api/2.0/fs/*"]
+)
+def test_ctrl_c_in_down_says_how_to_delete_the_rest(server, here, wanted, notebook, route):
+    up(here, wanted)
+    run.run(here, "reviews", notebook)
+    server.plan.faults.append(Fault(route, interrupt=True))
+    said = refusal(lambda: deployer.down(here, "reviews"), Exit.INTERRUPTED)
+    assert f"`spark-sidecar databricks down --name reviews --volume {VOLUME}` deletes the rest" in said
+    deployer.down(here, "reviews")
+    assert server.clusters.all == {}
+    assert here.cloud.store(ROOT).folders() == []
+
+
+STEPS = (
+    "GET /api/2.1/clusters/list", "GET /api/2.0/preview/scim/v2/Me", "GET /api/2.1/unity-catalog/volumes/*",
+    "POST /api/2.1/unity-catalog/volumes", "PUT /api/2.0/fs/files/*", "POST /api/2.1/clusters/create",
+    "GET /api/2.1/clusters/get", "POST /api/2.0/workspace/import", "POST /api/2.2/jobs/runs/submit",
+    "GET /api/2.2/jobs/runs/get", "GET /api/2.2/jobs/runs/export", "GET /api/2.0/fs/directories/*",
+    "GET /api/2.2/jobs/runs/list", "POST /api/2.1/clusters/delete", "POST /api/2.1/clusters/permanent-delete",
+    "POST /api/2.0/workspace/delete", "DELETE /api/2.0/fs/directories/*",
+)  # fmt: skip
+
+
+def everything(here, wanted, notebook, out):
+    """`up`, `run` and `down`, which leave nothing."""
+    up(here, wanted)
+    assert run.run(here, "reviews", notebook, out=out).exit_code is Exit.DONE
+    deployer.down(here, "reviews")
+    assert here.cloud.store(ROOT).folders() == []
+
+
+def test_an_error_of_the_workspace_at_any_step_is_tried_again(server, here, wanted, notebook, tmp_path):
+    server.plan.faults += [Fault(route, 500, "INTERNAL_ERROR", "Internal error") for route in STEPS]
+    everything(here, wanted, notebook, tmp_path / "out")
+    assert server.plan.not_met() == []
+    assert asked(server, CREATE) == 2
+    assert len(server.jobs.runs) == 1
+
+
+@pytest.fixture
+def impatient(here):
+    """The session with clients that give up at once, as the SDK's own does after half a minute."""
+    here.cloud.__dict__["_client"] = here.cloud._once
+    return here
+
+
+def test_a_network_that_is_away_for_long_stops_no_wait(server, impatient, wanted, notebook):
+    server.plan.faults.append(Fault("GET /api/2.1/clusters/get", drop="before", skip=1, times=2))
+    server.plan.faults.append(Fault("GET /api/2.2/jobs/runs/get", drop="before", skip=1, times=2))
+    up(impatient, wanted)
+    assert run.run(impatient, "reviews", notebook).exit_code is Exit.DONE
+    assert sum("again in" in each for each in impatient.report.waited) >= 2
+
+
+def test_a_network_that_stays_away_is_one_sentence_with_what_bills(server, impatient, wanted):
+    server.plan.faults.append(Fault("GET /api/2.1/clusters/get", drop="before", skip=1, times=99))
+    said = refusal(lambda: up(impatient, wanted, timeout_s=15), Exit.TIMEOUT)
+    assert "Check the network, then run it again" in said
+    assert "is starting and bills" in said
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ((401, "UNAUTHENTICATED", "The token is expired"), "the workspace does not know you: The token is expired"),
+        ((403, "PERMISSION_DENIED", "Invalid access token."), "Sign in with `databricks auth login`"),
+        ((403, "PERMISSION_DENIED", "You lack CAN_ATTACH_TO"), "is not allowed: You lack CAN_ATTACH_TO"),
+        ((404, "RESOURCE_DOES_NOT_EXIST", "Cluster does not exist"), "was deleted by somebody else while it started"),
+        ((409, "RESOURCE_CONFLICT", "It is being edited"), "it conflicts with what is there: It is being edited"),
+        ((400, "INVALID_STATE", "The workspace is being updated"), "is refused: The workspace is being updated"),
+    ],
+)
+def test_a_refusal_in_a_wait_is_one_sentence_with_what_exists(server, here, wanted, fault, expected):
+    status, code, message = fault
+    server.plan.faults.append(Fault("GET /api/2.1/clusters/get", status, code, message, skip=1, times=9))
+    said = refusal(lambda: up(here, wanted), Exit.REFUSED)
+    assert expected in said
+    assert ("is starting and bills" in said) is (status != 404)
+
+
+def test_why_workers_do_not_come_is_said_in_the_wait_and_at_its_end(server, here, wanted):
+    server.plan.clusters.append(ClusterFate(workers=1, missing="AWS_INSUFFICIENT_INSTANCE_CAPACITY_FAILURE"))
+    said = refusal(lambda: up(here, wanted, timeout_s=600), Exit.TIMEOUT)
+    why = "AWS_INSUFFICIENT_INSTANCE_CAPACITY_FAILURE: the cloud has no such node in this zone now"
+    assert "the cluster is running with 1 of 2 workers" in said
+    assert why in said
+    assert any(why in each for each in here.report.waited)
+    server.plan.faults.append(Fault("POST /api/2.1/clusters/events", 403, "PERMISSION_DENIED", "no", times=99))
+    assert deployer.status(here, "reviews")[0].detail == "RUNNING"
+
+
+def test_a_cluster_that_somebody_starts_at_the_same_moment_is_adopted(server, here, wanted):
+    first = up(here, wanted)
+    server.clock.advance(2 * 3600)
+    deployer.status(here, "reviews")
+    server.clock.advance(60)
+    stopped = here.cloud.state(first.cluster_id)
+    server.clusters.start(server.clusters.all[first.cluster_id])
+    here.cloud.start(stopped)  # the workspace refuses it: INVALID_STATE
+    assert up(here, wanted).cluster_id == first.cluster_id
+
+
+def test_a_start_that_is_refused_says_what_may_bill(server, here, wanted):
+    up(here, wanted)
+    server.clock.advance(2 * 3600)
+    deployer.status(here, "reviews")
+    server.clock.advance(60)
+    server.plan.faults.append(Fault("POST /api/2.1/clusters/start", 403, "PERMISSION_DENIED", "no"))
+    assert "It needs CAN RESTART on the cluster" in refusal(lambda: up(here, wanted), Exit.REFUSED)
+
+
+def test_a_folder_into_which_a_last_log_is_written_is_deleted_again(server, here, wanted):
+    up(here, wanted)
+    conflict = Fault("DELETE /api/2.0/fs/directories/*", 409, "RESOURCE_CONFLICT", "The directory is not empty.")
+    server.plan.faults.append(conflict)
+    deployer.down(here, "reviews")
+    assert here.cloud.store(ROOT).folders() == []
+    assert any("The directory is not empty.; again in" in each for each in here.report.waited)
