@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import re
 import sys
@@ -15,8 +14,7 @@ from google.cloud import dataproc_v1
 from google.oauth2.credentials import Credentials
 from support.dataproc_server import errors
 from support.dataproc_server.execute import SparkDriver
-from support.dataproc_server.pace import Pace
-from support.dataproc_server.server import PROJECT, REGION, DataprocServer, ready
+from support.dataproc_server.server import PROJECT, REGION, ready
 from typer.testing import CliRunner
 from unit.csp.deployments import WHEEL, Recorder, bundle
 
@@ -26,10 +24,7 @@ from csp.dataproc.deployer import Dataproc, connect
 from csp.run import follow, run
 from csp.session import Session
 from csp.up import up
-from integration.storage import servers
 from server_utils.cli.main import app
-from server_utils.clusters.cluster import cluster
-from server_utils.clusters.options import Options
 from server_utils.errors import ConfigurationError, DeploymentError, EnvironmentMissingError
 from server_utils.storage.stores.base import TransientError
 
@@ -38,62 +33,6 @@ ACCOUNT = f"nodes@{PROJECT}.iam.gserviceaccount.com"
 
 class ServiceAccount(AnonymousCredentials):
     service_account_email = ACCOUNT
-
-
-_buckets = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def storage_port():
-    with servers.fake_gcs() as port:
-        yield port
-
-
-@pytest.fixture
-def bucket(storage_port):
-    name = f"bucket-{next(_buckets)}"
-    servers.make_gcs_bucket(storage_port, name)
-    return name
-
-
-@pytest.fixture
-def server(storage_port, bucket, monkeypatch):
-    made = DataprocServer(storage_port, bucket)
-    for name, value in made.environ.items():
-        monkeypatch.setenv(name, value)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def pace(server):
-    return Pace(server)
-
-
-@pytest.fixture
-def session(server, bucket, pace):
-    return Session(connect(bucket=bucket), Recorder(), clock=pace.clock())
-
-
-@pytest.fixture
-def wanted(tmp_path):
-    """What is to be deployed: wanted(workers=2, zone=…)."""
-    bundle(tmp_path / "bundle")
-    (tmp_path / "dataproc.sh").write_text("#!/bin/bash\n")
-
-    def make(*shapes, workers=2, **options):
-        clusters = [cluster("dataproc", shape, "vllm", workers=workers, options=Options(**options))
-                    for shape in shapes or ("l4x1",)]  # fmt: skip
-        return Deployment("mine", tuple(clusters), tmp_path / "bundle", tmp_path / "dataproc.sh")
-
-    return make
-
-
-@pytest.fixture
-def program(tmp_path):
-    path = tmp_path / "program.py"
-    path.write_text("print(1)\n")
-    return path
 
 
 def stored(server):

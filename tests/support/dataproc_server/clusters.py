@@ -147,6 +147,7 @@ class Clusters:
         if not zone.startswith(f"{region}-") or zone not in self._compute.zones:
             raise invalid(f"Invalid zone '{zone}' for region {region}")
         config.gce_cluster_config.zone_uri = zone
+        config.master_config.num_instances = config.master_config.num_instances or 1
         for group in (config.master_config, config.worker_config, config.secondary_worker_config):
             if group.machine_type_uri and group.machine_type_uri not in self._compute.zones[zone]:
                 raise invalid(f"Machine type '{group.machine_type_uri}' is not available in zone '{zone}'")

@@ -5,12 +5,10 @@ What is sold where and which quota is left is here, for the checks of a client a
 
 from __future__ import annotations
 
-import json
 import re
-import threading
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, unquote, urlsplit
+
+from support.dataproc_server.json_http import JsonServer
 
 _CPU = {"n2-standard-8", "n1-standard-8", "n1-standard-16"}
 _GPU = {"g2-standard-12": "NVIDIA_L4_GPUS", "g2-standard-24": "NVIDIA_L4_GPUS", "nvidia-tesla-t4": "NVIDIA_T4_GPUS"}
@@ -45,12 +43,8 @@ class Compute:
         self.failing: dict[str, tuple[int, str]] = {}
         self.asked: list[str] = []
         self.lines: list[dict] = []
-        self._http = _server(self)
-        self.url = f"http://127.0.0.1:{self._http.server_port}"
-
-    def close(self):
-        self._http.shutdown()
-        self._http.server_close()
+        self.http = JsonServer(self.answer)
+        self.url, self.close = self.http.url, self.http.close
 
     def free(self, metric):
         return self.limits[metric] - self.used[metric]
@@ -67,8 +61,9 @@ class Compute:
                     needed.update({_GPU[name]: count * nodes, ALL_GPUS: count * nodes})
         return needed
 
-    def answer(self, path, query, body):
+    def answer(self, method, path, query, body):
         """The body of an answer, or (status, message)."""
+        self.asked.append(f"{method} {path}")
         for pattern, error in self.failing.items():
             if re.search(pattern, path):
                 return error
@@ -130,39 +125,3 @@ _ROUTES = {
     "/compute/v1/projects/([^/]+)/regions/([^/]+)": Compute.region_quota,
     "/compute/v1/projects/([^/]+)": Compute.project_quota,
 }
-
-
-def _server(compute):
-    class Handler(BaseHTTPRequestHandler):
-        wbufsize = -1
-
-        def do_GET(self):
-            url = urlsplit(self.path)
-            compute.asked.append(f"{self.command} {unquote(url.path)}")
-            sent = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-            body = json.loads(sent) if sent.startswith("{") else sent
-            answer = compute.answer(unquote(url.path), parse_qs(url.query), body)
-            self.reply(answer)
-
-        do_POST = do_GET
-
-        def reply(self, answer):
-            status = 200
-            if isinstance(answer, tuple):
-                status, answer = answer
-            if isinstance(answer, str):
-                answer = {"error": {"code": status, "message": answer, "status": "ERROR"}}
-            data = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-            self.wfile.flush()
-
-        def log_message(self, *arguments):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    return server

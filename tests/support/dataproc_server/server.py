@@ -1,7 +1,7 @@
-"""Dataproc's gRPC API on loopback, from the library's own types: ClusterController, JobController and Operations.
+"""Dataproc's API on loopback, from the library's own types: ClusterController, JobController and Operations by gRPC.
 
 It refuses what the service refuses, ends operations late, keeps broken clusters, and runs what it is given. A test says
-what goes wrong with `fail`, `away` and the attributes of `clusters`, `jobs` and `compute`.
+what goes wrong with `fail`, `away` and the attributes of `clusters`, `jobs` and `compute`. `rest.py` is the REST face.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from support.dataproc_server.compute import Compute
 from support.dataproc_server.errors import ApiError, invalid
 from support.dataproc_server.jobs import Jobs
 from support.dataproc_server.operations import Operations
+from support.dataproc_server.rest import Rest
 from support.dataproc_server.workflows import Workflows
 
 PROJECT, REGION = "project-1", "us-central1"
@@ -68,6 +69,7 @@ class DataprocServer:
         self._faults: dict[str, list[Fault]] = {}
         self._lock = threading.RLock()
         self._methods = _methods(self)
+        self.rest = Rest(self._methods, self._called)
         self.port = self.secure_port = 0
         self._start()
 
@@ -107,6 +109,7 @@ class DataprocServer:
     def close(self):
         self._grpc.stop(None).wait()
         self.compute.close()
+        self.rest.close()
 
     def _start(self):
         self._grpc = grpc.server(futures.ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
@@ -125,6 +128,10 @@ class DataprocServer:
                 context.abort_with_status(rpc_status.to_status(error.status))
 
         return grpc.unary_unary_rpc_method_handler(answer, request_deserializer=parse, response_serializer=_serialized)
+
+    def _called(self, name, request):
+        (function,) = (methods[name][1] for methods in self._methods.values() if name in methods)
+        return self._answer(name, request, function)
 
     def _answer(self, name, request, function):
         self.calls.append(name)
