@@ -6,7 +6,7 @@ A check that Google does not answer for lack of a permission passes, and says so
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from csp.cloud import Check, Deployment
 from csp.dataproc.clients import TIMEOUT_S, Clients, translated
@@ -34,8 +34,7 @@ def free_checks(clients: Clients, deployment: Deployment, bucket: str) -> Iterat
     yield _bucket(clients, bucket)
     for cluster in deployment.clusters:
         yield _asked("zones", lambda each=cluster: _zones(clients, each))  # type: ignore[misc]
-    for cluster in deployment.clusters[:1]:
-        yield _asked("quota", lambda each=cluster: _quota(clients, each))  # type: ignore[misc]
+    yield _asked("quota", lambda: _quota(clients, deployment.clusters))
 
 
 def user(clients: Clients) -> str:
@@ -66,6 +65,17 @@ def needed(cluster: Cluster) -> dict[str, int]:
         for metric, number in pairs:
             total[f"PREEMPTIBLE_{metric}"] = int(number) * spot
     return total
+
+
+def by_quota(clients: Clients, clusters: Sequence[Cluster]) -> list[Cluster]:
+    """The clusters, those first for which there is quota; as they are where it may not be asked."""
+    if len(clusters) == 1:
+        return list(clusters)
+    try:
+        left = _quota_left(clients)
+    except DeploymentError:
+        return list(clusters)
+    return sorted(clusters, key=lambda each: bool(_lacking(each, left)))
 
 
 def _asked(name: str, check: Callable[[], Check]) -> Check:
@@ -154,16 +164,28 @@ def _zones(clients: Clients, cluster: Cluster) -> Check:
     return Check("zones", f"{machine} is sold in {zone or ', '.join(offered)}")
 
 
-def _quota(clients: Clients, cluster: Cluster) -> Check:
+def _quota(clients: Clients, clusters: Sequence[Cluster]) -> Check:
+    """Whether there is quota for one of the clusters, which are tried in turn."""
+    left = _quota_left(clients)
+    lacking = [_lacking(each, left) for each in clusters]
+    if all(lacking):
+        fix = "ask for more (console, IAM, Quotas), or take a smaller --shape or fewer --workers"
+        return Check("quota", "; ".join(dict.fromkeys(text for each in lacking for text in each)), fix)
+    wanted = needed(clusters[lacking.index([])])
+    return Check("quota", ", ".join(f"{name}: {number}" for name, number in wanted.items()) or "no GPUs")
+
+
+def _quota_left(clients: Clients) -> dict[str, float]:
+    """What is left of each quota, by metric."""
     region = clients.get("compute", f"projects/{clients.project}/regions/{clients.region}").get("quotas", [])
     everywhere = clients.get("compute", f"projects/{clients.project}").get("quotas", [])
-    left = {each["metric"]: each["limit"] - each["usage"] for each in [*everywhere, *region]}
-    wanted = needed(cluster)
-    if lacking := [f"{name}: {number} needed, {left[name]:g} left" for name, number in wanted.items()
-                   if name in left and left[name] < number]:  # fmt: skip
-        fix = "ask for more (console, IAM, Quotas), or take a smaller --shape or fewer --workers"
-        return Check("quota", "; ".join(lacking), fix)
-    return Check("quota", ", ".join(f"{name}: {number}" for name, number in wanted.items()) or "no GPUs")
+    return {each["metric"]: each["limit"] - each["usage"] for each in [*everywhere, *region]}
+
+
+def _lacking(cluster: Cluster, left: Mapping[str, float]) -> list[str]:
+    """Which quota is too small for a cluster, such as "NVIDIA_L4_GPUS: 2 needed, 1 left"."""
+    return [f"{name}: {number} needed, {left[name]:g} left" for name, number in needed(cluster).items()
+            if name in left and left[name] < number]  # fmt: skip
 
 
 def _sold(clients: Clients, kind: str, name: str) -> set[str]:

@@ -209,7 +209,10 @@ def _refusal(answer: Any) -> Exception:
     except (ValueError, KeyError, TypeError):
         message = answer.text[:300]
     if answer.status_code == _TOO_MANY or answer.status_code >= _SERVER_ERRORS:
-        return TransientError(f"{answer.status_code} {short(message)}")
+        asked = answer.headers.get("Retry-After", "")  # a date, in theory: Google sends seconds
+        return TransientError(
+            f"{answer.status_code} {short(message)}", retry_after_s=int(asked) if asked.isdigit() else 0
+        )
     if answer.status_code == _UNAUTHORIZED:
         return DeploymentError(f"Google does not accept the credentials: {short(message)}; {_SIGN_IN}")
     return DeploymentError(sentence(message))

@@ -39,14 +39,14 @@ def _facts(cluster: Any) -> dict[str, str]:
         "nodes": nodes(config),
         # 2.3.14-ml-ubuntu22 is what 2.3-ml-ubuntu22 was when the cluster was made.
         "image": re.sub(r"^(\d+\.\d+)\.\d+", r"\1", software.image_version),
-        "zone": _last(machines.zone_uri),
         "idle minutes": str(idle_minutes(config)),
         # The folder of the bundle has a hash of all that nodes install from in its name.
         **machines.metadata,
         **{key: value for key, value in software.properties.items() if key.startswith(("spark:", "yarn:"))},
     }
-    # Machine types with GPUs of their own have no entry in a request.
-    return facts | ({"GPUs": attached} if (attached := _gpus(config)) else {})
+    # Machine types with GPUs of their own have no entry in a request, and a zone that is left to Dataproc has none.
+    optional = {"GPUs": _gpus(config), "zone": _last(machines.zone_uri)}
+    return facts | {name: value for name, value in optional.items() if value}
 
 
 def _gpus(config: Any) -> str:

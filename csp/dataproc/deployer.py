@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import re
 import shlex
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from csp.cloud import TAG, Check, ClusterState, Deployment, Failure, Log, Phase, RunRequest, RunState, Upload
+from csp.cloud import TAG, Check, ClusterState, Deployment, Exit, Failure, Log, Phase, RunRequest, RunState, Upload
 from csp.dataproc import checks, comparison, logs, own_clusters, runs
 from csp.dataproc.clients import TIMEOUT_S, Clients, sign_in, translated
 from csp.dataproc.cluster_request import Place, create_request
 from csp.dataproc.failures import explain, short
 from server_utils.clusters.cluster import Cluster
-from server_utils.errors import ConfigurationError
+from server_utils.errors import ConfigurationError, DeploymentError
 from server_utils.storage import urls
 from server_utils.storage.send_folder import sha256
 from server_utils.storage.stores import factory
@@ -42,12 +41,16 @@ _CONSOLE = "https://console.cloud.google.com/dataproc/clusters"
 
 
 class Dataproc:
-    """One project and region. bucket: of files, logs and results; None where no new cluster is to be made."""
+    """One project and region.
+
+    bucket: of files, logs and results; None where no new cluster is to be made.
+    owner: whose clusters and runs they are; None for the user who is signed in.
+    """
 
     command = "dataproc"
 
-    def __init__(self, clients: Clients, bucket: str | None = None) -> None:
-        self._clients, self._bucket = clients, bucket
+    def __init__(self, clients: Clients, bucket: str | None = None, *, owner: str | None = None) -> None:
+        self._clients, self._bucket, self._for = clients, bucket, owner
         self.place = f"{clients.project}, {clients.region}"
         given = {"--project": clients.project, "--region": clients.region, "--bucket": bucket}
         self.options = shlex.join(word for name, value in given.items() if value for word in (name, value))
@@ -86,8 +89,9 @@ class Dataproc:
         return checks.free_checks(self._clients, deployment, self._known_bucket())
 
     def candidates(self, deployment: Deployment) -> Sequence[Cluster]:
-        """One for each zone: Dataproc's own choice of a zone does not look at GPUs."""
-        found = [each for cluster in deployment.clusters for each in self._in_zones(cluster)]
+        """One for each zone: Dataproc's own choice of a zone does not look at GPUs. Without quota for it comes last."""
+        shapes = checks.by_quota(self._clients, deployment.clusters)
+        found = [each for cluster in shapes for each in self._in_zones(cluster)]
         if not found:
             raise checks.unsold(self._clients, deployment.clusters)
         return found
@@ -111,13 +115,22 @@ class Dataproc:
         return list(comparison.differences(found, type(found)(wanted)))
 
     def create(self, deployment: Deployment, cluster: Cluster) -> str:
+        from google.api_core.exceptions import AlreadyExists
+
         request = self.definition(deployment, cluster)
-        _owned(request["cluster"], self.user())
+        _owned(request["cluster"], self._acting_for())
         key = f"{deployment.name} {cluster.options.zone}"
         request["request_id"] = self._request_ids.setdefault(key, str(uuid.uuid4()))
-        with translated():
-            operation = self._clients.clusters.create_cluster(request=request, retry=None, timeout=TIMEOUT_S)
-            created = f"{deployment.name}/{operation.metadata.cluster_uuid}"
+        try:
+            with translated(but=AlreadyExists):
+                operation = self._clients.clusters.create_cluster(request=request, retry=None, timeout=TIMEOUT_S)
+                created = f"{deployment.name}/{operation.metadata.cluster_uuid}"
+        except AlreadyExists:
+            raise DeploymentError(
+                f"somebody made a cluster {deployment.name!r} a moment ago; `status` shows whose it is. Run the same "
+                "command again if it is yours, or choose another --name",
+                Exit.TAKEN,
+            ) from None
         # It was heard: a later creation is another one, as after a deletion.
         del self._request_ids[key]
         return created
@@ -143,9 +156,7 @@ class Dataproc:
     def failure(self, state: ClusterState) -> Failure:
         operation = self._creation(state)
         text = operation.error.message if operation and operation.error.message else state.detail
-        failure = explain(text, link=state.page)
-        output = re.search(r"gs://\S+_output", text)
-        return dataclasses.replace(failure, log=logs.last_lines(self._clients, output[0])) if output else failure
+        return dataclasses.replace(explain(text, link=state.page), log=logs.of_node(self._clients, text))
 
     def delete(self, state: ClusterState) -> None:
         from google.api_core.exceptions import NotFound
@@ -171,17 +182,17 @@ class Dataproc:
         if deployment is None:
             raise ConfigurationError("a run needs a cluster, or a deployment that says what its own cluster is")
         definition = self.definition(deployment, self.candidates(deployment)[0])["cluster"]
-        return own_clusters.submit(self._clients, request, _owned(definition, self.user()))
+        owner = self._acting_for()
+        return own_clusters.submit(self._clients, request, _owned(definition, owner), owner)
 
     def cancel(self, run_id: str) -> None:
         own_clusters.cancel(self._clients, run_id)
 
     def active_runs(self, name: str) -> Sequence[str]:
-        """A workflow that began a moment ago has no cluster yet, and is not found."""
-        mine = {"", self.user()}
+        mine = {"", self._acting_for()}
         deployed, own = ([each for each in self._labelled(label, name) if _owner(each) in mine]
                          for label in (TAG, runs.LABEL))  # fmt: skip
-        workflows = own_clusters.active(self._clients, {each.cluster_name for each in own})
+        workflows = own_clusters.active(self._clients, {each.cluster_name for each in own}, self.root(name), mine)
         return [*workflows, *runs.active(self._clients, name, {each.cluster_uuid for each in deployed})]
 
     def run_state(self, run_id: str) -> RunState:
@@ -195,6 +206,9 @@ class Dataproc:
         job_id = own_clusters.job_of(self._clients, run_id)
         return runs.executed(self._clients, job_id) if job_id else {}
 
+    def _acting_for(self) -> str:
+        return self._for or self.user()
+
     def _known_bucket(self) -> str:
         if not self._bucket:
             raise ConfigurationError(
@@ -205,7 +219,10 @@ class Dataproc:
     def _in_zones(self, cluster: Cluster) -> list[Cluster]:
         if cluster.options.zone:
             return [cluster]
-        offered = checks.zones(self._clients, cluster)
+        try:
+            offered = checks.zones(self._clients, cluster)
+        except DeploymentError:
+            return [cluster]  # who may not ask what zones sell leaves the zone to Dataproc
         return [
             dataclasses.replace(cluster, options=dataclasses.replace(cluster.options, zone=zone)) for zone in offered
         ]
@@ -274,8 +291,10 @@ class Dataproc:
         return place | {"cluster_name": name, "cluster_uuid": cluster_uuid}
 
 
-def connect(*, project: str | None = None, region: str | None = None, bucket: str | None = None) -> Dataproc:
-    """Sign in to a project and region.
+def connect(
+    *, project: str | None = None, region: str | None = None, bucket: str | None = None, owner: str | None = None
+) -> Dataproc:
+    """Sign in to a project and region. owner: for whom to act; None for who is signed in.
 
     Raises:
         ConfigurationError: project or region are not known, or the bucket is no name.
@@ -284,7 +303,7 @@ def connect(*, project: str | None = None, region: str | None = None, bucket: st
     """
     if bucket and "/" in bucket:
         raise ConfigurationError(f"the bucket is {bucket!r}; give its name alone, without gs://")
-    return Dataproc(sign_in(project, region), bucket)
+    return Dataproc(sign_in(project, region), bucket, owner=owner)
 
 
 def _metadata(operation: Any) -> Any:

@@ -34,6 +34,12 @@ def logs(clients: Clients, state: ClusterState, kinds: Sequence[str]) -> Iterato
         yield from _executors(clients, cluster_uuid)
 
 
+def of_node(clients: Clients, message: str) -> str:
+    """The end of the log of the initialization action that a message of Dataproc's names; "" where it names none."""
+    named = re.search(r"gs://\S+_output", message)
+    return last_lines(clients, named[0]) if named else ""
+
+
 def last_lines(clients: Clients, address: str) -> str:
     """The end of an object of text; where it cannot be read, why."""
     from google.api_core.exceptions import NotFound

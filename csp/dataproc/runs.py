@@ -51,7 +51,7 @@ def submit(clients: Clients, request: RunRequest, cluster: str) -> str:
 
 def send(request: RunRequest) -> dict[str, Any]:
     """Send the source and the main file of the job. Returns what the job does."""
-    folder = f"{request.results}.run"
+    folder = folder_of(request)
     store = factory.store(urls.parse(folder))
     store.upload(request.source.name, request.source)
     store.upload(_MAIN, _RUNNER)  # in a folder of its own: a source may have its name
@@ -60,6 +60,11 @@ def send(request: RunRequest) -> dict[str, Any]:
         "pyspark_job": {"main_python_file_uri": f"{folder}/{_MAIN}", "args": arguments},
         "labels": {LABEL: request.name},
     }
+
+
+def folder_of(request: RunRequest) -> str:
+    """Address of the folder of a run: its source, and what is kept of it."""
+    return f"{request.results}.run"
 
 
 def cancel(clients: Clients, run_id: str) -> None:

@@ -41,7 +41,7 @@ def _platform_of_databricks(given: Given, cloud: Any) -> str:
 def _connect_dataproc(given: Given) -> Cloud:
     from csp.dataproc.deployer import connect
 
-    return connect(project=given["project"], region=given["region"], bucket=given["bucket"])
+    return connect(project=given["project"], region=given["region"], bucket=given["bucket"], owner=given.get("owner"))
 
 
 def _bundle(session: Session, given: Given, deployment: Deployment) -> None:

@@ -115,6 +115,20 @@ def test_what_google_would_refuse_is_said_before_anything_is_made(server, sessio
     assert stored(server) == []
 
 
+def test_a_shape_without_quota_is_tried_last(server, session, wanted):
+    server.compute.used["NVIDIA_L4_GPUS"] = 7
+    made = up(session, wanted("l4x1", "t4x1"))
+    assert made.nodes == "1 x n2-standard-8, 2 x n1-standard-16"
+    server.compute.used["NVIDIA_T4_GPUS"] = 8  # by what is there
+    assert up(session, wanted("l4x1", "t4x1")).cluster_id == made.cluster_id
+
+
+def test_quota_that_is_too_small_for_every_shape_is_said_for_each(server, session, wanted):
+    server.compute.used.update({"NVIDIA_L4_GPUS": 7, "NVIDIA_T4_GPUS": 8})
+    with pytest.raises(DeploymentError, match="NVIDIA_L4_GPUS: 2 needed, 1 left; NVIDIA_T4_GPUS: 2 needed, 0 left"):
+        up(session, wanted("l4x1", "t4x1"))
+
+
 def test_a_bucket_that_is_not_there_is_said_before_anything_is_made(server, wanted, pace):
     session = Session(connect(bucket="nowhere"), Recorder(), clock=pace.clock())
     with pytest.raises(DeploymentError, match=r"there is no gs://nowhere; `gcloud storage buckets create"):
@@ -554,13 +568,6 @@ def test_a_run_on_a_cluster_of_its_own_leaves_none(server, session, wanted, prog
     assert session.report.printed.endswith("line 44\n")
     server.operations.settle()
     assert (server.clusters.names, deployer.down(session, "mine")[-1].rpartition("/")[2]) == ([], "runs")
-
-
-def test_a_cluster_of_its_own_that_cannot_be_had_is_a_failed_run(server, session, wanted, program):
-    server.clusters.stocked_out["us-central1-a"] = errors.stock_out("us-central1-a")
-    ended = run(session, "mine", program, own_cluster=wanted())
-    assert (ended.exit_code, server.clusters.names) == (Exit.RUN_FAILED, [])
-    assert "us-central1-a has no such machine now" in ended.state.detail
 
 
 BOUNDS = {1: 601, 3600: 4200, 86400: 86400, 90000: 0}

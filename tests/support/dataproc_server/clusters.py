@@ -9,6 +9,7 @@ from google.cloud import dataproc_v1 as dataproc
 from google.protobuf import empty_pb2
 
 from support.dataproc_server.errors import ApiError, invalid, not_found, quota
+from support.dataproc_server.operations import paged
 
 State = dataproc.ClusterStatus.State
 OperationState = dataproc.ClusterOperationStatus.State
@@ -63,9 +64,8 @@ class Clusters:
     def list(self, request):
         wanted = [each for name, each in sorted(self.all.items()) if _matches(each, request.filter)]
         size = min(request.page_size or self.page_size, self.page_size)
-        at = int(request.page_token or 0)
-        following = str(at + size) if at + size < len(wanted) else ""
-        return dataproc.ListClustersResponse(clusters=wanted[at : at + size], next_page_token=following)
+        page, following = paged(wanted, request.page_token, size)
+        return dataproc.ListClustersResponse(clusters=page, next_page_token=following)
 
     def update(self, request):
         cluster = self._found(request.cluster_name)

@@ -45,6 +45,19 @@ def no_permission(permission, resource):
     return ApiError("PERMISSION_DENIED", f"Not authorized to requested resource: {permission} on {resource}", info)
 
 
+def nameless_permission():
+    """As some services say it: which permission is missing is not told."""
+    return ApiError("PERMISSION_DENIED", "The caller does not have permission")
+
+
+def bad_credentials():
+    return ApiError("UNAUTHENTICATED", "Request had invalid authentication credentials. ya29.a0secret-token")
+
+
+def internal():
+    return ApiError("INTERNAL", "Internal error encountered.")
+
+
 def cannot_act_as(account):
     return ApiError("PERMISSION_DENIED", f"User not authorized to act as service account '{account}'. To act as it, "
                     "the caller must have the permission iam.serviceAccounts.actAs.")  # fmt: skip

@@ -8,6 +8,7 @@ import uuid
 from google.cloud import dataproc_v1 as dataproc
 
 from support.dataproc_server.errors import ApiError, invalid, not_found
+from support.dataproc_server.operations import paged
 
 State = dataproc.JobStatus.State
 _LINES = 20  # of a piece of the output
@@ -19,13 +20,14 @@ class Jobs:
 
     Attributes:
         driver: runs a job: driver(cluster, job, write line, cancelled event) -> exit status.
-        end_state: what a job that fails ends as; None for ERROR.
+        end_state: what a job that fails ends as.
+        page_size: of lists.
     """
 
     def __init__(self, operations, clusters, bucket, driver):
         self._operations, self._clusters, self._bucket, self.driver = operations, clusters, bucket, driver
         self.all: dict[str, dataproc.Job] = {}
-        self.end_state = State.ERROR
+        self.end_state, self.page_size = State.ERROR, 100
         self._cancelled: dict[str, threading.Event] = {}
         self._requests: dict[str, str] = {}
 
@@ -57,7 +59,8 @@ class Jobs:
         for term in filter(None, request.filter.split(" AND ")):
             field, _, value = term.partition(" = ")
             found = [job for job in found if _value(job, field) == value]
-        return dataproc.ListJobsResponse(jobs=found)
+        page, following = paged(found, request.page_token, self.page_size)
+        return dataproc.ListJobsResponse(jobs=page, next_page_token=following)
 
     def cancel(self, request):
         self._cancel(self._found(request.job_id))

@@ -50,19 +50,29 @@ class Operation:
 
 
 class Operations:
-    """google.longrunning.Operations. on_poll: called with each operation that a client asks about."""
+    """google.longrunning.Operations.
+
+    Attributes:
+        on_poll: called with each operation that a client asks about.
+        at_once: whether an operation has ended when its request is answered, so that nobody waits.
+        page_size: of lists.
+    """
 
     def __init__(self):
         self._all: dict[str, Operation] = {}
         self._gates: dict[str, threading.Event] = {}
         self.on_poll = lambda operation: None
+        self.at_once, self.page_size = False, 100
 
     def start(self, kind, parent, metadata, work, *, cancel=None):
         """Begin `work`, which returns the response or raises ApiError. Returns the operation."""
         gate = self._gates.get(kind) or _open()
         operation = Operation(f"{parent}/operations/{uuid.uuid4()}", kind, metadata, gate=gate, cancel=cancel)
         self._all[operation.name] = operation
-        threading.Thread(target=operation.run, args=(work,), daemon=True).start()
+        if self.at_once and gate.is_set():
+            operation.run(work)
+        else:
+            threading.Thread(target=operation.run, args=(work,), daemon=True).start()
         return operation
 
     @contextmanager
@@ -97,7 +107,8 @@ class Operations:
     def list(self, request):
         terms = dict(re.findall(r"([\w.]+) = (\S+)", request.filter))
         found = [each.message() for each in self._all.values() if each.matches(terms)]
-        return operations_pb2.ListOperationsResponse(operations=found)
+        page, following = paged(found, request.page_token, self.page_size)
+        return operations_pb2.ListOperationsResponse(operations=page, next_page_token=following)
 
     def cancel(self, request):
         operation = self._found(request.name)
@@ -110,6 +121,12 @@ class Operations:
         if name not in self._all:
             raise not_found("Operation", name)
         return self._all[name]
+
+
+def paged(found, token, size):
+    """A page of a list, and the token of the next one."""
+    at = int(token or 0)
+    return found[at : at + size], str(at + size) if at + size < len(found) else ""
 
 
 def _open():

@@ -33,7 +33,7 @@ class Workflows:
         name = f"{managed.cluster_name}-{uuid.uuid4().hex[:13]}"
         nodes = [dataproc.WorkflowNode(step_id=each.step_id) for each in request.template.jobs]
         metadata = dataproc.WorkflowMetadata(
-            cluster_name=name, state=State.RUNNING, graph=dataproc.WorkflowGraph(nodes=nodes), dag_timeout=bound
+            state=State.PENDING, graph=dataproc.WorkflowGraph(nodes=nodes), dag_timeout=bound
         )
         cancelled = threading.Event()
         operation = self._operations.start(
@@ -55,9 +55,11 @@ class Workflows:
 
     def _run(self, request, name, metadata, cancelled):
         project, region = request.parent.split("/")[1::2]
+        place = {"project_id": project, "region": region}
         managed = request.template.placement.managed_cluster
+        metadata.cluster_name, metadata.state = name, State.RUNNING  # only now: a client that lists workflows sees none
         try:
-            place = {"project_id": project, "region": region}
+            _check(cancelled)
             cluster = {"cluster_name": name, "config": managed.config, "labels": managed.labels}
             self._done(self._clusters.create(dataproc.CreateClusterRequest(cluster=cluster, **place)))
             for step, node in zip(request.template.jobs, metadata.graph.nodes, strict=True):
