@@ -77,6 +77,13 @@ def _permission(found: Match[str]) -> Failure:
     return Failure("NO_PERMISSION", f"you do not have the permission {found['name']}", fix)
 
 
+def _nameless(found: Match[str]) -> Failure:
+    fix = "Ask for roles/dataproc.editor on the project; csp/dataproc/README.md lists the roles"
+    return Failure(
+        "NO_PERMISSION", f"you lack a permission, and Google does not say which: {short(found.string).rstrip('.')}", fix
+    )
+
+
 def _key(_: Match[str]) -> Failure:
     fix = "Grant roles/cloudkms.cryptoKeyEncrypterDecrypter to Google's agents (Terraform module kms-grants)"
     return Failure("KMS", "Google's agents may not use your encryption key", fix)
@@ -96,5 +103,6 @@ _EXPLANATIONS: tuple[tuple[str, _Explanation], ...] = (
     (r"Initialization action failed\. Failed action '(?P<action>[^']+)'", _init_action),
     (r"cloudkms\.cryptoKeyVersions\.useToEncrypt", _key),
     (r"(?P<name>\b[a-z][\w]*\.[a-zA-Z]+\.[a-zA-Z]+) on \S+", _permission),
+    (r"caller does not have permission|[Pp]ermission denied", _nameless),
     (r"image version '(?P<name>[^']+)' can no longer be used", _image),
 )

@@ -24,6 +24,7 @@ LINK = "https://console.example/enable"
         ("Constraint constraints/compute.requireShieldedVm violated for project p.", "ORG_POLICY", "requireShieldedVm"),
         ("Permission cloudkms.cryptoKeyVersions.useToEncrypt denied", "KMS", "kms-grants"),
         ("Selected software image version '2.0-debian10' can no longer be used", "IMAGE", "2.0-debian10 is no longer"),
+        ("The caller does not have permission", "NO_PERMISSION", "Google does not say which: The caller"),
         ("Something else happened", "REFUSED", "Something else happened"),
     ],
 )
