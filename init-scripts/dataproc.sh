@@ -2,10 +2,10 @@
 # Initialization action for Dataproc: downloads the wheel, then prepares the node with its server_utils/node. Metadata:
 #   framework                what the node is prepared for, such as vllm: docs/nodes.md
 #   spark-sidecar-bundle     gs://… with the wheel and SHA256SUMS, as `spark-sidecar wheelhouse build` makes it
-# Optional: spark-sidecar-logs, -into-spark, and DOWNLOADS: see docs/nodes.md. GPU drivers are in the -ml images only.
+# Optional: spark-sidecar-logs, -into-spark, and SETTINGS: see docs/nodes.md. GPU drivers are in the -ml images only.
 set -euo pipefail
 readonly FETCHED="/opt/spark-sidecar/bundle"
-readonly DOWNLOADS=(UV_DEFAULT_INDEX UV_INDEX_URL HTTPS_PROXY NO_PROXY SSL_CERT_FILE)
+readonly SETTINGS=(UV_DEFAULT_INDEX UV_INDEX_URL HTTPS_PROXY NO_PROXY SSL_CERT_FILE NIM_IMAGE NGC_SECRET_NAME)
 
 fail() {
   printf 'error: spark-sidecar: %s\n' "$*" >&2
@@ -46,7 +46,7 @@ main() {
   "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "$python is not Python 3.11 or later; take image 2.2 or later"
   fetch "$bundle"
   (cd "$FETCHED" && sha256sum --quiet --check SHA256SUMS) || fail "$bundle is not whole: SHA256SUMS does not match; upload it again"
-  for name in "${DOWNLOADS[@]}"; do [[ -z "$(metadata "$name")" ]] || export "$name=$(metadata "$name")"; done
+  for name in "${SETTINGS[@]}"; do [[ -z "$(metadata "$name")" ]] || export "$name=$(metadata "$name")"; done
   wheel="$(mktemp -d)"
   "$python" -m zipfile -e "$FETCHED"/spark_sidecar-*.whl "$wheel"
   PYTHONPATH="$wheel" "$python" -m server_utils.node "$framework" --bundle "$FETCHED" --logs "${logs:-$bundle/logs}" \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from pathlib import Path
@@ -10,12 +11,14 @@ import notebook_files
 
 from csp.live_checks import report
 from server_utils.backends.dynamo.manager import DynamoServerManager
+from server_utils.backends.nim.manager import DIALECTS as NIM_DIALECTS
 from server_utils.backends.nim.manager import NIMServerManager
 from server_utils.backends.openai import OpenAIServerManager
 from server_utils.backends.transformers.manager import TransformersServerManager
 from server_utils.backends.vllm.manager import VLLMServerManager
 from server_utils.clusters import cluster, gpu_fit, model_memory, spark_conf
 from server_utils.clusters.catalogue import node
+from server_utils.inference.openai.dialect import Dialect
 from server_utils.notebooks import catalogue
 
 ROOT = Path(__file__).parents[1]
@@ -61,23 +64,41 @@ def frameworks() -> str:
 
 def engines() -> str:
     """What each engine's server offers, by its dialect."""
-    lines = [f"| | {' | '.join(each.engine_name for each in ENGINES)} |", f"|---|{'---|' * len(ENGINES)}"]
-    features = [_features(engine) for engine in ENGINES]
+    columns = {name: _features(engine, dialect) for engine in ENGINES for name, dialect in _dialects_of(engine).items()}
+    lines = [f"| | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
+    features = list(columns.values())
     lines += [f"| {name} | {' | '.join(each[name] for each in features)} |" for name in features[0]]
     return "\n".join(lines) + "\n"
 
 
-def _features(engine: type[OpenAIServerManager]) -> dict[str, str]:
-    dialect = engine.dialect
+def _dialects_of(engine: type[OpenAIServerManager]) -> dict[str, Dialect]:
+    """The name of a column -> its dialect: the series of NIM have one each."""
+    if engine is NIMServerManager:
+        return {f"NIM {series}.x": dialect for series, dialect in NIM_DIALECTS.items()}
+    return {engine.engine_name: engine.dialect}
+
+
+def _features(engine: type[OpenAIServerManager], dialect: Dialect) -> dict[str, str]:
+    options = inspect.signature(engine.start_servers).parameters  # type: ignore[attr-defined]  # of each engine's own
     return {
         "manager": f"`{engine.__name__}`",
         "rows per request, at most": str(dialect.rows_per_request),
         "conversations per request, at most": str(dialect.rows_per_request if dialect.chat_batch_path else 1),
         "typed answers (`response_format`)": f"by `{dialect.schema_field.value}`" if dialect.schema_field else "no",
+        "vectors (`embed`)": _vectors(engine, dialect),
         "tokens of each row (`details=True`)": "yes" if dialect.token_ids_field else "yes, one row per request",
+        "key for requests": "`require_key=True`" if "require_key" in options else "no",
+        "a prompt goes where its beginning is cached": '`router="kv"`' if "router" in options else "no",
         "metrics in `status()`": "yes" if dialect.metrics_path else "no",
         "rows in flight": "follow the queue" if dialect.metrics_path else f"{dialect.first_limit}, shared by the tasks",
     }
+
+
+def _vectors(engine: type[OpenAIServerManager], dialect: Dialect) -> str:
+    """Who offers embeddings: an engine whose endpoints are listed without them has none."""
+    if engine is VLLMServerManager:
+        return '`start_servers(runner="pooling")`'
+    return "no" if dialect.fields else "by an image for it, unproven"
 
 
 def sizes() -> str:

@@ -21,7 +21,7 @@ from server_utils.cli.output import AsJson, escape_unencodable, print_line, prin
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from server_utils.node.checks import Finding
+    from server_utils.node.gpu_checks import Finding
 
 
 class _Commands(TyperGroup):

@@ -95,13 +95,29 @@ def runtimes(platform: str) -> list[Runtime]:
     return [Runtime(**each) for each in _facts()["runtimes"] if each["kind"] == kind]
 
 
-def environment(framework: str) -> str:
-    """The sealed environment that a framework runs in.
+def environment(framework: str) -> str | None:
+    """The sealed environment that a framework runs in; None where its servers are containers.
 
     Raises:
         ConfigurationError: if there is no such framework.
     """
-    return str(_framework(framework)["environment"])
+    found: str | None = _framework(framework)["environment"]
+    return found
+
+
+def runs_containers(name: str) -> bool:
+    """Whether this is a framework whose servers are containers, and not one, or an environment, of this package's."""
+    return name in frameworks() and environment(name) is None
+
+
+def refusal(framework: str, kind: str) -> str | None:
+    """Why a framework cannot run on a platform, and what to use instead; None where it can. kind: of runtimes.
+
+    Raises:
+        ConfigurationError: if there is no such framework.
+    """
+    reason: str | None = _framework(framework).get("refused", {}).get(kind)
+    return reason
 
 
 def cluster(
@@ -123,8 +139,9 @@ def cluster(
     node. allow_undocumented takes a node type that the platform's documents do not name.
 
     Raises:
-        ConfigurationError: if platform, shape, framework or runtime do not exist, the platform has no such number of
-            workers or refuses the node type, or the RAPIDS Accelerator does not run on the shape.
+        ConfigurationError: if platform, shape, framework or runtime do not exist, the framework does not run there, the
+            platform has no such number of workers or refuses the node type, or the RAPIDS Accelerator does not run on
+            the shape.
     """
     row = shape if isinstance(shape, Node) else node(platform, shape)
     conf, env, options = conf or {}, env or {}, options or Options()
@@ -138,6 +155,8 @@ def cluster(
     ours = spark_conf.recommended(row, rapids=rapids, single_node=single_node)
     ours |= _worker_count(platform, workers, options)
     facts = _platform(platform)
+    if reason := refusal(framework, facts["runtimes"]):
+        raise ConfigurationError(reason)
     return Cluster(
         node=row,
         driver_node_type=row.node_type if single_node else facts["driver_node_type"],
@@ -148,8 +167,15 @@ def cluster(
         env=_env(framework) | node_env(row) | env,
         properties=_properties(row, ours | conf, single_node=single_node),
         options=options,
-        platform=facts.get("attributes") or facts.get("nodes") or {},
+        platform=facts.get("attributes") or _nodes_for(framework, facts),
     )
+
+
+def _nodes_for(framework: str, facts: dict[str, Any]) -> dict[str, Any]:
+    """What all nodes of Dataproc have, with the components that the framework needs."""
+    nodes: dict[str, Any] = facts.get("nodes", {})
+    components = [*nodes.get("optional_components", []), *_framework(framework).get("optional_components", [])]
+    return nodes | {"optional_components": components}
 
 
 def node_env(row: Node) -> dict[str, str]:
@@ -163,6 +189,8 @@ def driver_warning(cluster: Cluster) -> str | None:
 
     A runtime states its CUDA, and its driver runs that major version at least; it may be newer than it needs to be.
     """
+    if runs_containers(cluster.framework):
+        return _gpu_warning(cluster)
     lock = FOLDER / f"{environment(cluster.framework)}-cuda.txt"
     built, name, stated = cuda_of(lock), cluster.runtime.name, cluster.runtime.cuda
     if built is not None and (stated is None or built[0] > int(stated.partition(".")[0])):
@@ -234,9 +262,14 @@ def _rendered(platform: str) -> dict[str, Any]:
         "runtimes": {each.name: _rendered_runtime(each) for each in runtimes(platform)},
         "worker_count_conf": _WORKER_COUNT_CONF.get(platform),
         "unset_properties": _UNSET_PLUGINS if platform == "dataproc" else {},
-        "frameworks": {name: {"env": _env(name)} for name in frameworks()},
+        "frameworks": {name: _rendered_framework(name, facts["runtimes"]) for name in frameworks()},
         "shapes": {each.shape: _rendered_shape(each) for each in nodes(platform)},
     }
+
+
+def _rendered_framework(name: str, kind: str) -> dict[str, Any]:
+    components = _framework(name).get("optional_components", [])
+    return {"env": _env(name), "optional_components": components, "refused": refusal(name, kind)}
 
 
 def _rendered_runtime(runtime: Runtime) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from server_utils.errors import SidecarError
-from server_utils.node import downloads, spark_python, steps
+from server_utils.node import downloads, nim, spark_python, steps
 from server_utils.node.steps import Node, write_log
 
 _DEFAULT_HOME = "/opt/spark-sidecar"
@@ -45,6 +45,7 @@ _STEPS = {
     "local-disk": steps.local_disk,
     "python": steps.python,
     "environment": steps.environment,
+    "containers": nim.prepare,
     "into-spark": spark_python.into_spark,
     "verify": _verify,
 }

@@ -16,6 +16,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+from server_utils.clusters.cluster import runs_containers
 from server_utils.environments import builder
 from server_utils.environments.lock_files import FOLDER, engine_lock, pins, uv, uv_sources
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
@@ -39,7 +40,7 @@ def build(name: str, to: str | Path, *, python: str = PYTHONS[-1], cpu: bool = F
     """Put all packages of an environment into a folder, a bucket or a volume; files that are there are kept.
 
     Args:
-        name: the environment, such as "triton".
+        name: the environment, such as "triton", or a framework whose servers are containers.
         to: a folder of this machine, s3://…, gs://… or /Volumes/…. Bundles of several environments and Pythons may
             share a folder. What goes elsewhere is kept below `platform.home()` too, so that a second time is quick.
         python: the minor version of the cluster's Python, such as "3.12".
@@ -78,11 +79,11 @@ def build_small(to: Path, wheel: Path | None = None) -> Path:
     return to
 
 
-def _fill(to: Path, lock: Path, python: str, wheel: Path | None, *, with_python: bool) -> None:
+def _fill(to: Path, lock: Path | None, python: str, wheel: Path | None, *, with_python: bool) -> None:
     (to / WHEELS).mkdir(parents=True, exist_ok=True)
     (to / SUMS).unlink(missing_ok=True)
     ours = _own_wheel(to, wheel)
-    for each in (FOLDER / "uv.txt", FOLDER / "node.txt", lock):
+    for each in (FOLDER / "uv.txt", FOLDER / "node.txt", *([lock] if lock else [])):
         logger.info("Fetching what %s names.", each.name)
         _fetch(each, to / WHEELS, python)
     uv_wheel = max((to / WHEELS).glob("uv-*.whl"))
@@ -106,7 +107,9 @@ def _fetch_python(to: Path, python: str) -> None:
             archive.add(whole, whole.name)
 
 
-def _lock(name: str, python: str, *, cpu: bool) -> Path:
+def _lock(name: str, python: str, *, cpu: bool) -> Path | None:
+    if runs_containers(name):
+        return None
     builder.folder(name)  # refuses a name that there is not
     if python not in PYTHONS:
         raise ConfigurationError(

@@ -12,17 +12,18 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from server_utils.clusters.cluster import runs_containers
 from server_utils.environments import builder
 from server_utils.environments.lock_files import cuda_of, lock_file, pins
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.host import engine_home, library_path, scratch
-from server_utils.host import gpus as host_gpus
 from server_utils.host.gpus import Gpu
 from server_utils.host.platform import home, state_root
+from server_utils.node import container_checks, gpu_checks
+from server_utils.node.gpu_checks import Finding
 
 _GIB = 2**30
 # Triton's Python backend takes 64 MiB when a model is loaded and grows with the batches in flight.
@@ -31,13 +32,8 @@ _SHARED_MEMORY_MIB = 256
 _HOME_GIB = 5
 # Server logs and the named pipes beside the records.
 _STATE_GIB = 1
-# bfloat16, which most language models are published in, came with Ampere.
-_OLDEST_CAPABILITY = (8, 0)
 GPU_AMOUNT = "spark.executor.resource.gpu.amount"
-_GPU_FIX = "reboot after a driver update, or install the driver again; until nvidia-smi works, models run on the CPU"
 _YARN_CHECKS = ("yarn.nodemanager.pmem-check-enabled", "yarn.nodemanager.vmem-check-enabled")
-_PEER_QUERY = ("nvidia-smi", "topo", "-p2p", "r")
-_REFUSED_PEERS = re.compile(r"\b(CNS|GNS|TNS|NS|DR|U)\b")
 # Triton's JIT takes the first of these, after $CC.
 _COMPILERS = ("gcc", "clang")
 _HEADER = "import pathlib, sysconfig; print(pathlib.Path(sysconfig.get_path('include'), 'Python.h'))"
@@ -45,37 +41,24 @@ _HEADER = "import pathlib, sysconfig; print(pathlib.Path(sysconfig.get_path('inc
 _LIST = "import importlib.metadata as m\nfor d in m.distributions(): print(d.metadata['Name'], d.version)"
 
 
-@dataclass(frozen=True)
-class Finding:
-    """The result of one check; `fix` is a command or an instruction, empty where nothing is wrong."""
-
-    name: str
-    level: Literal["ok", "warning", "error"]
-    found: str
-    fix: str = ""
-
-
 def check_node(name: str = "triton", *, need_gpu: bool = False, need_environment: bool = True) -> list[Finding]:
     """Check all that a node needs to run servers of an environment, in the order in which to fix it.
 
     Args:
-        name: the sealed environment.
+        name: the sealed environment, or a framework whose servers are containers.
         need_gpu: whether a node without a GPU is an error, as on the workers of a GPU cluster.
         need_environment: whether a node without the environment is an error. The driver of a cluster needs none.
     """
-    gpus, seen = _gpus(need_gpu=need_gpu)
+    gpus, seen = gpu_checks.find(need_gpu=need_gpu)
+    in_container = runs_containers(name)
     return [
         seen,
-        *_driver(gpus, name),
-        *_capability(gpus),
-        *_virtual(gpus),
-        *_peers(gpus),
+        *(container_checks.driver(gpus) if in_container else _driver(gpus, name)),
+        *gpu_checks.check(gpus),
         *_gpu_amount(gpus),
         *_rapids(gpus),
         *_memory_watch(),
-        sealed_environment(name, needed=need_environment),
-        *_versions(name),
-        *_compiler(gpus, name),
+        *(container_checks.check(gpus) if in_container else _environment(gpus, name, needed=need_environment)),
         shared_memory(),
         _disk_of("home", home, need_gib=_HOME_GIB, variable="SPARK_SIDECAR_HOME"),
         _disk_of("state", state_root, need_gib=_STATE_GIB, variable="SPARK_SIDECAR_STATE"),
@@ -83,6 +66,16 @@ def check_node(name: str = "triton", *, need_gpu: bool = False, need_environment
         home_folder(),
         *_other_cuda(),
     ]
+
+
+def _environment(gpus: list[Gpu], name: str, *, needed: bool) -> list[Finding]:
+    return [sealed_environment(name, needed=needed), *_versions(name), *_compiler(gpus, name)]
+
+
+def _driver(gpus: list[Gpu], name: str) -> list[Finding]:
+    lock = lock_file(name)
+    cuda = cuda_of(lock)
+    return gpu_checks.driver(gpus, f"{lock.name} is built for CUDA {cuda[0]}.{cuda[1]}", cuda[0]) if cuda else []
 
 
 def sealed_environment(name: str, *, needed: bool = True) -> Finding:
@@ -101,74 +94,6 @@ def sealed_environment(name: str, *, needed: bool = True) -> Finding:
     if builder.folder(name).exists() and not builder.is_current(name):
         return Finding(title, "warning", f"{found}: not what its lock file says", build)
     return Finding(title, "ok", found)
-
-
-def _gpus(*, need_gpu: bool) -> tuple[list[Gpu], Finding]:
-    try:
-        found = host_gpus.gpus()
-    except EnvironmentMissingError as err:
-        return [], Finding("GPU", "error" if need_gpu else "warning", str(err), _GPU_FIX)
-    if found:
-        return found, Finding("GPU", "ok", "; ".join(map(str, found)))
-    if need_gpu:
-        fix = "take a node type with a GPU and an image with its driver: spark-sidecar shapes"
-        return [], Finding("GPU", "error", "none: there is no nvidia-smi, so the image has no GPU driver", fix)
-    return [], Finding("GPU", "ok", "none, models run on the CPU")
-
-
-def _driver(gpus: list[Gpu], name: str) -> list[Finding]:
-    """Compare the driver with the CUDA that the locked engine was built for."""
-    lock = lock_file(name)
-    cuda = cuda_of(lock)
-    if not gpus or cuda is None:
-        return []
-    needed, driver = host_gpus.OLDEST_DRIVER[cuda[0]], gpus[0].driver
-    found = f"{driver}; {lock.name} is built for CUDA {cuda[0]}.{cuda[1]}, which needs {needed} or newer"
-    if not host_gpus.is_older(driver, needed):
-        return [Finding("GPU driver", "ok", found)]
-    fix = f"take a runtime or image with driver {needed} or newer: no package can replace a driver"
-    return [Finding("GPU driver", "error", found, fix)]
-
-
-def _capability(gpus: list[Gpu]) -> list[Finding]:
-    old = [each for each in gpus if each.capability < _OLDEST_CAPABILITY]
-    if not gpus:
-        return []
-    found = ", ".join(sorted({f"{each.name} {'.'.join(map(str, each.capability))}" for each in old or gpus}))
-    if not old:
-        return [Finding("compute capability", "ok", found)]
-    fix = "serve in float16, as vLLM does there by itself, or take an A10, L4, A100 or H100: spark-sidecar shapes"
-    return [Finding("compute capability", "warning", f"{found}: no bfloat16 before 8.0", fix)]
-
-
-def _virtual(gpus: list[Gpu]) -> list[Finding]:
-    """Slices of GPUs, such as those of Azure's NVadsA10: their driver must fit the host's, and they have no peers."""
-    slices = sorted({each.name for each in gpus if re.search(r"-\d+Q$", each.name)})
-    if not slices:
-        return []
-    found = f"{', '.join(slices)}: a virtual GPU, with the driver of its host"
-    if len(gpus) == 1:
-        return [Finding("virtual GPU", "ok", found)]
-    fix = "set NCCL_P2P_DISABLE=1, and for vLLM disable_custom_all_reduce=True; or take a shape with whole GPUs"
-    return [Finding("virtual GPU", "warning", f"{found}; several of them cannot reach each other's memory", fix)]
-
-
-def _peers(gpus: list[Gpu]) -> list[Finding]:
-    """Whether several GPUs can read each other's memory. Over PCIe some nodes forbid it, and vLLM may not notice."""
-    if len(gpus) == 1 or not gpus or (matrix := _topology()) is None:
-        return []
-    if "OK" in matrix and not _REFUSED_PEERS.search(matrix):
-        return [Finding("GPU peers", "ok", f"all {len(gpus)} GPUs reach each other's memory")]
-    fix = "if a server over all GPUs does not start: vLLM's disable_custom_all_reduce=True, and NCCL_P2P_DISABLE=1"
-    return [Finding("GPU peers", "warning", "not all GPUs of this node reach each other's memory (no NVLink)", fix)]
-
-
-def _topology() -> str | None:
-    """What nvidia-smi says of reading from peers: OK, or the reason why not (CNS, GNS, TNS, NS, U); None if nothing."""
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run(_PEER_QUERY, capture_output=True, text=True, timeout=30, check=False)
-        return done.stdout.partition("Legend")[0] if done.returncode == 0 else None
-    return None
 
 
 def _gpu_amount(gpus: list[Gpu]) -> list[Finding]:
@@ -219,7 +144,7 @@ def _memory_watch() -> list[Finding]:
 
 def compare_with_spark(assigned: int) -> list[Finding]:
     """Compare the GPUs of the machine with those that Spark assigned to the executor of a task."""
-    gpus, _ = _gpus(need_gpu=False)
+    gpus, _ = gpu_checks.find(need_gpu=False)
     return [_compared(assigned, len(gpus), where="the session")] if gpus or assigned else []
 
 

@@ -16,7 +16,8 @@ from typing import Any
 
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.host.platform import state_root
-from server_utils.node.checks import GPU_AMOUNT, Finding, check_node, compare_with_spark
+from server_utils.node.checks import GPU_AMOUNT, check_node, compare_with_spark
+from server_utils.node.gpu_checks import Finding
 from server_utils.spark import java, session
 from server_utils.spark.executors import TaskPlacement, on_each_executor
 

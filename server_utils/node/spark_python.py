@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+from server_utils.clusters.cluster import runs_containers
 from server_utils.environments.lock_files import lock_file, uv_sources
 from server_utils.node.steps import Node, StepError, run, sources, write_log
 
@@ -86,7 +87,7 @@ def _package_folders() -> list[str]:
 
 def into_spark(node: Node) -> None:
     """Install what the environment has and Spark's Python lacks, each by its hash in the lock."""
-    if not node.into_spark or not node.serves:
+    if not node.into_spark or not node.serves or runs_containers(node.framework):
         return
     lock = lock_file(node.framework)
     site = next((node.home / "envs" / node.framework).glob("lib/python*/site-packages"))

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from server_utils.clusters.cluster import environment as environment_of
-from server_utils.clusters.cluster import frameworks
+from server_utils.clusters.cluster import frameworks, refusal, runs_containers
 from server_utils.environments.interpreters import PYTHONS
 from server_utils.environments.lock_files import FOLDER, cuda_of, lock_file
 from server_utils.errors import EnvironmentMissingError, SidecarError
 from server_utils.host import gpus, logs, platform
-from server_utils.node import downloads
+from server_utils.node import container_checks, downloads
 
 _FIRMWARE = Path("/sys/firmware/efi/efivars")
 
@@ -81,6 +81,9 @@ def settings(node: Node) -> None:
         )
     if node.framework not in frameworks():
         raise StepError(f"there is no framework {node.framework!r}; set FRAMEWORK to one of {known}")
+    on_databricks = platform.current() is platform.Platform.DATABRICKS
+    if reason := refusal(node.framework, "databricks" if on_databricks else "dataproc"):
+        raise StepError(reason)
     if len(list(node.bundle.glob("spark_sidecar-*.whl"))) != 1:
         raise StepError(f"{node.bundle} must hold exactly one spark_sidecar-*.whl; upload the bundle again")
 
@@ -93,12 +96,20 @@ def gpu(node: Node) -> None:
         found = gpus.gpus()
     except EnvironmentMissingError as err:
         raise StepError(f"the image has a GPU driver, but no GPU answers: {err}; {_fix_of_no_gpu()}") from err
-    cuda = cuda_of(lock_file(node.framework))
-    if cuda and gpus.is_older(found[0].driver, gpus.OLDEST_DRIVER[cuda[0]]):
+    built, cuda = _built_for(node.framework)
+    if cuda and gpus.is_older(found[0].driver, gpus.OLDEST_DRIVER[cuda]):
         raise StepError(
-            f"{node.framework} is built for CUDA {cuda[0]}, which needs driver {gpus.OLDEST_DRIVER[cuda[0]]} or newer; "
-            f"this node has {found[0].driver}. Take a runtime or image with a newer driver{_older_framework(cuda[0])}"
+            f"{built} is built for CUDA {cuda}, which needs driver {gpus.OLDEST_DRIVER[cuda]} or newer; "
+            f"this node has {found[0].driver}. Take a runtime or image with a newer driver{_older_framework(cuda)}"
         )
+
+
+def _built_for(framework: str) -> tuple[str, int | None]:
+    """What runs on the node, and the major version of its CUDA; None where it has none, or nobody knows yet."""
+    if runs_containers(framework):
+        return container_checks.image() or framework, container_checks.cuda_of_image()
+    cuda = cuda_of(lock_file(framework))
+    return framework, cuda[0] if cuda else None
 
 
 def _fix_of_no_gpu() -> str:
@@ -110,7 +121,8 @@ def _fix_of_no_gpu() -> str:
 
 def _older_framework(cuda: int) -> str:
     """The frameworks that an older driver runs, as an alternative in an error message."""
-    built = {name: cuda_of(lock_file(environment_of(name))) for name in sorted(frameworks())}
+    environments = {name: environment_of(name) for name in sorted(frameworks())}
+    built = {name: cuda_of(lock_file(environment)) for name, environment in environments.items() if environment}
     older = [name for name, theirs in built.items() if theirs and theirs[0] < cuda]
     return f", or a framework for an older CUDA ({', '.join(older)})" if older else ""
 
@@ -203,6 +215,9 @@ def environment(node: Node) -> None:
     """Build the sealed environment, by the package that was just installed."""
     if not node.serves:
         write_log(node, "no executors run on this node: it gets no environment")
+        return
+    if runs_containers(node.framework):
+        write_log(node, f"{node.framework} runs in containers: the node gets no environment")
         return
     wheels = ["--wheels", str(node.wheels)] if node.wheels else []
     run(node, [*_command(), "env", "build", node.framework, "--compile-later", *wheels])

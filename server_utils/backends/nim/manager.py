@@ -16,15 +16,18 @@ from typing import Any
 from server_utils.backends.base import MANAGER_OPTIONS
 from server_utils.backends.openai import STALL_S, Engine, OpenAIServerManager, command_words
 from server_utils.backends.vllm.manager import DIALECT as VLLM_DIALECT
+from server_utils.clusters.cluster import refusal
 from server_utils.errors import ConfigurationError
 from server_utils.host import platform
 from server_utils.inference.openai.dialect import Dialect, SchemaField
+from server_utils.node import containers
+from server_utils.node.containers import ENGINES, series_of
 from server_utils.servers.launch import literal
 from server_utils.storage.urls import is_elsewhere
 from server_utils.validation import one_deadline
 
 PROGRAM = Path(__file__).with_name("program.py")
-_ENGINES = ("docker", "podman")
+_MODULES = (Path(containers.__file__),)
 _START_S = 1800.0  # with the pull of an image and the download of a model
 _STOP_S = 10.0
 _OUR_OPTIONS = {
@@ -50,7 +53,7 @@ DIALECT_1 = Dialect(
         "tokens_out": "generation_tokens_total",
     },
 )
-_DIALECTS = {1: DIALECT_1, 2: DIALECT, 3: DIALECT}
+DIALECTS = {1: DIALECT_1, 2: DIALECT, 3: DIALECT}
 
 
 class NIMServerManager(OpenAIServerManager):
@@ -101,7 +104,7 @@ class NIMServerManager(OpenAIServerManager):
                 f'a model of a hub say "hf://{self.model_path}", or leave it out and set NIM_MODEL_PATH by env'
             )
         self.image, self.series = image, _series(image, series)
-        self.dialect = _DIALECTS[self.series]  # type: ignore[misc]  # of this image
+        self.dialect = DIALECTS[self.series]  # type: ignore[misc]  # of this image
 
     def start_servers(
         self,
@@ -158,7 +161,7 @@ class NIMServerManager(OpenAIServerManager):
         run = [*_container_words(self.model_path, {**own, **(env or {})}), "--shm-size", literal(shm_size)]
         run += map(literal, container_options)
         words = (_engine(container_engine), literal(self.image), *run, "--", *map(literal, command))
-        engine = Engine(words, own, dict(env or {}), stall_timeout_s, health="/v1/health/ready")
+        engine = Engine(words, own, dict(env or {}), stall_timeout_s, health="/v1/health/ready", modules=_MODULES)
         deadline_s = _START_S if timeout_s is None else one_deadline(timeout_s, None, None)
         self._start_engine(engine, timeout_s=deadline_s, options=ours, replicas=replicas)
 
@@ -173,10 +176,8 @@ class NIMServerManager(OpenAIServerManager):
 
 def _series(image: str, series: int | None) -> int:
     """The series of an image: the first number of its tag, unless it is given."""
-    if series is None:
-        tag = re.search(r":v?(\d+)[.\d]*[^/]*$", image.partition("@")[0])
-        series = int(tag[1]) if tag else None
-    if series not in _DIALECTS:
+    series = series_of(image) if series is None else series
+    if series not in DIALECTS:
         told = "its tag does not tell" if series is None else f"it is {series}"
         raise ConfigurationError(
             f"the series of a NIM must be 1, 2 or 3, and {told} (image {image!r}): name an image with a tag such as "
@@ -187,9 +188,9 @@ def _series(image: str, series: int | None) -> int:
 
 def _engine(name: str | None) -> str:
     """The container engines that will do, the first that a host has. Raises ConfigurationError."""
-    if name is not None and name not in _ENGINES:
-        raise ConfigurationError(f"container_engine must be {' or '.join(_ENGINES)}; it is {name!r}")
-    return name or ",".join(_ENGINES)
+    if name is not None and name not in ENGINES:
+        raise ConfigurationError(f"container_engine must be {' or '.join(ENGINES)}; it is {name!r}")
+    return name or ",".join(ENGINES)
 
 
 def _container_words(model: str | None, variables: Mapping[str, str]) -> list[str]:
@@ -212,9 +213,5 @@ def _check_ours(options: Sequence[str], variables: Mapping[str, str]) -> None:
 
 
 def _check_platform() -> None:
-    if platform.current() is platform.Platform.DATABRICKS:
-        raise ConfigurationError(
-            "NIM cannot run here: Databricks has no container engine for the processes of a cluster. Use "
-            "VLLMServerManager with the same model: the newer NIM images run vLLM inside. Dataproc runs NIM, with its "
-            "optional component DOCKER"
-        )
+    if platform.current() is platform.Platform.DATABRICKS and (reason := refusal("nim", "databricks")):
+        raise ConfigurationError(reason)

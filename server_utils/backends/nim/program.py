@@ -19,19 +19,17 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import engine_watch  # laid beside this file
+import containers  # laid beside this file, as the next two
+import engine_watch
 import openai_program
 
 _CONTAINER_PORT = 8000  # NIM's default; the container has a network of its own
 _CACHE = "/opt/nim/.cache"
-_NGC = "nvcr.io"
-_KEY = "NGC_API_KEY"
 _REMOVAL_S, _REMOVAL_PAUSE_S = 30.0, 0.2
 _REFUSED = 125  # the exit status of `run` where the engine itself refuses
 # Laid out for `sh`: the engine runs in the background, because a shell heeds a signal only while it waits.
@@ -44,90 +42,18 @@ wait $engine; status=$?
 while kill -0 $engine 2>/dev/null; do wait $engine; status=$?; done
 exit $status
 """
-_HINTS = {
-    "permission denied": "user {user} may not use {engine} on this host: add the user to the group docker on every "
-    "node (usermod -aG docker {user}), and start Spark's processes again",
-    "cannot connect": "the container engine of this host does not answer: start it on every node "
-    "(systemctl enable --now docker)",
-    "could not select device driver": "this host has no NVIDIA Container Toolkit: install nvidia-container-toolkit on "
-    "every node, run `nvidia-ctk runtime configure`, and start the container engine again",
-    "unauthorized": "the registry wants a login: give the key by env={{'NGC_API_KEY': …}}, or log in on every node",
-    "denied": "the registry refuses the image: see that its name is right, and that the key's organisation may use it",
-    "manifest unknown": "the registry has no such tag: see the image's page for its tags",
-    "no such host": "this host does not reach the registry: pull the image where there is a network, and load it on "
-    "every node (docker load)",
-}
-
-
-def find_engine(names: Sequence[str]) -> str:
-    """The first of these container engines that this host has. Ends this process where there is none."""
-    there = [each for each in names if shutil.which(each)]
-    if not there:
-        engine_watch.end(
-            f"this host has no {' or '.join(names)} (PATH is {os.environ.get('PATH', '')}): NIM runs in a container. "
-            "Install one on every node; on Dataproc that is the optional component DOCKER"
-        )
-    return there[0]
-
-
-def explain(engine: str, doing: str, output: str) -> str:
-    """What went wrong in one line, and what to do where that is known. output: what the container engine printed."""
-    user = os.environ.get("USER") or str(os.getuid())
-    hints = [hint for sign, hint in _HINTS.items() if sign in output.lower()]
-    last = (output.strip().splitlines() or ["it printed nothing"])[-1]
-    hint = hints[0].format(user=user, engine=engine) if hints else "run the same command on this host to see more"
-    return f"cannot {doing}: {engine} says: {last}. {hint[0].upper()}{hint[1:]}"
 
 
 def image_command(engine: str, image: str) -> list[str]:
     """What the image runs by itself; the image is pulled where this host lacks it."""
-    inspected = _inspect(engine, image)
+    inspected = containers.inspect(engine, image)
     if inspected is None:
-        _pull(engine, image)
-        inspected = _inspect(engine, image)
+        sys.stdout.write(f"this host lacks {image}: pulling it (10 GB and more; pull it ahead on every node)\n")
+        sys.stdout.flush()
+        containers.pull(engine, image, key=os.environ.get(containers.KEY))
+        inspected = containers.inspect(engine, image)
     config = (inspected or {}).get("Config") or {}
     return [*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])]
-
-
-def _inspect(engine: str, image: str) -> dict[str, Any] | None:
-    """The description of an image; None where this host lacks it."""
-    done = subprocess.run([engine, "image", "inspect", image], capture_output=True, text=True, check=False)
-    if done.returncode == 0:
-        return dict(json.loads(done.stdout)[0])
-    if "no such image" not in done.stderr.lower() and "not known" not in done.stderr.lower():
-        engine_watch.end(explain(engine, f"look at image {image}", done.stderr))
-    return None
-
-
-def _pull(engine: str, image: str) -> None:
-    """Pull an image, with the key of NVIDIA's registry where there is one. Its progress is in the log."""
-    print(f"this host lacks {image}: pulling it (10 GB and more; pull it ahead on every node to save this)", flush=True)  # noqa: T201
-    with tempfile.TemporaryDirectory() as folder:
-        login = _login(engine, image, folder)
-        done = subprocess.run(
-            [engine, "pull", image], env=os.environ | login, stderr=subprocess.PIPE, text=True, check=False
-        )
-    if done.returncode:
-        engine_watch.end(explain(engine, f"pull image {image}", done.stderr))
-
-
-def _login(engine: str, image: str, folder: str) -> dict[str, str]:
-    """Log in to NVIDIA's registry. Returns variables that name the login: it is in `folder`, and not in argv."""
-    key = os.environ.get(_KEY)
-    if not key or not image.startswith(f"{_NGC}/"):
-        return {}
-    variables = {"DOCKER_CONFIG": folder, "REGISTRY_AUTH_FILE": f"{folder}/auth.json"}
-    done = subprocess.run(
-        [engine, "login", _NGC, "--username", "$oauthtoken", "--password-stdin"],
-        env=os.environ | variables,
-        input=key,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        engine_watch.end(explain(engine, f"log in to {_NGC} with {_KEY}", done.stderr))
-    return variables
 
 
 def gpu_options(engine: str) -> list[str]:
@@ -207,7 +133,7 @@ def main(words: Sequence[str]) -> int:
     """Run the container of this command line. Returns the exit status."""
     announcement, port, stall_s, names, image, *rest = words
     cut = rest.index("--")
-    engine = find_engine(names.split(","))
+    engine = containers.find(names.split(","))
     own_command = image_command(engine, image)
     command = run_command(engine, image, port, rest[:cut], rest[cut + 1 :] or own_command)
     remove_container(engine)
@@ -216,9 +142,13 @@ def main(words: Sequence[str]) -> int:
         command, Path(announcement), int(port), float(stall_s), described=lambda: check_served(engine, int(port))
     )
     if status == _REFUSED and gpu_options(engine):
-        sys.stderr.write(f"If the line above names a device driver: {_HINTS['could not select device driver']}\n")
+        hint = containers.HINTS[containers.NO_TOOLKIT]
+        sys.stderr.write(f"If the line above names a device driver: {hint}\n")
     return status
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except containers.ContainerError as err:
+        engine_watch.end(str(err))

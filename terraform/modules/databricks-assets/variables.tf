@@ -16,6 +16,11 @@ variable "framework" {
     condition     = contains(keys(local.frameworks), var.framework)
     error_message = "There is no framework '${var.framework}'. Choose one of: ${join(", ", keys(local.frameworks))}."
   }
+
+  validation {
+    condition     = try(local.frameworks[var.framework].refused, null) == null
+    error_message = try(coalesce(local.frameworks[var.framework].refused), "There is no framework '${var.framework}'.")
+  }
 }
 
 variable "wheel" {

@@ -53,6 +53,11 @@ variable "framework" {
     condition     = contains(keys(local.platform.frameworks), var.framework)
     error_message = "There is no framework '${var.framework}'. Choose one of: ${join(", ", keys(local.platform.frameworks))}."
   }
+
+  validation {
+    condition     = try(local.platform.frameworks[var.framework].refused, null) == null
+    error_message = try(coalesce(local.platform.frameworks[var.framework].refused), "There is no framework '${var.framework}'.")
+  }
 }
 
 variable "workers" {

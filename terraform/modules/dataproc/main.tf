@@ -153,7 +153,7 @@ resource "google_dataproc_cluster" "this" {
 
     software_config {
       image_version       = local.image
-      optional_components = local.defaults.optional_components
+      optional_components = concat(local.defaults.optional_components, local.platform.frameworks[var.framework].optional_components)
       override_properties = local.properties
     }
 

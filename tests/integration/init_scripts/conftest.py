@@ -17,10 +17,13 @@ VOLUME = "/Volumes/main/default/sidecar"
 REASON = why_not()
 LOGS = "/Volumes/main/default/logs"
 # A bucket is a folder here: gcloud storage cat FILE, ls FOLDER/, cp [--recursive] FROM… TO.
+SECRET = "a-key-of-this-test"
 GCLOUD = f"""
 set -euo pipefail
+SECRET={SECRET}
 words=("${{@//gs:\\/\\/bucket/{VOLUME}}}")
 case "$2" in
+  versions) echo "$SECRET" ;;
   cat) exec cat "${{words[2]}}" ;;
   ls) ls --file-type "${{words[2]}}" | sed "s,^,$3," ;;
   cp) mkdir -p "${{words[-1]}}"

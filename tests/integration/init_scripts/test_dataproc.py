@@ -6,10 +6,17 @@ import json
 import re
 import sysconfig
 
-from integration.init_scripts.conftest import asked, listen
+from integration.init_scripts.conftest import SECRET, asked, listen
 
 HOME = "/opt/spark-sidecar"
 ENVIRONMENT = f"{HOME}/envs/triton"
+DOCKER = """
+case "$1" in
+  version) echo 28.1.0 ;;
+  image) echo "Error: No such image: $3" >&2; exit 1 ;;
+  login) cat > /opt/login ;;
+esac
+"""
 SHOW = "import os, server_utils; print(os.path.realpath(server_utils.__file__))"
 
 
@@ -131,3 +138,20 @@ def test_no_gpu_on_an_image_with_a_driver_is_refused(dataproc, bundle):
     node, run = dataproc(bundle)
     node.stand_in("/usr/local/bin/nvidia-smi", 'echo "No devices were found"; exit 6')
     refused(node, run(), "step gpu failed: the image has a GPU driver, but no GPU answers")
+
+
+def test_a_worker_for_nim_gets_its_image_and_the_group_of_docker_and_no_environment(dataproc, copy_of):
+    image = "nvcr.io/nim/meta/llama-3.1-8b-instruct:1.8.4"
+    node, run = dataproc(copy_of(), framework="nim", NIM_IMAGE=image, NGC_SECRET_NAME="ngc")
+    node.stand_in("/usr/local/bin/docker", DOCKER)
+    node.stand_in("/usr/local/bin/systemctl", "exit 0")
+    assert node.run("sh", "-c", "groupadd --force docker && useradd yarn")[0] == 0
+    code, out, err = run()
+    assert code == 0, err
+    assert out.splitlines()[-1].startswith("spark-sidecar: ready for nim, in ")
+    assert f"docker pull {image}" in node.called()
+    assert node.read("/opt/login") == SECRET
+    assert "docker" in node.run("id", "-nG", "yarn")[1].split()
+    assert "systemctl try-restart hadoop-yarn-nodemanager" in node.called()
+    assert not node.exists(f"{HOME}/envs")
+    assert SECRET not in "\n".join(node.called()) + node.read(f"{HOME}/log/init.log") + out + err

@@ -64,7 +64,8 @@ def planned(terraform, copy, name, rows, more):
     folder.mkdir(exist_ok=True)
     shapes = [each.shape for each in rows]
     module = "dataproc" if rows[0].platform == "dataproc" else "databricks"
-    text = ROOT.format(shapes=quoted(shapes), frameworks=quoted(FRAMEWORKS), module=module, more=more)
+    offered = quoted(frameworks_of(rows[0].platform))
+    text = ROOT.format(shapes=quoted(shapes), frameworks=offered, module=module, more=more)
     (folder / "main.tf").write_text(text)
     terraform.init(folder)
     changes = terraform.plan(folder)["resource_changes"]
@@ -73,8 +74,15 @@ def planned(terraform, copy, name, rows, more):
     }
 
 
+def frameworks_of(platform):
+    """Those that run there: test_refusals.py has the others."""
+    kind = "dataproc" if platform == "dataproc" else "databricks"
+    return [each for each in FRAMEWORKS if cluster.refusal(each, kind) is None]
+
+
 def combinations(rows):
-    return {f"{each.shape}/{framework}": (each, framework) for each in rows for framework in FRAMEWORKS}
+    offered = frameworks_of(rows[0].platform)
+    return {f"{each.shape}/{framework}": (each, framework) for each in rows for framework in offered}
 
 
 def as_request(resource):

@@ -44,7 +44,9 @@ GIVEN = {
 # Module, what is changed, and words of the message that tell what to do.
 REFUSED = [
     ("databricks", {"shape": "a100x2"}, "has no shape 'a100x2'. Choose one of: a100-80x8, a100x8, a10x1"),
-    ("databricks", {"framework": "onnx"}, "Choose one of: dynamo, tf, torch, transformers, triton, vllm"),
+    ("databricks", {"framework": "onnx"}, "Choose one of: dynamo, nim, tf, torch, transformers, triton"),
+    ("databricks", {"framework": "nim"}, "Databricks has no container engine for the processes of a cluster. Use VLLM"),
+    ("databricks-assets", {"framework": "nim"}, "Use VLLMServerManager with the same model"),
     ("databricks", {"platform": "aws"}, "Choose one of: databricks-aws, databricks-azure, databricks-gcp"),
     ("databricks", {"runtime": "17.3.x-cpu-ml-scala2.13"}, "Choose one of: 15.4.x-gpu-ml-scala2.12"),
     ("databricks", {"driver_node_type": "m5 xlarge"}, "give a node type such as g5.2xlarge"),

@@ -144,7 +144,7 @@ def test_cluster_on_dataproc_is_a_command_that_a_shell_reads() -> None:
         (("cluster", "dataproc", "a10x1", "--framework", "vllm"), "no shape on dataproc is called 'a10x1'."),
         (
             ("cluster", "dataproc", "l4x1", "--framework", "jax"),
-            "no framework is called 'jax'. Choose one of: dynamo, tf,",
+            "no framework is called 'jax'. Choose one of: dynamo, nim,",
         ),
         (("cluster", "dataproc", "l4x1", "--framework", "tf", "--env", "x"), "--env takes KEY=VALUE, not 'x'"),
         (("cluster", "dataproc", "l4x2", "--framework", "tf", "--rapids"), "one GPU per executor"),

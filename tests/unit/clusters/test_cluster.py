@@ -70,6 +70,10 @@ def allowed(row):
 
 
 def check_rendered(rendered, row, framework):
+    if refused := rendered["frameworks"][framework]["refused"]:
+        with pytest.raises(ConfigurationError, match=re.escape(refused)):
+            cluster.cluster(row.platform, row, framework, **allowed(row))
+        return
     found = cluster.cluster(row.platform, row, framework, workers=3, **allowed(row))
     counted = rendered["worker_count_conf"]
     assert rendered["shapes"][row.shape]["node_type"] == found.node.node_type
@@ -78,6 +82,18 @@ def check_rendered(rendered, row, framework):
     unset = rendered["unset_properties"]
     assert rendered["shapes"][row.shape]["properties"] | unset == found.properties
     assert (rendered["driver_node_type"], rendered["runtime"]) == (found.driver_node_type, found.runtime.name)
+    if row.platform == "dataproc":
+        shared, own = rendered["nodes"]["optional_components"], rendered["frameworks"][framework]["optional_components"]
+        assert found.platform["optional_components"] == [*shared, *own]
+
+
+def test_nim_gets_docker_on_dataproc_and_a_clear_refusal_on_databricks():
+    found = cluster.cluster("dataproc", "l4x1", "nim")
+    assert found.platform["optional_components"] == ["JUPYTER", "DOCKER"]
+    assert found.env["FRAMEWORK"] == "nim"
+    assert cluster.driver_warning(found) is None
+    with pytest.raises(ConfigurationError, match=r"Databricks has no container engine.*Use VLLMServerManager"):
+        cluster.cluster("databricks-aws", "a10x1", "nim")
 
 
 def test_rapids_is_rendered_where_it_runs():
@@ -187,7 +203,8 @@ def test_the_frameworks_are_listed_in_one_place():
     """Terraform, the init scripts and the command line take them from the facts; a list of one's own would be stale."""
     names = set(cluster.frameworks())
     assert set(read("clusters.json")["platforms"]["dataproc"]["frameworks"]) == names
-    assert {builder.folder(cluster.environment(name)).name for name in names} == names
+    environments = {cluster.environment(name) for name in names} - {None}
+    assert {builder.folder(name).name for name in environments} == names - {"nim"}
     files = [*ROOT.glob("terraform/**/*.tf"), *ROOT.glob("init-scripts/*.sh"), *ROOT.glob("server_utils/cli/*.py")]
     for file in files:
         listed = re.findall(r"\bvllm-latest\b|\btransformers\b", file.read_text(encoding="utf-8"))

@@ -54,6 +54,8 @@ ANSWERS = {
     "gpus-isolated": ("4\n4", "0\n4"),
     "local-ssd": ("/mnt/1 /dev/nvme0n1 ext4 rw", ""),
     "bundle-copy": ("SHA256SUMS\nspark_sidecar-1-py3-none-any.whl\nwheels", "bundle"),
+    "nim-node": ('28.1.0\nyarn docker\n{"nvidia":{},"runc":{}}', '28.1.0\nyarn\n{"nvidia":{},"runc":{}}'),
+    "nim-toolkit": ("NVIDIA Container Toolkit CLI version 1.18.0", "Installed: (none)\n  Candidate: (none)"),
     "node-types": ("all 30 node-types are there", "1 of 30 missing: g5.xlarge (not listed)"),
     "runtimes": ("all 4 runtimes are there", "1 of 4 missing: 18.x"),
     "quotas": ("all 4 quotas are there", "1 of 4 missing: NVIDIA_L4_GPUS"),

@@ -14,7 +14,8 @@ import pytest
 from server_utils.environments.lock_files import find_uv, lock_file
 from server_utils.errors import EnvironmentMissingError
 from server_utils.host import gpus
-from server_utils.node.checks import Finding, check_node, compare_with_spark
+from server_utils.node.checks import check_node, compare_with_spark
+from server_utils.node.gpu_checks import Finding
 
 A10 = "0, NVIDIA A10G, 23028, {driver}, 8.6"
 

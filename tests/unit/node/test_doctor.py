@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from server_utils.node.checks import Finding, shared_memory
+from server_utils.node.checks import shared_memory
 from server_utils.node.doctor import check
+from server_utils.node.gpu_checks import Finding
 from server_utils.spark import java
 
 if TYPE_CHECKING:

@@ -99,6 +99,16 @@ run "an_unknown_framework" {
   expect_failures = [var.framework]
 }
 
+run "a_framework_that_databricks_cannot_run" {
+  command = plan
+
+  variables {
+    framework = "nim"
+  }
+
+  expect_failures = [var.framework]
+}
+
 run "a_folder_that_is_no_bundle" {
   command = plan
 

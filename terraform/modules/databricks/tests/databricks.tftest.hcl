@@ -213,6 +213,16 @@ run "an_unknown_framework" {
   expect_failures = [var.framework]
 }
 
+run "a_framework_that_databricks_cannot_run" {
+  command = plan
+
+  variables {
+    framework = "nim"
+  }
+
+  expect_failures = [var.framework]
+}
+
 run "negative_workers" {
   command = plan
 
