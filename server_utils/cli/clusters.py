@@ -118,14 +118,14 @@ def _notes(nodes: Sequence[Node]) -> list[str]:
         "Not named by the platform's documents": [row for row in nodes if not row.documented],
         "Without bfloat16, so vLLM computes in float16": [row for row in nodes if not row.bfloat16],
         "Several GPUs without NVLink; where vLLM does not start on all of them, give disable_custom_all_reduce=True": [
-            row for row in nodes if row.peers
+            row for row in nodes if row.peers == "pcie"
         ],
         "A slice of a GPU (vGPU), whose driver must match the host's": [row for row in nodes if row.vgpu],
     }
     return [f"{mark}: {', '.join(_named(rows))}." for mark, rows in marks.items() if rows]
 
 
-def _named(rows: Sequence[Node]) -> list[str]:
+def _named(rows: Sequence[Node | Fit]) -> list[str]:
     shapes: dict[str, list[str]] = {}
     for row in rows:
         shapes.setdefault(row.shape, []).append(row.platform)
@@ -150,7 +150,22 @@ def _print_fits(model: Weights, results: Sequence[Fit], demand: Demand, *, every
     for reason in dict.fromkeys(each.why.partition("; ")[2] for fits in shown.values() for each in fits):
         if reason:
             print_text(f"GPUs used: {reason}.")
+    for note in _links([each for fits in shown.values() for each in fits]):
+        print_text(note)
     print_text(_summary(results, every=every))
+
+
+def _links(shown: Sequence[Fit]) -> list[str]:
+    """How the GPUs reach each other that a model is spread over: tensor parallelism waits for that."""
+    spread = [each for each in shown if each.fits and each.tensor_parallel > 1]
+    said = {
+        "nvlink": "GPUs joined by NVLink",
+        "pcie": "GPUs without NVLink, so slower together; where vLLM does not start on all of them, give "
+        "disable_custom_all_reduce=True",
+        None: "GPUs that may have NVLink or not, which `nvidia-smi topo -m` says on a node",
+    }
+    named = {text: _named([each for each in spread if each.peers == peers]) for peers, text in said.items()}
+    return [f"{text}: {', '.join(names)}." for text, names in named.items() if names]
 
 
 def _by_platform(results: Sequence[Fit]) -> dict[str, list[Fit]]:
@@ -160,7 +175,7 @@ def _by_platform(results: Sequence[Fit]) -> dict[str, list[Fit]]:
     def order(each: Fit) -> tuple[float, ...]:
         row = node(each.platform, each.shape)
         unsure = row.spot_only or not row.documented
-        size = (row.gpus * row.gpu_memory_gib, row.gpus, row.small, row.vcpus, row.ram_gib)
+        size = (row.gpus * row.gpu_memory_gib, row.gpus, not row.recommended, row.vcpus, row.ram_gib)
         # First whether it fits: what lacks a few MiB is rounded to lacking nothing.
         return (not each.fits, each.short_gib, unsure, *size)
 

@@ -37,7 +37,7 @@ class Node:
         spot_only: whether the cloud sells it as spot, by reservation or by flex-start only.
         documented: whether the platform's documents name it.
         vgpu: whether its GPU is a slice that a hypervisor hands out.
-        peers: "pcie" where its GPUs have no NVLink; None where they have, where it is not known, and for one GPU.
+        peers: how its GPUs reach each other, "nvlink" or "pcie"; None where it is not known, and for one GPU.
     """
 
     platform: str
@@ -56,6 +56,11 @@ class Node:
     documented: bool = True
     vgpu: bool = False
     peers: str | None = None
+
+    @property
+    def recommended(self) -> bool:
+        """Whether it is the platform's node for its GPUs; the others, with a mark, have more or less beside them."""
+        return "-" not in self.shape.rpartition("x")[2]
 
     @property
     def small(self) -> bool:

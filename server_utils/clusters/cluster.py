@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from server_utils.clusters import spark_conf
 from server_utils.clusters.catalogue import Node, node, nodes, platforms
 from server_utils.clusters.options import Options, check_options, check_settings
+from server_utils.clusters.tags import tag_rules
 from server_utils.environments.lock_files import FOLDER, cuda_of
 from server_utils.errors import ConfigurationError
 from server_utils.host.gpus import OLDEST_DRIVER
@@ -260,6 +261,7 @@ def _rendered(platform: str) -> dict[str, Any]:
     return {
         **{key: facts[key] for key in _RENDERED_AS_THEY_ARE if key in facts},
         "runtimes": {each.name: _rendered_runtime(each) for each in runtimes(platform)},
+        "tags": asdict(tag_rules(platform)),
         "worker_count_conf": _WORKER_COUNT_CONF.get(platform),
         "unset_properties": _UNSET_PLUGINS if platform == "dataproc" else {},
         "frameworks": {name: _rendered_framework(name, facts["runtimes"]) for name in frameworks()},

@@ -56,6 +56,8 @@ class Fit:
     Attributes:
         dtype: what it computes in there: float16 instead of bfloat16 on GPUs without bfloat16, such as a T4.
         tensor_parallel: over how many GPUs the model is spread: the smallest that fits.
+        peers: how the GPUs that it is spread over reach each other, "nvlink" or "pcie"; None where it is not known,
+            and on one GPU.
         sequences: how many sequences of the whole context the KV cache holds at once.
         short_gib: what is missing on each GPU; 0 where it fits.
         why: why it does not fit, in words; empty where it does.
@@ -66,6 +68,7 @@ class Fit:
     node_type: str
     fits: bool
     tensor_parallel: int
+    peers: str | None
     dtype: str
     gpu_gib: float
     weights_gib: float
@@ -118,6 +121,7 @@ def _on(model: Weights, row: Node, demand: Demand, size: int) -> Fit:
         node_type=row.node_type,
         fits=short == 0,
         tensor_parallel=size,
+        peers=row.peers if size > 1 else None,
         # Both take two bytes a number, so the sizes are the same.
         dtype=model.dtype if row.bfloat16 or model.dtype != "bfloat16" else "float16",
         gpu_gib=round(budget, 2),

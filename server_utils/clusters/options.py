@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
+from server_utils.clusters.tags import check_tags
 from server_utils.errors import ConfigurationError
 
 IDLE_MINUTES = 60
@@ -89,7 +90,7 @@ def check_options(options: Options, platform: str) -> None:
             raise ConfigurationError(f"{platform} has no option {each.name}: {instead}; leave it out")
     _check_zone(options.zone, platform)
     _check_idle(options.idle_minutes, platform)
-    _check_tags(options.tags, platform)
+    check_tags(options.tags, platform)
     _check_logs(options.log_folder)
     _check_accounts(options)
     _check_secrets(options.metadata, platform)
@@ -145,21 +146,6 @@ def _check_idle(minutes: int, platform: str) -> None:
     least, most = _IDLE_MINUTES[_DATAPROC if platform == _DATAPROC else _DATABRICKS]
     if minutes and not least <= minutes <= most:
         raise ConfigurationError(f"idle_minutes is {minutes}; {platform} takes {least} to {most}, or 0 for never")
-
-
-def _check_tags(tags: Mapping[str, str], platform: str) -> None:
-    if "ResourceClass" in tags and platform != _DATAPROC:
-        raise ConfigurationError(
-            "Databricks uses the tag ResourceClass for single nodes; give your tag another name, or workers=0"
-        )
-    if not platform.startswith((_DATAPROC, "databricks-gcp")):
-        return
-    for key, value in tags.items():
-        if not re.fullmatch("[a-z][a-z0-9_-]{0,62}", key) or not re.fullmatch("[a-z0-9_-]{0,63}", value):
-            raise ConfigurationError(
-                f"the tag {key}={value} is no label of Google Cloud: at most 63 lower-case letters, digits, _ and -, "
-                "and a letter first"
-            )
 
 
 def _check_logs(folder: str | None) -> None:

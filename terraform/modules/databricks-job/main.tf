@@ -3,6 +3,7 @@ resource "databricks_job" "this" {
   max_concurrent_runs = 1 # two runs would share the cluster's servers
   timeout_seconds     = var.timeout_minutes * 60
   tags                = merge({ "spark-sidecar" = "job" }, var.tags)
+  usage_policy_id     = var.usage_policy_id
 
   task {
     task_key                  = "notebook"

@@ -110,8 +110,24 @@ variable "timeout_minutes" {
 }
 
 variable "tags" {
-  description = "Tags of the job."
+  description = "Tags of the job, which its own cluster gets too: budgets count by them."
   type        = map(string)
   default     = {}
   nullable    = false
+
+  validation {
+    condition     = length(var.tags) <= 24
+    error_message = "tags are ${length(var.tags)}: a job takes 24 beside the module's own; give those that all clusters share to the module databricks."
+  }
+}
+
+variable "usage_policy_id" {
+  description = "Serverless usage policy (budget policy) that pays for what of the job runs serverless. What runs on clusters is counted by tags. null takes the workspace's default."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.usage_policy_id == null ? true : can(regex("^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", var.usage_policy_id))
+    error_message = "usage_policy_id is '${coalesce(var.usage_policy_id, "null")}': give the policy's id (a UUID), not its name."
+  }
 }

@@ -28,11 +28,13 @@ locals {
   zone_names = { databricks-aws = "^[a-z]{2}(-[a-z]+)+-[0-9][a-z]$", databricks-gcp = "^[a-z]+-[a-z]+[0-9]+-[a-z]$" }
   where      = { for name, each in local.cloud : "${local.attributes.field}.${name}" => each if each != null }
   tags       = { for name, value in var.tags : "custom_tags.${name}" => { type = "fixed", value = value } }
+  # Without isOptional, a cluster without the tag is refused.
+  budgets = { for name, values in var.budget_tags : "custom_tags.${name}" => length(values) > 0 ? { type = "allowlist", values = values } : { type = "unlimited", values = null } }
 }
 
 resource "databricks_cluster_policy" "this" {
   name       = var.name
-  definition = jsonencode(merge(local.chosen, { for key, each in local.fixed : key => each if each.value != null }, local.other_scripts, local.where, local.tags))
+  definition = jsonencode(merge(local.chosen, { for key, each in local.fixed : key => each if each.value != null }, local.other_scripts, local.where, local.tags, { for name, each in local.budgets : name => { for key, value in each : key => value if value != null } }))
 }
 
 resource "databricks_permissions" "this" {

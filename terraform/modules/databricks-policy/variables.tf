@@ -70,6 +70,28 @@ variable "tags" {
   type        = map(string)
   default     = {}
   nullable    = false
+
+  validation {
+    condition     = alltrue([for key, value in var.tags : can(regex("^(${local.platform.tags.name})$", key)) && can(regex("^(${local.platform.tags.value})$", value)) && !anytrue([for each in local.platform.tags.prefixes : startswith(lower(key), each)])]) && length(var.tags) <= local.platform.tags.most && length(setintersection(keys(var.tags), local.platform.tags.reserved)) == 0
+    error_message = "Each of at most ${local.platform.tags.most} tags is a ${local.platform.tags.called}, of ${local.platform.tags.what}, and none of ${join(", ", local.platform.tags.reserved)}; tags are: ${join(", ", [for key, value in var.tags : "${key}=${value}"])}."
+  }
+}
+
+variable "budget_tags" {
+  description = "Tags that every cluster must have, by which budgets count, with the values to choose from; an empty list allows any value."
+  type        = map(list(string))
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for key, values in var.budget_tags : can(regex("^(${local.platform.tags.name})$", key)) && alltrue([for each in values : can(regex("^(${local.platform.tags.value})$", each))])]) && length(setintersection(keys(var.budget_tags), local.platform.tags.reserved)) == 0
+    error_message = "Each of budget_tags is a ${local.platform.tags.called}, of ${local.platform.tags.what}, and none of ${join(", ", local.platform.tags.reserved)}; budget_tags are: ${join(", ", keys(var.budget_tags))}."
+  }
+
+  validation {
+    condition     = length(setintersection(keys(var.tags), keys(var.budget_tags))) == 0
+    error_message = "tags and budget_tags both have ${join(", ", setintersection(keys(var.tags), keys(var.budget_tags)))}: leave it out of budget_tags for one fixed value, or out of tags for a choice."
+  }
 }
 
 variable "groups" {

@@ -74,8 +74,13 @@ variable "idle_minutes" {
 }
 
 variable "tags" {
-  description = "Tags of the pool's nodes; clusters add none of their own to these."
+  description = "Tags of the pool's nodes, by which budgets count; clusters add none of their own to these."
   type        = map(string)
   default     = {}
   nullable    = false
+
+  validation {
+    condition     = alltrue([for key, value in var.tags : can(regex("^(${local.platform.tags.name})$", key)) && can(regex("^(${local.platform.tags.value})$", value)) && !anytrue([for each in local.platform.tags.prefixes : startswith(lower(key), each)])]) && length(var.tags) <= local.platform.tags.most && length(setintersection(keys(var.tags), local.platform.tags.reserved)) == 0
+    error_message = "Each of at most ${local.platform.tags.most} tags is a ${local.platform.tags.called}, of ${local.platform.tags.what}, and none of ${join(", ", local.platform.tags.reserved)}; tags are: ${join(", ", [for key, value in var.tags : "${key}=${value}"])}."
+  }
 }

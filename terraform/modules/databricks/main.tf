@@ -87,8 +87,13 @@ resource "terraform_data" "definition" {
     }
 
     precondition {
-      condition     = local.platform_name != "databricks-gcp" || alltrue([for key, value in var.tags : can(regex("^[a-z][a-z0-9_-]{0,62}$", key)) && can(regex("^[a-z0-9_-]{0,63}$", value))])
-      error_message = "On Google Cloud tags are labels, of at most 63 lower-case letters, digits, _ and -, and a letter first; tags are: ${join(", ", [for key, value in var.tags : "${key}=${value}"])}."
+      condition     = alltrue([for key, value in var.tags : can(regex("^(${local.platform.tags.name})$", key)) && can(regex("^(${local.platform.tags.value})$", value)) && !anytrue([for each in local.platform.tags.prefixes : startswith(lower(key), each)])]) && length(var.tags) <= local.platform.tags.most
+      error_message = "Each of at most ${local.platform.tags.most} tags is a ${local.platform.tags.called}, of ${local.platform.tags.what}; tags are: ${join(", ", [for key, value in var.tags : "${key}=${value}"])}."
+    }
+
+    precondition {
+      condition     = length(setintersection(keys(var.tags), local.platform.tags.reserved)) == 0
+      error_message = "Databricks sets the tags ${join(", ", setintersection(keys(var.tags), local.platform.tags.reserved))} itself, and a budget would not find yours: give your tags other names."
     }
 
     precondition {

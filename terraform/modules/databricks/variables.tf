@@ -270,7 +270,7 @@ variable "policy_id" {
 }
 
 variable "tags" {
-  description = "Tags of the cluster and its instances, in addition to the module's own."
+  description = "Tags of the cluster and its instances, in addition to the module's own: budgets and the cloud's bill count by them."
   type        = map(string)
   default     = {}
   nullable    = false

@@ -41,8 +41,13 @@ variable "args" {
 }
 
 variable "labels" {
-  description = "Labels of the template and its job."
+  description = "Labels of the template and its job, by which budgets and the bill count."
   type        = map(string)
   default     = {}
   nullable    = false
+
+  validation {
+    condition     = alltrue([for key, value in var.labels : can(regex("^[a-z][a-z0-9_-]{0,62}$", key)) && can(regex("^[a-z0-9_-]{0,63}$", value)) && !startswith(key, "goog-")])
+    error_message = "Names and values of labels have at most 63 lower-case letters, digits, _ and -, and names begin with a letter, not with goog-; labels are: ${join(", ", [for key, value in var.labels : "${key}=${value}"])}."
+  }
 }

@@ -355,13 +355,13 @@ variable "component_gateway" {
 }
 
 variable "labels" {
-  description = "Labels of the cluster, in addition to the module's own."
+  description = "Labels of the cluster and its machines, in addition to the module's own: budgets and the bill count by them."
   type        = map(string)
   default     = {}
   nullable    = false
 
   validation {
-    condition     = alltrue([for key, value in var.labels : can(regex("^[a-z][a-z0-9_-]{0,62}$", key)) && can(regex("^[a-z0-9_-]{0,63}$", value))])
-    error_message = "Names and values of labels have at most 63 characters: lower-case letters, digits, _ and -. Names begin with a letter."
+    condition     = alltrue([for key, value in var.labels : can(regex("^(${local.platform.tags.name})$", key)) && can(regex("^(${local.platform.tags.value})$", value)) && !anytrue([for each in local.platform.tags.prefixes : startswith(lower(key), each)])]) && length(var.labels) <= local.platform.tags.most
+    error_message = "Each of at most ${local.platform.tags.most} labels is of ${local.platform.tags.what}, and Google's own begin with goog-; labels are: ${join(", ", [for key, value in var.labels : "${key}=${value}"])}."
   }
 }

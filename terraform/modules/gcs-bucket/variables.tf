@@ -48,8 +48,13 @@ variable "noncurrent_days" {
 }
 
 variable "labels" {
-  description = "Labels of the bucket."
+  description = "Labels of the bucket, by which budgets and the bill count."
   type        = map(string)
   default     = {}
   nullable    = false
+
+  validation {
+    condition     = alltrue([for key, value in var.labels : can(regex("^[a-z][a-z0-9_-]{0,62}$", key)) && can(regex("^[a-z0-9_-]{0,63}$", value)) && !startswith(key, "goog-")])
+    error_message = "Names and values of labels have at most 63 lower-case letters, digits, _ and -, and names begin with a letter, not with goog-; labels are: ${join(", ", [for key, value in var.labels : "${key}=${value}"])}."
+  }
 }

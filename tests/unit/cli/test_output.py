@@ -90,7 +90,7 @@ def smallest_fits(model, context=6600):
     # What can be had for certain comes first, and of two equal nodes the recommended one.
     size = {
         (each.platform, each.shape): (
-            each.spot_only or not each.documented, each.gpus * each.gpu_memory_gib, each.gpus, each.small,
+            each.spot_only or not each.documented, each.gpus * each.gpu_memory_gib, each.gpus, not each.recommended,
         )
         for each in nodes()
     }  # fmt: skip
@@ -165,6 +165,17 @@ def test_fit_shows_the_smallest_shape_of_each_platform_and_the_others_by_all(mod
         start = every.index(platform) + 2
         table = every[start : every.index("", start)]
         assert sorted(line.split()[0] for line in table) == sorted(each.shape for each in nodes(platform))
+
+
+def test_fit_says_how_the_gpus_reach_each_other_that_a_model_is_spread_over():
+    text = " ".join(" ".join(screen("fit", "Qwen2.5-72B", "--all", width=120)).split())
+    beginnings = ("GPUs joined by NVLink: ", "GPUs without NVLink, so slower ", "GPUs that may have ")
+    joined, slower, unknown = (re.search(f"{each}.*?\\.", text)[0] for each in beginnings)
+    assert "a100x8 (databricks-aws, databricks-azure, databricks-gcp, dataproc)" in joined
+    assert "l40sx4 (databricks-aws)" in slower
+    assert "`nvidia-smi topo -m`" in unknown
+    assert "h100-94x2 (databricks-azure)" in unknown
+    assert "NVLink" not in " ".join(screen("fit", "Qwen2.5-0.5B", width=120))
 
 
 def test_fit_leaves_out_the_column_of_what_is_lacking_where_nothing_lacks():

@@ -12,6 +12,7 @@ from server_utils.errors import ConfigurationError
 
 every_node = pytest.mark.parametrize("row", nodes(), ids=lambda row: f"{row.platform}-{row.shape}")
 ONE_GPU = [row for row in nodes() if row.gpus == 1]
+SMALL = [row for row in nodes() if row.small or row.vcpus < 8]
 SEVERAL_GPUS = [row for row in nodes() if row.gpus > 1]
 
 
@@ -43,7 +44,7 @@ def test_all_cores_are_the_executors_but_the_one_of_yarns_master(row):
     assert int(conf["spark.executor.resource.gpu.amount"]) == row.gpus
 
 
-@pytest.mark.parametrize("row", [row for row in nodes() if not row.small], ids=lambda row: row.node_type)
+@pytest.mark.parametrize("row", [row for row in nodes() if row not in SMALL], ids=lambda row: row.node_type)
 def test_an_executor_owns_all_gpus_and_fits_into_its_node(row):
     conf = spark_conf.recommended(row)
     assert int(conf["spark.executor.resource.gpu.amount"]) == row.gpus
@@ -60,14 +61,14 @@ def test_cores_and_not_gpus_limit_how_many_tasks_run(row):
     assert slots >= int(conf["spark.executor.cores"])
 
 
-@pytest.mark.parametrize("row", [row for row in nodes() if not row.small], ids=lambda row: row.node_type)
+@pytest.mark.parametrize("row", [row for row in nodes() if row not in SMALL], ids=lambda row: row.node_type)
 def test_the_heap_leaves_most_of_the_memory_to_python_and_the_server(row):
     heap = gib(spark_conf.recommended(row)["spark.executor.memory"])
     assert 8 <= heap <= 64
     assert row.ram_gib - heap >= 0.7 * row.ram_gib
 
 
-@pytest.mark.parametrize("row", [row for row in nodes() if row.small], ids=lambda row: f"{row.platform}-{row.shape}")
+@pytest.mark.parametrize("row", SMALL, ids=lambda row: f"{row.platform}-{row.shape}")
 def test_on_a_small_node_too_the_heap_leaves_most_of_the_memory(row):
     heap = gib(spark_conf.recommended(row)["spark.executor.memory"])
     assert 4 <= heap <= 8

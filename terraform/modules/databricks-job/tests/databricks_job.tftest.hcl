@@ -148,3 +148,37 @@ run "a_name_to_notify" {
 
   expect_failures = [var.notify]
 }
+
+run "a_usage_policy_by_its_name" {
+  command = plan
+
+  variables {
+    usage_policy_id = "research"
+  }
+
+  expect_failures = [var.usage_policy_id]
+}
+
+run "too_many_tags" {
+  command = plan
+
+  variables {
+    tags = { for each in range(25) : "t${each}" => "x" }
+  }
+
+  expect_failures = [var.tags]
+}
+
+run "a_usage_policy" {
+  command = plan
+
+  variables {
+    usage_policy_id = "0123abcd-0000-1111-2222-0123456789ab"
+    tags            = { cost-centre = "research" }
+  }
+
+  assert {
+    condition     = databricks_job.this.usage_policy_id == "0123abcd-0000-1111-2222-0123456789ab" && databricks_job.this.tags["cost-centre"] == "research"
+    error_message = "whom the job is counted for"
+  }
+}

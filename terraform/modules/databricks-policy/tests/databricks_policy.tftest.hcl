@@ -148,3 +148,47 @@ run "a_zone_on_azure" {
 
   expect_failures = [var.zones]
 }
+
+run "a_tag_that_databricks_sets" {
+  command = plan
+
+  variables {
+    tags = { Vendor = "x" }
+  }
+
+  expect_failures = [var.tags]
+}
+
+run "a_budget_on_a_tag_that_databricks_sets" {
+  command = plan
+
+  variables {
+    budget_tags = { Creator = [] }
+  }
+
+  expect_failures = [var.budget_tags]
+}
+
+run "a_tag_twice" {
+  command = plan
+
+  variables {
+    tags        = { team = "a" }
+    budget_tags = { team = ["a", "b"] }
+  }
+
+  expect_failures = [var.budget_tags]
+}
+
+run "tags_that_every_cluster_must_have" {
+  command = plan
+
+  variables {
+    budget_tags = { team = ["a", "b"], cost-centre = [] }
+  }
+
+  assert {
+    condition     = jsondecode(databricks_cluster_policy.this.definition)["custom_tags.team"].values == ["a", "b"] && jsondecode(databricks_cluster_policy.this.definition)["custom_tags.cost-centre"] == { type = "unlimited" }
+    error_message = "one to choose, one of any value, and neither may be left out"
+  }
+}

@@ -127,3 +127,26 @@ run "too_long" {
 
   expect_failures = [var.idle_minutes]
 }
+
+run "a_tag_that_databricks_sets" {
+  command = plan
+
+  variables {
+    tags = { Name = "x" }
+  }
+
+  expect_failures = [var.tags]
+}
+
+run "tags_of_a_budget" {
+  command = plan
+
+  variables {
+    tags = { "Cost Center" = "research" }
+  }
+
+  assert {
+    condition     = databricks_instance_pool.this.custom_tags["Cost Center"] == "research"
+    error_message = "the nodes have the tag"
+  }
+}

@@ -726,3 +726,23 @@ run "only_a_definition" {
     error_message = "the definition is not that of the cluster"
   }
 }
+
+run "a_tag_that_databricks_sets" {
+  command = plan
+
+  variables {
+    tags = { ClusterName = "x" }
+  }
+
+  expect_failures = [terraform_data.definition]
+}
+
+run "a_tag_of_amazons" {
+  command = plan
+
+  variables {
+    tags = { "aws:team" = "a" }
+  }
+
+  expect_failures = [terraform_data.definition]
+}

@@ -36,3 +36,13 @@ run "a_notebook_for_a_program" {
 
   expect_failures = [var.program]
 }
+
+run "labels_in_capitals" {
+  command = plan
+
+  variables {
+    labels = { Team = "a" }
+  }
+
+  expect_failures = [var.labels]
+}

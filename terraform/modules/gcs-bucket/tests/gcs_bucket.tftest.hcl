@@ -80,3 +80,13 @@ run "no_days" {
 
   expect_failures = [var.noncurrent_days]
 }
+
+run "labels_of_googles" {
+  command = plan
+
+  variables {
+    labels = { goog-team = "a" }
+  }
+
+  expect_failures = [var.labels]
+}
