@@ -34,6 +34,8 @@ class Node:
         quota: what one node takes of the cloud account's quota, by the cloud's own name.
         accelerator: the GPU type to attach, where the machine type has no GPUs of its own (Google Cloud).
         local_disks: number and size in GB of local disks, as in `1x600`; None where unknown.
+        local_ssds: how many local SSDs Dataproc may attach, besides none; empty where the machine brings its own, None
+            where it is not known.
         spot_only: whether the cloud sells it as spot, by reservation or by flex-start only.
         documented: whether the platform's documents name it.
         vgpu: whether its GPU is a slice that a hypervisor hands out.
@@ -52,6 +54,7 @@ class Node:
     quota: str = ""
     accelerator: str | None = None
     local_disks: str | None = None
+    local_ssds: tuple[int, ...] | None = None
     spot_only: bool = False
     documented: bool = True
     vgpu: bool = False
@@ -162,7 +165,12 @@ def _gpu(model: str) -> dict[str, Any]:
 
 @cache
 def _rows() -> tuple[Node, ...]:
-    return tuple(Node(**row) for row in _content()["nodes"])
+    rows = _content()["nodes"]
+    return tuple(Node(**row | {"local_ssds": _numbers(row.get("local_ssds"))}) for row in rows)
+
+
+def _numbers(listed: list[int] | None) -> tuple[int, ...] | None:
+    return None if listed is None else tuple(listed)
 
 
 @cache

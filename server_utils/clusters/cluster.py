@@ -36,6 +36,7 @@ class Runtime:
     Attributes:
         cuda: None where the image has no GPU driver.
         driver: the version of NVIDIA's driver; None where nobody has reported it.
+        driver_of_init_action: Dataproc, for images without a driver: what Google's init action builds there.
     """
 
     kind: str
@@ -46,6 +47,7 @@ class Runtime:
     driver: str | None
     until: str
     source: str
+    driver_of_init_action: str | None = None
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,7 @@ def cluster(
     _check_workers(platform, workers, options)
     _check_sold(row, options, allow_undocumented=allow_undocumented)
     check_options(options, platform)
+    _check_disks(row, options.local_ssds)
     check_settings(conf, env, platform)
     single_node = workers == 0
     if single_node and rapids and platform != "dataproc":
@@ -195,12 +198,17 @@ def driver_warning(cluster: Cluster) -> str | None:
     lock = FOLDER / f"{environment(cluster.framework)}-cuda.txt"
     built, name, stated = cuda_of(lock), cluster.runtime.name, cluster.runtime.cuda
     if built is not None and (stated is None or built[0] > int(stated.partition(".")[0])):
-        has = f"states CUDA {stated}" if stated else "brings no driver"
+        has = f"states CUDA {stated}" if stated else _without_driver(cluster.runtime)
         return (
             f"{lock.name} is built for CUDA {built[0]}, which needs driver {OLDEST_DRIVER[built[0]]} or newer, and "
             f"{name} {has}; whether its driver is new enough, the init script says on the first node"
         )
     return _gpu_warning(cluster)
+
+
+def _without_driver(runtime: Runtime) -> str:
+    built = runtime.driver_of_init_action
+    return "brings no driver" + (f" (Google's install_gpu_driver.sh builds {built} by default)" if built else "")
 
 
 def _gpu_warning(cluster: Cluster) -> str | None:
@@ -238,6 +246,15 @@ def _check_sold(row: Node, options: Options, *, allow_undocumented: bool) -> Non
             f"the documents of {row.platform} do not name {row.node_type} ({row.shape}), so it may be refused; allow "
             "undocumented node types to try it, or choose another shape"
         )
+
+
+def _check_disks(row: Node, local_ssds: int) -> None:
+    if not local_ssds or row.local_ssds is None or local_ssds in row.local_ssds:
+        return
+    if not row.local_ssds:
+        raise ConfigurationError(f"local_ssds is {local_ssds}, but {row.node_type} brings its own; leave it out")
+    counts = " or ".join(map(str, (0, *row.local_ssds)))
+    raise ConfigurationError(f"local_ssds is {local_ssds}, but {row.node_type} takes {counts}; give one of these")
 
 
 def _worker_count(platform: str, workers: int, options: Options) -> dict[str, str]:
@@ -291,6 +308,7 @@ def _rendered_shape(row: Node) -> dict[str, Any]:
         "vcpus": row.vcpus,
         "ram_gib": row.ram_gib,
         "local_disks": row.local_disks,
+        "local_ssds": row.local_ssds,
         "quota": row.quota,
         "spot_only": row.spot_only,
         "documented": row.documented,

@@ -78,6 +78,7 @@ output "shape" {
     vcpus          = var.node.vcpus
     ram_gib        = var.node.ram_gib
     local_disks    = null
+    local_ssds     = null
     spot_only      = false
     documented     = true
     env            = {}

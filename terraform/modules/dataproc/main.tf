@@ -218,6 +218,11 @@ resource "google_dataproc_cluster" "this" {
     }
 
     precondition {
+      condition     = var.local_ssds == 0 || local.shape.local_ssds == null ? true : contains(local.shape.local_ssds, var.local_ssds)
+      error_message = "local_ssds is ${var.local_ssds}, but ${local.shape.node_type} ${try(length(local.shape.local_ssds), 0) == 0 ? "brings its own: leave it out" : "takes 0 or ${join(" or ", local.shape.local_ssds)}: give one of these"}."
+    }
+
+    precondition {
       condition     = !local.has_spot || local.accelerator == null
       error_message = "Terraform cannot attach ${coalesce(local.accelerator, "GPUs")} to spot workers: set spot_workers and max_spot_workers to 0, or choose a shape whose machine type has GPUs of its own, such as l4x1."
     }

@@ -319,7 +319,7 @@ variable "boot_disk_gb" {
 }
 
 variable "local_ssds" {
-  description = "NVMe disks of 375 GB of each worker, to which models are downloaded. a2-ultragpu and a3 machines bring their own; g2 takes 1, 2, 4 or 8 by its size."
+  description = "NVMe disks of 375 GB of each worker, to which models are downloaded. a2-ultragpu, a3 and a4 machines bring their own; g2 takes 1, 2, 4 or 8 by its size."
   type        = number
   default     = 0
   nullable    = false

@@ -1,5 +1,8 @@
 # Dataproc makes its service agent when its API is enabled. In a new project that takes up to some minutes, in which creating
-# a cluster fails with "… service agent … does not have …": apply again.
+# a cluster fails with "… service agent … does not have …". No resource of the provider waits for an agent:
+# google_project_service_identity is in google-beta only, and a grant to an account that does not exist fails at once
+# (google/tpgiamresource/iam.go). So put between this and the cluster what takes minutes anyway, as the example puts its NAT;
+# where that is not enough, apply again.
 resource "google_project_service" "this" {
   for_each = setunion(["cloudresourcemanager.googleapis.com", "compute.googleapis.com", "dataproc.googleapis.com", "iam.googleapis.com", "storage.googleapis.com"], var.more)
 

@@ -22,7 +22,7 @@ _NESTING = {"single": 1, "list": 2, "set": 3, "map": 4}
 
 
 class StubProvider:
-    """One provider, from one schema file. The public methods are the protocol's; `destroyed` lists what was deleted."""
+    """One provider, from one schema file. The public methods are the protocol's; `created` and `destroyed` are lists."""
 
     def __init__(self, schema: Path):
         content = json.loads(schema.read_text(encoding="utf-8"))
@@ -30,6 +30,7 @@ class StubProvider:
         self.version = content["provider_version"]
         self.resources = content["resource_schemas"]
         self.data_sources = content["data_source_schemas"]
+        self.created: list[str] = []
         self.destroyed: list[str] = []
         self.not_empty: set[str] = set()  # types that the cloud deletes only by force, because something is in them
 
@@ -105,6 +106,8 @@ class StubProvider:
                 return response(new_state=request.prior_state, diagnostics=[refused])
             self.destroyed.append(kind)
             return response(new_state=request.planned_state)
+        if _load(request.prior_state) is None:
+            self.created.append(kind)
         _fill(kind, self.resources[kind]["block"], new, where=_is_unknown)
         return response(new_state=_dump(new))
 

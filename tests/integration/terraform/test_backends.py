@@ -6,12 +6,14 @@ import os
 import shutil
 import subprocess
 import urllib.request
+from contextlib import contextmanager
 
 import boto3
 import pytest
 
 from integration.storage import servers
 from integration.terraform import modules
+from server_utils.host.processes import wait_until
 
 BACKENDS = modules.TERRAFORM / "backends"
 RESOURCE = 'resource "terraform_data" "this" {\n  input = "kept"\n}\n'
@@ -23,18 +25,49 @@ S3_HERE = {
 }
 
 
+# Its apply ends when the test removes the file `held`, and holds the lock until then.
+HELD = """
+resource "terraform_data" "held" {
+  provisioner "local-exec" {
+    command = "touch held; for i in $(seq 600); do [ -e held ] || exit 0; sleep 0.1; done; exit 1"
+  }
+}
+"""
+ENVIRON = {"TF_CLI_CONFIG_FILE": os.devnull, "CHECKPOINT_DISABLE": "1"}
+APPLY = ("apply", "-auto-approve", "-input=false")
+
+
 @pytest.fixture
 def terraform(command, tmp_path):
     """Runs Terraform in a folder that has an example and one resource: terraform("s3", "apply", …)."""
 
     def run(name, *arguments, **variables):
-        (tmp_path / "main.tf").write_text(RESOURCE)
+        if not (tmp_path / "main.tf").exists():
+            (tmp_path / "main.tf").write_text(RESOURCE)
         shutil.copy(BACKENDS / f"{name}.tf", tmp_path / "backend.tf")
-        environ = os.environ | {"TF_CLI_CONFIG_FILE": os.devnull, "CHECKPOINT_DISABLE": "1"} | variables
         return subprocess.run(
-            [*command, *arguments, "-no-color"], cwd=tmp_path, env=environ, capture_output=True, text=True,
-            timeout=120, check=False,
+            [*command, *arguments, "-no-color"], cwd=tmp_path, env=os.environ | ENVIRON | variables,
+            capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture
+def held(command, tmp_path):
+    """held(variables): a real apply that has the lock while the block runs, and then ends well."""
+
+    @contextmanager
+    def run(variables):
+        (tmp_path / "main.tf").write_text(RESOURCE + HELD)
+        environ = os.environ | ENVIRON | variables
+        with subprocess.Popen([*command, *APPLY], cwd=tmp_path, env=environ, stdout=subprocess.DEVNULL) as first:
+            try:
+                assert wait_until(lambda: (tmp_path / "held").exists() or first.poll() is not None, 60, pause_s=0.05)
+                yield
+            finally:
+                (tmp_path / "held").unlink(missing_ok=True)
+            assert first.wait(60) == 0
 
     return run
 
@@ -59,7 +92,7 @@ def test_a_state_in_s3_is_kept_and_locked_by_a_file(terraform):
         assert "Error acquiring the state lock" in refused.stderr
 
 
-def test_a_state_in_a_bucket_of_google_is_kept_and_locked(terraform):
+def test_a_state_in_a_bucket_of_google_is_kept_and_a_second_apply_refused(terraform, held):
     with servers.fake_gcs() as port:
         url = f"http://127.0.0.1:{port}"
         body = b'{"name": "my-project-terraform-state"}'
@@ -71,6 +104,13 @@ def test_a_state_in_a_bucket_of_google_is_kept_and_locked(terraform):
         assert applied.returncode == 0, applied.stderr
         with urllib.request.urlopen(f"{url}/storage/v1/b/my-project-terraform-state/o") as found:  # noqa: S310 - loopback
             assert "spark-sidecar/default.tfstate" in found.read().decode()
+        with held(here):
+            refused = terraform("gcs", *APPLY, **here)
+        assert refused.returncode == 1
+        assert "Error acquiring the state lock" in refused.stderr
+        assert "Operation: OperationTypeApply" in " ".join(refused.stderr.split())
+        # The lock went with the first apply.
+        assert terraform("gcs", *APPLY, **here).returncode == 0
 
 
 def test_azures_arguments_are_those_that_its_backend_takes(terraform):

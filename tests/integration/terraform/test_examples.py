@@ -37,6 +37,7 @@ def apply(own_copy):
         folder = own_copy / "terraform" / "examples" / FOLDER[example]
         if not (folder / ".terraform").exists():
             for each in terraform.providers.values():
+                each.created.clear()
                 each.destroyed.clear()
                 each.not_empty.clear()
             terraform.init(folder)
@@ -174,6 +175,10 @@ def test_the_nodes_of_the_example_on_dataproc_reach_a_package_index_through_a_na
     nat = made["google_compute_router_nat"]
     assert machines["subnetwork"] == nat["subnetwork"][0]["name"] == made["google_compute_subnetwork"]["id"]
     assert machines["tags"] == made["google_compute_firewall"]["target_tags"]
+    # The NAT takes minutes, in which Google makes the service agents of a new project: nothing else waits for these.
+    created = newest.providers["google"].created
+    assert created[-1] == "google_dataproc_cluster"
+    assert {"google_compute_router_nat", "google_project_iam_member"} <= set(created)
 
 
 @each_kind

@@ -125,7 +125,15 @@ def test_a_lock_for_a_newer_cuda_than_the_runtime_states_is_said_before_anybody_
 
 def test_an_image_without_a_driver_is_in_doubt():
     warning = cluster.driver_warning(cluster.cluster("dataproc", "l4x1", "triton", runtime="2.3-ubuntu22"))
-    assert "2.3-ubuntu22 brings no driver" in warning
+    assert "2.3-ubuntu22 brings no driver (Google's install_gpu_driver.sh builds 590.48.01 by default)" in warning
+
+
+def test_a_driver_is_a_fact_with_a_source_or_a_question_for_a_live_cluster():
+    asked = {each["key"]: each for each in read("live-checks.json")["questions"]}["gpu-driver"]
+    assert "platforms.json" in asked["change"]
+    for runtime in read("platforms.json")["runtimes"]:
+        known = runtime["driver"] or runtime.get("driver_of_init_action")
+        assert ("the live check gpu-driver asks" in runtime["source"]) == (known is None), runtime["name"]
 
 
 def test_a_gpu_that_the_driver_may_not_know_is_warned_about():
@@ -192,6 +200,13 @@ def test_what_the_user_gives_is_merged_last():
         (("databricks-aws", "a10x1", "vllm"), {"workers": 0, "rapids": True}, "leave rapids out"),
         (("databricks-aws", "a10x1", "vllm"), {"workers": 0, "options": Options(spot=True)}, "leave spot out"),
         (("dataproc", "l4x2", "vllm"), {"rapids": True}, "one GPU per executor"),
+        (("dataproc", "l4x1", "vllm"), {"options": Options(local_ssds=2)}, "g2-standard-12 takes 0 or 1; give one of"),
+        (("dataproc", "l4x8", "vllm"), {"options": Options(local_ssds=4)}, "g2-standard-96 takes 0 or 8; give one of"),
+        (
+            ("dataproc", "a100-80x1", "vllm"),
+            {"options": Options(local_ssds=1), "allow_undocumented": True},
+            "local_ssds is 1, but a2-ultragpu-1g brings its own; leave it out",
+        ),
     ],
 )
 def test_what_does_not_exist_is_refused_with_what_does(arguments, options, said):

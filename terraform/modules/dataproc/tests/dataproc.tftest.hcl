@@ -624,6 +624,7 @@ run "local_ssds" {
   command = plan
 
   variables {
+    shape      = "l4x2"
     local_ssds = 2
   }
 
@@ -731,4 +732,15 @@ run "three_ssds" {
   }
 
   expect_failures = [var.local_ssds]
+}
+
+run "disks_that_the_machine_does_not_take" {
+  command = plan
+
+  variables {
+    shape      = "l4x1"
+    local_ssds = 2
+  }
+
+  expect_failures = [google_dataproc_cluster.this]
 }
