@@ -216,7 +216,7 @@ class RunState:
 
 @dataclass(frozen=True)
 class Log:
-    """A log of a cluster. kind: driver, init (the nodes, before Spark) or executor."""
+    """A log of a cluster. kind: driver, init (the nodes, before Spark), executor or server (of inference)."""
 
     kind: str
     name: str

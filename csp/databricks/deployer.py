@@ -48,7 +48,13 @@ _COMPARED = {
     "autotermination_minutes": "the idle time in minutes",
 }
 _COMPARED_WITHIN = {"spark_conf": "Spark settings", "spark_env_vars": "variables"}
-_LOG_KINDS = {"driver": "/driver/", "executor": "/executor/", "init": "init"}
+# How the names of logs look below the folder of logs: the cluster's own, those of our nodes, those of our servers.
+_LOG_KINDS = {
+    "driver": r"[^/]+/driver/",
+    "executor": r"[^/]+/executor/",
+    "init": r"[^/]+/init[._]",
+    "server": r"servers/",
+}
 _TAIL_LINES = 40
 _NEWEST = 4  # logs of each kind that are shown
 
@@ -125,7 +131,8 @@ class Databricks:
         root = self._root(deployment.name)
         tags = {**cluster.options.tags, TAG: deployment.name}
         options = dataclasses.replace(cluster.options, tags=tags, log_folder=f"{root}/logs")
-        env = {"SPARK_SIDECAR_MODELS": f"{root}/models", "SPARK_SIDECAR_DATA": f"{root}/data"} | cluster.env
+        folders = {"SPARK_SIDECAR_MODELS": "models", "SPARK_SIDECAR_DATA": "data", "SPARK_SIDECAR_LOGS": "logs"}
+        env = {name: f"{root}/{folder}" for name, folder in folders.items()} | cluster.env
         complete = dataclasses.replace(cluster, options=options, env=env)
         script = f"{self.upload(deployment).folder}/databricks.sh"
         body = request_body(complete, name=deployment.name, init_script=script)
@@ -264,7 +271,7 @@ class Databricks:
         store = self.store(f"{state.root}/logs")
         keys = [key for key, size in store.names() if size]
         for kind in kinds:
-            chosen = sorted(key for key in keys if _LOG_KINDS[kind] in f"/{key}" and not key.endswith((".gz", ".json")))
+            chosen = sorted(key for key in keys if _kind_of(key) == kind and not key.endswith((".gz", ".json")))
             for key in chosen[-_NEWEST:]:
                 yield Log(kind, key, _tail(store, key))
 
@@ -360,6 +367,11 @@ def _state_of(details: Any, name: str | None, host: str) -> ClusterState:
 def _word(details: Any) -> str:
     """The workspace's own word for the state of a cluster."""
     return str(details.state.value) if details.state else "UNKNOWN"
+
+
+def _kind_of(log: str) -> str:
+    """The kind of a log, by its name; a server may be called "init"."""
+    return next((kind for kind in reversed(_LOG_KINDS) if re.match(_LOG_KINDS[kind], log)), "")
 
 
 def _tail(store: Store, key: str) -> str:

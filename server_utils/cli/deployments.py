@@ -34,7 +34,7 @@ _OWN_NODE = ("node_type", "gpus", "vcpus", "ram_gib", "gpu_memory_gib", "allow_u
 _MINUTES = 60
 _DOWNLOADS = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE")
 _INTERRUPTED = 130  # csp.cloud.Exit.INTERRUPTED
-_LOGS = ("driver", "init", "executor")
+_LOGS = ("driver", "init", "executor", "server")
 
 
 def option(name: str, kind: Any, text: str, *, default: Any = None, env: str | None = None) -> inspect.Parameter:
@@ -122,7 +122,7 @@ _RUN = (
     option("resume", str | None, "Wait for this run, which was submitted before."),
     option("cancel", str | None, "End this run, which was submitted before, and a cluster of its own with it."),
 )
-_KIND = option("kind", list[str] | None, "driver, init or executor; default: all.")
+_KIND = option("kind", list[str] | None, "driver, init, executor or server; default: all.")
 _MODELS = option("delete_models", bool, "Delete the models and data of the deployment too.", default=False)
 
 
@@ -281,7 +281,7 @@ def _rows_of(state: ClusterState) -> list[tuple[str, str]]:
 
 
 def _logs(cloud: CloudCommands, given: Given) -> None:
-    """Show the logs of the driver, of init scripts and of executors."""
+    """Show the logs of the driver, of init scripts, of executors and of inference servers."""
     from csp import deployer
 
     kinds = given["kind"] or list(_LOGS)

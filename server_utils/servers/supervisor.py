@@ -20,7 +20,7 @@ from typing import Any
 from server_utils.errors import SidecarError
 from server_utils.host import logs, platform, processes
 from server_utils.host.processes import ProcessId, descendants, terminate
-from server_utils.servers import model_download, orphans, state_dir
+from server_utils.servers import log_delivery, model_download, orphans, state_dir
 from server_utils.servers.engine_process import EngineProcess, resolve
 from server_utils.servers.events import Events, ExitReason
 from server_utils.servers.launch import State
@@ -212,7 +212,8 @@ def main() -> None:
     orphans.start_watchdog(ProcessId.of(os.getpid()))
     orphans.adopt_orphans()
     try:
-        Supervisor(Path(sys.argv[1]), env).run()
+        with log_delivery.delivered(Path(sys.argv[1])):
+            Supervisor(Path(sys.argv[1]), env).run()
     finally:  # a full disk or a fault of ours must not leave the server's children without a supervisor
         terminate(lambda: descendants(os.getpid()), leader=None, grace_s=0)
 

@@ -117,6 +117,8 @@ def test_a_notebook_serves_a_model_on_a_deployment_and_nothing_is_left(server, l
     assert laptop.report.printed == "4"
     (log,) = [each for each in deployer.logs(laptop, "reviews", ["init"]) if each.name.endswith("/init.log")]
     assert "/opt/spark-sidecar/envs/triton" in log.text  # what the doctor found at the end
+    (served,) = deployer.logs(laptop, "reviews", ["server"])
+    assert "Started GRPCInferenceService" in served.text  # Triton's own words
     assert any(each.startswith("cluster reviews") for each in deployer.down(laptop, "reviews"))
     assert laptop.cloud.store(laptop.cloud.root("reviews")).folders() == []
     assert laptop.find("reviews") == []

@@ -712,11 +712,15 @@ def test_a_run_without_a_cluster_says_what_to_do(here, notebook):
 def test_logs_are_those_of_the_volume(server, here, wanted):
     state = up(here, wanted)
     logs = server.volumes.on_disk(f"{ROOT}/logs")
-    for name in (f"{state.cluster_id}/driver/stdout", "host-1/init.log"):
+    for name in (f"{state.cluster_id}/driver/stdout", "host-1/init.log", "servers/app-1/init/host-1.log"):
         (logs / name).parent.mkdir(parents=True, exist_ok=True)
         (logs / name).write_text("one\ntwo\n")
-    shown = deployer.logs(here, "reviews", ["driver", "init"])
-    assert [(each.kind, each.text) for each in shown] == [("driver", "one\ntwo"), ("init", "one\ntwo")]
+    shown = deployer.logs(here, "reviews", ["driver", "init", "executor", "server"])
+    assert [(each.kind, each.text) for each in shown] == [
+        ("driver", "one\ntwo"),
+        ("init", "one\ntwo"),
+        ("server", "one\ntwo"),
+    ]
 
 
 # What each step asks for, and what is said where the user presses Ctrl-C when the workspace has heard it.

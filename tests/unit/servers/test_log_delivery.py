@@ -1,0 +1,42 @@
+"""The log of a server comes to a folder that outlives its node, and never holds the server up."""
+
+from __future__ import annotations
+
+from support.fakes import folder_of
+
+from server_utils.host.processes import wait_until
+from server_utils.servers import lifecycle
+from server_utils.servers.log_delivery import FOLDER
+
+_WITHIN_S = 30
+
+
+def started_and_stopped(launch, owner):
+    """The folder of a server that ran and was stopped, with its supervisor."""
+    server = lifecycle.ensure(launch, owner, timeout_s=_WITHIN_S)
+    lifecycle.stop(folder_of(server))
+    assert wait_until(lambda: not server.supervisor.alive(), _WITHIN_S)
+    return folder_of(server)
+
+
+def test_the_log_of_a_server_is_delivered_when_it_ends(launch, owner, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARK_SIDECAR_LOGS", str(tmp_path / "logs"))
+    folder = started_and_stopped(launch, owner)
+    (copy,) = (tmp_path / "logs" / FOLDER).rglob("*.log")
+    assert "listening" in copy.read_text()
+    application, name, own = folder.parts[-3:]
+    assert copy.parent == tmp_path / "logs" / FOLDER / application / name
+    assert copy.stem.endswith(own)
+
+
+def test_a_folder_that_takes_no_log_changes_nothing_for_the_server(launch, owner, monkeypatch):
+    monkeypatch.setenv("SPARK_SIDECAR_LOGS", "/proc/nowhere")
+    folder = started_and_stopped(launch, owner)
+    assert "the log could not be copied to /proc/nowhere" in (folder / "supervisor.log").read_text()
+
+
+def test_an_address_that_is_no_folder_of_this_node_is_left_to_others(launch, owner, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SPARK_SIDECAR_LOGS", "gs://bucket/logs")
+    started_and_stopped(launch, owner)
+    assert not list(tmp_path.glob("gs:*"))
