@@ -164,10 +164,9 @@ class Databricks:
         return self._me
 
     def checks(self, deployment: Deployment) -> Iterator[Check]:
-        self._root(deployment.name)
-        return preflight.checks(
-            self._client, deployment, volume=self._volume or "", policy=self._policy, dedicated=self._dedicated
-        )
+        request = self.definition(deployment, deployment.clusters[0])
+        volume = self._volume or ""
+        return preflight.checks(self._client, deployment, request, volume=volume, dedicated=self._dedicated)
 
     def candidates(self, deployment: Deployment) -> Sequence[Cluster]:
         return deployment.clusters

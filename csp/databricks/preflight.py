@@ -6,11 +6,11 @@ workspace does not let this user read passes too, and says so: the workspace its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from csp.cloud import Check, Deployment
-from csp.databricks import node_checks
+from csp.databricks import node_checks, policy_check
 from csp.databricks.client import GoneError, explained
 from server_utils.errors import DeploymentError
 
@@ -22,17 +22,22 @@ _READ_WRITE = ("READ_VOLUME", "WRITE_VOLUME")
 
 
 def checks(
-    client: Any, deployment: Deployment, *, volume: str, policy: str | None, dedicated: str | None
+    client: Any, deployment: Deployment, request: Mapping[str, Any], *, volume: str, dedicated: str | None
 ) -> Iterator[Check]:
     """All of them, in the order in which a user would repair them.
 
-    dedicated: whom the cluster is dedicated to, if it is not who is signed in.
+    Args:
+        client: of the workspace.
+        deployment: what is wanted.
+        request: the one that makes its first cluster.
+        volume: for its files.
+        dedicated: whom the cluster is dedicated to, if it is not who is signed in.
     """
     with explained("asking who is signed in"):
         me = client.current_user.me()
     yield Check("identity", f"signed in as {me.user_name}")
-    if policy:
-        yield _or_unknown("policy", lambda: _policy(client, policy))
+    if policy := request.get("policy_id"):
+        yield _or_unknown("policy", lambda: policy_check.check(client, policy, request))
     else:
         yield _or_unknown(_CREATION, lambda: _creation(client, me))
     yield from _volume(client, me, volume, dedicated)
@@ -45,17 +50,6 @@ def _or_unknown(name: str, look: Callable[[], Check]) -> Check:
         return look()
     except DeploymentError as error:
         return Check(name, f"could not be checked: {error}")
-
-
-def _policy(client: Any, policy: str) -> Check:
-    try:
-        with explained("reading the policy"):
-            found = client.cluster_policies.get(policy)
-    except GoneError:
-        return Check(
-            "policy", f"there is no policy {policy}", "`databricks cluster-policies list` shows those you may use"
-        )
-    return Check("policy", f"{found.name} ({policy})")
 
 
 def _creation(client: Any, me: Any) -> Check:

@@ -1,0 +1,69 @@
+"""Whether a cluster policy takes a cluster, looked at for free before it is asked for. Laptop.
+
+A policy is a rule for each path of a request, such as `spark_conf.spark.speculation`. Only what the request says is
+looked at: the workspace itself adds what it leaves out and the policy fixes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from csp.cloud import Check
+from csp.databricks.client import GoneError, explained
+
+_ALLOWED = "give the options that it allows, or another --policy"
+
+
+def check(client: Any, policy: str, request: Mapping[str, Any]) -> Check:
+    """Compare the request that makes the cluster with the policy."""
+    try:
+        with explained("reading the policy"):
+            found = client.cluster_policies.get(policy)
+    except GoneError:
+        return Check(
+            "policy", f"there is no policy {policy}", "`databricks cluster-policies list` shows those you may use"
+        )
+    rules = json.loads(found.definition or "{}")
+    given = {path: value for path in rules if (value := _value(request, path)) is not None}
+    broken = [
+        f"{path} is {value}, and {said}" for path, value in given.items() if (said := _broken(rules[path], value))
+    ]
+    if broken:
+        return Check("policy", f"{found.name} ({policy}) does not allow it: {'; '.join(broken)}", _ALLOWED)
+    return Check("policy", f"{found.name} ({policy})")
+
+
+def _value(request: Mapping[str, Any], path: str) -> Any:
+    """What the request says at a path; None for nothing. A Spark setting has dots of its own."""
+    first, _, rest = path.partition(".")
+    value = request.get(first)
+    if not rest:
+        return value
+    return value.get(rest) if isinstance(value, Mapping) else None
+
+
+def _broken(rule: Mapping[str, Any], value: Any) -> str:
+    """What a rule wants, where the value is against it; else "". Rules of other types want nothing here."""
+    said, values = "", rule.get("values", [])
+    match rule.get("type"):
+        case "fixed" if not _same(value, rule.get("value")):
+            said = f"it is fixed to {rule.get('value')}"
+        case "allowlist" if not any(_same(value, each) for each in values):
+            said = f"allowed are {', '.join(map(str, values))}"
+        case "blocklist" if any(_same(value, each) for each in values):
+            said = "this is blocked"
+        case "regex" if not re.fullmatch(rule.get("pattern", ".*"), str(value)):
+            said = f"it must match {rule.get('pattern')}"
+        case "range" if not rule.get("minValue", value) <= value <= rule.get("maxValue", value):
+            said = f"it must be from {rule.get('minValue', 'any')} to {rule.get('maxValue', 'any')}"
+        case "forbidden":
+            said = "it must be left out"
+    return said
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Settings are texts, whose policies may hold numbers and booleans."""
+    return str(one).lower() == str(other).lower()
