@@ -198,9 +198,16 @@ def _send(client: Any, source: Path, folder: str) -> str:
         path = f"{folder}/{stem}"  # notebooks have no suffix in a workspace
         kind = workspace.ImportFormat.JUPYTER if source.suffix == ".ipynb" else workspace.ImportFormat.SOURCE
         language = workspace.Language.PYTHON
-    with explained(f"sending {source.name} to {folder}", needs="a home folder of yours, and CAN EDIT on it"):
-        client.workspace.mkdirs(folder)
-        client.workspace.upload(path, io.BytesIO(content), format=kind, language=language, overwrite=True)
+    try:
+        with explained(f"sending {source.name} to {folder}", needs="CAN EDIT on the home folder"):
+            client.workspace.mkdirs(folder)
+            client.workspace.upload(path, io.BytesIO(content), format=kind, language=language, overwrite=True)
+    except GoneError as error:
+        home = "/".join(folder.split("/")[:3])
+        raise DeploymentError(
+            f"{error} A service principal has no home folder until somebody makes it: "
+            f"`databricks workspace mkdirs {home}`"
+        ) from None
     return path
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from server_utils.cli.deployments import CloudCommands, Given, option
+from server_utils.cli.output import print_json
 
 if TYPE_CHECKING:
     from csp.cloud import Cloud, Deployment
@@ -51,7 +52,10 @@ def _bundle(session: Session, given: Given, deployment: Deployment) -> None:
 
     path = asset_bundle.write(session.cloud, deployment, given["notebook"] or [], given["to"])
     deployer.send(session, deployment)
-    typer.echo(path)
+    if given["as_json"]:
+        print_json({"path": str(path)})
+    else:
+        typer.echo(path)
 
 
 DATABRICKS = CloudCommands(

@@ -99,7 +99,7 @@ def app_of(cloud: CloudCommands) -> typer.Typer:
     _add(app, cloud, "logs", _logs, [*where, _KIND, _JSON])
     _add(app, cloud, "down", _down, [*where, _MODELS, _OWNER, _JSON])
     for verb, (body, own) in cloud.more.items():
-        _add(app, cloud, verb, _with_deployment(body), [*own, *where, *wanted])
+        _add(app, cloud, verb, _with_deployment(body), [*own, *where, *wanted, _JSON])
     return app
 
 

@@ -69,6 +69,15 @@ def test_standard_output_is_json_alone_where_it_is_asked_for(ready, invoke):
     assert json.loads(invoke("down", "--json").stdout) == {"deleted": []}
 
 
+def test_a_bundle_is_written_and_its_files_are_sent(server, tmp_path):
+    (tmp_path / "score.ipynb").write_text("{}")
+    nodes = ["--framework", "vllm", "--shape", "a10x1", "--bundle", str(bundle(tmp_path / "bundle"))]
+    words = ["--to", str(tmp_path), "--notebook", str(tmp_path / "score.ipynb"), "--cloud", "aws", "--json"]
+    made = CliRunner().invoke(app, ["databricks", "bundle", *nodes, *words])
+    assert json.loads(made.stdout) == {"path": str(tmp_path / "databricks.yml")}
+    assert server.volumes.on_disk(f"{VOLUME}/spark-sidecar/spark-sidecar/owner/name").exists()
+
+
 def test_an_error_stands_below_the_line_of_progress(server, tmp_path):
     words = ["--framework", "vllm", "--shape", "a10x1", "--bundle", str(bundle(tmp_path / "bundle")), "--timeout", "0"]
     lines = screen("databricks", "up", *words, width=200)

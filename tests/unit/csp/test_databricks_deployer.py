@@ -924,3 +924,12 @@ def test_a_folder_into_which_a_last_log_is_written_is_deleted_again(server, here
     deployer.down(here, "reviews")
     assert here.cloud.store(ROOT).folders() == []
     assert any("The directory is not empty.; again in" in each for each in here.report.waited)
+
+
+def test_a_principal_without_a_home_folder_is_told_what_it_needs(server, wanted, notebook, monkeypatch):
+    robot = member(server, monkeypatch, home=False, groups=(Group("team", may_create_clusters=True),))
+    up(robot, wanted)
+    said = refusal(lambda: run.run(robot, "reviews", notebook), Exit.REFUSED)
+    assert "The parent folder (/Users/member@example.com) does not exist." in said
+    assert "`databricks workspace mkdirs /Users/member@example.com`" in said
+    assert robot.cloud.active_runs("reviews") == []
