@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 
@@ -25,12 +26,13 @@ class Progress:
 
     def wait(self, text: str) -> None:
         """The state of a wait: over the last one on a terminal; else only where more than the time has changed."""
+        line = " ".join(text.split())
         if sys.stderr.isatty():
             # Back to the start of the line, and clear it: ECMA-48, which every terminal of today knows.
-            typer.echo(f"\r\x1b[K{text}", nl=False, err=True)
+            typer.echo(f"\r\x1b[K{_fitting(line)}", nl=False, err=True)
             self._is_open = True
-        elif (changed := _TIME.sub("", text)) != self._last:
-            typer.echo(text, err=True)
+        elif (changed := _TIME.sub("", line)) != self._last:
+            typer.echo(line, err=True)
             self._last = changed
 
     def output(self, text: str) -> None:
@@ -44,3 +46,9 @@ class Progress:
         if self._is_open:
             typer.echo("", err=True)
         self._is_open = False
+
+
+def _fitting(line: str) -> str:
+    """What fits on one line of the screen: of more lines, only the last one would be written over."""
+    width = os.get_terminal_size(sys.stderr.fileno()).columns
+    return line if len(line) < width else f"{line[: width - 2]}…"

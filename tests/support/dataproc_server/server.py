@@ -66,6 +66,7 @@ class DataprocServer:
         self.jobs = Jobs(self.operations, self.clusters, self.bucket, driver)
         self.workflows = Workflows(self.operations, self.clusters, self.jobs)
         self.calls: list[str] = []
+        self.on_call = lambda name: None  # of a method, before it is answered
         self._faults: dict[str, list[Fault]] = {}
         self._lock = threading.RLock()
         self._methods = _methods(self)
@@ -135,6 +136,7 @@ class DataprocServer:
 
     def _answer(self, name, request, function):
         self.calls.append(name)
+        self.on_call(name)
         fault = self._fault(name)
         if fault and not fault.late:
             raise fault.error
