@@ -73,8 +73,9 @@ def _init_action(found: Match[str]) -> Failure:
 
 
 def _permission(found: Match[str]) -> Failure:
-    fix = f"Ask for a role with {found['name']}; csp/dataproc/README.md lists the roles"
-    return Failure("NO_PERMISSION", f"you do not have the permission {found['name']}", fix)
+    name = next(filter(None, found.groups()))
+    fix = f"Ask for a role with {name}; csp/dataproc/README.md lists the roles"
+    return Failure("NO_PERMISSION", f"you do not have the permission {name}", fix)
 
 
 def _nameless(found: Match[str]) -> Failure:
@@ -82,6 +83,12 @@ def _nameless(found: Match[str]) -> Failure:
     return Failure(
         "NO_PERMISSION", f"you lack a permission, and Google does not say which: {short(found.string).rstrip('.')}", fix
     )
+
+
+def _agent(found: Match[str]) -> Failure:
+    agent = found["agent"]
+    fix = f"A new project makes it within minutes, so try again; else grant roles/dataproc.serviceAgent to {agent}"
+    return Failure("NO_AGENT_ROLE", f"Google's agent {agent} may not make the cluster yet", fix)
 
 
 def _key(_: Match[str]) -> Failure:
@@ -102,7 +109,9 @@ _EXPLANATIONS: tuple[tuple[str, _Explanation], ...] = (
     (r"Constraint (?P<name>\S+) violated", _policy),
     (r"Initialization action failed\. Failed action '(?P<action>[^']+)'", _init_action),
     (r"cloudkms\.cryptoKeyVersions\.useToEncrypt", _key),
+    (r"(?P<agent>service-\d+@dataproc-accounts\.iam\.gserviceaccount\.com)", _agent),
     (r"(?P<name>\b[a-z][\w]*\.[a-zA-Z]+\.[a-zA-Z]+) on \S+", _permission),
+    (r"Required '(?P<name>[\w.]+)' permission|does not have (?P<access>[\w.]+) access", _permission),
     (r"caller does not have permission|[Pp]ermission denied", _nameless),
     (r"image version '(?P<name>[^']+)' can no longer be used", _image),
 )

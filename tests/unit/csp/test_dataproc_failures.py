@@ -24,6 +24,21 @@ LINK = "https://console.example/enable"
         ("Constraint constraints/compute.requireShieldedVm violated for project p.", "ORG_POLICY", "requireShieldedVm"),
         ("Permission cloudkms.cryptoKeyVersions.useToEncrypt denied", "KMS", "kms-grants"),
         ("Selected software image version '2.0-debian10' can no longer be used", "IMAGE", "2.0-debian10 is no longer"),
+        (
+            "Required 'compute.subnetworks.use' permission for 'projects/p'",
+            "NO_PERMISSION",
+            "compute.subnetworks.use. Ask",
+        ),
+        (
+            "a@b.c does not have storage.objects.create access to it.",
+            "NO_PERMISSION",
+            "permission storage.objects.create",
+        ),
+        (
+            "Service account service-1@dataproc-accounts.iam.gserviceaccount.com lacks compute.instances.create on p",
+            "NO_AGENT_ROLE",
+            "agent service-1@dataproc-accounts.iam.gserviceaccount.com may not make the cluster yet. A new project",
+        ),
         ("The caller does not have permission", "NO_PERMISSION", "Google does not say which: The caller"),
         ("Something else happened", "REFUSED", "Something else happened"),
     ],
