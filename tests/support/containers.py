@@ -1,4 +1,4 @@
-"""A real container engine for tests: the machine's own Docker, else one that is unpacked from Debian's packages.
+"""Real container engines for tests: the machine's own Docker or one from Debian's packages, and podman from these.
 
 Nothing is installed and nothing of the machine is changed. The image of the stand-in is made from this machine's Python
 and busybox, without a registry.
@@ -24,6 +24,31 @@ from server_utils.host.processes import wait_until
 FAKE_NIM = Path(__file__).with_name("fake_nim.py")
 IMAGE = "spark-sidecar-test/fake-nim:2.1"
 _PACKAGES = ("docker.io", "containerd", "tini", "runc", "busybox-static")
+_PODMAN = (
+    *("podman", "conmon", "runc", "slirp4netns", "busybox-static", "golang-github-containers-common"),
+    *("libassuan0", "libdevmapper1.02.1", "libgpgme11", "libslirp0", "libsubid4"),
+)
+# Of its own network, so that no rule and no bridge of this machine changes; and with limits that a container allows.
+_PODMAN_CONF = """
+[containers]
+default_ulimits = ["nofile=20000:20000", "nproc=32768:32768"]
+netns = "slirp4netns"
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+conmon_path = ["{root}/usr/bin/conmon"]
+helper_binaries_dir = ["{root}/usr/lib/podman"]
+network_cmd_path = "{root}/usr/bin/slirp4netns"
+[engine.runtimes]
+runc = ["{root}/usr/sbin/runc"]
+"""
+_PODMAN_STORAGE = """
+[storage]
+driver = "overlay"
+graphroot = "{folder}/data"
+runroot = "{folder}/run"
+"""
 _READY_S = 60
 _PYTHON = Path("/usr/bin/python3")
 
@@ -71,17 +96,43 @@ def _started(folder):
         daemon.wait(_READY_S)
 
 
-def _unpacked(folder):
-    """Debian's packages of Docker, unpacked."""
+@contextlib.contextmanager
+def podman():
+    """The variables by which podman runs, unpacked from Debian's packages. Skips where they cannot be had."""
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        pytest.skip("only root can run podman from Debian's packages")
+    with tempfile.TemporaryDirectory(prefix="podman-", dir="/tmp") as name:
+        folder = Path(name)
+        root = _unpacked(folder, _PODMAN)
+        policy = folder / "home/.config/containers/policy.json"
+        policy.parent.mkdir(parents=True)
+        policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
+        (folder / "conf").write_text(_PODMAN_CONF.format(root=root))
+        (folder / "storage").write_text(_PODMAN_STORAGE.format(folder=folder))
+        variables = {
+            "CONTAINERS_CONF": str(folder / "conf"),
+            "CONTAINERS_STORAGE_CONF": str(folder / "storage"),
+            "HOME": str(folder / "home"),
+            "LD_LIBRARY_PATH": f"{root}/usr/lib/x86_64-linux-gnu:{root}/lib/x86_64-linux-gnu",
+            "PATH": f"{root}/usr/bin:{root}/usr/sbin:{root}/bin:{os.environ['PATH']}",
+        }
+        yield variables
+        run(variables, "system", "reset", "--force", engine="podman")
+
+
+def _unpacked(folder, names=_PACKAGES):
+    """Debian's packages of a container engine, unpacked."""
     packages, root = folder / "packages", folder / "root"
     packages.mkdir()
     root.mkdir()
     subprocess.run(["apt-get", "update", "-q"], capture_output=True, check=False)
     fetched = subprocess.run(
-        ["apt-get", "download", "-q", *_PACKAGES], cwd=packages, capture_output=True, text=True, check=False
+        ["apt-get", "download", "-q", *names], cwd=packages, capture_output=True, text=True, check=False
     )
     if fetched.returncode:
-        pytest.skip(f"Debian's packages of Docker cannot be had: {fetched.stderr.strip().splitlines()[-1:]}")
+        pytest.skip(
+            f"Debian's packages of a container engine cannot be had: {fetched.stderr.strip().splitlines()[-1:]}"
+        )
     for package in packages.glob("*.deb"):
         subprocess.run(["dpkg-deb", "-x", package, root], check=True)
     return root
@@ -92,20 +143,20 @@ def _answers(variables):
     return done.returncode == 0
 
 
-def run(variables, *words, check=True, **options):
-    """A command of Docker's client. Returns what it printed."""
+def run(variables, *words, engine="docker", check=True, **options):
+    """A command of a container engine. Returns what it printed."""
     done = subprocess.run(
-        ["docker", *words], env=os.environ | variables, capture_output=True, text=True, check=check, **options
+        [engine, *words], env=os.environ | variables, capture_output=True, text=True, check=check, **options
     )
     return done.stdout.strip()
 
 
-def make_image(variables):
+def make_image(variables, engine="docker"):
     """The stand-in's image, with a user 1000 of its own."""
     content = _root_of_image(variables)
     start = f'ENTRYPOINT ["{_PYTHON}", "/opt/nim/fake_nim.py"]'
     subprocess.run(
-        ["docker", "import", "--change", start, "--change", "USER 1000", "-", IMAGE],
+        [engine, "import", "--change", start, "--change", "USER 1000", "-", IMAGE],
         env=os.environ | variables,
         input=content,
         capture_output=True,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
@@ -23,6 +25,7 @@ from support.fakes import command_of
 
 START_S = 300
 # Tokens come as fast as from a small model, so that a request takes seconds if a test wants it to.
+CORE = Path(__file__).with_name("mock_with_core.py")
 MOCK = ("--model-path", "{model}", "--model-name", "tiny", "--speedup-ratio", "1")
 
 
@@ -38,6 +41,12 @@ def model_folder():
 def mock(roles, *frontend):
     """A server whose workers only pretend to compute."""
     return engine(MOCK, roles=roles, frontend=frontend, module="dynamo.mocker")
+
+
+def mock_with_cores(roles):
+    """The same, and each worker has a process below it that stands for vLLM's EngineCore."""
+    made = engine(MOCK, roles=roles, module=CORE.stem)
+    return replace(made, modules=(*made.modules, CORE))
 
 
 def vllm(options, roles, *frontend, **fields):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 from concurrent import futures
+from contextlib import suppress
 
 import pytest
 from support import real_dynamo
@@ -17,6 +19,7 @@ from server_utils.environments import builder
 from server_utils.host.processes import ProcessId, wait_until
 from server_utils.servers.launch import State
 
+BATCHED = 64  # tokens of a step: eight short rows fit
 LONG = {"max_tokens": 40, "ignore_eos": True}  # a mock engine takes a second for it
 
 
@@ -64,10 +67,10 @@ def hit(server, part, number):
 
 def test_a_server_is_reached_on_loopback_only_and_survives_the_death_of_each_process(start, state_root):
     """One server for many questions."""
-    running = start(real_dynamo.mock({"agg": 2}), hang_timeout_s=4)
+    running = start(real_dynamo.mock_with_cores({"agg": 2}), hang_timeout_s=4)
     offered = running.record().models["tiny"]
     assert set(offered["fields"]) == {"/v1/completions", "/v1/chat/completions"}  # and no embeddings
-    assert len(running.parts("dynamo.mocker")) == 2
+    assert len(running.parts("mock_with_core")) == 2
     assert len(listening(running)) >= 3
     assert {each.laddr.ip for each in listening(running)} == {"127.0.0.1"}
 
@@ -79,10 +82,11 @@ def test_a_server_is_reached_on_loopback_only_and_survives_the_death_of_each_pro
 
     for part, number in [
         ("dynamo.frontend", signal.SIGKILL),
-        ("dynamo.mocker", signal.SIGKILL),  # the frontend says 503, then 404, and that it is healthy
+        ("mock_with_core", signal.SIGKILL),  # the frontend says 503, then 404, and that it is healthy
+        ("EngineCore", signal.SIGKILL),  # the worker itself lives on for seconds
         ("program", signal.SIGKILL),
         ("dynamo.frontend", signal.SIGSTOP),
-        ("dynamo.mocker", signal.SIGSTOP),  # everything else stays green
+        ("mock_with_core", signal.SIGSTOP),  # everything else stays green
         ("supervisor", signal.SIGKILL),
     ]:
         hit(running, part, number)
@@ -113,6 +117,35 @@ def test_a_worker_that_dies_alone_is_replaced_while_its_requests_go_on_at_anothe
 
 def log(running):
     return (running.folder / "server.log").read_text(errors="replace")
+
+
+CHOICE = b"    while True:\n        port = random.randint(*_LOW_PORTS)"
+TAKEN_FIRST = b"""    first = Path(__file__).with_name("first-choice")
+    if not first.exists():
+        first.touch()
+        return %d
+"""
+
+
+def listening_on_a_low_port():
+    """Dynamo takes none above 32767, where the kernel's own choices are."""
+    for port in range(20000, 32767):
+        with suppress(OSError):
+            return socket.create_server(("127.0.0.1", port))
+    raise AssertionError("no port is free")
+
+
+def test_a_worker_whose_port_a_stranger_took_starts_again_with_another_one(start):
+    """Between the look at a port and its use by the worker. So the first choice here is the stranger's."""
+    started = real_dynamo.mock({"agg": 1})
+    files = started.files("tiny", DIALECT, PROGRAM)
+    with listening_on_a_low_port() as stranger:
+        taken = TAKEN_FIRST % stranger.getsockname()[1]
+        assert CHOICE in files["deployment.py"]
+        files["deployment.py"] = files["deployment.py"].replace(CHOICE, taken + CHOICE)
+        running = start(started, files=files)
+        assert None not in running.ask(["tell me"])
+    assert "worker 0 (agg) has died" in log(running)
 
 
 def test_two_servers_on_one_host_know_their_own_workers_only(start, make_owner):
@@ -154,7 +187,8 @@ def test_the_engines_own_parser_takes_the_options_of_each_role(model, tmp_path):
 
 def test_vllm_behind_a_frontend_answers_and_says_why_a_row_has_no_answer(start):
     """One start: it takes half a minute."""
-    running = start(real_dynamo.vllm({}, {"agg": 1}, "--router-mode", "kv", events=True), hang_timeout_s=12)
+    given = {"max_num_batched_tokens": BATCHED}
+    running = start(real_dynamo.vllm(given, {"agg": 1}, "--router-mode", "kv", events=True), hang_timeout_s=12)
     assert running.record().models["tiny"]["max_model_len"] == 512
     assert {each.laddr.ip for each in listening(running)} == {"127.0.0.1"}
 
@@ -172,3 +206,11 @@ def test_vllm_behind_a_frontend_answers_and_says_why_a_row_has_no_answer(start):
     # Random numbers may pad with blanks until the end: an answer is right, or says that it was cut.
     read = map(json.loads, typed)
     assert all((each["value"] and each["value"]["mood"]) or "was cut off" in each["error"] for each in read)
+
+    # `seed` ends this engine on a CPU at a prompt of several steps: that row is found, the others are answered.
+    before = running.record()
+    texts = ["word " * (2 * BATCHED) if number == 3 else f"number {number}" for number in range(8)]
+    found = running.ask(texts, fields={"max_tokens": 4, "seed": 1}, on_error="struct")
+    assert [number for number, each in enumerate(found) if each["error"]] == [3]
+    assert all(each["value"] for number, each in enumerate(found) if number != 3)
+    assert running.record().restarts >= before.restarts + 2

@@ -58,7 +58,7 @@ class Nim:
     def __init__(self, owner, docker, image, *, model=None, env=None, hang_timeout_s=30, **options):
         manager = Prepared("fake", model, image=image)
         manager.start_servers(env=docker | {"NGC_API_KEY": KEY} | (env or {}), **options)
-        self.owner, self.docker = owner, docker
+        self.owner, self.docker, self.engine = owner, docker, options.get("container_engine", "docker")
         self.launch = manager.engine.launch(
             None,
             model=manager.model_path,
@@ -91,7 +91,7 @@ class Nim:
         return next(answers(request, connections, iter([pa.array(texts, pa.string())]), arrow_column)).to_pylist()
 
     def containers(self):
-        return containers.run(self.docker, "ps", "--all", "--quiet").split()
+        return containers.run(self.docker, "ps", "--all", "--quiet", engine=self.engine).split()
 
     def client(self):
         """The client of the container engine, the only child of the program."""
@@ -190,6 +190,24 @@ def test_a_paused_container_is_replaced(owner, docker, image):
     assert not nim.containers()
 
 
+def test_podman_runs_it_the_same_way(owner):
+    with containers.podman() as podman:
+        nim = Nim(owner, podman, containers.make_image(podman, engine="podman"), container_engine="podman")
+        nim.ensure()
+        published = containers.run(podman, "ps", "--format", "{{.Ports}}", engine="podman")
+        assert published == f"127.0.0.1:{nim.record().ports['http']}->8000/tcp"
+        assert nim.ask(["one", None, "two"]) == ["ONE", None, "TWO"]
+        assert not inside(podman, KEY)
+        for deadly in (kill_engine, kill_program):
+            before, old = nim.record(), set(nim.containers())
+            deadly(nim)
+            assert wait_until(lambda: not old & set(nim.containers()), 60), deadly  # noqa: B023
+            assert nim.ask(["again"]) == ["AGAIN"], deadly
+            assert nim.record().process != before.process
+        owner.signal(signal.SIGKILL)
+        assert wait_until(lambda: not nim.containers(), 60)
+
+
 def test_a_models_folder_is_mounted_and_options_reach_the_image(owner, docker, image, tmp_path):
     (tmp_path / "config.json").write_text("{}")
     options = {"profile": "p-1", "max_model_len": 64, "gpu_memory_utilization": 0.5, "enforce_eager": True}
@@ -236,8 +254,8 @@ def test_what_cannot_start_says_why_and_leaves_nothing(owner, docker, image, pro
 def test_a_user_without_rights_is_told_of_the_group(docker):
     program = containers.FAKE_NIM.parents[2] / "server_utils/backends/nim/program.py"
     code = (
-        f"import sys; sys.path[:0] = [{str(program.parent)!r}, {str(program.parents[1])!r}]; import program; "
-        "program.image_command('docker', 'none/such:2.0')"
+        f"import sys; sys.path[:0] = [{str(program.parent)!r}, {str(program.parents[1])!r}, "
+        f"{str(program.parents[2] / 'node')!r}]; import program; program.image_command('docker', 'none/such:2.0')"
     )
     done = subprocess.run(
         ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-c", code],

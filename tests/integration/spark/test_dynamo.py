@@ -75,6 +75,22 @@ def test_what_it_lacks_is_refused_before_a_job(servers):
         servers.embed(functions.lit("a"))
 
 
+def test_a_run_goes_on_where_it_was_and_says_how_far_it_is(spark, servers, tmp_path):
+    rows = spark.range(0, 24, 1, 2).selectExpr("id", "concat('tell me of ', id) as prompt").cache()
+    answer = {"answer": servers.generate("prompt", max_tokens=2)}
+    (before,) = servers.status()
+
+    first = servers.run(rows.where("id < 10"), answer, tmp_path / "out", key="id", parts=1)
+    whole = servers.run(rows, answer, tmp_path / "out", key="id", parts=1)
+    with servers.progress(total=24) as shown:
+        rows.select(*answer.values()).write.format("noop").mode("overwrite").save()
+
+    assert (first.written, whole.there, whole.written) == (10, 10, 14)
+    assert shown.latest.rows == 24
+    (after,) = servers.status()
+    assert after.rows - before.rows == 24 + 24
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -115,6 +115,13 @@ def test_gcloud_reads_spot_workers_as_secondary_ones(dataproc, tmp_path):
     assert config["workerConfig"]["accelerators"] == [{"acceleratorCount": 1, "acceleratorTypeUri": "nvidia-tesla-t4"}]
 
 
+def test_a_cluster_for_nim_has_docker_and_tells_nodes_of_image_and_secret():
+    told = {"NIM_IMAGE": "nvcr.io/nim/meta/llama-3.1-8b-instruct:1.8.4", "NGC_SECRET_NAME": "ngc"}
+    words = cluster_spec.gcloud_command(cluster("dataproc", "l4x1", "nim", options=Options(metadata=told)), name="mine")
+    assert "--optional-components=JUPYTER,DOCKER" in words
+    assert f"--metadata=^#^framework=nim#NIM_IMAGE={told['NIM_IMAGE']}#NGC_SECRET_NAME=ngc" in words
+
+
 def test_a_bundle_that_is_in_no_bucket_is_refused():
     with pytest.raises(ConfigurationError, match=r"'/Volumes/a' is not: .* --to gs://"):
         cluster_spec.gcloud_command(cluster("dataproc", "l4x1", "vllm"), name="a", bundle="/Volumes/a")

@@ -83,6 +83,10 @@ def test_wrong_names_and_pythons_are_refused_before_anything_is_fetched(tmp_path
     assert not (tmp_path / "a").exists()
 
 
+def test_a_framework_whose_servers_are_containers_adds_no_packages():
+    assert bundle._lock("nim", "3.11", cpu=False) is None
+
+
 def test_a_bundle_whose_packages_cannot_be_had_is_not_whole(tmp_path, monkeypatch):
     """It had its sums before; while it is filled, and after a failure, it has none."""
     (tmp_path / "bundle").mkdir()
