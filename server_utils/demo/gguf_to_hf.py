@@ -1,20 +1,21 @@
-"""A script for the sealed environment `vllm`: turns the GGUF file of a Llama model into a Hugging Face folder.
+"""A script for any Python with NumPy: turns the GGUF file of a Llama model into a Hugging Face folder.
 
     python gguf_to_hf.py MODEL.gguf FOLDER
 
-Weights are de-quantised to bfloat16 (safetensors); tokenizer and chat template come from the same file. Imports nothing
-of `server_utils`: the sealed environment does not hold it. Knows the one kind of file that the demo needs, and refuses
-any other: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+Weights are de-quantised to bfloat16 (safetensors); tokenizer and chat template come from the same file. It needs no
+engine, since a cluster's driver has none, and imports nothing of `server_utils`. It knows the one kind of file that the
+demo needs, and refuses any other: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
-# mypy: disable-error-code="import-not-found"
-# What it imports is in the sealed environment only.
 
 from __future__ import annotations
 
 import json
 import re
+import struct
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,11 @@ import numpy.typing as npt
 Fields = Mapping[str, Any]
 Weight = npt.NDArray[np.floating[Any]]
 
+_MAGIC = b"GGUF\x03\0\0\0"  # version 3
+# The numbers that the format has for types of values.
+_NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_STRING, _ARRAY = 8, 9
+_BLOCK = 32  # weights that share a scale
 _OUTSIDE = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
 _IN_LAYER = {
     "attn_q": "self_attn.q_proj",
@@ -41,23 +47,79 @@ _HEADS = {"attn_q": "llama.attention.head_count", "attn_k": "llama.attention.hea
 _CONTROL = 3  # the type of tokens such as <|im_end|>
 
 
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor of a file.
+
+    Attributes:
+        shape: as NumPy has it, the last dimension contiguous.
+        kind: the number that the format has for its type.
+        data: its bytes, and what follows them.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kind: int
+    data: memoryview
+
+
 def main(source: str, folder: str) -> None:
     """Convert a file into a folder that is there and empty."""
-    from gguf import GGUFReader
-    from safetensors.torch import save_file
-
-    reader, to = GGUFReader(source), Path(folder)
-    fields = {name: field.contents() for name, field in reader.fields.items()}
+    (fields, tensors), to = read(Path(source).read_bytes()), Path(folder)
     require_known(fields)
-    tensors = weights(reader.tensors, fields)
-    save_file(tensors, to / "model.safetensors", metadata={"format": "pt"})
-    tokenizer(fields).save(str(to / "tokenizer.json"))
+    converted = weights(tensors, fields)
+    (to / "model.safetensors").write_bytes(safetensors(converted))
     for name, content in {
-        "config": config(fields, tied="lm_head.weight" not in tensors),
+        "config": config(fields, tied="lm_head.weight" not in converted),
         "generation_config": special_ids(fields),
+        "tokenizer": tokenizer(fields),
         "tokenizer_config": tokenizer_config(fields),
     }.items():
         (to / f"{name}.json").write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+class _Reader:
+    """Reads one value after the other."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content, self.at = content, len(_MAGIC)
+
+    def number(self, kind: str) -> Any:
+        (value,) = struct.unpack_from(f"<{kind}", self.content, self.at)
+        self.at += struct.calcsize(kind)
+        return value
+
+    def text(self) -> str:
+        length = self.number("Q")
+        self.at += length
+        return self.content[self.at - length : self.at].decode()
+
+    def value(self, kind: int) -> Any:
+        if kind == _STRING:
+            return self.text()
+        if kind == _ARRAY:
+            each, count = self.number("I"), self.number("Q")
+            return [self.value(each) for _ in range(count)]
+        return self.number(_NUMBERS[kind])
+
+
+def read(content: bytes) -> tuple[Fields, list[Tensor]]:
+    """The fields and the tensors of a file."""
+    if not content.startswith(_MAGIC):
+        sys.exit("this is no GGUF file of version 3")
+    reader = _Reader(content)
+    tensors, fields = reader.number("Q"), reader.number("Q")
+    values = {reader.text(): reader.value(reader.number("I")) for _ in range(fields)}
+    heads = [(reader.text(), _dimensions(reader), reader.number("I"), reader.number("Q")) for _ in range(tensors)]
+    alignment = values.get("general.alignment", 32)
+    data = memoryview(content)[-(-reader.at // alignment) * alignment :]
+    return values, [Tensor(name, shape, kind, data[start:]) for name, shape, kind, start in heads]
+
+
+def _dimensions(reader: _Reader) -> tuple[int, ...]:
+    """The format has the contiguous dimension first."""
+    count = reader.number("I")
+    return tuple(reader.number("Q") for _ in range(count))[::-1]
 
 
 def require_known(fields: Fields) -> None:
@@ -77,18 +139,60 @@ def tensor_name(name: str) -> str:
     return f"model.layers.{in_layer[1]}.{found}.weight" if in_layer else f"{found}.weight"
 
 
-def weights(tensors: Any, fields: Fields) -> dict[str, Any]:
-    """All tensors by the names of transformers, as bfloat16."""
-    import torch
-    from gguf import dequantize
-
+def weights(tensors: list[Tensor], fields: Fields) -> dict[str, Weight]:
+    """All tensors by the names of transformers."""
     found = {}
     for tensor in tensors:
-        weight = dequantize(tensor.data, tensor.tensor_type)
+        if tensor.kind not in _DEQUANTIZE:
+            sys.exit(
+                f"the tensor {tensor.name!r} has the type {tensor.kind}; known are {', '.join(map(str, _DEQUANTIZE))}"
+            )
+        weight = _DEQUANTIZE[tensor.kind](tensor.data, prod(tensor.shape)).reshape(tensor.shape)
         if heads := _HEADS.get(tensor.name.split(".")[-2]):
             weight = in_halves(weight, fields[heads])
-        found[tensor_name(tensor.name)] = torch.from_numpy(np.ascontiguousarray(weight)).to(torch.bfloat16)
+        found[tensor_name(tensor.name)] = weight
     return found
+
+
+def _f32(data: memoryview, count: int) -> Weight:
+    return np.frombuffer(data, "<f4", count)
+
+
+def _q4_1(data: memoryview, count: int) -> Weight:
+    """Blocks of a scale, a least value, and 32 numbers of four bits: the first half of them in the lower bits."""
+    blocks = np.frombuffer(data, [("scale", "<f2"), ("least", "<f2"), ("bits", "u1", _BLOCK // 2)], count // _BLOCK)
+    numbers = np.concatenate([blocks["bits"] & 15, blocks["bits"] >> 4], axis=1)
+    weight: Weight = numbers * blocks["scale"].astype("f4")[:, None] + blocks["least"].astype("f4")[:, None]
+    return weight
+
+
+def _q8_0(data: memoryview, count: int) -> Weight:
+    """Blocks of a scale and 32 numbers of eight bits."""
+    blocks = np.frombuffer(data, [("scale", "<f2"), ("numbers", "i1", _BLOCK)], count // _BLOCK)
+    weight: Weight = blocks["numbers"] * blocks["scale"].astype("f4")[:, None]
+    return weight
+
+
+_DEQUANTIZE: dict[int, Callable[[memoryview, int], Weight]] = {0: _f32, 3: _q4_1, 8: _q8_0}
+
+
+def safetensors(tensors: Mapping[str, Weight]) -> bytes:
+    """A file of tensors in bfloat16: https://huggingface.co/docs/safetensors."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, weight in sorted(tensors.items()):
+        start, end = end, end + 2 * weight.size
+        header[name] = {"dtype": "BF16", "shape": list(weight.shape), "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join([struct.pack("<Q", len(text)), text, *_in_bfloat16(tensors)])
+
+
+def _in_bfloat16(tensors: Mapping[str, Weight]) -> Iterator[bytes]:
+    """The upper halves of float32, rounded to the nearest, ties to even."""
+    for _, weight in sorted(tensors.items()):
+        bits = np.ascontiguousarray(weight, "<f4").view("<u4")
+        yield ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2").tobytes()
 
 
 def in_halves(weight: Weight, heads: int) -> Weight:
@@ -141,19 +245,28 @@ def tokenizer_config(fields: Fields) -> dict[str, Any]:
     }
 
 
-def tokenizer(fields: Fields) -> Any:
-    """Byte-pair encoding as SmolLM has it: every digit by itself, then as in GPT-2."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-
+def tokenizer(fields: Fields) -> dict[str, Any]:
+    """tokenizer.json: byte-pair encoding as SmolLM has it, every digit by itself, then as in GPT-2."""
     tokens, types = fields["tokenizer.ggml.tokens"], fields["tokenizer.ggml.token_type"]
-    merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"]]
-    made = Tokenizer(models.BPE(vocab={token: number for number, token in enumerate(tokens)}, merges=merges))
-    digits = pre_tokenizers.Digits(individual_digits=True)
-    made.pre_tokenizer = pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
-    made.decoder = decoders.ByteLevel()
-    control = [token for token, kind in zip(tokens, types, strict=True) if kind == _CONTROL]
-    made.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in control])
-    return made
+    byte_level = {"type": "ByteLevel", "trim_offsets": True, "use_regex": True}
+    digits = {"type": "Digits", "individual_digits": True}
+    same = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    control = [number for number, kind in enumerate(types) if kind == _CONTROL]
+    return dict.fromkeys(("truncation", "padding", "normalizer", "post_processor")) | {
+        "version": "1.0",
+        "added_tokens": [{"id": number, "content": tokens[number], **same} for number in control],
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [digits, byte_level | {"add_prefix_space": False}]},
+        "decoder": byte_level | {"add_prefix_space": True},
+        "model": dict.fromkeys(("continuing_subword_prefix", "dropout", "end_of_word_suffix", "unk_token"))
+        | {
+            "type": "BPE",
+            "byte_fallback": False,
+            "fuse_unk": False,
+            "ignore_merges": False,
+            "merges": [merge.split(" ") for merge in fields["tokenizer.ggml.merges"]],
+            "vocab": {token: number for number, token in enumerate(tokens)},
+        },
+    }
 
 
 if __name__ == "__main__":
