@@ -13,6 +13,7 @@ import uuid
 from collections import Counter
 from pathlib import Path
 
+import psutil
 import pytest
 from support.fakes import FAKE_SERVER, killed, processes_of
 
@@ -53,10 +54,11 @@ def state_root():
 def nothing_of_ours_is_left(state_root, monkeypatch):
     """Fail the test that leaves servers or supervisors behind, and end them."""
     monkeypatch.setenv("SPARK_SIDECAR_STATE", str(state_root))
+    older = psutil.pids()
     yield
-    wait_until(lambda: not processes_of(state_root), _LEAVE_S)
-    names = killed(processes_of(state_root))
-    assert not names, f"still running after the test: {names}"
+    if not wait_until(lambda: not processes_of(state_root, older=older), _LEAVE_S):
+        names = killed(processes_of(state_root))
+        assert not names, f"still running after the test: {names}"
 
 
 @pytest.fixture
