@@ -18,7 +18,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -53,7 +53,6 @@ class S3:
 
     def __init__(self, bucket: str, prefix: str, *, connections: int) -> None:
         try:
-            import boto3
             from botocore.config import Config
         except ImportError as error:
             raise EnvironmentMissingError("s3:// needs boto3: pip install 'spark-sidecar[s3]'") from error
@@ -68,7 +67,7 @@ class S3:
         )
         self._has_conditions = True
         with self._translated():
-            self._client = boto3.session.Session().client("s3", config=config)
+            self._client = _session().create_client("s3", config=config)
         self._host = str(urlsplit(self._client.meta.endpoint_url).hostname)
         if bucket.startswith("arn:") and _is_number(self._host):
             raise ConfigurationError(
@@ -229,6 +228,23 @@ class _Parts:
                 self._client.abort_multipart_upload(**self._target)
         except (ObjectNotFoundError, TransientError, StorageError):
             pass  # it goes when the folder is removed, or by the bucket's own rule for old uploads
+
+
+def _session() -> Any:
+    """What boto3's own sessions are made of, with the current environment."""
+    import botocore.session
+
+    session = botocore.session.get_session()
+    session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
+    return session
+
+
+@cache
+def _loader(folders: str | None) -> Any:
+    """Reads the descriptions of Amazon's services, once: it takes a third of a second, and each session would do it."""
+    import botocore.loaders
+
+    return botocore.loaders.create_loader(folders)
 
 
 def _is_number(host: str) -> bool:
