@@ -207,7 +207,8 @@ def test_the_commands_of_a_document_exist(document):
     assert {"demo", "test"} <= of_run
     assert set(re.findall(r"\./run ([a-z]\w*)", text)) - {"commands"} <= of_run
     for line in re.findall(r"(?:spark-sidecar|\./run(?= demo)) ([^`#\n]+)", text):
-        check_command(line.split())
+        for platform in ("databricks", "dataproc"):
+            check_command(line.replace("PLATFORM", platform).split())
 
 
 def check_command(words):
