@@ -22,7 +22,7 @@ _NESTING = {"single": 1, "list": 2, "set": 3, "map": 4}
 
 
 class StubProvider:
-    """One provider, from one schema file. Public methods are the protocol's; `created` and `destroyed` are lists."""
+    """One provider, from one schema file. Public methods are the protocol's; `created` and `destroyed` list types."""
 
     def __init__(self, schema: Path):
         content = json.loads(schema.read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@ import boto3
 import pytest
 
 from integration.storage import servers
-from integration.terraform import modules
+from integration.terraform import azure, modules
 from server_utils.host.processes import wait_until
 
 BACKENDS = modules.TERRAFORM / "backends"
@@ -113,8 +113,28 @@ def test_a_state_in_a_bucket_of_google_is_kept_and_a_second_apply_refused(terraf
         assert terraform("gcs", *APPLY, **here).returncode == 0
 
 
+def test_a_state_in_azure_is_kept_and_a_second_apply_refused(terraform, held, tmp_path):
+    if not shutil.which("azurite-blob"):
+        pytest.skip("no azurite-blob on PATH, Azure's store for tests: npm install --global azurite")
+    with azure.azurite(tmp_path) as here:
+        azure.make_container(here, "state")
+        # By a key and not by a login, because Azurite has no login.
+        made = terraform("azurerm", "init", "-input=false", "-backend-config=use_azuread_auth=false", **here)
+        assert made.returncode == 0, made.stderr
+        applied = terraform("azurerm", *APPLY, **here)
+        assert applied.returncode == 0, applied.stderr
+        assert terraform("azurerm", "state", "list", **here).stdout == "terraform_data.this\n"
+        assert not (tmp_path / "terraform.tfstate").exists()
+        with held(here):
+            refused = terraform("azurerm", *APPLY, **here)
+        assert refused.returncode == 1
+        assert "Error acquiring the state lock" in refused.stderr
+        assert "blob is already locked" in " ".join(refused.stderr.split())
+        assert terraform("azurerm", *APPLY, **here).returncode == 0
+
+
 def test_azures_arguments_are_those_that_its_backend_takes(terraform):
-    """There is no server of Azure's protocol here: Terraform reads the arguments, and fails when it logs in."""
+    """Also where Azurite is not: Terraform reads the arguments, and fails when it logs in."""
     made = terraform("azurerm", "init", "-input=false", PATH="/nonexistent")
     assert made.returncode == 1
     assert "Unsupported argument" not in made.stderr
