@@ -14,7 +14,7 @@ from csp.cloud import ClusterState, Deployment, Exit, Failure, Phase
 from csp.deployer import nodes_of, require, send
 from csp.session import POLL_S, UNREACHABLE_S, Deadline, Session, check_name, duration, retried
 from server_utils.clusters.cluster import Cluster
-from server_utils.errors import DeploymentError
+from server_utils.errors import DeploymentError, SidecarError
 
 TIMEOUT_S = 3600.0
 _USABLE = frozenset({Phase.STARTING, Phase.RUNNING, Phase.STOPPED})
@@ -227,7 +227,7 @@ class _Up:
     def _failed(self, state: ClusterState) -> ClusterFailedError:
         try:
             failure = self._session.call(lambda: self._cloud.failure(state), "asking why")
-        except DeploymentError as error:  # the cluster is there all the same, and is deleted as any that failed
+        except SidecarError as error:  # the cluster is there all the same, and is deleted as any that failed
             failure = Failure("UNKNOWN", state.detail, f"Its cause could not be read: {error}")
         stays = f"It is kept: `{self._session.line('down', state.name)}` removes it"
         left = stays if self._keep and not failure.no_capacity else "It is deleted, and nothing bills"

@@ -13,7 +13,7 @@ from csp.cloud import Check, Exit, Failure, Phase, RunPhase, RunState
 from csp.up import up
 from server_utils.clusters import model_memory
 from server_utils.clusters.gpu_fit import Demand
-from server_utils.errors import ConfigurationError, DeploymentError
+from server_utils.errors import ConfigurationError, DeploymentError, StorageError
 from server_utils.storage.stores.base import ChangedError
 from server_utils.storage.stores.files import Files
 from unit.csp.deployments import deployment, session
@@ -157,8 +157,9 @@ def test_an_adopted_cluster_that_fails_is_deleted_as_its_message_says(cloud, her
     assert cloud.clusters == {}
 
 
-def test_a_failure_whose_cause_may_not_be_read_is_still_deleted(cloud, here, wanted):
-    cloud.fates, cloud.trouble = [Phase.FAILED], {"failure": [DeploymentError("not allowed")]}
+@pytest.mark.parametrize("kind", [DeploymentError, StorageError])
+def test_a_failure_whose_cause_may_not_be_read_is_still_deleted(cloud, here, wanted, kind):
+    cloud.fates, cloud.trouble = [Phase.FAILED], {"failure": [kind("not allowed")]}
     said = refusal(lambda: up(here, wanted), Exit.REFUSED)
     assert "Its cause could not be read: not allowed. It is deleted, and nothing bills" in said
     assert cloud.clusters == {}
