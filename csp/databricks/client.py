@@ -12,8 +12,8 @@ from typing import Any
 
 from csp.cloud import Exit
 from server_utils.errors import DeploymentError, EnvironmentMissingError
-from server_utils.storage.stores.base import TransientError, scrub
-from server_utils.storage.stores.databricks import no_token
+from server_utils.storage.stores.base import TransientError
+from server_utils.storage.stores.databricks import no_token, text_of
 
 # The SDK would try again for five minutes without a word. Ours tries again with progress.
 _SDK_RETRY_S = 30
@@ -63,11 +63,11 @@ def explained(what: str, *, needs: str = "") -> Iterator[None]:
     except platform.Unauthenticated as error:
         raise _unknown(what, error) from None
     except platform.NotFound as error:
-        raise GoneError(f"{what}: {scrub(error)}", Exit.NOT_FOUND) from None
+        raise GoneError(f"{what}: {text_of(error)}", Exit.NOT_FOUND) from None
     except base.DatabricksError as error:
         raise _refused(what, error, platform) from None
     except (TimeoutError, RequestException) as error:
-        raise TransientError(scrub(error.__cause__ or error)) from None
+        raise TransientError(text_of(error.__cause__ or error)) from None
     except OSError as error:  # the tool that has the sign-in gave no token
         raise _no_token(what, error) from None
     except ValueError as error:  # no way to sign in
@@ -91,21 +91,25 @@ def _errors() -> tuple[Any, Any]:
 
 
 def _refused(what: str, error: Any, platform: Any) -> Exception:
-    text = scrub(error)
+    text = text_of(error)
     if isinstance(error, platform.BadRequest) and "does not exist" in text:
         return GoneError(f"{what}: {text}", Exit.NOT_FOUND)
-    if "quota" in text.lower():
-        return DeploymentError(f"{what}: a quota is used up: {text}. Ask for more, or take a smaller shape")
+    is_quota = "quota" in text.lower()
     busy = platform.TooManyRequests, platform.InternalError, platform.TemporarilyUnavailable, platform.DeadlineExceeded
-    if isinstance(error, (*busy, platform.Aborted)):
+    # A resource that is exhausted stays so, if it is a quota; one of requests is there again in a moment.
+    if isinstance(error, (*busy, platform.Aborted)) and not (
+        is_quota and isinstance(error, platform.ResourceExhausted)
+    ):
         return TransientError(text, retry_after_s=error.retry_after_secs or 0.0)
+    if is_quota:
+        return DeploymentError(f"{what}: a quota is used up: {text}. Ask for more, or take a smaller shape")
     if isinstance(error, platform.ResourceConflict):
         return DeploymentError(f"{what}: it conflicts with what is there: {text}. Look with `status`, then try again")
     return DeploymentError(f"{what} is refused: {text}")
 
 
 def _denied(what: str, error: Exception, needs: str) -> DeploymentError:
-    text = scrub(error)
+    text = text_of(error)
     if any(each in text.lower() for each in _NO_TOKEN):
         return _unknown(what, error)
     needed = f". It needs {needs}" if needs else ""
@@ -113,7 +117,7 @@ def _denied(what: str, error: Exception, needs: str) -> DeploymentError:
 
 
 def _unknown(what: str, error: Exception) -> DeploymentError:
-    text = " ".join(scrub(error).split())
+    text = " ".join(text_of(error).split())
     return DeploymentError(
         f"{what}: the workspace does not know you: {text}. Sign in with `databricks auth login`, or give --profile, or "
         "set DATABRICKS_HOST and DATABRICKS_TOKEN"

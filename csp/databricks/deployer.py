@@ -13,6 +13,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -22,9 +23,9 @@ from csp.databricks import failures, preflight, runs
 from csp.databricks.client import GoneError, explained
 from csp.databricks.cluster_spec import request_body
 from server_utils.clusters.cluster import Cluster
-from server_utils.errors import ConfigurationError, DeploymentError
+from server_utils.errors import ConfigurationError, DeploymentError, SidecarError
 from server_utils.storage.send_folder import sha256
-from server_utils.storage.stores.base import Store, scrub
+from server_utils.storage.stores.base import ObjectNotFoundError, Store, scrub
 from server_utils.storage.stores.databricks import Volume
 
 _VOLUME = re.compile(r"/Volumes/[^/]+/[^/]+/[^/]+")
@@ -272,7 +273,8 @@ class Databricks:
         for kind in kinds:
             chosen = sorted(key for key in keys if _kind_of(key) == kind and not key.endswith((".gz", ".json")))
             for key in chosen[-_NEWEST:]:
-                yield Log(kind, key, _tail(store, key))
+                with suppress(ObjectNotFoundError):  # deleted a moment ago
+                    yield Log(kind, key, _tail(store, key))
 
     def submit(self, request: RunRequest) -> str:
         new = None
@@ -330,7 +332,7 @@ class Databricks:
         """The end of the log of a node that failed, which it copied beside its bundle."""
         try:
             logs = list(self.logs(state, ["init"]))
-        except DeploymentError:
+        except SidecarError:  # they may not be read; the failure is told all the same
             return ""
         failed = [each for each in logs if "error: spark-sidecar" in each.text] or logs
         return "\n".join(failed[-1].text.splitlines()[-_TAIL_LINES // 2 :]) if failed else ""

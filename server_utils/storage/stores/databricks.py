@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from server_utils.storage.stores.base import CHUNK, ChangedError, ObjectNotFound
 
 # What the tools say whose sign-in ended. Without a network they speak of hosts and connections.
 _SIGNED_OUT = ("auth login", "az login", "gcloud auth", "reauthenticate", "refresh token", "expired", "invalid_grant")
+_SETTINGS = re.compile(r"\.? Config: host=.*", re.DOTALL)
 
 
 class Volume:
@@ -209,9 +211,9 @@ def translated(url: str) -> Iterator[None]:
     try:
         yield
     except sdk.NotFound as error:
-        raise ObjectNotFoundError(scrub(error)) from None
+        raise ObjectNotFoundError(text_of(error)) from None
     except (sdk.AlreadyExists, sdk.ResourceConflict) as error:
-        raise ChangedError(scrub(error)) from None
+        raise ChangedError(text_of(error)) from None
     except (
         sdk.InternalError,
         sdk.TemporarilyUnavailable,
@@ -220,10 +222,10 @@ def translated(url: str) -> Iterator[None]:
         ConnectionError,
         RequestException,
     ) as error:
-        raise TransientError(scrub(error)) from None
+        raise TransientError(text_of(error)) from None
     except (base.DatabricksError, ValueError) as error:  # ValueError: no way to sign in
         raise StorageError(
-            f"{url} is refused: {scrub(error)}; check DATABRICKS_HOST and the credentials, or sign in with "
+            f"{url} is refused: {text_of(error)}; check DATABRICKS_HOST and the credentials, or sign in with "
             "`databricks auth login`"
         ) from None
     except OSError as error:  # after DatabricksError, which is one too
@@ -232,12 +234,17 @@ def translated(url: str) -> Iterator[None]:
         raise no_token(url, error) from None
 
 
+def text_of(error: BaseException) -> str:
+    """What the SDK says, without secrets and without its own settings, which it adds to refusals."""
+    return _SETTINGS.sub("", scrub(error))
+
+
 def no_token(what: str, error: OSError) -> Exception:
     """Why the SDK got no token from a tool such as Databricks' own: the sign-in ended, or the network is away.
 
     what: could not be done, for the message.
     """
-    said = " ".join(scrub(error).split())
+    said = " ".join(text_of(error).split())
     if not any(each in said.lower() for each in _SIGNED_OUT):
         return TransientError(said)
     return StorageError(f"{what}: the sign-in has ended: {said}. Sign in again with `databricks auth login`")

@@ -147,7 +147,8 @@ def test_a_create_whose_answer_was_lost_makes_one_cluster(server, here, wanted):
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_a_busy_workspace_is_asked_again(server, here, wanted, status):
     codes = {429: "REQUEST_LIMIT_EXCEEDED", 500: "INTERNAL_ERROR", 503: "TEMPORARILY_UNAVAILABLE"}
-    server.plan.faults.append(Fault("GET /api/2.1/clusters/get", status, codes[status], "busy", skip=1))
+    fault = Fault("GET /api/2.1/clusters/get", status, codes[status], "the quota of requests is used up", skip=1)
+    server.plan.faults.append(fault)
     assert up(here, wanted).is_ready
 
 
@@ -283,6 +284,16 @@ def test_a_failure_whose_events_may_not_be_read_is_still_deleted(server, here, w
     assert "Its cause could not be read: reading the events is not allowed: no" in said
     assert "It is deleted, and nothing bills" in said
     refusal(lambda: deployer.status(here, "reviews"), Exit.NOT_FOUND)
+
+
+def test_a_failure_whose_log_may_not_be_read_is_still_deleted(server, here, wanted):
+    server.plan.clusters.append(ClusterFate("INIT_SCRIPT_FAILURE"))
+    logs = Fault("GET /api/2.0/fs/directories/*/logs", 403, "PERMISSION_DENIED", "no READ VOLUME", times=9)
+    server.plan.faults.append(logs)
+    said = refusal(lambda: up(here, wanted), Exit.REFUSED)
+    assert "the init script ended with an error" in said
+    assert "It is deleted, and nothing bills" in said
+    assert server.clusters.all == {}
 
 
 def test_a_start_whose_answer_was_lost_is_not_repeated(server, here, wanted):
@@ -764,6 +775,10 @@ def test_logs_are_those_of_the_volume(server, here, wanted):
         ("init", "one\ntwo"),
         ("server", "one\ntwo"),
     ]
+    for route in ("POST /api/2.0/fs/create-download-url", "GET /api/2.0/fs/files/*/stdout"):
+        server.plan.faults.append(Fault(route, 404, "NOT_FOUND", "It was deleted"))
+    assert [each.kind for each in deployer.logs(here, "reviews", ["driver", "init"])] == ["init"]
+    assert server.plan.not_met() == []
 
 
 # What each step asks for, and what is said where the user presses Ctrl-C when the workspace has heard it.
