@@ -151,7 +151,8 @@ class Dataproc:
         if found is None or found.cluster_uuid != wanted:
             return None
         state = self._state_of(found)
-        return dataclasses.replace(state, detail=self._progress(state)) if state.phase is Phase.STARTING else state
+        waited_for = state.phase is Phase.STARTING or (state.phase is Phase.RUNNING and not state.is_ready)
+        return dataclasses.replace(state, detail=self._progress(state)) if waited_for else state
 
     def failure(self, state: ClusterState) -> Failure:
         operation = self._creation(state)
@@ -267,12 +268,15 @@ class Dataproc:
         )
 
     def _creation(self, state: ClusterState) -> Any:
-        """The operation that made a cluster; None where Google forgot it."""
+        """The operation that made a cluster; None where Google forgot it, or it may not be asked for."""
         parent = f"projects/{self._clients.project}/regions/{self._clients.region}/operations"
         terms = f"clusterName = {state.name} AND operationType = CREATE"
         _, _, wanted = state.cluster_id.partition("/")
-        with translated():
-            found = list(self._clients.operations.list_operations(parent, terms, retry=None, timeout=TIMEOUT_S))
+        try:
+            with translated():
+                found = list(self._clients.operations.list_operations(parent, terms, retry=None, timeout=TIMEOUT_S))
+        except DeploymentError:
+            return None  # it only explains: the cluster tells its own state
         return next((each for each in found if _metadata(each).cluster_uuid == wanted), None)
 
     def _progress(self, state: ClusterState) -> str:
@@ -282,7 +286,8 @@ class Dataproc:
             return state.detail
         metadata = _metadata(operation)
         parts = [metadata.status.inner_state or metadata.status.state.name, metadata.status.details]
-        return short("; ".join(filter(None, [*parts, *metadata.warnings])))
+        now = parts if state.phase is Phase.STARTING else [state.detail]
+        return short("; ".join(filter(None, [*now, *metadata.warnings])))
 
     def _identified(self, state: ClusterState) -> dict[str, str]:
         """The fields of a request that mean this cluster, and no namesake."""

@@ -292,6 +292,7 @@ def test_a_cluster_without_all_workers_is_not_ready_and_says_so(server, session,
     ) as caught:
         up(session, wanted(), timeout_s=60)
     assert caught.value.exit_code == Exit.TIMEOUT
+    assert "RUNNING; No subnetwork is named: the network 'default' is used." in str(caught.value)
 
 
 def test_a_warning_of_the_creation_is_shown_while_it_waits(server, session, wanted, pace):

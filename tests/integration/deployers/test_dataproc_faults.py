@@ -7,7 +7,7 @@ import threading
 
 import pytest
 from support.dataproc_server import errors
-from support.dataproc_server.server import PROJECT, REGION
+from support.dataproc_server.server import PROJECT, REGION, ready
 from unit.csp.deployments import Recorder
 
 from csp import deployer
@@ -186,6 +186,18 @@ def test_a_permission_that_is_missing_is_one_message_named_or_not(server, sessio
     up(session, wanted())
     check("SubmitJobAsOperation", lambda: run(session, "mine", program))
     check("DeleteCluster", lambda: deployer.down(session, "mine"))
+
+
+def test_who_may_not_list_operations_waits_and_is_told_the_cause_all_the_same(server, session, wanted):
+    server.fail("ListOperations", PERMISSION[0][0], times=99)
+    server.clusters.nodes = lambda *_: (1, "error: spark-sidecar: no route to the package index\n")
+    said = refused(lambda: up(session, wanted()), Exit.REFUSED)
+    assert "INIT_ACTION" in said
+    assert said.endswith("no route to the package index")
+    server.clusters.nodes = ready
+    with server.operations.held("CREATE") as gate:
+        server.on_call = lambda name: gate.set() if name == "ListOperations" else None
+        assert up(session, wanted()).is_ready
 
 
 def test_a_permission_that_is_taken_away_in_a_wait_is_said_with_what_bills(server, session, wanted, pace):
