@@ -64,7 +64,8 @@ class Dataproc:
         places = {kind: f"{root}/{kind}" for kind in ("models", "data")}
         # The driver reads the conf, and tasks read variables.
         conf = {f"spark.sidecar.{kind}": place for kind, place in places.items()} | cluster.conf
-        env = {f"SPARK_SIDECAR_{kind.upper()}": place for kind, place in places.items()} | cluster.env
+        env = {f"SPARK_SIDECAR_{kind.upper()}": place for kind, place in places.items()}
+        env |= {"SPARK_SIDECAR_LOGS": f"{root}/logs"} | cluster.env
         return create_request(
             dataclasses.replace(cluster, conf=conf, env=env),
             name=deployment.name,

@@ -1,7 +1,7 @@
-"""The logs of a cluster, also of one that failed: of jobs, initialization actions and executors. Laptop.
+"""The logs of a cluster, also of one that failed: of jobs, initialization actions, executors and servers. Laptop.
 
-Jobs and initialization actions write into the bucket of the cluster, which outlives it. What executors print goes to
-Cloud Logging.
+Jobs, initialization actions and the supervisors of servers write into the bucket of the cluster, which outlives it.
+What executors print goes to Cloud Logging.
 """
 
 from __future__ import annotations
@@ -21,17 +21,19 @@ _OUTPUT = r"initialization-script-\d+_output$"
 
 
 def logs(clients: Clients, state: ClusterState, kinds: Sequence[str]) -> Iterator[Log]:
-    """The logs of the kinds driver, init and executor that are there."""
+    """The logs of the kinds driver, init, executor and server that are there."""
     name, _, cluster_uuid = state.cluster_id.partition("/")
     if "driver" in kinds:
         for job in runs.jobs_of(clients, name, cluster_uuid):
             yield Log("driver", job.reference.job_id, scrub(runs.printed(clients, job)))
-    if "init" in kinds and state.root:
-        root = urls.parse(state.root)
-        yield from _objects(clients, root.bucket, f"google-cloud-dataproc-metainfo/{cluster_uuid}/", _OUTPUT)
-        yield from _objects(clients, root.bucket, f"{root.path}/logs/", r"\.log$")
+    root = urls.parse(state.root) if state.root else None
+    if "init" in kinds and root:
+        yield from _objects(clients, "init", root.bucket, f"google-cloud-dataproc-metainfo/{cluster_uuid}/", _OUTPUT)
+        yield from _objects(clients, "init", root.bucket, f"{root.path}/logs/", r"/logs/(?!servers/).*\.log$")
     if "executor" in kinds:
         yield from _executors(clients, cluster_uuid)
+    if "server" in kinds and root:
+        yield from _objects(clients, "server", root.bucket, f"{root.path}/logs/servers/", r"\.log$")
 
 
 def of_node(clients: Clients, message: str) -> str:
@@ -53,12 +55,12 @@ def last_lines(clients: Clients, address: str) -> str:
     return scrub("\n".join(content.decode(errors="replace").splitlines()[-_LAST_LINES:]))
 
 
-def _objects(clients: Clients, bucket: str, prefix: str, pattern: str) -> Iterator[Log]:
+def _objects(clients: Clients, kind: str, bucket: str, prefix: str, pattern: str) -> Iterator[Log]:
     with translated():
         for blob in clients.storage.list_blobs(bucket, prefix=prefix, retry=None, timeout=TIMEOUT_S):
             if re.search(pattern, blob.name):
                 text = blob.download_as_bytes(retry=None, timeout=TIMEOUT_S).decode(errors="replace")
-                yield Log("init", "/".join(blob.name.rsplit("/", 2)[-2:]), scrub(text))
+                yield Log(kind, "/".join(blob.name.rsplit("/", 2)[-2:]), scrub(text))
 
 
 def _executors(clients: Clients, cluster_uuid: str) -> Iterator[Log]:

@@ -144,10 +144,9 @@ def state_root() -> Path:
     return temporary_roots()[0]
 
 
-def log_folder() -> Path | None:
-    """The folder that logs of servers are copied to, from `SPARK_SIDECAR_LOGS`: one that outlives the node; or None."""
-    chosen = os.environ.get("SPARK_SIDECAR_LOGS", "")
-    return Path(chosen) if chosen.startswith("/") else None  # gs:// is the init action's alone
+def log_address() -> str:
+    """The folder or address that logs of servers are copied to, from `SPARK_SIDECAR_LOGS`; "" for none."""
+    return os.environ.get("SPARK_SIDECAR_LOGS", "")
 
 
 def temporary_roots() -> list[Path]:

@@ -605,6 +605,15 @@ def test_what_executors_printed_is_shown_by_container(server, session, wanted):
     assert (log.name, log.text) == ("container_1_000002", "one\ntwo")
 
 
+def test_logs_of_nodes_and_of_servers_are_told_apart(server, session, wanted):
+    up(session, wanted())
+    for name in ("mine-w-0/init.log", "servers/app-1/reviews/mine-w-0-0.log"):
+        server.bucket.blob(f"spark-sidecar/mine/logs/{name}").upload_from_string(f"this is {name}\n")
+    (log,) = deployer.logs(session, "mine", ["server"])
+    assert (log.kind, log.text) == ("server", "this is servers/app-1/reviews/mine-w-0-0.log\n")
+    assert [each.name for each in deployer.logs(session, "mine", ["init"])][-1] == "mine-w-0/init.log"
+
+
 @pytest.fixture
 def invoke(session, wanted, bucket, monkeypatch):
     """The command line, for a deployment that is up: invoke("status") -> its JSON."""

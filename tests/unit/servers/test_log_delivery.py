@@ -35,8 +35,7 @@ def test_a_folder_that_takes_no_log_changes_nothing_for_the_server(launch, owner
     assert "the log could not be copied to /proc/nowhere" in (folder / "supervisor.log").read_text()
 
 
-def test_an_address_that_is_no_folder_of_this_node_is_left_to_others(launch, owner, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SPARK_SIDECAR_LOGS", "gs://bucket/logs")
-    started_and_stopped(launch, owner)
-    assert not list(tmp_path.glob("gs:*"))
+def test_a_store_that_cannot_be_used_changes_nothing_for_the_server(launch, owner, monkeypatch):
+    monkeypatch.setenv("SPARK_SIDECAR_LOGS", "hf://model/logs")
+    folder = started_and_stopped(launch, owner)
+    assert "the log could not be copied to hf://model/logs/servers/" in (folder / "supervisor.log").read_text()
