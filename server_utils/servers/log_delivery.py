@@ -30,7 +30,7 @@ _PATIENCE_S = 5.0
 
 
 @contextmanager
-def delivered(server: Path) -> Iterator[None]:
+def delivered(server: Path, *, period_s: float = _PERIOD_S) -> Iterator[None]:
     """Deliver the log of a server while the block runs, if this node has a folder for logs.
 
     server: its folder, as `state_dir.folder` lays it out: APPLICATION/NAME/OWNER.
@@ -42,7 +42,8 @@ def delivered(server: Path) -> Iterator[None]:
     application, name, owner = server.parts[-3:]
     key = f"{FOLDER}/{application}/{name}/{socket.gethostname()}-{owner}.log"
     ended = threading.Event()
-    thread = threading.Thread(target=_deliver, args=(server / "server.log", logs, key, ended), daemon=True)
+    args = (server / "server.log", logs, key, ended, period_s)
+    thread = threading.Thread(target=_deliver, args=args, daemon=True)
     thread.start()
     try:
         yield
@@ -51,10 +52,10 @@ def delivered(server: Path) -> Iterator[None]:
         thread.join(_PATIENCE_S)
 
 
-def _deliver(log: Path, logs: str, key: str, ended: threading.Event) -> None:
+def _deliver(log: Path, logs: str, key: str, ended: threading.Event, period_s: float) -> None:
     copied, last = -1, False
     while not last:
-        last = ended.wait(_PERIOD_S)
+        last = ended.wait(period_s)
         size = log.stat().st_size if log.exists() else copied  # nothing is logged yet
         try:
             if size != copied:

@@ -6,7 +6,7 @@ from support.fakes import folder_of
 
 from server_utils.host.processes import wait_until
 from server_utils.servers import lifecycle
-from server_utils.servers.log_delivery import FOLDER
+from server_utils.servers.log_delivery import FOLDER, delivered
 
 _WITHIN_S = 30
 
@@ -27,6 +27,20 @@ def test_the_log_of_a_server_is_delivered_when_it_ends(launch, owner, tmp_path, 
     application, name, own = folder.parts[-3:]
     assert copy.parent == tmp_path / "logs" / FOLDER / application / name
     assert copy.stem.endswith(own)
+
+
+def test_the_end_of_a_log_is_delivered_again_whenever_it_has_grown(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARK_SIDECAR_LOGS", str(tmp_path / "logs"))
+    server = tmp_path / "app" / "name" / "1-2"
+    server.mkdir(parents=True)
+    copies = tmp_path / "logs" / FOLDER / "app" / "name"
+    with delivered(server, period_s=0.05):
+        for text in ("first\n", "second\n", "x" * (1 << 20)):
+            with (server / "server.log").open("a") as log:
+                log.write(text)
+            assert wait_until(lambda text=text: any(each.read_text().endswith(text) for each in copies.glob("*")), 30)
+    (copy,) = copies.iterdir()
+    assert copy.read_text() == "x" * (1 << 20)
 
 
 def test_a_folder_that_takes_no_log_changes_nothing_for_the_server(launch, owner, monkeypatch):
