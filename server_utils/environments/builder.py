@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 __all__ = [
-    "Compiling", "Interpreter", "build", "find", "folder", "is_current", "lacks", "links_libpython", "one_of",
-    "require_libpython",
+    "Compiling", "Interpreter", "add_to_path", "build", "find", "folder", "is_current", "lacks", "links_libpython",
+    "one_of", "require_libpython",
 ]  # fmt: skip
 
 logger = logging.getLogger(__name__)
@@ -93,6 +93,19 @@ def find(name: str) -> Interpreter:
     interpreter = interpreters.inspect(python)
     _require_same_minor(interpreter, name)
     return interpreter
+
+
+def add_to_path(name: str) -> None:
+    """Let this process import what an environment has, behind its own packages: for a model in process.
+
+    Where a cluster's nodes were prepared with SPARK_SIDECAR_INTO_SPARK, Spark's Python has those packages by itself.
+
+    Raises:
+        EnvironmentMissingError: as `find`.
+    """
+    for site in sorted(find(name).python.parents[1].glob("lib/python3.*/site-packages")):
+        if str(site) not in sys.path:
+            sys.path.append(str(site))
 
 
 def lacks(name: str, modules: Iterable[str]) -> list[str]:

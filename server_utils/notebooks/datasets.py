@@ -5,9 +5,11 @@ Nothing is downloaded but the movie reviews, by hash. For data of your own use `
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import re
+import sysconfig
 from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -29,6 +31,8 @@ _LICENCE_FILE = re.compile(r"licen[cs]e|copying|notice", re.IGNORECASE)
 # With a year and a name, and without addresses.
 _COPYRIGHT = re.compile(r"(?im)^[\s*#]*(Copyright\b[^@<>\n]*\b\d{4}\b[^@<>\n]*[a-z]{3}[^@<>\n]*)$")
 _LONGEST_NOTICE = 160
+_CODE_CHARACTERS = range(100, 600)
+_SUMMARY_WORDS = range(5, 25)
 
 
 def table(spark: Any, name: str, rows: int | None = None) -> Any:
@@ -92,6 +96,18 @@ def _plain(readme: str) -> str:
     return re.sub(r"\s*\n\s*", "\n", re.sub(r"[#=*`~_-]{2,}|https?://\S+", "", text)).strip()
 
 
+def _python_functions() -> Iterator[Row]:
+    """Functions of Python's standard library without their docstrings, each with the beginning of its docstring."""
+    for file in sorted(Path(sysconfig.get_path("stdlib")).glob("[a-z]*.py")):
+        for each in ast.parse(file.read_bytes()).body:
+            if isinstance(each, ast.FunctionDef) and each.name[0] != "_" and (about := ast.get_docstring(each)):
+                summary = " ".join(about.partition("\n\n")[0].split())
+                each.body = each.body[1:]
+                code = ast.unparse(each) if each.body else ""
+                if len(code) in _CODE_CHARACTERS and len(summary.split()) in _SUMMARY_WORDS and ">>>" not in summary:
+                    yield file.stem, each.name, code, summary
+
+
 def _photos() -> Iterator[Row]:
     """Photographs of scikit-image, as the bytes of their files."""
     folder = _folder_of("skimage", "scikit-image") / "data"
@@ -114,6 +130,14 @@ def _diabetes() -> Iterator[Row]:
     return ((number, *values, target) for number, (values, target) in enumerate(measured))
 
 
+def _wines() -> Iterator[Row]:
+    """178 wines of three growers: what was measured of each that a reader would taste or see."""
+    _folder_of("sklearn", "scikit-learn")
+    data = importlib.import_module("sklearn.datasets").load_wine()
+    chosen = [data.feature_names.index(name) for name in _WINE]
+    return ((number, *map(float, values[chosen])) for number, values in enumerate(data.data))
+
+
 def _folder_of(module: str, package: str) -> Path:
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
@@ -124,6 +148,7 @@ def _folder_of(module: str, package: str) -> Path:
 
 _DIABETES = "id int, age double, sex double, bmi double, bp double, s1 double, s2 double, s3 double, s4 double, "
 _DIABETES += "s5 double, s6 double, target double"
+_WINE = ("alcohol", "malic_acid", "flavanoids", "color_intensity")
 _TABLES: dict[str, tuple[Callable[[], Iterator[Row]], str]] = {
     "copyright_notices": (_copyright_notices, "package string, notice string"),
     "diabetes": (_diabetes, _DIABETES),
@@ -131,4 +156,6 @@ _TABLES: dict[str, tuple[Callable[[], Iterator[Row]], str]] = {
     "movie_reviews": (_movie_reviews, "id long, score double, text string"),
     "package_readmes": (_package_readmes, "name string, text string, summary string"),
     "photos": (_photos, "name string, file binary"),
+    "python_functions": (_python_functions, "module string, name string, code string, summary string"),
+    "wines": (_wines, f"id int, {' double, '.join(_WINE)} double"),
 }

@@ -65,6 +65,11 @@ class Notebook:
         model = self._model.name if self._model else "a model trained here"
         return f"{self.scale.value} scale: {model}, on Spark {self.spark.version}"
 
+    @property
+    def gpus(self) -> int:
+        """The GPUs that Spark assigns to each executor; 0 where it assigns none."""
+        return session.gpus_per_executor(self.spark)
+
     def pick(self, *, small: T, full: T) -> T:
         """The one of two values that belongs to the scale."""
         return small if self.scale is Scale.SMALL else full

@@ -5,7 +5,7 @@
 # a column of strings and a column of numbers. The server can give only answers of that type, so each row has both.
 #
 # **When to use this:** invoices, CVs, contracts, product data: facts that people wrote as they liked, wanted as columns.
-# The full model has 28 GB: a server spreads it over all GPUs of its executor, as `tensor_parallel_size` would say.
+# And for a model that one GPU does not hold: the full one has 28 GB, and a server spreads it over several.
 
 # %%
 from server_utils import open_notebook
@@ -57,18 +57,50 @@ def message(role, content):
 shots = [message(role, F.lit(text)) for pair in examples for role, text in zip(("user", "assistant"), pair)]
 messages = F.array(message("system", F.lit(task)), *shots, message("user", F.col("notice")))
 
+# %% [markdown]
+# ## A server over several GPUs
+#
+# Each GPU of a server holds an equal part of every layer, and all of them compute each token together: tensor parallel.
+# `tensor_parallel_size` is the number of GPUs of the server unless you say otherwise, so nothing is said here. What that
+# means for 28 GB of weights on GPUs of 24 GB, of which the engine takes nine tenths:
+#
+# | GPUs of a server | weights on each | left on each for the cache |
+# |---|---|---|
+# | 1 | 28 GB | it does not fit |
+# | 2 | 14 GB | about 7 GB |
+# | 4 | 7 GB | about 14 GB |
+#
+# GPUs wait for each other at every layer. Where an executor has more GPUs than the model needs, servers that share nothing
+# answer more rows: with eight GPUs `replicas=4` makes four servers of two. `spark-sidecar fit` names the smallest number
+# that holds a model.
+
 # %%
 import time
 
 from server_utils import VLLMServerManager, data_url
 
 with VLLMServerManager("reader", notebook.model()) as servers:
-    servers.start_servers(**notebook.engine_options(max_model_len=2048))
+    servers.start_servers(**notebook.engine_options(max_model_len=2048, replicas=1))
     facts = servers.chat(messages, response_format=Notice, max_tokens=60, temperature=0, on_error="null")
     began = time.monotonic()
     notices.withColumn("read", facts).write.mode("overwrite").parquet(data_url("notices"))
     seconds = time.monotonic() - began
+    status = servers.status()
 
+notebook.show(
+    [
+        {
+            "server": number,
+            "GPUs": notebook.gpus or "none",
+            "ready after, s": each.ready_s,
+            "tokens read": int(each.metrics["tokens_in"]),
+            "tokens written": int(each.metrics["tokens_out"]),
+        }
+        for number, each in enumerate(status, 1)
+    ]
+)
+
+# %%
 read = spark.read.parquet(data_url("notices")).select("package", "notice", "year", "read.*")
 read.printSchema()
 

@@ -284,3 +284,18 @@ def test_what_an_environment_lacks_is_asked_of_its_own_python(make_launch):
     assert builder.lacks("triton", asked) == ["json.no_such_module", "no_such.module", "no_such_package"]
     assert builder.lacks("triton", []) == []
     assert builder.lacks("torch", ["no_such_package"]) == []  # it is not here: nobody can say
+
+
+def test_a_process_can_import_what_only_an_environment_has_and_keeps_what_is_its_own(make_launch, monkeypatch):
+    make_launch()  # which makes an environment `triton`
+    site = builder.folder("triton") / "lib" / f"python{MINOR}" / "site-packages"
+    site.mkdir(parents=True)
+    (site / "only_there.py").write_text("WHERE = 'there'\n")
+    (site / "json.py").write_text("raise ImportError\n")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    builder.add_to_path("triton")
+    builder.add_to_path("triton")
+    assert sys.path.count(str(site)) == 1
+    assert sys.path[-1] == str(site)
+    assert find_spec("only_there").origin == str(site / "only_there.py")
+    assert find_spec("json").origin != str(site / "json.py")

@@ -70,6 +70,7 @@ def test_a_notebook_picks_by_scale():
     assert (small.pick(small=1, full=2), full.pick(small=1, full=2)) == (1, 2)
     assert full.engine_options(max_model_len=8192) == {"max_model_len": 8192}
     assert small.engine_options(max_model_len=8192)["max_model_len"] == 1024
+    assert (small.gpus, Notebook(WITH_GPUS, NEEDS_GPU, Scale.FULL).gpus) == (0, 1)
     assert small.summary == "small scale: SmolLM2-135M-Instruct, on Spark 4.0.0"
 
 

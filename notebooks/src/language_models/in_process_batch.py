@@ -1,0 +1,167 @@
+# %% [markdown]
+# # A language model in process, and in a server
+#
+# With `predict_batch_udf` each Python worker of Spark loads a language model by `transformers` and answers its batches
+# itself. A vLLM server beside each executor answers the same rows. This notebook asks both ways, compares the answers,
+# the speed and the memory.
+#
+# **When to use this:** before a job, to choose the way. In process is right where the model is small, runs once, or has
+# no server; a server is right for everything longer.
+
+# %%
+from server_utils import open_notebook
+
+spark, notebook = open_notebook("in_process_batch")
+
+# %% [markdown]
+# ## Rows
+#
+# Short reviews, each of which is to get a title.
+
+# %%
+from pyspark.sql import functions as F
+
+tasks = notebook.pick(small=2, full=16)
+reviews = notebook.table("movie_reviews", rows=notebook.pick(small=400, full=None))
+task = "Write a title of at most five words for this movie review.\n\n"
+reviews = (
+    reviews.where("length(text) between 60 and 120")
+    .orderBy("id")
+    .limit(notebook.pick(small=12, full=2000))
+    .withColumn("question", F.concat(F.lit(task), "text"))
+    .repartition(tasks)
+    .cache()
+)
+notebook.show(reviews.orderBy("id").limit(3), ["id", "text"])
+
+# %% [markdown]
+# ## In a server
+#
+# All tasks of an executor share its server, which puts their rows into one batch and takes a new row as soon as one is
+# done.
+
+# %%
+import time
+
+from server_utils import VLLMServerManager, data_url
+
+words = notebook.pick(small=12, full=24)  # tokens of an answer, at most
+
+
+def timed(name, column):
+    began = time.monotonic()
+    reviews.withColumn("title", column).drop("question").write.mode("overwrite").parquet(data_url(name))
+    return time.monotonic() - began
+
+
+with VLLMServerManager("titles", notebook.model()) as servers:
+    servers.start_servers(**notebook.engine_options(max_model_len=2048))
+    ready = {"in a server": max(each.ready_s for each in servers.status())}
+    copies = {"in a server": len(servers.status())}
+    seconds = {"in a server": timed("server-titles", servers.chat("question", max_tokens=words, temperature=0))}
+
+# %% [markdown]
+# ## In process
+#
+# The same model by `transformers`, which pads a batch to its longest row and waits for the longest answer. Spark's Python
+# does not have `transformers` everywhere: `add_to_path` lets this worker import what the environment `vllm` has, behind
+# its own packages. The first batch of each worker loads the model; how long that took comes with the answers.
+
+# %%
+from pyspark.ml.functions import predict_batch_udf
+from pyspark.sql.types import DoubleType, LongType, StringType, StructField, StructType
+from server_utils import local_model
+
+url = notebook.model()
+
+
+def load():
+    import os
+
+    began = time.monotonic()
+    from server_utils.environments.builder import add_to_path
+
+    add_to_path("vllm")
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    path = str(local_model(url))
+    tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
+    precision = torch.bfloat16 if device == "cuda" else torch.float32
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=precision).eval().to(device)
+    loaded = time.monotonic() - began
+
+    def answer(questions):
+        chats = [[{"role": "user", "content": each}] for each in questions]
+        options = {"add_generation_prompt": True, "padding": True, "return_tensors": "pt", "return_dict": True}
+        batch = tokenizer.apply_chat_template(chats, **options).to(device)
+        with torch.inference_mode():
+            made = model.generate(**batch, max_new_tokens=words, do_sample=False, pad_token_id=tokenizer.pad_token_id)
+        texts = tokenizer.batch_decode(made[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
+        return [{"text": text, "worker": os.getpid(), "loaded": loaded} for text in texts]
+
+    return answer
+
+
+answered = StructType(
+    [StructField("text", StringType()), StructField("worker", LongType()), StructField("loaded", DoubleType())]
+)
+in_process = predict_batch_udf(load, return_type=answered, batch_size=8)
+total = timed("process-titles", in_process("question"))
+
+# %% [markdown]
+# ## What came out
+#
+# Both choose the most likely word each time. They compute in another order, so that now and then another word wins.
+
+# %%
+server = spark.read.parquet(data_url("server-titles")).withColumnRenamed("title", "server")
+process = spark.read.parquet(data_url("process-titles")).select(
+    "id", F.col("title.text").alias("process"), "title.worker", "title.loaded"
+)
+table = server.join(process, "id").orderBy("id").toPandas()
+notebook.show(table.head(6), ["text", "server", "process"])
+
+# %%
+import matplotlib.pyplot as plt
+
+ready["in process"] = float(table.loaded.max())
+seconds["in process"] = total - ready["in process"]
+copies["in process"] = table.worker.nunique()
+ways = list(ready)
+plt.figure(figsize=(7.2, 1.8))
+plt.barh(ways, [ready[way] for way in ways], color="#9aa0a6", label="until it is ready")
+plt.barh(ways, [seconds[way] for way in ways], left=[ready[way] for way in ways], color="#1a73e8", label="for the rows")
+plt.gca().invert_yaxis()
+plt.xlabel("seconds")
+plt.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+plt.title(f"{len(table)} rows")
+plt.show()
+
+# %%
+same = float(sum(row.server.split()[:2] == row.process.split()[:2] for row in table.itertuples()) / len(table))
+notebook.show(
+    [
+        {"way": way, "ready after, s": ready[way], "rows/s": len(table) / seconds[way], "copies": copies[way]}
+        for way in ways
+    ]
+)
+print(
+    f"{same:.0%} of {len(table)} titles begin alike both ways; a server is ready after {ready['in a server']:.0f} s, "
+    f"a model in process after {ready['in process']:.0f} s"
+)
+assert len(table) == reviews.count()
+assert (table.process.str.len() > 0).all()
+assert same > 0.5
+
+# %% [markdown]
+# ## Which way?
+#
+# | | in process | in a server |
+# |---|---|---|
+# | copies of the model | one per task that runs at once | one per executor |
+# | the batch | rows of one task, padded, until its longest answer is done | rows of all tasks, each leaves when it is done |
+# | prompts that begin alike | computed for each row | computed once: the prefix cache |
+# | what Spark's Python needs | torch and `transformers` | nothing |
+# | until the first answer | the model's load, in each worker | the server's start, once |
