@@ -7,6 +7,7 @@ writes the tables again, between the two comments that each README has for them.
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,7 @@ def _lines(rows: list[list[str]]) -> str:
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |\n" for row in rows)
 
 
+@functools.cache  # many tests look at the same few
 def _read(path: Path) -> dict[str, Any]:
     with path.open(encoding="utf-8") as file:
         return hcl2.load(file)
