@@ -6,6 +6,7 @@ here by a parser of the test. What the real gcloud makes of them is in tests/uni
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -22,13 +23,9 @@ FRAMEWORKS = cluster.frameworks()
 DATABRICKS = [each for each in platforms() if each.startswith("databricks-")]
 # One plan for all of a platform: a module for each combination.
 ROOT = """
-locals {{
-  each = {{ for pair in {pairs} : pair => split("/", pair) }}
-}}
-
 module "cluster" {{
   source             = "../../modules/{module}"
-  for_each           = local.each
+  for_each           = {each}
   shape              = each.value[0]
   framework          = each.value[1]
   allow_undocumented = true
@@ -49,22 +46,18 @@ CLUSTERS = {"databricks_cluster", "google_dataproc_cluster"}
 TERRAFORMS_OWN = {"timeouts", "no_wait", "is_pinned", "provider_config"}
 
 
-def quoted(words):
-    return "[" + ", ".join(f'"{each}"' for each in words) + "]"
-
-
 def sold(platform):
     """The nodes of a platform that its clusters can have."""
     return [each for each in nodes(platform) if not (each.spot_only and platform == "dataproc")]
 
 
-def planned(terraform, copy, name, rows, more):
+def planned(terraform, copy, name, combined, more):
     """Address "shape/framework" -> the planned cluster."""
     folder = copy / "terraform" / "examples" / f"all-{name}"
     folder.mkdir(exist_ok=True)
-    module = "dataproc" if rows[0].platform == "dataproc" else "databricks"
-    text = ROOT.format(pairs=quoted(combinations(rows)), module=module, more=more)
-    (folder / "main.tf").write_text(text)
+    each = json.dumps({key: [row.shape, framework] for key, (row, framework) in combined.items()})
+    module = "dataproc" if name.startswith("dataproc") else "databricks"
+    (folder / "main.tf").write_text(ROOT.format(each=each, module=module, more=more))
     terraform.init(folder)
     changes = terraform.plan(folder)["resource_changes"]
     return {
@@ -79,13 +72,17 @@ def frameworks_of(platform):
 
 
 def combinations(rows):
-    """Every shape with every framework; of another size of a shape one is enough, as only its numbers differ."""
-    offered = frameworks_of(rows[0].platform)
-    return {
-        f"{each.shape}/{framework}": (each, framework)
-        for each in rows
-        for framework in (offered if each.recommended or each.small else offered[:1])
-    }
+    """Every shape with every framework."""
+    return named(itertools.product(rows, frameworks_of(rows[0].platform)))
+
+
+def in_turn(rows):
+    """Each shape with one framework, and each framework with several shapes: no option knows of both."""
+    return named(zip(rows, itertools.cycle(frameworks_of(rows[0].platform)), strict=False))
+
+
+def named(pairs):
+    return {f"{row.shape}/{framework}": (row, framework) for row, framework in pairs}
 
 
 def as_request(resource):
@@ -139,9 +136,10 @@ SPECIAL = {
 @pytest.mark.parametrize("platform", DATABRICKS)
 def test_a_cluster_on_databricks_is_the_one_that_is_printed(platform, newest, shared_copy):
     rows = [each for each in nodes(platform) if not each.spot_only]
-    found = planned(newest, shared_copy, platform, rows, f'platform = "{platform}"')
-    assert set(found) == set(combinations(rows))
-    for key, (row, framework) in combinations(rows).items():
+    combined = combinations(rows)
+    found = planned(newest, shared_copy, platform, combined, f'platform = "{platform}"')
+    assert set(found) == set(combined)
+    for key, (row, framework) in combined.items():
         computed = cluster.cluster(platform, row.shape, framework, options=Options(**ME), allow_undocumented=True)
         assert_same_on_databricks(found[key], computed)
 
@@ -164,12 +162,14 @@ def test_with_every_option_too_databricks_is_told_the_same(platform, workers, ne
       {hcl}
     """
     rows = nodes(platform) if workers else [each for each in nodes(platform) if not each.spot_only]
-    found = planned(newest, shared_copy, f"{platform}-{workers}", rows, more)
+    combined = in_turn(rows)
+    found = planned(newest, shared_copy, f"{platform}-{workers}", combined, more)
+    assert set(found) == set(combined)
     options = Options(
         spot=workers > 0, tags={"team": "a"}, log_folder="/Volumes/a/b/c/logs", single_user="group", idle_minutes=30,
         **options,
     )  # fmt: skip
-    for key, (row, framework) in combinations(rows).items():
+    for key, (row, framework) in combined.items():
         computed = cluster.cluster(
             platform, row.shape, framework, workers=workers, conf={"spark.mine": "1"}, env={"MINE": "1"},
             options=options, allow_undocumented=True,
@@ -178,13 +178,13 @@ def test_with_every_option_too_databricks_is_told_the_same(platform, workers, ne
 
 
 def flags(words):
-    """The flags of a gcloud command: name -> value, and maps as maps."""
+    """The flags of a gcloud command: name -> value, maps as maps, and the components, which have no order, sorted."""
     parsed = {}
     for word in words[5:]:
         name, _, value = word.removeprefix("--").partition("=")
         if value.startswith("^#^"):
             value = dict(each.split("=", 1) for each in value.removeprefix("^#^").split("#"))
-        parsed[name] = value
+        parsed[name] = sorted(value.split(",")) if name == "optional-components" else value
     return parsed
 
 
@@ -197,7 +197,7 @@ def as_flags(resource):
     found = {
         "image-version": software["image_version"],
         "properties": software["override_properties"],
-        "optional-components": ",".join(software["optional_components"]),
+        "optional-components": sorted(software["optional_components"]),
         "metadata": machines["metadata"],
         "labels": resource["labels"],
         "region": resource["region"],
@@ -255,9 +255,10 @@ def _node_as_flags(role, node):
 
 def test_a_cluster_on_dataproc_is_the_one_that_is_printed(newest, shared_copy):
     rows = sold("dataproc")
-    found = planned(newest, shared_copy, "dataproc", rows, ON_DATAPROC)
-    assert set(found) == set(combinations(rows))
-    for key, (row, framework) in combinations(rows).items():
+    combined = combinations(rows)
+    found = planned(newest, shared_copy, "dataproc", combined, ON_DATAPROC)
+    assert set(found) == set(combined)
+    for key, (row, framework) in combined.items():
         computed = cluster.cluster("dataproc", row.shape, framework, options=GIVEN_ON_DATAPROC, allow_undocumented=True)
         printed = dataproc_spec.gcloud_command(computed, name="spark-sidecar")
         assert differences(as_flags(found[key]), flags(printed)) == {}, key
@@ -282,13 +283,15 @@ def test_with_every_option_too_dataproc_is_told_the_same(workers, spot_workers, 
       spark_conf          = {{ "spark.mine" = "1" }}
       env                 = {{ MINE = "1" }}
     """
-    found = planned(newest, shared_copy, f"dataproc-{workers}", rows, more)
+    combined = in_turn(rows)
+    found = planned(newest, shared_copy, f"dataproc-{workers}", combined, more)
+    assert set(found) == set(combined)
     options = Options(
         zone="us-central1-a", service_account=ACCOUNT, staging_bucket="project-1-files", subnetwork="spark",
         network_tags=("a", "b"), tags={"team": "a"}, idle_minutes=0, spot_workers=spot_workers,
         metadata={"spark-sidecar-logs": "gs://b/y"},
     )  # fmt: skip
-    for key, (row, framework) in combinations(rows).items():
+    for key, (row, framework) in combined.items():
         computed = cluster.cluster(
             "dataproc", row.shape, framework, workers=workers, conf={"spark.mine": "1"}, env={"MINE": "1"},
             options=replace(options, local_ssds=disks[row.shape]), allow_undocumented=True,
