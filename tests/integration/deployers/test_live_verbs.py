@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from support.databricks_server.server import DatabricksServer, profile
 from support.dataproc_server import errors
+from support.dataproc_server.server import PROJECT, REGION
 from typer.testing import CliRunner
 from unit.csp.deployments import bundle
 
@@ -106,6 +107,13 @@ def test_every_verb_is_tried_on_databricks_and_nothing_stays(tmp_path, monkeypat
         answers = list(verbs.deployed(Target("databricks-aws"), words, lambda name: [], call=invoke))
     nothing_printed = dict.fromkeys(["verb-run", "verb-logs"], Outcome.DIFFERS)  # there are no nodes
     assert outcomes(answers) == dict.fromkeys(ALL, Outcome.EXPECTED) | nothing_printed
+
+
+def test_the_command_runs_with_the_place_of_the_target(server, monkeypatch):
+    for name in ("GOOGLE_CLOUD_PROJECT", "CLOUDSDK_DATAPROC_REGION"):
+        monkeypatch.delenv(name)
+    ended = verbs._calls(Target("dataproc", project=PROJECT, region=REGION))(["dataproc", "status", "--name", "mine"])
+    assert (ended.code, f"there is no deployment 'mine' in {PROJECT}, {REGION}" in ended.output) == (7, True)
 
 
 def test_a_cluster_that_is_there_and_one_to_be_made_are_refused_together():
