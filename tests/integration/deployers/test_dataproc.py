@@ -26,6 +26,7 @@ from csp.session import Session
 from csp.up import up
 from server_utils.cli.main import app
 from server_utils.errors import ConfigurationError, DeploymentError, EnvironmentMissingError
+from server_utils.servers.log_delivery import delivered
 from server_utils.storage.stores.base import TransientError
 
 ACCOUNT = f"nodes@{PROJECT}.iam.gserviceaccount.com"
@@ -605,13 +606,18 @@ def test_what_executors_printed_is_shown_by_container(server, session, wanted):
     assert (log.name, log.text) == ("container_1_000002", "one\ntwo")
 
 
-def test_logs_of_nodes_and_of_servers_are_told_apart(server, session, wanted):
+def test_logs_of_nodes_and_of_servers_are_told_apart(server, session, wanted, tmp_path, monkeypatch):
     up(session, wanted())
-    for name in ("mine-w-0/init.log", "servers/app-1/reviews/mine-w-0-0.log"):
-        server.bucket.blob(f"spark-sidecar/mine/logs/{name}").upload_from_string(f"this is {name}\n")
+    server.bucket.blob("spark-sidecar/mine/logs/mine-w-0/init.log").upload_from_string("node\n")
+    properties = server.clusters.all["mine"].config.software_config.properties
+    monkeypatch.setenv("SPARK_SIDECAR_LOGS", properties["spark:spark.executorEnv.SPARK_SIDECAR_LOGS"])
+    folder = tmp_path / "app-1" / "reviews" / "1-2"
+    folder.mkdir(parents=True)
+    with delivered(folder):  # as the supervisor of a server does
+        (folder / "server.log").write_text("a server of reviews\n")
     (log,) = deployer.logs(session, "mine", ["server"])
-    assert (log.kind, log.text) == ("server", "this is servers/app-1/reviews/mine-w-0-0.log\n")
-    assert [each.name for each in deployer.logs(session, "mine", ["init"])][-1] == "mine-w-0/init.log"
+    assert (log.kind, log.name.partition("/")[0], log.text) == ("server", "reviews", "a server of reviews\n")
+    assert [each.text for each in deployer.logs(session, "mine", ["init"])][-1] == "node\n"
 
 
 @pytest.fixture
