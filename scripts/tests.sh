@@ -8,46 +8,46 @@ some_tests() {
   return "$code"
 }
 
-# Spark plays the same part in these on every version: they are about servers, packages and the demo.
-readonly SAME_ON_EVERY_SPARK="demo demo_llm driver_faults dynamo life live_checks model_urls nim published_vllm server_faults start_places transformers user_modules vllm_replicas"
-
 # What a pass has no use for is not even collected, which takes ten seconds; and .venv-spark35 lacks tools that it needs.
 readonly BESIDE_SPARK=(--ignore=tests/unit --ignore=tests/integration/{engines,storage,terraform,init_scripts,deployers,notebooks})
 readonly BESIDE_NODES=(--ignore=tests/unit --ignore=tests/integration/{engines,storage,terraform,spark})
+# Spark plays the same part in these on every version: they are about servers, packages and the demo.
+readonly SAME_ON_EVERY_SPARK=(--ignore=tests/integration/spark/test_{demo,demo_llm,driver_faults,dynamo,life,live_checks,model_urls,nim,published_vllm,server_faults,start_places,transformers,user_modules,vllm_replicas}.py)
 
-run_spark35_tests() {
-  local name same=()
-  for name in $SAME_ON_EVERY_SPARK; do same+=("--ignore=tests/integration/spark/test_$name.py"); done
-  use_venv .venv-spark35
-  some_tests "$@" -m spark "${BESIDE_SPARK[@]}" "${same[@]}"
+# Two processors run two sequences of about the same length: where one takes longer, move a part of it to the other.
+readonly FIRST_SEQUENCE="lint plain spark35" SECOND_SEQUENCE="spark4 nodes_and_notebooks"
+
+# run_part NAME: the other arguments go to pytest.
+run_part() {
+  local name="$1"
+  shift
+  echo "== $name"
+  if [[ "$name" == spark35 ]]; then use_venv .venv-spark35; else use_venv .venv; fi
+  case "$name" in
+  lint) run_checks ;;
+  plain) some_tests "$@" -m "not spark and not node and not notebook" --ignore=tests/integration/{spark,notebooks} ;;
+  spark35) some_tests "$@" -m spark "${BESIDE_SPARK[@]}" "${SAME_ON_EVERY_SPARK[@]}" ;;
+  spark4) some_tests "$@" -m spark "${BESIDE_SPARK[@]}" ;;
+  nodes_and_notebooks) some_tests "$@" -m "node or notebook" "${BESIDE_NODES[@]}" ;;
+  esac
 }
 
-run_plain_tests() {
-  use_venv .venv
-  some_tests "$@" -m "not spark and not node and not notebook" --ignore=tests/integration/{spark,notebooks}
-}
-
-run_spark4_node_and_notebook_tests() {
-  local failed=0
-  use_venv .venv
-  some_tests "$@" -m spark "${BESIDE_SPARK[@]}" || failed=1
-  some_tests "$@" -m "node or notebook" "${BESIDE_NODES[@]}" || failed=1
+# run_sequence PARTS
+run_sequence() {
+  local failed=0 name names="$1"
+  shift
+  for name in $names; do (run_part "$name" "$@") || failed=1; done
   return "$failed"
 }
 
-# Tests wait for servers most of the time, so two sequences of about the same length run side by side. The output of the one in
-# the background comes when it is done.
+# The output of the sequence in the background comes when it is done.
 run_tests() {
-  local failed=0 spark4 output
+  local failed=0 second output
   output="$(mktemp)"
-  (run_spark4_node_and_notebook_tests "$@") >"$output" 2>&1 &
-  spark4=$!
-  (use_venv .venv && run_checks) || failed=1
-  (run_plain_tests "$@") || failed=1
-  echo "The tests marked spark, on Spark 3.5:"
-  (run_spark35_tests "$@") || failed=1
-  wait "$spark4" || failed=1
-  echo "The tests marked spark, on Spark 4, and those of nodes and notebooks:"
+  run_sequence "$SECOND_SEQUENCE" "$@" >"$output" 2>&1 &
+  second=$!
+  run_sequence "$FIRST_SEQUENCE" "$@" || failed=1
+  wait "$second" || failed=1
   cat "$output"
   rm "$output"
   return "$failed"
