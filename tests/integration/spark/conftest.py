@@ -1,6 +1,6 @@
 """Spark sessions with two executors on this host, and what the tests ask of real Triton servers in them.
 
-A session takes seconds to start, so one is kept until a test wants another kind.
+A session takes seconds to start, so one is kept until a test wants another kind. Tests of one kind follow each other.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from server_utils.host.processes import ProcessId, wait_until
 
 CLUSTER = "local-cluster[2,2,1024]"
 ONE_EXECUTOR = "local-cluster[1,1,1024]"
+LOCAL = "local[2]"
 _GO = "go"
 # These JVMs live for minutes: without the second compiler they take half of the processor time, and without the check
 # of Spark's own classes a fifth less than that (measured).
@@ -46,10 +47,35 @@ _SETTINGS = {
 once = pytest.mark.skipif(pyspark.__version__ < "4", reason="the same on every Spark: once, on Spark 4, is enough")
 
 
+def session(master, **settings):
+    """A mark of a file or a test: its Spark session has this master, and these settings with dots written as __."""
+    return pytest.mark.session(master, {key.replace("__", "."): value for key, value in settings.items()})
+
+
+own_session = pytest.mark.session("own", {})  # a mark of what makes one by itself, without that of others beside it
+ends_session = pytest.mark.ends_session
+
+
+def _session_of(node):
+    """The master and the settings that a test or a file wants."""
+    mark = node.get_closest_marker("session")
+    return mark.args if mark else (CLUSTER, {})
+
+
 def pytest_collection_modifyitems(items):
+    """Most tests share one session. They come first; those of each other kind of session follow one another."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.spark)
+    items.sort(key=_order)
+
+
+def _order(item):
+    """Among the tests that start Spark: by session, and what ends one after all who want it."""
+    if not item.get_closest_marker("spark"):
+        return (False, False, "", False)
+    wanted = _session_of(item)
+    return (True, wanted != (CLUSTER, {}), repr(wanted), item.get_closest_marker("ends_session") is not None)
 
 
 class Sessions:
@@ -118,8 +144,8 @@ def sessions(state_root, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def spark(sessions):
-    return sessions.get(CLUSTER)
+def spark(request, sessions):
+    return sessions.get(*_session_of(request.node))
 
 
 @pytest.fixture

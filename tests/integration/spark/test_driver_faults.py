@@ -10,8 +10,10 @@ import psutil
 import pytest
 from support.fakes import processes_of
 
-from integration.spark.conftest import executors, run_as_user
+from integration.spark.conftest import executors, own_session, run_as_user
 from server_utils.host.processes import wait_until
+
+pytestmark = own_session
 
 DRIVER = """
 from integration.spark import tiny_models

@@ -23,9 +23,7 @@ _SETTINGS = {
 _NONE_AT_FIRST = ("spark.dynamicAllocation.initialExecutors", "spark.dynamicAllocation.minExecutors")
 
 
-@pytest.fixture(scope="module")
-def spark(sessions):
-    return sessions.get(CLUSTER, _SETTINGS)
+pytestmark = pytest.mark.session(CLUSTER, _SETTINGS)
 
 
 def test_an_executor_that_comes_later_gets_its_server_at_its_first_task(spark, manager, gate):
@@ -41,6 +39,7 @@ def test_an_executor_that_comes_later_gets_its_server_at_its_first_task(spark, m
     assert sorted(server.owner.pid for server in servers.status()) == executors()
 
 
+@pytest.mark.session(CLUSTER, _SETTINGS | dict.fromkeys(_NONE_AT_FIRST, "0"))
 def test_the_first_executor_comes_with_a_task_of_the_start_where_there_is_none_before_it(
     sessions, state_root, monkeypatch
 ):

@@ -6,12 +6,10 @@ import pytest
 from pyspark.sql import functions
 from support import real_dynamo, real_vllm
 
+from integration.spark.conftest import LOCAL, session
 from server_utils import ConfigurationError, DynamoServerManager
 
-
-@pytest.fixture(scope="module")
-def spark(sessions):
-    return sessions.get("local[2]")
+pytestmark = session(LOCAL)
 
 
 @pytest.fixture(scope="module")

@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 import signal
 
-import pytest
 from support.fakes import processes_of
 
 from integration.spark import tiny_models
-from integration.spark.conftest import CLUSTER, answers, executors, in_background, rows, server_pids, wait_for_states
+from integration.spark.conftest import (
+    CLUSTER,
+    answers,
+    executors,
+    in_background,
+    rows,
+    server_pids,
+    session,
+    wait_for_states,
+)
 from server_utils.host.processes import wait_until
 
-
-@pytest.fixture(scope="module")
-def spark(sessions):
-    return sessions.get(CLUSTER, {"spark.task.maxFailures": "4"})  # Spark counts a lost executor as a failure
+pytestmark = session(CLUSTER, spark__task__maxFailures="4")  # Spark counts a lost executor as a failure
 
 
 def test_the_server_of_a_killed_executor_goes_and_the_next_executor_gets_one(spark, state_root, manager, gate):

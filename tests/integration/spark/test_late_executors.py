@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from integration.spark import tiny_models
-from integration.spark.conftest import CLUSTER, executors, in_background
+from integration.spark.conftest import CLUSTER, executors, in_background, own_session
 from server_utils import PlacementError
 from server_utils.spark import executors as spark_executors
+
+pytestmark = own_session
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 from support.fakes import processes_of
 
 from integration.spark import tiny_models
-from integration.spark.conftest import CLUSTER, answers, executors, kill, rows, wait_for_states
+from integration.spark.conftest import CLUSTER, answers, ends_session, executors, kill, rows, wait_for_states
 from server_utils import ConfigurationError, ServerUnavailableError, TritonServerManager
 from server_utils.host.processes import wait_until
 
@@ -122,6 +122,7 @@ def test_a_function_that_cannot_be_pickled_is_refused_before_any_job(manager):
         manager("unpicklable").start_servers(holds_a_lock)
 
 
+@ends_session
 def test_the_end_of_a_session_stops_servers_that_nobody_stopped_and_their_manager_goes_on_in_the_next(
     sessions, spark, state_root
 ):

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import psutil
-import pytest
 from support.fakes import processes_of
 
 from integration.spark import tiny_models
-from integration.spark.conftest import answers, in_background, kill, rows, server_pids, wait_for_states
+from integration.spark.conftest import (
+    LOCAL,
+    answers,
+    in_background,
+    kill,
+    rows,
+    server_pids,
+    session,
+    wait_for_states,
+)
 
-
-@pytest.fixture(scope="module")
-def spark(sessions):
-    return sessions.get("local[2]")
+pytestmark = session(LOCAL)
 
 
 def test_local_mode_has_one_server_below_the_drivers_jvm(spark, manager):

@@ -8,7 +8,7 @@ import pytest
 from support.fakes import can_mount, may_lift, mounted_noexec
 
 from integration.spark import tiny_models
-from integration.spark.conftest import run_as_user
+from integration.spark.conftest import LOCAL, run_as_user, session
 from server_utils import ServerStartError, TritonServerManager
 
 # A driver of its own: executors and driver must have the same state folder, and see the same disks.
@@ -54,14 +54,18 @@ def test_a_triton_that_cannot_be_entered_is_told_by_its_first_cause(manager):
     assert "atexit" not in message
 
 
+with_a_limit = session(LOCAL, spark__executor__pyspark__memory="1g")
+
+
 @pytest.fixture
 def limited(sessions):
     """Servers of a session that limits its Pythons. In local mode: a barrier of Spark 3.5 forgets the limit."""
-    spark = sessions.get("local[2]", {"spark.executor.pyspark.memory": "1g"})
+    spark = sessions.get(*with_a_limit.args)
     with TritonServerManager("limited", spark=spark) as servers:
         yield servers
 
 
+@with_a_limit
 @pytest.mark.skipif(may_lift(), reason="needs a user who may not lift a limit, as in most containers")
 def test_a_limit_on_the_memory_of_pythons_that_cannot_be_lifted_is_named(limited):
     words = (
@@ -71,6 +75,7 @@ def test_a_limit_on_the_memory_of_pythons_that_cannot_be_lifted_is_named(limited
         limited.start_servers(tiny_models.whoami, timeout_s=120)
 
 
+@with_a_limit
 @pytest.mark.skipif(not may_lift(), reason="needs a user who may lift a limit (CAP_SYS_RESOURCE)")
 def test_a_limit_on_the_memory_of_pythons_is_not_the_servers(limited):
     limited.start_servers(tiny_models.whoami, timeout_s=120)

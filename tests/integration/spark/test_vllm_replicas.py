@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from support import real_vllm
 from support.fakes import contents, processes_of
 
+from integration.spark.conftest import LOCAL, session
 from server_utils import VLLMServerManager
 
-
-@pytest.fixture(scope="module")
-def spark(sessions):
-    return sessions.get("local[2]")
+pytestmark = session(LOCAL)
 
 
 def test_servers_of_one_executor_share_its_rows_and_all_end_with_the_stop(spark, state_root):
