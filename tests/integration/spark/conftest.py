@@ -17,6 +17,7 @@ import psutil
 import pyspark
 import pytest
 from pyspark.sql import SparkSession
+from support import spark_jvms
 from support.fakes import command_of, killed, processes_of
 
 from server_utils import TritonServerManager
@@ -26,14 +27,9 @@ CLUSTER = "local-cluster[2,2,1024]"
 ONE_EXECUTOR = "local-cluster[1,1,1024]"
 LOCAL = "local[2]"
 _GO = "go"
-# These JVMs live for minutes: without the second compiler they take half of the processor time, and without the check
-# of Spark's own classes a fifth less than that (measured).
-SHORT_LIFE = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
 _SETTINGS = {
     "spark.driver.bindAddress": "127.0.0.1",
-    "spark.driver.extraJavaOptions": SHORT_LIFE,
     "spark.driver.host": "127.0.0.1",
-    "spark.executor.extraJavaOptions": SHORT_LIFE,
     "spark.log.level": "OFF",  # tests look at what Spark raises; its log repeats that at length
     "spark.python.worker.faulthandler.enabled": "true",
     "spark.sql.shuffle.partitions": "4",
@@ -78,6 +74,11 @@ def _order(item):
     return (True, wanted != (CLUSTER, {}), repr(wanted), item.get_closest_marker("ends_session") is not None)
 
 
+def java_settings():
+    """For a session of tests."""
+    return dict.fromkeys(["spark.driver.extraJavaOptions", "spark.executor.extraJavaOptions"], spark_jvms.options())
+
+
 class Sessions:
     """The one session of this process: Spark allows no two with different settings."""
 
@@ -97,7 +98,7 @@ class Sessions:
     def _start(self, master, settings):
         builder = SparkSession.builder.master(master).config("spark.local.dir", str(self._folder))
         builder = builder.config("spark.sql.warehouse.dir", str(self._folder / "warehouse"))
-        for key, value in (_SETTINGS | settings).items():
+        for key, value in (_SETTINGS | java_settings() | settings).items():
             builder = builder.config(key, value)
         return builder.getOrCreate()
 
@@ -122,6 +123,7 @@ def state_root():
             patch.setenv(variable, sys.executable)
         for variable in ("SPARK_HOME", "SPARK_REMOTE", "SPARK_CONF_DIR"):
             patch.delenv(variable, raising=False)
+        patch.setenv("SPARK_SUBMIT_OPTS", spark_jvms.options())  # for drivers of other programs, such as demos
         yield folder
     for each in (folder, f"{folder}-cache"):
         shutil.rmtree(each, ignore_errors=True)

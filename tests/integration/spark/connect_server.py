@@ -13,21 +13,19 @@ from pathlib import Path
 import pyspark
 from pyspark.sql import SparkSession
 
-from integration.spark.conftest import SHORT_LIFE
+from integration.spark.conftest import java_settings
 
 SETTINGS = {
     "spark.plugins": "org.apache.spark.sql.connect.SparkConnectPlugin",
     "spark.connect.grpc.binding.address": "127.0.0.1",
     "spark.connect.grpc.binding.port": "0",
-    "spark.driver.extraJavaOptions": SHORT_LIFE,
-    "spark.executor.extraJavaOptions": SHORT_LIFE,
     "spark.task.maxFailures": "1",
 }
 
 
 def main(master):
     builder = SparkSession.builder.master(master)
-    for key, value in SETTINGS.items():
+    for key, value in (SETTINGS | java_settings()).items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
     service = getattr(spark._jvm, "org.apache.spark.sql.connect.service.SparkConnectService$")
