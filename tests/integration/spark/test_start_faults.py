@@ -12,7 +12,7 @@ import pytest
 from support.fakes import processes_of
 
 from integration.spark import tiny_models
-from integration.spark.conftest import answers, executors, rows
+from integration.spark.conftest import answers, executors, once, rows
 from server_utils import ServerStartError
 from server_utils.backends import base
 
@@ -36,15 +36,21 @@ def starts_fail(servers, function, *, hosts):
     return message
 
 
+ENDS = [
+    ("missing_package", ["ModuleNotFoundError: No module named 'no_such_package'"]),
+    ("leaves", ["exited with status 1", "no licence for this model"]),
+    ("drops", ["exited with status 3", "CUDA error: device-side assert triggered"]),
+    ("raises_while_serving", ["ValueError: the weights have the wrong shape"]),
+]
+
+
+# On every Spark one that raises and one that is killed: how else it ends, no Spark has a part in.
 @pytest.mark.parametrize(
     ("function", "words"),
     [
         ("bad_path", ["FileNotFoundError", "no/such/folder/weights.npy"]),
-        ("missing_package", ["ModuleNotFoundError: No module named 'no_such_package'"]),
-        ("leaves", ["exited with status 1", "no licence for this model"]),
-        ("drops", ["exited with status 3", "CUDA error: device-side assert triggered"]),
         ("out_of_memory", ["was killed by SIGKILL (the kernel does this when memory runs out)"]),
-        ("raises_while_serving", ["ValueError: the weights have the wrong shape"]),
+        *(pytest.param(*each, marks=once) for each in ENDS),
     ],
 )
 def test_a_function_that_fails_is_told_for_each_host_and_costs_no_executor(state_root, manager, function, words):

@@ -266,6 +266,7 @@ def vllm_fn(model_name, host_to_url):
     return predict
 
 
+@once
 def test_the_published_code_runs_as_it_is(spark, servers, model):
     """The article's manager takes over from the fixture's: a name is one manager's in an application."""
     servers.stop_servers()
