@@ -1,4 +1,4 @@
-"""Every notebook from the bytes that users get, at small scale, on a real cluster of two executors with real servers.
+"""Every notebook from the bytes that users get, at small scale, on a real cluster with real servers.
 
 What a notebook claims at its end is an assertion in it: a claim that fails, fails its cell.
 """
@@ -16,6 +16,22 @@ pytestmark = pytest.mark.notebook
 FORGET = (
     "for name in [*globals()]:\n    if name not in {'In', 'Out', 'get_ipython'} and name[0] != '_': del globals()[name]"
 )
+# A server of a language model takes a processor for half a minute: one notebook starts two of them, the others one.
+ON_TWO_EXECUTORS = "classification"
+ONE_EXECUTOR = """
+import atexit
+from pyspark.sql import SparkSession
+from server_utils.demo import spark_cluster
+settings = {
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.log.level": "OFF",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+}
+spark = SparkSession.builder.master("local-cluster[1,2,1024]").config(map=settings).getOrCreate()
+atexit.register(spark_cluster.stop, spark)
+"""
 NAMES = [pytest.param(name, id=name) for name in catalogue.every()]
 
 
@@ -25,13 +41,24 @@ def laptop(start_kernel):
     return start_kernel()
 
 
+@pytest.fixture(scope="module")
+def one_executor(start_kernel):
+    """A kernel that has a Spark already, with one executor."""
+    kernel = start_kernel()
+    assert ask(kernel, ONE_EXECUTOR)[0] == "ok"
+    return kernel
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_a_notebook_runs_and_what_it_claims_holds(name, laptop, tmp_path):
+def test_a_notebook_runs_and_what_it_claims_holds(name, request, tmp_path):
     facts = catalogue.facts(name)
-    if facts.group == "language_models" and not vllm_fits():
+    is_of_language_model = facts.group == "language_models"
+    if is_of_language_model and not vllm_fits():
         pytest.skip("vLLM does not run here")
-    assert ask(laptop, FORGET)[0] == "ok"
-    done = notebook_files.execute(notebook_files.made(facts), kernel=laptop, folder=tmp_path)
+    alone = is_of_language_model and name != ON_TWO_EXECUTORS
+    kernel = request.getfixturevalue("one_executor" if alone else "laptop")
+    assert ask(kernel, FORGET)[0] == "ok"
+    done = notebook_files.execute(notebook_files.made(facts), kernel=kernel, folder=tmp_path)
     outputs = [output for cell in done.cells if cell.cell_type == "code" for output in cell.outputs]
     shown = [set(output.get("data", {})) for output in outputs]
     assert any("image/png" in each for each in shown), "a notebook ends with a picture"

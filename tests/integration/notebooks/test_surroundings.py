@@ -16,7 +16,7 @@ from server_utils.notebooks import catalogue
 pytestmark = pytest.mark.notebook
 NOTEBOOK = catalogue.facts("models_in_cloud_storage")
 SETTINGS = {
-    "spark.master": "local-cluster[2,2,1024]",
+    "spark.master": "local-cluster[1,2,1024]",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.ui.enabled": "false",
