@@ -77,7 +77,6 @@ class Terraform:
             "TF_CLI_CONFIG_FILE": os.devnull,  # the user's own settings play no part
             "TF_IN_AUTOMATION": "1",
             "CHECKPOINT_DISABLE": "1",
-            "GOGC": "400",  # a command lives for seconds: collect garbage a quarter as often
         }
         kept = {
             key: value for key, value in os.environ.items() if not key.startswith(("TF_", "DATABRICKS_", "GOOGLE_"))
