@@ -13,10 +13,9 @@ import pytest
 from pyspark.errors import AnalysisException
 from pyspark.sql import functions
 from support.fakes import processes_of
-from support.real_vllm import model_folder
 
 from integration.spark import tiny_models
-from integration.spark.conftest import once, run_as_user
+from integration.spark.conftest import once, own_session, run_as_user
 from server_utils import ConfigurationError, OutputError, TritonServerManager, by_prefix
 from server_utils.host.processes import wait_until
 from server_utils.jobs.output import Output
@@ -331,10 +330,7 @@ def job(state_root, tmp_path):
 
     def start(**options):
         arguments = ", ".join(f"{name}={value!r}" for name, value in options.items())
-        code = (
-            "from integration.spark import long_job; "
-            f"long_job.main({str(tmp_path)!r}, {str(model_folder())!r}, {arguments})"
-        )
+        code = f"from integration.spark import long_job; long_job.main({str(tmp_path)!r}, {arguments})"
         started.append(run_as_user(code))
         return started[-1]
 
@@ -346,6 +342,7 @@ def job(state_root, tmp_path):
 
 
 @once
+@own_session
 @pytest.mark.timeout(1800)
 def test_a_killed_driver_goes_on_where_it_was_and_no_row_is_lost_or_doubled(job, sessions, state_root, tmp_path):
     sessions.stop()  # two cores are few
@@ -365,4 +362,4 @@ def test_a_killed_driver_goes_on_where_it_was_and_no_row_is_lost_or_doubled(job,
     assert 0 < before < 240
     assert done == {"step": "done", "rows": 240, "there": before, "written": 240 - before, "asked": 240 - before}
     assert sorted(row["id"] for row in found) == list(range(240))
-    assert all(row["answer"] is not None for row in found)
+    assert all(row["answer"] == 20 * row["id"] for row in found)
