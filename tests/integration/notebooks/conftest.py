@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from jupyter_client.manager import KernelManager
+from support import spark_jvms
 from support.fakes import killed, processes_of
 
-from integration.spark.conftest import SHORT_LIFE
 from server_utils.host import platform
 from server_utils.host.processes import wait_until
 
@@ -55,7 +55,7 @@ def start_kernel(state_root, tmp_path_factory):
     """Starts kernels that end with the module: start_kernel({"VARIABLE": "value"}). A Spark of the user is ignored."""
     folder = tmp_path_factory.mktemp("notebooks")
     common = {
-        "JDK_JAVA_OPTIONS": SHORT_LIFE,
+        "JDK_JAVA_OPTIONS": spark_jvms.options(),
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "PYSPARK_PYTHON": sys.executable,
         "SPARK_LOCAL_IP": "127.0.0.1",
