@@ -59,5 +59,6 @@ module "cluster" {
   env = {
     SPARK_SIDECAR_MODELS = "${module.store.path}/models"
     SPARK_SIDECAR_DATA   = "${module.store.path}/data"
+    SPARK_SIDECAR_LOGS   = "${module.files.path}/logs" # of servers; those of nodes are there too
   }
 }

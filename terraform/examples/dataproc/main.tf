@@ -53,6 +53,11 @@ module "cluster" {
   metadata        = module.assets.metadata
   subnetwork      = module.network.subnetwork
   network_tags    = module.network.network_tags
-  env             = { SPARK_SIDECAR_MODELS = "${module.store.url}/models", SPARK_SIDECAR_DATA = "${module.store.url}/data" }     # for tasks
   spark_conf      = { "spark.sidecar.models" = "${module.store.url}/models", "spark.sidecar.data" = "${module.store.url}/data" } # for the driver
+
+  env = { # for tasks and servers
+    SPARK_SIDECAR_MODELS = "${module.store.url}/models"
+    SPARK_SIDECAR_DATA   = "${module.store.url}/data"
+    SPARK_SIDECAR_LOGS   = module.assets.metadata["spark-sidecar-logs"]
+  }
 }
