@@ -116,8 +116,10 @@ def podman():
             "LD_LIBRARY_PATH": f"{root}/usr/lib/x86_64-linux-gnu:{root}/lib/x86_64-linux-gnu",
             "PATH": f"{root}/usr/bin:{root}/usr/sbin:{root}/bin:{os.environ['PATH']}",
         }
-        yield variables
-        run(variables, "system", "reset", "--force", engine="podman")
+        try:
+            yield variables
+        finally:
+            run(variables, "system", "reset", "--force", engine="podman")
 
 
 def _unpacked(folder, names=_PACKAGES):
