@@ -38,7 +38,9 @@ def test_the_end_of_a_log_is_delivered_again_whenever_it_has_grown(tmp_path, mon
         for text in ("first\n", "second\n", "x" * (1 << 20)):
             with (server / "server.log").open("a") as log:
                 log.write(text)
-            assert wait_until(lambda text=text: any(each.read_text().endswith(text) for each in copies.glob("*")), 30)
+            assert wait_until(
+                lambda text=text: any(each.read_text().endswith(text) for each in copies.glob("*.log")), 30
+            )
     (copy,) = copies.iterdir()
     assert copy.read_text() == "x" * (1 << 20)
 
