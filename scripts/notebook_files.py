@@ -116,7 +116,8 @@ JupyterLab. On a cluster with the package, open or submit the `.ipynb` file as i
 - **Models** are copied once to where [model_url](../docs/storage.md) says. A model with a licence on its hub needs
   `HF_TOKEN` for that copy. On a cluster `SPARK_SIDECAR_MODELS` and `SPARK_SIDECAR_DATA` name the places for models and
   results; those that `spark-sidecar databricks up`, `dataproc up` and Terraform make have both.
-- **Environments.** Language models need a cluster of framework `vllm`, all others one of `triton`.
+- **Environments.** Language models need a cluster of framework `vllm`, those of Keras one of `tf`, all others one of
+  `triton`.
 - **Sources** are in `src/`, as Python with cells. `./run render` makes the `.ipynb` files from them, without outputs.
 
 The seconds are those of two cores.

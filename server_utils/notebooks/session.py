@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from server_utils.demo import assets, spark_cluster
 from server_utils.errors import ConfigurationError, ModelExistsError
 from server_utils.host import gpus, platform
 from server_utils.host.platform import Platform
-from server_utils.notebooks import catalogue, datasets, display
+from server_utils.notebooks import catalogue, datasets, display, sealed_call
 from server_utils.notebooks.catalogue import Facts, Model, Scale
 from server_utils.spark import java, session
 from server_utils.storage.locations import model_url
@@ -90,6 +90,13 @@ class Notebook:
     def table(self, name: str, rows: int | None = None) -> Any:
         """A frame of real data: one of the tables in `datasets.py`, so many of its rows, evenly spread."""
         return datasets.table(self.spark, name, rows)
+
+    def call(self, function: Callable[..., Any], *arguments: Any, environment: str) -> Any:
+        """What a function answers in a sealed environment on the driver's machine: to train where the framework is.
+
+        Arguments and answer are plain values. Raises ConfigurationError with the function's last words if it fails.
+        """
+        return sealed_call.call(function, *arguments, environment=environment)
 
     def show(self, rows: Any, columns: Sequence[str] | None = None) -> None:
         """Display a frame of Spark or of pandas, or dictionaries, as a table; long texts are cut."""

@@ -64,6 +64,13 @@ def test_the_model_of_pictures_has_its_code_and_its_weights():
     assert assets.get("efficientnet") == folder
 
 
+@pytest.mark.parametrize(("name", "begins"), [("diamonds", b'"carat","cut"'), ("speech", b"RIFF")])
+def test_data_of_notebooks_is_a_file_of_its_package(name, begins):
+    path = fetched(lambda: assets._present(assets._BY_NAME[name]))
+    assert path.read_bytes().startswith(begins)
+    assert assets.get(name) == path
+
+
 def test_fetching_what_is_there_needs_no_network():
     home = fetched(assets.movie_reviews_path).parents[2]
     fetched(assets.minilm_path)
