@@ -195,7 +195,7 @@ def _run_converter(model: _Asset, python: Path, source: Path, to: Path) -> None:
     """Run the converter of a model with a Python that has what it needs."""
     made = to / model.wanted
     made.mkdir()
-    command = [python, "-I", str(model.converter), source, made]
+    command: list[str | Path] = [python, "-I", str(model.converter), source, made]
     done = subprocess.run(command, stdout=2, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise EnvironmentMissingError(f"{source.name} could not be converted by {python}: {done.stderr.strip()[-800:]}")
