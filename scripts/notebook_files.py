@@ -56,7 +56,7 @@ def about(facts: Facts) -> str:
         lines.append(f"| model | {small.name} | {_hub(full.source) or full.name} |")
         lines.append(f"| revision | {pins[0]} | {pins[1]} |")
         lines.append(f"| licence | {small.licence} | {full.licence} |")
-    lines += [f"| data | {facts.data} | the same, or a table of yours |"]
+    lines += [f"| data | all or some of: {facts.data} | all of it, or a table of yours |"]
     lines.append(f"| needs | two cores, about {facts.seconds} s | {_needs(facts)} |")
     return "\n".join(lines)
 
@@ -66,7 +66,11 @@ def _hub(place: str) -> str:
 
 
 def _needs(facts: Facts) -> str:
-    return "executors with a GPU" if facts.needs_gpu else "any executors; it takes a GPU where there is one"
+    return (
+        "executors whose GPUs hold the model (`spark-sidecar fit`)"
+        if facts.needs_gpu
+        else "any executors; it takes a GPU where there is one"
+    )
 
 
 def execute(path: Path, *, kernel: KernelManager | None = None, folder: Path) -> Any:
@@ -110,14 +114,15 @@ JupyterLab. On a cluster with the package, open or submit the `.ipynb` file as i
 
 - **Scale.** Without a GPU a notebook takes a small model and few rows, so that it runs on two cores without a network
   once its model is there. On executors with GPUs it takes the full model. `SPARK_SIDECAR_SCALE`, or
-  `spark.sidecar.scale` in Spark's conf, says `small` or `full` where that choice is wrong.
+  `spark.sidecar.scale` in Spark's conf, says `small` or `full` where that choice is wrong: a T4 holds no model of 7
+  billion parameters.
 - **Spark.** A session that is there is used and left running. Where there is none, a laptop gets a cluster of two
   executors.
 - **Models** are copied once to where [model_url](../docs/storage.md) says. A model with a licence on its hub needs
   `HF_TOKEN` for that copy. On a cluster `SPARK_SIDECAR_MODELS` and `SPARK_SIDECAR_DATA` name the places for models and
   results; those that `spark-sidecar databricks up`, `dataproc up` and Terraform make have both.
 - **Environments.** Language models need a cluster of framework `vllm`, those of Keras one of `tf`, all others one of
-  `triton`.
+  `triton`. Where only the workers have the environment, `notebook.call` trains on one of them.
 - **Sources** are in `src/`, as Python with cells. `./run render` makes the `.ipynb` files from them, without outputs.
 
 The seconds are those of two cores.

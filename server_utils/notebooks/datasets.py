@@ -51,7 +51,7 @@ def table(spark: Any, name: str, rows: int | None = None) -> Any:
     read, schema = _TABLES[name]
     found = list(read())
     chosen = _evenly(found, len(found) if rows is None else rows)
-    return spark.createDataFrame(chosen, schema).repartition(min(_TASKS, len(chosen)))
+    return spark.createDataFrame(chosen, schema).repartition(max(1, min(_TASKS, len(chosen))))
 
 
 def _evenly(rows: Sequence[Row], count: int) -> list[Row]:

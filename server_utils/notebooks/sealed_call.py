@@ -1,4 +1,4 @@
-"""Call a function in a sealed environment, to train where the framework is. Driver only; serves nothing."""
+"""Call a function in a sealed environment, to train where the framework is. Driver, or one task; serves nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import cloudpickle
 
 from server_utils.environments import builder
-from server_utils.errors import ConfigurationError
+from server_utils.errors import ConfigurationError, EnvironmentMissingError, SidecarError
 
 _PROGRAM = """
 import pickle, sys
@@ -34,7 +34,7 @@ def call(function: Callable[..., Any], *arguments: Any, environment: str) -> Any
 
     Raises:
         EnvironmentMissingError: there is no such environment on this machine.
-        ConfigurationError: the function failed there; with the last lines of what it said.
+        ConfigurationError: the function failed there; with the last lines of what it printed.
     """
     python = builder.find(environment).python
     with tempfile.TemporaryDirectory() as folder:
@@ -44,7 +44,38 @@ def call(function: Callable[..., Any], *arguments: Any, environment: str) -> Any
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         if done.returncode:
             raise ConfigurationError(
-                f"{function.__name__} failed in the environment {environment!r}: "
-                f"{done.stdout.strip()[-_LAST_CHARACTERS:]}\nMend the function, and call it again."
+                f"{function.__name__} failed in the environment {environment!r}: {_why(done)}\n"
+                "Mend the function, and call it again."
             )
         return pickle.loads(answer.read_bytes())  # noqa: S301 - written by the function of this notebook
+
+
+def is_here(environment: str) -> bool:
+    """Whether this machine has the environment."""
+    return (builder.folder(environment) / "bin" / "python").exists()
+
+
+def call_in_task(spark: Any, function: Callable[..., Any], *arguments: Any, environment: str) -> Any:
+    """As `call`, on the machine of an executor: on a cluster with workers the driver's has no environments."""
+    sent = cloudpickle.dumps((function, arguments))
+
+    def attempt(_: Any) -> Any:
+        try:
+            function, arguments = pickle.loads(sent)  # noqa: S301 - of this notebook
+            return True, call(function, *arguments, environment=environment)
+        except SidecarError as error:  # told to the driver as it is, not in a stack trace of Spark
+            return False, (isinstance(error, EnvironmentMissingError), str(error))
+
+    ((answered, answer),) = spark.sparkContext.parallelize([0], 1).map(attempt).collect()
+    if answered:
+        return answer
+    is_missing, message = answer
+    raise EnvironmentMissingError(message) if is_missing else ConfigurationError(message)
+
+
+def _why(done: subprocess.CompletedProcess[str]) -> str:
+    """The end of what the function printed. A process that is killed prints no reason."""
+    killed = (
+        f" (killed by signal {-done.returncode}: 9 mostly means that memory ran out)" if done.returncode < 0 else ""
+    )
+    return done.stdout.strip()[-_LAST_CHARACTERS:] + killed

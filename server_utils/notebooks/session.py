@@ -28,6 +28,7 @@ from server_utils.validation import one_of
 T = TypeVar("T")
 
 _VARIABLE, _KEY = "SPARK_SIDECAR_SCALE", "spark.sidecar.scale"
+_GPUS_OF_A_SERVER = 4  # at most, of a language model in a notebook
 
 
 def open_notebook(name: str) -> tuple[Any, Notebook]:
@@ -92,11 +93,18 @@ class Notebook:
         return datasets.table(self.spark, name, rows)
 
     def call(self, function: Callable[..., Any], *arguments: Any, environment: str) -> Any:
-        """What a function answers in a sealed environment on the driver's machine: to train where the framework is.
+        """What a function answers in a sealed environment: to train where the framework is.
 
-        Arguments and answer are plain values. Raises ConfigurationError with the function's last words if it fails.
+        It runs on the driver's machine, or in one task where only the nodes of the executors have the environment.
+        Arguments and answer are plain values; what the function writes stays on the machine where it ran.
+
+        Raises:
+            EnvironmentMissingError: neither has the environment.
+            ConfigurationError: the function failed there; with the last lines of what it printed.
         """
-        return sealed_call.call(function, *arguments, environment=environment)
+        if sealed_call.is_here(environment) or session.on_this_host(self.spark):
+            return sealed_call.call(function, *arguments, environment=environment)
+        return sealed_call.call_in_task(self.spark, function, *arguments, environment=environment)
 
     def show(self, rows: Any, columns: Sequence[str] | None = None) -> None:
         """Display a frame of Spark or of pandas, or dictionaries, as a table; long texts are cut."""
@@ -112,11 +120,13 @@ class Notebook:
     def engine_options(self, **full: Any) -> dict[str, Any]:
         """Options of `start_servers` for a language model: these at full scale, those of two small servers at small.
 
-        Two servers of a laptop share its memory and cores.
+        Two servers of a laptop share its memory and cores. On more than four GPUs an executor gets several servers: the
+        heads of the full models divide by four at most (12 and 28 of them), and a server's GPUs must divide them.
         """
         threads = max(1, len(os.sched_getaffinity(0)) // spark_cluster.EXECUTORS)
         small = {"max_model_len": 1024, "kv_cache_memory_bytes": 512 << 20, "gpu_memory_utilization": 0.4}
-        return self.pick(small={**small, "env": {"OMP_NUM_THREADS": str(threads)}}, full=full)
+        several = {"replicas": self.gpus // _GPUS_OF_A_SERVER} if self.gpus > _GPUS_OF_A_SERVER else {}
+        return self.pick(small={**small, "env": {"OMP_NUM_THREADS": str(threads)}}, full=several | full)
 
     @property
     def _model(self) -> Model | None:

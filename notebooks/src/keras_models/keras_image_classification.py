@@ -52,7 +52,10 @@ notebook.show(pieces.groupBy("material").agg(F.count("*").alias("pieces")).order
 
 
 # %%
-def train(pixels, labels, epochs, folder):
+def train(pixels, labels, epochs):
+    import tempfile
+    from pathlib import Path
+
     import keras
     import numpy as np
 
@@ -74,19 +77,24 @@ def train(pixels, labels, epochs, folder):
     model.compile(keras.optimizers.Adam(0.003), "sparse_categorical_crossentropy")
     pictures = np.frombuffer(b"".join(pixels), np.uint8).reshape(-1, 32, 32, 1)
     model.fit(pictures, np.array(labels), batch_size=32, epochs=epochs, verbose=0)
-    model.save(f"{folder}/model.keras")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "model.keras")
+        model.save(file)
+        return file.read_bytes()
 
 
 # %%
 import tempfile
+from pathlib import Path
 
 from server_utils import model_url, save_model
 
 shown = known.orderBy("material", "top", "left").toPandas()
-folder = tempfile.mkdtemp()
 pixels, labels = [bytes(each) for each in shown.pixels], [MATERIALS.index(each) for each in shown.material]
-notebook.call(train, pixels, labels, notebook.pick(small=10, full=30), folder, environment="tf")
-url = save_model(folder, model_url("surface-classifier"), overwrite=True)
+trained = notebook.call(train, pixels, labels, notebook.pick(small=10, full=30), environment="tf")
+with tempfile.TemporaryDirectory() as folder:
+    Path(folder, "model.keras").write_bytes(trained)
+    url = save_model(folder, model_url("surface-classifier"), overwrite=True)
 
 # %% [markdown]
 # ## Serve it

@@ -14,7 +14,7 @@ spark, notebook = open_notebook("code_comprehension")
 # %% [markdown]
 # ## Functions
 #
-# From Python's standard library, without their docstrings. The first sentence of each docstring is kept apart: it says
+# From Python's standard library, without their docstrings. The first paragraph of each docstring is kept apart: it says
 # in its author's words what the function does, and the model does not see it.
 
 # %%
@@ -46,9 +46,9 @@ notebook.show(table.head(6), ["module", "name", "sentence"])
 # %% [markdown]
 # ## Search for them
 #
-# The authors' sentences are what people might look for. A search compares words: the share of the asked words that a
-# written sentence has, and of its words those that were asked. The place of a function is its place in the
-# list of hits; one that shares no word stands behind all others.
+# The authors' sentences are what people might look for. A search compares words: two texts are
+# alike when they share many of their words. The place of a function is its place in the list of hits; one that shares no
+# word stands behind all others.
 
 # %%
 import re

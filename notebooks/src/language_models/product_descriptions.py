@@ -2,7 +2,7 @@
 # # Descriptions of products
 #
 # A shop has a sheet of facts for each product and wants a text that sells it. A language model writes it. A text that is
-# wrong costs more than none, so the facts in it are counted: those that the sheet has, and numbers that it has not.
+# wrong costs more than none. So the notebook counts the facts that each text keeps, and the numbers that it invents.
 #
 # **When to use this:** shops, real estate, job offers: many short texts out of a table, each to be checked.
 
@@ -14,7 +14,8 @@ spark, notebook = open_notebook("product_descriptions")
 # %% [markdown]
 # ## Products, and a sheet for each
 #
-# Wines of three growers with their chemical analysis. Readers want words instead of measurements, and Spark finds them.
+# Wines of three growers with their chemical analysis. Readers want words instead of measurements: Spark turns the
+# numbers into words.
 
 # %%
 from pyspark.sql import functions as F
@@ -82,11 +83,15 @@ notebook.show(described.orderBy("id").limit(6), ["sheet", "text"])
 # %% [markdown]
 # ## Check every text
 #
-# In Spark, as it would be in a job: is the word of each fact in the text, and is there a number that the sheet lacks?
-# What fails goes to a person.
+# In Spark, as it would be in a job: is each fact in the text, as "low acidity" with its name, and is there a number that
+# the sheet lacks? What fails goes to a person.
 
 # %%
-kept = [F.expr(f"contains(lower(text), {fact})").alias(fact) for fact in facts]
+named = {"acidity": " acidity", "tannin": " tannin"}  # "medium" alone may belong to another fact
+kept = [
+    F.rlike("text", F.concat(F.lit(r"(?i)\b\Q"), fact, F.lit(rf"\E{named.get(fact, '')}"))).alias(fact)
+    for fact in facts
+]
 numbers = F.regexp_extract_all("text", F.lit("([0-9]+([.][0-9]+)?)"))
 invented = F.size(F.array_except(numbers, F.array(F.regexp_extract("alcohol", "[0-9.]+", 0)))) > 0
 checked = described.select("sheet", "text", *kept, invented.alias("invented")).toPandas()

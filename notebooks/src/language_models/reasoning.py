@@ -103,7 +103,7 @@ with VLLMServerManager("thinker", notebook.model()) as servers:
 
 def number_of(text):
     """The last number in a text; null where there is none."""
-    return F.try_element_at(F.regexp_extract_all(text, F.lit("([0-9]+)")), F.lit(-1)).cast("int")
+    return F.try_element_at(F.regexp_extract_all(text, F.lit("([0-9]{1,9})")), F.lit(-1)).cast("int")
 
 
 parts = F.split(F.regexp_replace("long.value", "<think>", ""), "</think>")
@@ -131,6 +131,7 @@ figure, areas = plt.subplots(1, 2, figsize=(7.2, 2.6))
 for area, values, title in zip(areas, (right, tokens), ("share of right answers", "tokens per answer")):
     bars = area.bar(ways, values, color=["#9aa0a6", "#1a73e8"], width=0.6)
     area.bar_label(bars, [f"{value:.0%}" if area is areas[0] else f"{value:.0f}" for value in values])
+    area.set_ylim(0, 1.2 * max(values))
     area.set_title(title)
     area.set_yticks([])
     area.spines["left"].set_visible(False)

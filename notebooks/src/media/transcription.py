@@ -2,7 +2,7 @@
 # # Transcribe recordings
 #
 # Spark's tasks decode the recordings and cut them where nobody speaks; Whisper, on the server of the executor, writes
-# down each piece. So a recording of any length becomes many small rows, which all executors share.
+# down each piece. So a recording of several minutes becomes many small rows, which all executors share.
 #
 # **When to use this:** calls, meetings, broadcasts, dictation.
 
@@ -30,6 +30,10 @@ def cut(frames):
 
     def decode(file):
         sound = wave.open(io.BytesIO(file))
+        if sound.getsampwidth() != 2:
+            raise ValueError(
+                f"samples of 16 bits are wanted; these have {8 * sound.getsampwidth()}: convert the recording"
+            )
         samples = np.frombuffer(sound.readframes(sound.getnframes()), np.int16).reshape(-1, sound.getnchannels())
         times = np.arange(0, len(samples), sound.getframerate() / 16_000)
         return np.interp(times, np.arange(len(samples)), samples.mean(axis=1)).astype(np.int16)
