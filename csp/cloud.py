@@ -298,7 +298,7 @@ class Cloud(Protocol):
         """Ask for the end of a run; a cluster of its own ends with it. A run that ended or is gone is no error."""
 
     def active_runs(self, name: str) -> Sequence[str]:
-        """Ids of the runs of a deployment that go on now, also on clusters of their own; only those of the user."""
+        """Ids of the runs of a deployment that go on now, also on clusters of their own; of the owner and the user."""
 
     def run_state(self, run_id: str) -> RunState:
         """A run now. Raises DeploymentError where there is none."""

@@ -66,10 +66,14 @@ def _owner_of(session: Session, root: str) -> str:
 
 
 def _refuse_others(session: Session, name: str, owners: set[str]) -> None:
-    mine = _mine(session) if owners - {""} else ""
-    if theirs := sorted(owners - {"", mine}):
+    """Refuse what is neither of the owner that the user names nor of who is signed in, who may have made it."""
+    theirs = owners - {"", session.owner}
+    if not theirs:
+        return
+    user = session.call(session.cloud.user, "asking who is signed in")
+    if others := sorted(theirs - {user}):
         raise DeploymentError(
-            f"{name!r} is a deployment of {', '.join(theirs)}, and you are {mine or 'unknown'}; nothing was changed. "
-            f"Choose another --name, or give --owner {theirs[0]} if you mean it",
+            f"{name!r} is a deployment of {', '.join(others)}, and you are {user or 'unknown'}; nothing was changed. "
+            f"Choose another --name, or give --owner {others[0]} if you mean it",
             Exit.TAKEN,
         )

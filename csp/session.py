@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ POLL_S = 10.0
 UNREACHABLE_S = 300.0  # after which a step that is no wait gives up
 CANCEL_S = 600.0  # a cluster of the run's own goes with it
 _LONGEST_PAUSE_S = 20.0
+_CHANGING = frozenset({"up", "run", "down"})  # the verbs that have --owner
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,49}[a-z0-9])?")
 
 
@@ -162,7 +164,8 @@ class Session:
     def line(self, verb: str, name: str) -> str:
         """The command line of a verb, for a user to copy: with the place, which the next shell may not know."""
         options = f" {self.cloud.options}" if self.cloud.options else ""
-        return f"spark-sidecar {self.cloud.command} {verb} --name {name}{options}"
+        owner = f" --owner {shlex.quote(self.owner)}" if self.owner and verb in _CHANGING else ""
+        return f"spark-sidecar {self.cloud.command} {verb} --name {name}{options}{owner}"
 
 
 def check_name(name: str) -> None:

@@ -75,7 +75,7 @@ def connect(
         volume: for files, models, logs and results; needed by `up` and by runs on a cluster of their own.
         policy: id of the cluster policy.
         user: whom clusters are dedicated to; None for who is signed in.
-        owner: whose notebooks and runs `down` ends; None for who is signed in.
+        owner: whose notebooks and runs `down` ends, beside those of who is signed in.
 
     Raises:
         ConfigurationError: if the volume is none.
@@ -257,13 +257,13 @@ class Databricks:
             return
 
     def delete_others(self, name: str) -> Sequence[str]:
-        folder = runs.folder_of(self._acts_for or self._me, name)
-        try:
-            with explained(f"deleting {folder}"):
+        deleted = []
+        for user in self._users():
+            folder = runs.folder_of(user, name)
+            with suppress(GoneError), explained(f"deleting {folder}"):
                 self._client.workspace.delete(folder, recursive=True)
-        except GoneError:
-            return []
-        return [folder]
+                deleted.append(folder)
+        return deleted
 
     def logs(self, state: ClusterState, kinds: Sequence[str]) -> Iterator[Log]:
         if not state.root:
@@ -288,7 +288,7 @@ class Databricks:
         runs.cancel(self._client, run_id)
 
     def active_runs(self, name: str) -> Sequence[str]:
-        return runs.active(self._client, name, self._acts_for or self._me)
+        return runs.active(self._client, name, self._users())
 
     def run_state(self, run_id: str) -> RunState:
         return runs.state_of(self._client, run_id)
@@ -298,6 +298,10 @@ class Databricks:
 
     def executed(self, run_id: str) -> Mapping[str, bytes]:
         return runs.executed(self._client, run_id)
+
+    def _users(self) -> list[str]:
+        """Whose notebooks and runs are meant: who is signed in sends them, whoever the deployment belongs to."""
+        return list(dict.fromkeys(filter(None, [self._acts_for, self._me])))
 
     def _complete(self, deployment: Deployment, cluster: Cluster) -> dict[str, Any]:
         """The definition with whom it is dedicated to, which the API wants to be told."""

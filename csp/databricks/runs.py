@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,8 @@ def submit(client: Any, request: RunRequest, folder: str, new_cluster: Mapping[s
     return str(wait.run_id)
 
 
-def active(client: Any, name: str, user: str) -> list[str]:
-    """The ids of a user's runs of a deployment that go on now."""
+def active(client: Any, name: str, users: Collection[str]) -> list[str]:
+    """The ids of these users' runs of a deployment that go on now."""
     from databricks.sdk.service import jobs
 
     with explained("listing runs"):
@@ -76,7 +76,7 @@ def active(client: Any, name: str, user: str) -> list[str]:
     return [
         str(each.run_id)
         for each in listed
-        if (each.run_name or "").startswith(begins) and each.creator_user_name == user
+        if (each.run_name or "").startswith(begins) and each.creator_user_name in users
     ]
 
 

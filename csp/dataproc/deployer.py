@@ -191,7 +191,7 @@ class Dataproc:
         own_clusters.cancel(self._clients, run_id)
 
     def active_runs(self, name: str) -> Sequence[str]:
-        mine = {"", self._acting_for()}
+        mine = {"", self._acting_for(), self.user()}
         deployed, own = ([each for each in self._labelled(label, name) if _owner(each) in mine]
                          for label in (TAG, runs.LABEL))  # fmt: skip
         workflows = own_clusters.active(self._clients, {each.cluster_name for each in own}, self.root(name), mine)

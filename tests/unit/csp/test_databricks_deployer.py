@@ -339,6 +339,15 @@ def test_another_persons_deployment_is_left_alone(server, here, wanted, monkeypa
     assert deployer.status(other, "reviews")[0].owner == ME
 
 
+def test_what_is_made_for_another_person_is_run_and_removed_by_who_made_it(server, wanted, notebook):
+    acting = session(connect(volume=VOLUME, owner="ann@example.com"), server.clock, owner="ann@example.com")
+    assert up(acting, wanted).owner == ME
+    assert up(acting, wanted).is_ready
+    assert run.run(acting, "reviews", notebook).exit_code is Exit.DONE
+    assert f"/Users/{ME}/spark-sidecar/reviews" in deployer.down(acting, "reviews")
+    assert server.clusters.all == {}
+
+
 def test_another_persons_files_are_left_alone_where_there_is_no_cluster(server, here, wanted, monkeypatch):
     up(here, wanted)
     here.cloud._client.files.create_directory(f"{ROOT}/models/m")
@@ -756,6 +765,12 @@ def test_down_for_another_person_ends_that_persons_runs_and_notebooks(server, he
     acting = session(connect(volume=VOLUME, owner=ME), server.clock, owner=ME)
     assert f"/Users/{ME}/spark-sidecar/reviews" in deployer.down(acting, "reviews")
     assert acting.cancel(left).phase is RunPhase.CANCELLED
+
+
+def test_down_for_another_person_ends_the_runs_of_who_is_signed_in_too(server, left):
+    acting = session(connect(volume=VOLUME, owner="ann@example.com"), server.clock, owner="ann@example.com")
+    deployer.down(acting, "reviews")
+    assert f"Cancelling run {left}." in acting.report.said
 
 
 def test_a_run_without_a_cluster_says_what_to_do(here, notebook):

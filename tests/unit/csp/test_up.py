@@ -195,6 +195,13 @@ def test_who_is_named_as_owner_is_acted_for(cloud, here, wanted):
     assert deployer.down(session(cloud, owner="me"), "reviews")
 
 
+def test_the_lines_to_copy_name_the_owner_where_one_was_given(cloud):
+    acting = session(cloud, owner="a team")
+    for verb in ("up", "run", "down"):
+        assert acting.line(verb, "reviews").endswith("--name reviews --owner 'a team'")
+    assert acting.line("status", "reviews").endswith("--name reviews")
+
+
 @pytest.mark.parametrize("verb", ["run", "replace", "down"])
 def test_a_cluster_without_an_owner_is_that_of_who_sent_its_files(cloud, here, wanted, tmp_path, verb):
     """As on Dataproc, where no cluster says who made it."""
