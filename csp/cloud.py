@@ -19,10 +19,12 @@ from typing import Any, Protocol
 from server_utils.clusters.cluster import Cluster
 from server_utils.clusters.gpu_fit import Demand
 from server_utils.clusters.model_memory import Weights
-from server_utils.storage.stores.base import Store
+from server_utils.storage.stores.base import Store, scrub
 
 TAG = "spark-sidecar-deployment"  # tag or label of a cluster -> the name of its deployment
 SUMS = "SHA256SUMS"  # the file of an upload that is sent last
+TAIL_LINES = 40
+NEWEST_LOGS = 4  # of each kind that are shown
 
 
 class Exit(IntEnum):
@@ -223,6 +225,11 @@ class Log:
     text: str
 
 
+def tail(content: bytes, lines: int = TAIL_LINES) -> str:
+    """The last lines of a log, without secrets."""
+    return scrub("".join(content.decode(errors="replace").splitlines(keepends=True)[-lines:]))
+
+
 class Cloud(Protocol):
     """How one cloud does each step.
 
@@ -289,7 +296,7 @@ class Cloud(Protocol):
         """Delete what a deployment has outside of its root, such as uploaded notebooks; returns their names."""
 
     def logs(self, state: ClusterState, kinds: Sequence[str]) -> Iterable[Log]:
-        """The logs of a cluster that are there, also after it failed."""
+        """The last lines of a cluster's newest logs, also after it failed."""
 
     def submit(self, request: RunRequest) -> str:
         """Send the source and start a run; returns its id. With the same token it is the same run."""

@@ -19,13 +19,13 @@ from typing import Any
 
 from csp.cloud import TAG, Check, ClusterState, Deployment, Failure, Log, Phase, RunRequest, RunState, Upload
 from csp.databricks import client as sdk
-from csp.databricks import failures, preflight, runs
+from csp.databricks import failures, logs, preflight, runs
 from csp.databricks.client import GoneError, explained
 from csp.databricks.cluster_spec import request_body
 from server_utils.clusters.cluster import Cluster
 from server_utils.errors import ConfigurationError, DeploymentError, SidecarError
 from server_utils.storage.send_folder import sha256
-from server_utils.storage.stores.base import ObjectNotFoundError, Store, scrub
+from server_utils.storage.stores.base import Store, scrub
 from server_utils.storage.stores.databricks import Volume
 
 _VOLUME = re.compile(r"/Volumes/[^/]+/[^/]+/[^/]+")
@@ -49,15 +49,6 @@ _COMPARED = {
     "autotermination_minutes": "the idle time in minutes",
 }
 _COMPARED_WITHIN = {"spark_conf": "Spark settings", "spark_env_vars": "variables"}
-# How the names of logs look below the folder of logs: the cluster's own, those of our nodes, those of our servers.
-_LOG_KINDS = {
-    "driver": r"[^/]+/driver/",
-    "executor": r"[^/]+/executor/",
-    "init": r"[^/]+/init[._]",
-    "server": r"servers/",
-}
-_TAIL_LINES = 40
-_NEWEST = 4  # logs of each kind that are shown
 
 
 def connect(
@@ -266,15 +257,7 @@ class Databricks:
         return deleted
 
     def logs(self, state: ClusterState, kinds: Sequence[str]) -> Iterator[Log]:
-        if not state.root:
-            return
-        store = self.store(f"{state.root}/logs")
-        keys = [key for key, size in store.names() if size]
-        for kind in kinds:
-            chosen = sorted(key for key in keys if _kind_of(key) == kind and not key.endswith((".gz", ".json")))
-            for key in chosen[-_NEWEST:]:
-                with suppress(ObjectNotFoundError):  # deleted a moment ago
-                    yield Log(kind, key, _tail(store, key))
+        return logs.logs(self._logs_store(state), state.cluster_id, kinds) if state.root else iter(())
 
     def submit(self, request: RunRequest) -> str:
         new = None
@@ -333,13 +316,14 @@ class Databricks:
             return ""
 
     def _failed_node(self, state: ClusterState) -> str:
-        """The end of the log of a node that failed, which it copied beside its bundle."""
+        """The end of the log of a node that failed."""
         try:
-            logs = list(self.logs(state, ["init"]))
-        except SidecarError:  # they may not be read; the failure is told all the same
+            return logs.of_failed_node(self._logs_store(state), state.cluster_id) if state.root else ""
+        except SidecarError:  # it may not be read; the failure is told all the same
             return ""
-        failed = [each for each in logs if "error: spark-sidecar" in each.text] or logs
-        return "\n".join(failed[-1].text.splitlines()[-_TAIL_LINES // 2 :]) if failed else ""
+
+    def _logs_store(self, state: ClusterState) -> Store:
+        return self.store(f"{state.root}/logs")
 
 
 def _creating() -> Any:
@@ -372,13 +356,3 @@ def _state_of(details: Any, name: str | None, host: str) -> ClusterState:
 def _word(details: Any) -> str:
     """The workspace's own word for the state of a cluster."""
     return str(details.state.value) if details.state else "UNKNOWN"
-
-
-def _kind_of(log: str) -> str:
-    """The kind of a log, by its name; a server may be called "init"."""
-    return next((kind for kind in reversed(_LOG_KINDS) if re.match(_LOG_KINDS[kind], log)), "")
-
-
-def _tail(store: Store, key: str) -> str:
-    content = scrub(store.read(key)[0].decode(errors="replace"))
-    return "\n".join(content.splitlines()[-_TAIL_LINES:])

@@ -9,11 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from csp.cloud import ClusterState, Log
+from csp.cloud import NEWEST_LOGS, ClusterState, Log, tail
 from csp.dataproc import runs
 from csp.dataproc.clients import TIMEOUT_S, Clients, translated
 from server_utils.storage import urls
-from server_utils.storage.stores.base import scrub
 
 _LAST_LINES = 30
 _ENTRIES = 200  # of Cloud Logging, the newest
@@ -25,7 +24,7 @@ def logs(clients: Clients, state: ClusterState, kinds: Sequence[str]) -> Iterato
     name, _, cluster_uuid = state.cluster_id.partition("/")
     if "driver" in kinds:
         for job in runs.jobs_of(clients, name, cluster_uuid):
-            yield Log("driver", job.reference.job_id, scrub(runs.printed(clients, job)))
+            yield Log("driver", job.reference.job_id, tail(runs.printed(clients, job).encode()))
     root = urls.parse(state.root) if state.root else None
     if "init" in kinds and root:
         yield from _objects(clients, "init", root.bucket, f"google-cloud-dataproc-metainfo/{cluster_uuid}/", _OUTPUT)
@@ -52,15 +51,17 @@ def last_lines(clients: Clients, address: str) -> str:
             content = clients.storage.bucket(bucket).blob(key).download_as_bytes(retry=None, timeout=TIMEOUT_S)
     except NotFound:
         return f"{address} is not there: the node ended before it could write it"
-    return scrub("\n".join(content.decode(errors="replace").splitlines()[-_LAST_LINES:]))
+    return tail(content, _LAST_LINES).rstrip("\n")
 
 
 def _objects(clients: Clients, kind: str, bucket: str, prefix: str, pattern: str) -> Iterator[Log]:
+    """The ends of the newest objects: the folder has those of earlier clusters and applications too."""
     with translated():
-        for blob in clients.storage.list_blobs(bucket, prefix=prefix, retry=None, timeout=TIMEOUT_S):
-            if re.search(pattern, blob.name):
-                text = blob.download_as_bytes(retry=None, timeout=TIMEOUT_S).decode(errors="replace")
-                yield Log(kind, "/".join(blob.name.rsplit("/", 2)[-2:]), scrub(text))
+        listed = clients.storage.list_blobs(bucket, prefix=prefix, retry=None, timeout=TIMEOUT_S)
+        matching = [blob for blob in listed if re.search(pattern, blob.name)]
+        for blob in sorted(matching, key=lambda each: each.updated)[-NEWEST_LOGS:]:
+            content = blob.download_as_bytes(retry=None, timeout=TIMEOUT_S)
+            yield Log(kind, "/".join(blob.name.rsplit("/", 2)[-2:]), tail(content))
 
 
 def _executors(clients: Clients, cluster_uuid: str) -> Iterator[Log]:
@@ -77,4 +78,4 @@ def _executors(clients: Clients, cluster_uuid: str) -> Iterator[Log]:
         payload = entry.get("jsonPayload", {})
         lines.setdefault(str(payload.get("container", "executor")), []).append(str(payload.get("message", "")))
     for container, texts in lines.items():
-        yield Log("executor", container, scrub("\n".join(texts)))
+        yield Log("executor", container, tail("\n".join(texts).encode()))

@@ -620,6 +620,16 @@ def test_logs_of_nodes_and_of_servers_are_told_apart(server, session, wanted, tm
     assert [each.text for each in deployer.logs(session, "mine", ["init"])][-1] == "node\n"
 
 
+def test_of_logs_the_last_lines_of_the_newest_are_shown(server, session, wanted):
+    up(session, wanted())
+    for number in (9, 10, 11, 12, 13):
+        key = f"spark-sidecar/mine/logs/servers/application_1_{number}/reviews/host.log"
+        server.bucket.blob(key).upload_from_string("".join(f"line {each}\n" for each in range(100)))
+    shown = deployer.logs(session, "mine", ["server"])
+    assert len(shown) == 4
+    assert shown[0].text.splitlines()[0::39] == ["line 60", "line 99"]
+
+
 @pytest.fixture
 def invoke(session, wanted, bucket, monkeypatch):
     """The command line, for a deployment that is up: invoke("status") -> its JSON."""

@@ -796,6 +796,25 @@ def test_logs_are_those_of_the_volume(server, here, wanted):
     assert server.plan.not_met() == []
 
 
+def test_the_log_of_the_node_that_failed_explains_it_whatever_other_nodes_and_clusters_wrote(server, here, wanted):
+    def write(text):
+        (cluster_id,) = server.clusters.all
+        names = {f"{cluster_id}-10-0-0-{number}/init.log": "ready\n" for number in range(3, 13)}
+        names |= {f"{cluster_id}-10-0-0-2/init.log": "error: spark-sidecar: no space left\n"}
+        names |= {"9999-000001-abc-10-0-0-99/init.log": "error: spark-sidecar: of an older cluster\n"}
+        for name, content in names.items():
+            path = server.volumes.on_disk(f"{ROOT}/logs") / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+
+    here.report.on_wait = write
+    server.plan.clusters.append(ClusterFate("INIT_SCRIPT_FAILURE"))
+    said = refusal(lambda: up(here, wanted, keep=True), Exit.REFUSED)
+    assert said.endswith("The init script's log ends:\nerror: spark-sidecar: no space left")
+    shown = [each.name.rpartition("-")[2] for each in deployer.logs(here, "reviews", ["init"])]
+    assert shown == [f"{number}/init.log" for number in (9, 10, 11, 12)]
+
+
 # What each step asks for, and what is said where the user presses Ctrl-C when the workspace has heard it.
 UP_STEPS = {
     "GET /api/2.1/clusters/list": "No cluster was made, and nothing bills",
