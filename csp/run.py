@@ -145,8 +145,26 @@ def _ready(session: Session, name: str) -> ClusterState:
 
 
 def _submit(session: Session, request: RunRequest) -> str:
+    unheard = False  # whether an answer was lost: the run may be there all the same
+
+    def submit() -> str:
+        nonlocal unheard
+        try:
+            return session.cloud.submit(request)
+        except TransientError:
+            unheard = True
+            raise
+
     try:
-        run_id = session.call(lambda: session.cloud.submit(request), "submitting the run")
+        run_id = session.call(submit, "submitting the run")
+    except DeploymentError as error:
+        if not unheard:
+            raise
+        raise DeploymentError(
+            f"{error}. The run may go on and bill: `{session.line('down', request.name)}` ends it and removes the "
+            "deployment",
+            Exit.TIMEOUT,
+        ) from None
     except KeyboardInterrupt:
         raise DeploymentError(
             "stopped by Ctrl-C while the run was submitted; it may run and bill, and the page of jobs shows it. "

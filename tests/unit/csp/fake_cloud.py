@@ -118,6 +118,8 @@ class FakeCloud:
 
     def submit(self, request):
         self._called("submit")
+        if "submit" in self.late:
+            self._raise("submit")
         return "1"
 
     def run_state(self, run_id):

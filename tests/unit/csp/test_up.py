@@ -260,6 +260,22 @@ def test_a_run_without_capacity_is_tried_on_every_choice(cloud, here, wanted, tm
     assert "there is none. Trying choice 2 of 2." in here.report.said
 
 
+@pytest.mark.parametrize("faults", [[LOST] * 1000, [LOST, DeploymentError("not allowed")]])
+def test_a_submit_whose_answer_was_lost_is_said_to_bill_perhaps(cloud, here, wanted, tmp_path, faults):
+    up(here, wanted)
+    (tmp_path / "program.py").write_text("")
+    cloud.late, cloud.trouble = {"submit"}, {"submit": faults}
+    said = refusal(lambda: run.run(here, "reviews", tmp_path / "program.py"), Exit.TIMEOUT)
+    assert "The run may go on and bill: `spark-sidecar fake down --name reviews` ends it" in said
+
+
+def test_a_submit_that_is_refused_at_once_bills_nothing(cloud, here, wanted, tmp_path):
+    up(here, wanted)
+    (tmp_path / "program.py").write_text("")
+    cloud.trouble = {"submit": [DeploymentError("not allowed")]}
+    assert refusal(lambda: run.run(here, "reviews", tmp_path / "program.py"), Exit.REFUSED) == "not allowed"
+
+
 def test_a_run_that_does_not_end_when_it_is_cancelled_is_one_sentence(cloud, here):
     cloud.runs, cloud.cancel = [RunState("1", RunPhase.RUNNING)], lambda run_id: None
     assert "run 1 is still running 10 min after it was cancelled" in refusal(lambda: here.cancel("1"), Exit.TIMEOUT)
