@@ -23,7 +23,7 @@ from server_utils.storage.stores.base import Store, scrub
 
 TAG = "spark-sidecar-deployment"  # tag or label of a cluster -> the name of its deployment
 SUMS = "SHA256SUMS"  # the file of an upload that is sent last
-TAIL_LINES = 40
+TAIL_LINES = 100
 NEWEST_LOGS = 4  # of each kind that are shown
 
 

@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
-from csp.cloud import NEWEST_LOGS, TAIL_LINES, Log, tail
+from csp.cloud import NEWEST_LOGS, Log, tail
 from server_utils.storage.stores.base import ObjectNotFoundError, Store
 
 _CLUSTER_ID = re.compile(r"\d{4}-\d{6}-[a-z0-9]+")
+_EXPLAINING_LINES = 20
 # How the names of logs look: the cluster's own, those of our nodes, those of our servers.
 _KINDS = {
     "driver": r"[^/]+/driver/",
@@ -35,7 +36,7 @@ def of_failed_node(store: Store, cluster_id: str) -> str:
     names = [name for name in _names(store, cluster_id) if _kind_of(name) == "init"]
     found = list(_ends(store, "init", names))
     failed = [each for each in found if "error: spark-sidecar" in each.text] or found
-    return "\n".join(failed[-1].text.splitlines()[-TAIL_LINES // 2 :]) if failed else ""
+    return "\n".join(failed[-1].text.splitlines()[-_EXPLAINING_LINES:]) if failed else ""
 
 
 def _names(store: Store, cluster_id: str) -> list[str]:

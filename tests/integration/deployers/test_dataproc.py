@@ -624,10 +624,10 @@ def test_of_logs_the_last_lines_of_the_newest_are_shown(server, session, wanted)
     up(session, wanted())
     for number in (9, 10, 11, 12, 13):
         key = f"spark-sidecar/mine/logs/servers/application_1_{number}/reviews/host.log"
-        server.bucket.blob(key).upload_from_string("".join(f"line {each}\n" for each in range(100)))
+        server.bucket.blob(key).upload_from_string("".join(f"line {each}\n" for each in range(200)))
     shown = deployer.logs(session, "mine", ["server"])
     assert len(shown) == 4
-    assert shown[0].text.splitlines()[0::39] == ["line 60", "line 99"]
+    assert shown[0].text.splitlines()[0::99] == ["line 100", "line 199"]
 
 
 @pytest.fixture
