@@ -17,6 +17,7 @@ from server_utils.clusters.cluster import Cluster
 from server_utils.errors import DeploymentError, SidecarError
 
 TIMEOUT_S = 3600.0
+_BEING_DELETED = "It is being deleted"
 _USABLE = frozenset({Phase.STARTING, Phase.RUNNING, Phase.STOPPED})
 
 
@@ -26,6 +27,11 @@ class ClusterFailedError(DeploymentError):
     def __init__(self, message: str, failure: Failure) -> None:
         super().__init__(message)
         self.failure = failure
+
+    def deleted(self) -> ClusterFailedError:
+        """The same failure, once its cluster is gone."""
+        message = str(self).replace(_BEING_DELETED, "It is deleted, and nothing bills", 1)
+        return ClusterFailedError(message, self.failure)
 
 
 def up(
@@ -196,9 +202,11 @@ class _Up:
         try:
             return self._wait(cluster_id)
         except ClusterFailedError as error:
-            if self._made and (not self._keep or error.failure.no_capacity):
-                self._delete(self._made)
-            raise
+            if not self._made or (self._keep and not error.failure.no_capacity):
+                raise
+            self._report.say(f"{error}")  # the deletion may fail, or be interrupted
+            self._delete(self._made)
+            raise error.deleted() from None
 
     def _wait(self, cluster_id: str) -> ClusterState:
         while True:
@@ -230,7 +238,7 @@ class _Up:
         except SidecarError as error:  # the cluster is there all the same, and is deleted as any that failed
             failure = Failure("UNKNOWN", state.detail, f"Its cause could not be read: {error}")
         stays = f"It is kept: `{self._session.line('down', state.name)}` removes it"
-        left = stays if self._keep and not failure.no_capacity else "It is deleted, and nothing bills"
+        left = stays if self._keep and not failure.no_capacity else _BEING_DELETED
         log = f"\nThe init script's log ends:\n{failure.log}" if failure.log else ""
         return ClusterFailedError(
             f"cluster {state.name} ({state.cluster_id}) failed, {failure.code}: {failure.reason}. {failure.fix}. "

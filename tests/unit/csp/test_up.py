@@ -148,6 +148,18 @@ def test_the_log_of_an_init_script_is_shown(cloud, here, wanted):
     assert refusal(lambda: up(here, wanted), Exit.REFUSED).endswith("The init script's log ends:\nno space left")
 
 
+@pytest.mark.parametrize(
+    ("fault", "code"), [(DeploymentError("not allowed"), Exit.REFUSED), (KeyboardInterrupt(), Exit.INTERRUPTED)]
+)
+def test_why_a_cluster_failed_is_said_before_its_deletion_fails(cloud, here, wanted, fault, code):
+    cloud.fates, cloud.failures = [Phase.FAILED], [Failure("INIT", "it ended", "Repair it", log="no space left")]
+    cloud.trouble = {"delete": [fault]}
+    said = refusal(lambda: up(here, wanted), code)
+    assert "nothing bills" not in said
+    (failure,) = (each for each in here.report.said if "INIT" in each)
+    assert failure.endswith("Repair it. It is being deleted.\nThe init script's log ends:\nno space left")
+
+
 def test_an_adopted_cluster_that_fails_is_deleted_as_its_message_says(cloud, here, wanted):
     up(here, wanted)
     (state,) = cloud.clusters.values()
@@ -172,7 +184,7 @@ def test_a_cluster_that_failed_before_is_explained_and_replaced(cloud, here, wan
     cloud.failures = [Failure("INIT", "it ended", "Repair it")]
     assert "INIT: it ended. Repair it. It is kept" in refusal(lambda: up(here, wanted, keep=True), Exit.REFUSED)
     assert up(here, wanted).cluster_id != old.cluster_id
-    assert any("failed, INIT: it ended. Repair it. It is deleted" in each for each in here.report.said)
+    assert any("failed, INIT: it ended. Repair it. It is being deleted" in each for each in here.report.said)
 
 
 def test_two_clusters_of_one_deployment_are_named(cloud, here, wanted):
