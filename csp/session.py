@@ -18,6 +18,7 @@ POLL_S = 10.0
 UNREACHABLE_S = 300.0  # after which a step that is no wait gives up
 CANCEL_S = 600.0  # a cluster of the run's own goes with it
 _LONGEST_PAUSE_S = 20.0
+_ENDED = frozenset({Phase.STOPPED, Phase.FAILED})
 _CHANGING = frozenset({"up", "run", "down"})  # the verbs that have --owner
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,49}[a-z0-9])?")
 
@@ -111,10 +112,11 @@ class Session:
     def delete(self, state: ClusterState, deadline: Deadline) -> str:
         """Delete a cluster, and wait until it is gone. Returns what it was."""
         self.report.say(f"Deleting cluster {state.name} ({state.cluster_id}).")
-        self.call(lambda: self.cloud.delete(state), f"deleting cluster {state.name}")
+        if state.phase is not Phase.DELETING:  # clouds refuse a second deletion
+            self.call(lambda: self.cloud.delete(state), f"deleting cluster {state.name}")
         before = state.phase
         while now := self.call(lambda: self.cloud.state(state.cluster_id), "asking for its state"):
-            if before is not Phase.STOPPED and now.phase is Phase.STOPPED:  # it has ended, and may be forgotten
+            if now.phase is not before and now.phase in _ENDED:  # it may be forgotten, or its deletion failed
                 self.call(lambda now=now: self.cloud.delete(now), f"deleting cluster {state.name}")  # type: ignore[misc]
                 before = now.phase
                 continue

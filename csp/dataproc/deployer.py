@@ -54,7 +54,7 @@ class Dataproc:
         self.place = f"{clients.project}, {clients.region}"
         given = {"--project": clients.project, "--region": clients.region, "--bucket": bucket}
         self.options = shlex.join(word for name, value in given.items() if value for word in (name, value))
-        self._request_ids: dict[str, str] = {}  # of creations and starts that may have been heard
+        self._request_ids: dict[str, str] = {}  # of creations, starts and deletions that may have been heard
 
     def root(self, name: str) -> str:
         return f"gs://{self._bucket}/spark-sidecar/{name}" if self._bucket else ""
@@ -163,12 +163,19 @@ class Dataproc:
     def delete(self, state: ClusterState) -> None:
         from google.api_core.exceptions import NotFound
 
+        key = f"delete {state.cluster_id}"
+        request_id = self._request_ids.setdefault(key, str(uuid.uuid4()))
+        request = self._identified(state) | {"request_id": request_id}
         try:
             with translated(but=NotFound):
-                request = self._identified(state) | {"request_id": str(uuid.uuid4())}
                 self._clients.clusters.delete_cluster(request=request, retry=None, timeout=TIMEOUT_S)
         except NotFound:
-            return  # it is gone, or a namesake is in its place
+            pass  # it is gone, or a namesake is in its place
+        except DeploymentError:
+            now = self.state(state.cluster_id)
+            if now and now.phase is not Phase.DELETING:
+                raise  # else somebody else deletes it meanwhile, and the service refuses a second deletion
+        del self._request_ids[key]
 
     def delete_others(self, name: str) -> Sequence[str]:  # noqa: ARG002 - as every cloud takes it
         """Nothing: the output of jobs in the bucket is Dataproc's own, and is kept as its history."""

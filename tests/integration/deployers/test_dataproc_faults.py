@@ -251,6 +251,18 @@ def test_a_deletion_that_ends_late_is_waited_for(server, session, wanted, pace):
     assert session.report.waited[-1].startswith("deleting: DELETING")
 
 
+def test_a_deletion_that_goes_on_is_waited_for_and_not_asked_again(server, session, wanted):
+    state = up(session, wanted())
+    with server.operations.held("DELETE") as gate:
+        refused(lambda: deployer.down(session, "mine"), Exit.TIMEOUT)
+        session.cloud.delete(state)  # as of somebody who saw it before it was deleted
+        asked = server.calls.count("DeleteCluster")
+        session.report.on_wait = lambda text: gate.set()
+        deleted = deployer.down(session, "mine")
+    assert (deleted[0][:12], server.clusters.names) == ("cluster mine", [])
+    assert server.calls.count("DeleteCluster") == asked
+
+
 def test_a_deletion_that_does_not_end_says_that_it_may_bill(server, session, wanted):
     up(session, wanted())
     with server.operations.held("DELETE"):

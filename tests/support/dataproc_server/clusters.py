@@ -108,6 +108,9 @@ class Clusters:
         cluster = self._found(request.cluster_name)
         if request.cluster_uuid and request.cluster_uuid != cluster.cluster_uuid:
             raise not_found("Cluster", f"{request.cluster_name} with UUID {request.cluster_uuid}")
+        if cluster.status.state == State.DELETING:
+            refused = f"Cannot delete cluster '{request.cluster_name}' while it has other pending delete operations."
+            raise ApiError("FAILED_PRECONDITION", refused)
         _enter(cluster, State.DELETING)
         metadata = _metadata(cluster, "DELETE", "Delete cluster")
         return self._started(request, cluster, metadata, lambda: self._delete(cluster, metadata))
