@@ -73,7 +73,7 @@ class _Up:
 
     def adopt(self, *, replace: bool) -> ClusterState | None:
         """Wait for the cluster that is there; None where one is to be made."""
-        state = self._made = self._existing()
+        state = self._made = self._ended(self._existing())
         if state is None:
             return None
         different = self._differences(state)
@@ -132,6 +132,17 @@ class _Up:
                 "deletes them all; then run this again"
             )
         return ours[0] if ours else None
+
+    def _ended(self, state: ClusterState | None) -> ClusterState | None:
+        """Wait where a cluster is just ending: it can be started again then, or is gone."""
+        while state and state.phase is Phase.DELETING:
+            self._made = state
+            self._report.wait(f"ending: {state.detail}; {duration(self._deadline.elapsed_s)}")
+            if self._deadline.is_over:
+                raise self._late(state)
+            self._deadline.clock.pause(POLL_S)
+            state = self._look(state.cluster_id)
+        return state
 
     def _candidates(self) -> Sequence[Cluster]:
         return self._session.call(lambda: self._cloud.candidates(self._deployment), "listing what to try")
@@ -220,12 +231,15 @@ class _Up:
                 raise self._late(state)
             self._deadline.clock.pause(POLL_S)
 
-    def _state(self, cluster_id: str) -> ClusterState:
+    def _look(self, cluster_id: str) -> ClusterState | None:
         what, cloud = f"asking {self._cloud.place} for the state", self._cloud
         try:
-            state = retried(lambda: cloud.state(cluster_id), what=what, report=self._report, deadline=self._deadline)
+            return retried(lambda: cloud.state(cluster_id), what=what, report=self._report, deadline=self._deadline)
         except DeploymentError as error:  # unreachable or refused: the cluster goes on without us
             raise DeploymentError(f"{error}. {self.now()}", error.exit_code) from None
+
+    def _state(self, cluster_id: str) -> ClusterState:
+        state = self._look(cluster_id)
         if state is None:
             self._made = None
             raise DeploymentError(f"cluster {cluster_id} was deleted by somebody else while it started")

@@ -108,6 +108,52 @@ def stopped(cloud, here, wanted):
     return state.cluster_id
 
 
+class Ending(FakeCloud):
+    """A cloud whose cluster is just ending when it is first looked for. after: in which phase it is then."""
+
+    after = Phase.STOPPED
+
+    def state(self, cluster_id):
+        state = self.clusters.get(cluster_id)
+        if state and state.phase is Phase.DELETING:
+            self.clusters[cluster_id] = dataclasses.replace(state, phase=self.after)
+            if self.after is Phase.DELETING:
+                del self.clusters[cluster_id]
+            return self.clusters.get(cluster_id)
+        return super().state(cluster_id)
+
+
+@pytest.fixture
+def ending(tmp_path, wanted):
+    cloud = Ending(tmp_path / "cloud")
+    state = up(session(cloud), wanted)
+    cloud.clusters[state.cluster_id] = dataclasses.replace(state, phase=Phase.DELETING, ready=0)
+    return cloud
+
+
+def test_a_cluster_that_is_just_ending_is_started_again(ending, wanted):
+    (old,) = ending.clusters
+    assert up(session(ending), wanted).cluster_id == old
+    assert (ending.calls.count("start"), ending.calls.count("delete")) == (1, 0)
+
+
+def test_a_cluster_that_is_just_ending_and_another_one_is_not_deleted_unasked(ending, wanted):
+    other = dataclasses.replace(wanted, clusters=wanted.clusters[1:])
+    assert "Give --replace" in refusal(lambda: up(session(ending), other), Exit.REFUSED)
+    assert len(ending.clusters) == 1
+    assert up(session(ending), other, replace=True).is_ready
+
+
+def test_a_cluster_that_is_being_deleted_is_made_anew(ending, wanted):
+    (old,), ending.after = ending.clusters, Phase.DELETING
+    assert up(session(ending), wanted).cluster_id != old
+
+
+def test_a_cluster_that_does_not_end_is_waited_for_until_the_time_is_up(ending, wanted):
+    ending.state = ending.clusters.get
+    assert "the cluster is deleting" in refusal(lambda: up(session(ending), wanted, timeout_s=60), Exit.TIMEOUT)
+
+
 def test_before_a_second_start_the_first_is_looked_for(cloud, here, wanted, stopped):
     cloud.late, cloud.trouble = {"start"}, {"start": [LOST]}
     assert up(here, wanted).cluster_id == stopped
