@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from csp.cloud import Exit
-from server_utils.errors import DeploymentError, EnvironmentMissingError
+from server_utils.errors import DeploymentError, EnvironmentMissingError, SidecarError
 from server_utils.storage.stores.base import TransientError
 from server_utils.storage.stores.databricks import no_token, text_of
 
@@ -58,6 +58,8 @@ def explained(what: str, *, needs: str = "") -> Iterator[None]:
 
     try:
         yield
+    except SidecarError:  # ours already, and perhaps a ValueError
+        raise
     except platform.PermissionDenied as error:
         raise _denied(what, error, needs) from None
     except platform.Unauthenticated as error:

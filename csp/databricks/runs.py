@@ -82,9 +82,10 @@ def active(client: Any, name: str, users: Collection[str]) -> list[str]:
 
 def cancel(client: Any, run_id: str) -> None:
     """Ask for the end of a run; one that ended, or that is not there, stays as it is."""
+    number = _number(run_id)
     try:
         with explained(f"cancelling run {run_id}", needs="CAN MANAGE RUN on the run"):
-            client.jobs.cancel_run(_number(run_id))
+            client.jobs.cancel_run(number)
     except GoneError:
         return
 
@@ -138,9 +139,10 @@ def executed(client: Any, run_id: str) -> dict[str, bytes]:
 
 
 def _run(client: Any, run_id: str) -> Any:
+    number = _number(run_id)
     try:
         with explained("asking for the run"):
-            return client.jobs.get_run(_number(run_id))
+            return client.jobs.get_run(number)
     except GoneError as error:
         raise DeploymentError(f"there is no run {run_id} in the workspace: {error}", Exit.NOT_FOUND) from None
 
