@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 from csp.cloud import Cloud, ClusterState, Exit, Phase, RunState
 from server_utils.errors import ConfigurationError, DeploymentError
-from server_utils.storage.stores.base import TransientError
+from server_utils.storage.stores.base import ChangedError, ObjectNotFoundError, TransientError
 
 _T = TypeVar("_T")
 POLL_S = 10.0
@@ -74,7 +74,7 @@ def retried(call: Callable[[], _T], *, what: str, report: Report, deadline: Dead
     late: how the command ends where it did not work in time.
 
     Raises:
-        DeploymentError: it did not work the last time either.
+        DeploymentError: it did not work the last time either, or a file, bucket or volume is not there.
     """
     pause_s = 1.0
     while True:
@@ -90,6 +90,12 @@ def retried(call: Callable[[], _T], *, what: str, report: Report, deadline: Dead
             report.wait(f"{what}: {error}; again in {wait_s:.0f} s")
             deadline.clock.pause(wait_s)
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+        except ObjectNotFoundError as error:
+            raise DeploymentError(
+                f"{what}: it is not there: {error}. Look whether the bucket or volume still exists and has this name"
+            ) from None
+        except ChangedError as error:
+            raise DeploymentError(f"{what}: somebody else writes {error} now. Run the same command again") from None
 
 
 def duration(seconds: float) -> str:

@@ -278,3 +278,10 @@ def test_a_run_whose_time_is_up_here_may_go_on_there(server, session, wanted, pr
     assert re.search(r"run mine-\w+ is still \w+ after 11 min\. Run mine-\w+ may go on: .*--resume .*--cancel", said)
     for run_id in session.cloud.active_runs("mine"):
         session.cloud.cancel(run_id)
+
+
+def test_down_names_a_bucket_that_is_gone(server, pace):
+    gone = Session(connect(bucket="no-such-bucket"), Recorder(), clock=pace.clock())
+    said = refused(lambda: deployer.down(gone, "mine"), Exit.REFUSED)
+    assert "looking into gs://no-such-bucket/spark-sidecar/mine" in said
+    assert "Look whether the bucket or volume still exists" in said

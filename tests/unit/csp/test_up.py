@@ -14,7 +14,7 @@ from csp.up import up
 from server_utils.clusters import model_memory
 from server_utils.clusters.gpu_fit import Demand
 from server_utils.errors import ConfigurationError, DeploymentError, StorageError
-from server_utils.storage.stores.base import ChangedError
+from server_utils.storage.stores.base import ChangedError, ObjectNotFoundError
 from server_utils.storage.stores.files import Files
 from unit.csp.deployments import deployment, session
 from unit.csp.fake_cloud import LOST, FakeCloud
@@ -93,6 +93,18 @@ def test_a_create_that_is_refused_after_a_lost_one_says_that_a_cluster_may_be_th
     assert "no quota. A cluster may be there" in refusal(lambda: up(here, wanted), Exit.TIMEOUT)
     cloud.trouble = {"create": [DeploymentError("no quota")]}
     assert refusal(lambda: up(here, wanted), Exit.REFUSED) == "no quota"
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (ObjectNotFoundError("no bucket b"), "no bucket b. Look whether the bucket or volume still exists"),
+        (ChangedError("a file"), "somebody else writes a file now. Run the same command again"),
+    ],
+)
+def test_what_a_store_says_ends_a_command_with_one_sentence(cloud, here, wanted, fault, expected):
+    cloud.trouble = {"make_root": [fault]}
+    assert expected in refusal(lambda: up(here, wanted), Exit.REFUSED)
 
 
 def test_without_a_network_before_anything_is_made_no_cluster_is_said_to_bill(cloud, here, wanted):
