@@ -8,6 +8,7 @@ fetched. Where the laptop stops or loses its network the run goes on: its id is 
 from __future__ import annotations
 
 import dataclasses
+import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -119,7 +120,7 @@ def follow(
 
 
 def check_source(source: Path) -> None:
-    """Refuse what is no notebook and no program.
+    """Refuse what is no notebook and no program, also by its content.
 
     Raises:
         ConfigurationError: says which.
@@ -128,6 +129,21 @@ def check_source(source: Path) -> None:
         raise ConfigurationError(f"{source} is neither a notebook (.ipynb) nor a Python file (.py)")
     if not source.is_file():
         raise ConfigurationError(f"there is no file {source}; give the path of a notebook or a Python file")
+    try:
+        text = source.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{source} is no text in UTF-8: {error}; save it as UTF-8") from None
+    if source.suffix == ".ipynb":
+        _check_notebook(source, text)
+
+
+def _check_notebook(source: Path, text: str) -> None:
+    try:
+        _ = [each["cell_type"] for each in json.loads(text)["cells"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(
+            f"{source} is no notebook of format 4: {error!r}; save it again in Jupyter, or give its .py file"
+        ) from None
 
 
 def _ready(session: Session, name: str) -> ClusterState:

@@ -412,6 +412,25 @@ def test_ctrl_c_in_down_says_how_to_delete_the_rest(cloud, here, wanted):
     assert "`spark-sidecar fake down --name reviews` deletes the rest" in said
 
 
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (("latin.py", "é = 1".encode("latin-1")), "no text in UTF-8: .* save it as UTF-8"),
+        (("latin.ipynb", b"\xe9"), "no text in UTF-8"),
+        (("cut.ipynb", b'{"cells": ['), "no notebook of format 4: JSONDecodeError"),
+        (("old.ipynb", b'{"worksheets": []}'), "no notebook of format 4: KeyError"),
+        (("list.ipynb", b"[]"), "no notebook of format 4: TypeError"),
+        (("cells.ipynb", b'{"cells": [{}]}'), "no notebook of format 4"),
+    ],
+)
+def test_a_source_that_is_broken_is_refused_before_anything_is_made(here, wanted, tmp_path, broken, said):
+    source = tmp_path / broken[0]
+    source.write_bytes(broken[1])
+    with pytest.raises(ConfigurationError, match=said):
+        run.run(here, "reviews", source, own_cluster=wanted)
+    assert here.cloud.calls == []
+
+
 @pytest.mark.parametrize(("name", "said"), [("notes.txt", "neither a notebook"), ("missing.py", "there is no file")])
 def test_a_source_that_is_none_is_refused(here, tmp_path, name, said):
     (tmp_path / "notes.txt").touch()
