@@ -29,7 +29,7 @@ def write(cloud: Cloud, deployment: Deployment, notebooks: Sequence[Path], to: P
         cloud: of the deployment.
         deployment: what the cluster is.
         notebooks: each becomes a job; they are in that folder or below it.
-        to: the folder; a bundle of another kind in it is not overwritten.
+        to: the folder, which is made where it is not there; a bundle of another kind in it is not overwritten.
 
     Raises:
         ConfigurationError: if a notebook is elsewhere, or the folder has another bundle.
@@ -37,7 +37,9 @@ def write(cloud: Cloud, deployment: Deployment, notebooks: Sequence[Path], to: P
     path = to / FILE
     if path.exists() and not path.read_text(encoding="utf-8").startswith(_HEAD):
         raise ConfigurationError(f"{path} is there and was not made by this command; give another folder with --to")
-    path.write_text(_HEAD + as_yaml(configuration(cloud, deployment, notebooks, to)), encoding="utf-8")
+    content = _HEAD + as_yaml(configuration(cloud, deployment, notebooks, to))
+    to.mkdir(parents=True, exist_ok=True)
+    path.write_text(content, encoding="utf-8")
     return path
 
 

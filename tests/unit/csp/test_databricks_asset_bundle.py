@@ -82,6 +82,11 @@ def test_a_notebook_elsewhere_is_refused(tmp_path):
         asset_bundle.write(CLOUD, deployment(tmp_path, "databricks-aws"), [tmp_path / "x.ipynb"], tmp_path / "to")
 
 
+def test_a_new_folder_is_made(tmp_path):
+    path = asset_bundle.write(CLOUD, deployment(tmp_path, "databricks-aws"), [], tmp_path / "a" / "new")
+    assert path.is_file()
+
+
 @pytest.mark.parametrize(
     "value",
     [
