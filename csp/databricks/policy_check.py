@@ -28,12 +28,17 @@ def check(client: Any, policy: str, request: Mapping[str, Any]) -> Check:
         )
     rules = json.loads(found.definition or "{}")
     given = {path: value for path in rules if (value := _value(request, path)) is not None}
-    broken = [
-        f"{path} is {value}, and {said}" for path, value in given.items() if (said := _broken(rules[path], value))
-    ]
+    broken, unknown = [], []
+    for path, value in given.items():
+        try:
+            if said := _broken(rules[path], value):
+                broken.append(f"{path} is {value}, and {said}")
+        except (TypeError, ValueError, re.error):  # such as a pattern of Java's: the workspace itself decides
+            unknown.append(path)
     if broken:
         return Check("policy", f"{found.name} ({policy}) does not allow it: {'; '.join(broken)}", _ALLOWED)
-    return Check("policy", f"{found.name} ({policy})")
+    left = f"; {', '.join(unknown)} could not be compared" if unknown else ""
+    return Check("policy", f"{found.name} ({policy}){left}")
 
 
 def _value(request: Mapping[str, Any], path: str) -> Any:
@@ -57,11 +62,15 @@ def _broken(rule: Mapping[str, Any], value: Any) -> str:
             said = "this is blocked"
         case "regex" if not re.fullmatch(rule.get("pattern", ".*"), str(value)):
             said = f"it must match {rule.get('pattern')}"
-        case "range" if not rule.get("minValue", value) <= value <= rule.get("maxValue", value):
+        case "range" if not _within(float(value), rule):
             said = f"it must be from {rule.get('minValue', 'any')} to {rule.get('maxValue', 'any')}"
         case "forbidden":
             said = "it must be left out"
     return said
+
+
+def _within(value: float, rule: Mapping[str, Any]) -> bool:
+    return bool(float(rule.get("minValue", value)) <= value <= float(rule.get("maxValue", value)))
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -570,6 +570,20 @@ def test_what_a_policy_does_not_allow_is_found_before_anything_is_made(under_pol
     assert "give the options that it allows, or another --policy" in message
 
 
+@pytest.mark.parametrize(
+    ("path", "rule"),
+    [
+        ("spark_version", {"type": "range", "maxValue": 4}),
+        ("spark_env_vars.FRAMEWORK", {"type": "regex", "pattern": "(?<name>vllm)"}),
+        ("num_workers", {"type": "range", "maxValue": "many"}),
+    ],
+)
+def test_a_rule_of_a_policy_that_cannot_be_compared_is_said_and_not_refused(under_policy, wanted, path, rule):
+    (checked,) = (each for each in deployer.check(under_policy({path: rule}), wanted) if each.name == "policy")
+    assert checked.passed
+    assert checked.found.endswith(f"; {path} could not be compared")
+
+
 def test_a_policy_that_is_not_there_is_found_before_anything_is_made(server, wanted):
     with_policy = session(connect(volume=VOLUME, policy="none"), server.clock)
     assert "there is no policy none" in refusal(lambda: up(with_policy, wanted), Exit.CHECK_FAILED)
