@@ -212,9 +212,9 @@ def translated(url: str) -> Iterator[None]:
         yield
     except sdk.NotFound as error:
         raise ObjectNotFoundError(text_of(error)) from None
-    except (sdk.AlreadyExists, sdk.ResourceConflict) as error:
-        raise ChangedError(text_of(error)) from None
     except (
+        sdk.Aborted,  # before ResourceConflict, which it is one of
+        sdk.DeadlineExceeded,
         sdk.InternalError,
         sdk.TemporarilyUnavailable,
         sdk.TooManyRequests,
@@ -223,6 +223,8 @@ def translated(url: str) -> Iterator[None]:
         RequestException,
     ) as error:
         raise TransientError(text_of(error)) from None
+    except sdk.ResourceConflict as error:
+        raise ChangedError(text_of(error)) from None
     except (base.DatabricksError, ValueError) as error:  # ValueError: no way to sign in
         raise StorageError(
             f"{url} is refused: {text_of(error)}; check DATABRICKS_HOST and the credentials, or sign in with "

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 
 import pytest
+from databricks.sdk.errors import platform
 
 from integration.storage.fake_databricks import TOKEN, FakeDatabricks
 from integration.storage.places import contents, make_model
 from server_utils import ModelExistsError, ModelNotFoundError, StorageError, local_model, save_model
+from server_utils.storage.stores.base import ChangedError, TransientError
+from server_utils.storage.stores.databricks import translated
 from server_utils.storage.verify import saved_models, verify
 
 
@@ -61,6 +64,20 @@ def test_a_busy_workspace_is_asked_again(workspace, folder):
     url = save_model(folder, "/Volumes/main/default/models/m")
     workspace.faults = [503, 429]
     assert contents(local_model(url)) == contents(folder)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (platform.Aborted, TransientError),
+        (platform.DeadlineExceeded, TransientError),
+        (platform.AlreadyExists, ChangedError),
+        (platform.ResourceConflict, ChangedError),
+    ],
+)
+def test_what_is_over_soon_is_told_from_what_somebody_else_has_written(error, expected):
+    with pytest.raises(expected, match="said so"), translated("/Volumes/main/default/models"):
+        raise error("said so")
 
 
 def test_a_wrong_token_is_one_clear_error_without_the_token(root, folder, monkeypatch):
