@@ -10,7 +10,7 @@ import hashlib
 import io
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -101,13 +101,14 @@ class Volume:
 
     def _remove(self, path: str) -> None:
         for entry in self._listed(path):
-            if entry.is_directory:
-                self._remove(entry.path)
-            else:
-                with translated(self.url):
-                    self._files.delete(entry.path)
+            with suppress(ObjectNotFoundError):  # somebody else deleted it meanwhile; the others are still there
+                self._remove(entry.path) if entry.is_directory else self._delete_file(entry.path)
         with translated(self.url):
             self._files.delete_directory(path)
+
+    def _delete_file(self, path: str) -> None:
+        with translated(self.url):
+            self._files.delete(path)
 
 
 class Dbfs:

@@ -7,11 +7,11 @@ import os
 import pytest
 from databricks.sdk.errors import platform
 
-from integration.storage.fake_databricks import TOKEN, FakeDatabricks
+from integration.storage.fake_databricks import TOKEN, FakeDatabricks, RefusalError
 from integration.storage.places import contents, make_model
 from server_utils import ModelExistsError, ModelNotFoundError, StorageError, local_model, save_model
 from server_utils.storage.stores.base import ChangedError, TransientError
-from server_utils.storage.stores.databricks import translated
+from server_utils.storage.stores.databricks import Volume, translated
 from server_utils.storage.verify import saved_models, verify
 
 
@@ -78,6 +78,22 @@ def test_a_busy_workspace_is_asked_again(workspace, folder):
 def test_what_is_over_soon_is_told_from_what_somebody_else_has_written(error, expected):
     with pytest.raises(expected, match="said so"), translated("/Volumes/main/default/models"):
         raise error("said so")
+
+
+def test_a_folder_of_which_somebody_else_deletes_a_part_is_deleted_whole(workspace, folder):
+    save_model(folder, "/Volumes/main/default/models/m")
+    answer, races = workspace.answer, [True, True, False, True]
+
+    def overtaken(method, path, query, sent):
+        answered = answer(method, path, query, sent)
+        if method == "DELETE" and races and races.pop():
+            raise RefusalError(404, "NOT_FOUND", f"{path} does not exist.")
+        return answered
+
+    workspace.answer = overtaken
+    Volume("/Volumes/main/default/models", "models").delete("m")
+    assert (workspace.files, races) == ({}, [])
+    assert not any(each.endswith("/m") for each in workspace.folders)
 
 
 def test_a_wrong_token_is_one_clear_error_without_the_token(root, folder, monkeypatch):
