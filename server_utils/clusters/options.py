@@ -113,10 +113,15 @@ def check_settings(conf: Mapping[str, str], env: Mapping[str, str], platform: st
     _check_secrets({**conf, **env}, platform)
 
 
+def is_secret(name: str) -> bool:
+    """Whether a setting or a variable of this name holds a secret."""
+    return bool(_SECRET_NAME.search(name))
+
+
 def _check_secrets(values: Mapping[str, str], platform: str) -> None:
     """Refuse what is a secret by its name, or by the user and password in its address. No message shows a value."""
     for key, value in values.items():
-        if _SECRET_NAME.search(key):
+        if is_secret(key):
             _check_secret(f"the value of {key} would be readable in Spark's UI", value, platform)
         elif _SECRET_ADDRESS.search(value):
             _check_secret(f"{key} has an address with a password or token, which would be readable", value, platform)

@@ -212,7 +212,7 @@ def main() -> None:
     orphans.start_watchdog(ProcessId.of(os.getpid()))
     orphans.adopt_orphans()
     try:
-        with log_delivery.delivered(Path(sys.argv[1])):
+        with log_delivery.delivered(Path(sys.argv[1]), env):
             Supervisor(Path(sys.argv[1]), env).run()
     finally:  # a full disk or a fault of ours must not leave the server's children without a supervisor
         terminate(lambda: descendants(os.getpid()), leader=None, grace_s=0)

@@ -11,7 +11,7 @@ import os
 import random
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -28,7 +28,7 @@ _VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "DATABRICKS_TOKEN", 
 _SHAPES = re.compile(
     r"(?<=\?)[^\s'\"<>]+"  # the query of a URL: presigned ones carry a signature there
     r"|(?<=://)[^/\s@]+(?=@)"  # user and password of a URL
-    r"|\b(?:AKIA|ASIA)[A-Z0-9]{12,}|\bhf_\w{8,}|\bdapi\w{8,}|\bya29\.[\w.-]+"
+    r"|\b(?:AKIA|ASIA)[A-Z0-9]{12,}|\bhf_\w{8,}|\bnvapi-[\w-]{8,}|\bdapi\w{8,}|\bya29\.[\w.-]+"
     r"|(?i:(?<=bearer ))[\w.~+/=-]+"
 )
 _SHORTEST = 6  # a value as short as "test" would take ordinary words out of messages
@@ -149,10 +149,10 @@ def seconds(retry_after: str | None) -> float:
     return float(retry_after) if retry_after and retry_after.strip().isdigit() else 0.0
 
 
-def scrub(text: object) -> str:
-    """A message of a client without keys, tokens and signatures."""
+def scrub(text: object, *, secrets: Iterable[str] = ()) -> str:
+    """A message of a client, or a log, without keys, tokens and signatures. secrets: further values to leave out."""
     message = str(text)
-    for value in (os.environ.get(name, "") for name in _VARIABLES):
+    for value in (*secrets, *(os.environ.get(name, "") for name in _VARIABLES)):
         if len(value) >= _SHORTEST:
             message = message.replace(value, "***")
     return _SHAPES.sub("***", message)

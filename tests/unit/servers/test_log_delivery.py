@@ -55,3 +55,28 @@ def test_a_store_that_cannot_be_used_changes_nothing_for_the_server(launch, owne
     monkeypatch.setenv("SPARK_SIDECAR_LOGS", "hf://model/logs")
     folder = started_and_stopped(launch, owner)
     assert "the log could not be copied to hf://model/logs/servers/" in (folder / "supervisor.log").read_text()
+
+
+def test_the_copy_shows_no_keys_and_none_of_the_secrets_that_the_program_was_given(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARK_SIDECAR_LOGS", str(tmp_path / "logs"))
+    server = tmp_path / "app" / "name" / "1-2"
+    server.mkdir(parents=True)
+    words = b"key nvapi-abcdefgh123, given swordfish and visible, \xe9\n"
+    with delivered(server, {"VLLM_API_KEY": "swordfish", "MODE": "visible"}, period_s=60):
+        (server / "server.log").write_bytes(words + b"y" * ((1 << 20) - 20) + b"\nnvapi-at-the-end-1234\n")
+    (copy,) = (tmp_path / "logs" / FOLDER).rglob("*.log")
+    content = copy.read_bytes()
+    assert content.endswith(b"y\n***\n")
+    (server / "server.log").write_bytes(words)
+    with delivered(server, {"VLLM_API_KEY": "swordfish", "MODE": "visible"}, period_s=60):
+        pass
+    assert copy.read_bytes() == b"key ***, given *** and visible, \xe9\n"
+
+
+def test_a_log_that_cannot_be_looked_at_ends_no_delivery(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("SPARK_SIDECAR_LOGS", str(tmp_path / "logs"))
+    server = tmp_path / "app" / "name" / ("x" * 300)  # longer than a name may be
+    server.parent.mkdir(parents=True)
+    with delivered(server, period_s=60):
+        pass
+    assert "the log could not be copied to" in caplog.text
