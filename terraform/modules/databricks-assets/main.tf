@@ -50,8 +50,9 @@ resource "databricks_file" "texts" {
   }
 }
 
+# The provider makes the folders that are missing. Jupyter's .ipynb_checkpoints are no notebooks of anybody.
 resource "databricks_notebook" "this" {
-  for_each = fileset(local.notebooks, "*.ipynb")
+  for_each = setunion(fileset(local.notebooks, "*.ipynb"), fileset(local.notebooks, "[^.]*/*.ipynb"))
 
   source = "${local.notebooks}/${each.key}"
   path   = "${local.home}/${trimsuffix(each.key, ".ipynb")}"

@@ -15,6 +15,6 @@ output "logs" {
 }
 
 output "notebooks" {
-  description = "Workspace paths of the uploaded notebooks, by name."
+  description = "Workspace paths of the uploaded notebooks, by group and name (text/sentiment)."
   value       = { for name, each in databricks_notebook.this : trimsuffix(name, ".ipynb") => each.path }
 }

@@ -57,7 +57,7 @@ variable "init_script" {
 }
 
 variable "notebooks" {
-  description = "Folder of the notebooks (*.ipynb) to upload; null takes notebooks/ of this repository. The folder may be empty."
+  description = "Folder of the notebooks to upload (*.ipynb, in it and in its folders); null takes notebooks/ of this repository. The folder may be empty."
   type        = string
   default     = null
 }

@@ -37,8 +37,9 @@ resource "google_storage_bucket_object" "init_script" {
   source = local.init_script
 }
 
+# Jupyter's .ipynb_checkpoints are no notebooks of anybody.
 resource "google_storage_bucket_object" "notebooks" {
-  for_each = fileset(local.notebooks, "*.ipynb")
+  for_each = setunion(fileset(local.notebooks, "*.ipynb"), fileset(local.notebooks, "[^.]*/*.ipynb"))
 
   bucket = var.bucket
   name   = "notebooks/jupyter/${each.key}" # where Dataproc's Jupyter looks in the staging bucket
@@ -46,9 +47,9 @@ resource "google_storage_bucket_object" "notebooks" {
 }
 
 resource "google_storage_bucket_object" "programs" {
-  for_each = fileset(local.notebooks, "src/*.py")
+  for_each = setunion(fileset(local.notebooks, "src/*.py"), fileset(local.notebooks, "src/[^.]*/*.py"))
 
   bucket = var.bucket
-  name   = "spark-sidecar-jobs/${basename(each.key)}"
+  name   = "spark-sidecar-jobs/${trimprefix(each.key, "src/")}"
   source = "${local.notebooks}/${each.key}"
 }

@@ -13,6 +13,6 @@ output "metadata" {
 }
 
 output "programs" {
-  description = "The gs:// addresses of the uploaded programs, by name, for the module dataproc-job."
-  value       = { for name, each in google_storage_bucket_object.programs : trimsuffix(basename(name), ".py") => "gs://${each.bucket}/${each.name}" }
+  description = "The gs:// addresses of the uploaded programs, by group and name (text/sentiment), for the module dataproc-job."
+  value       = { for name, each in google_storage_bucket_object.programs : trimsuffix(trimprefix(name, "src/"), ".py") => "gs://${each.bucket}/${each.name}" }
 }

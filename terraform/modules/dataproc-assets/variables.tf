@@ -42,7 +42,7 @@ variable "init_script" {
 }
 
 variable "notebooks" {
-  description = "Folder of the notebooks (*.ipynb) and of programs for jobs (src/*.py) to upload; null takes notebooks/ of this repository. The folder may be empty."
+  description = "Folder of the notebooks (*.ipynb, in it and in its folders) and of programs for jobs (*.py, in src/ and in its folders) to upload; null takes notebooks/ of this repository. The folder may be empty."
   type        = string
   default     = null
 }

@@ -22,15 +22,9 @@ REPOSITORY = Path(__file__).parents[3]
 OLDEST_TERRAFORM = (1, 11, 0)
 SCHEMAS = Path(__file__).with_name("schemas")
 _IN_PYTHON = Path(__file__).with_name("terraform_in_python.py")
-# What the modules look for in the repository; what is not built yet gets a stand-in, in the copy only.
+# What the modules look for in the repository; the wheel, which is not built yet, has a stand-in, in the copy only.
 _FILES = ("server_utils/data", "terraform", "init-scripts", "notebooks")
-_STAND_INS = {
-    "dist/spark_sidecar-0.1.0-py3-none-any.whl": "not a wheel, but a file of that name",
-    "init-scripts/databricks.sh": '#!/bin/bash\nSETTINGS="@SETTINGS@"\n',
-    "init-scripts/dataproc.sh": "#!/bin/bash\n",
-    "notebooks/stand_in.ipynb": '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}\n',
-    "notebooks/src/stand_in.py": "print('stand-in')\n",
-}
+_WHEEL = "dist/spark_sidecar-0.1.0-py3-none-any.whl"
 
 
 @dataclass(frozen=True)
@@ -132,11 +126,7 @@ def copy_repository(to: Path) -> Path:
     """Copy what the modules read; return the copy's root."""
     ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfvars", "__pycache__")
     for each in _FILES:
-        if (REPOSITORY / each).is_dir():
-            shutil.copytree(REPOSITORY / each, to / each, ignore=ignored)
-    for name, text in _STAND_INS.items():
-        path = to / name
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+        shutil.copytree(REPOSITORY / each, to / each, ignore=ignored)
+    (to / "dist").mkdir()
+    (to / _WHEEL).write_text("not a wheel, but a file of that name", encoding="utf-8")
     return to

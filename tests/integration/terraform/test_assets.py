@@ -10,12 +10,23 @@ from pathlib import Path
 
 import pytest
 
+from integration.terraform.harness import REPOSITORY
+
 VOLUME = "/Volumes/main/default/files"
 GIVEN = {
     "databricks-assets": {"volume": VOLUME, "framework": "vllm", "workspace_folder": "/Shared/kit"},
     "dataproc-assets": {"bucket": "project-1-files"},
 }
 each_module = pytest.mark.parametrize("module", GIVEN)
+
+
+def names(folder, suffix):
+    """Group and name of each file, as in text/sentiment."""
+    found = (REPOSITORY / folder).glob(f"*/*{suffix}")
+    return {each.relative_to(REPOSITORY / folder).with_suffix("").as_posix() for each in found}
+
+
+NOTEBOOKS, PROGRAMS = names("notebooks", ".ipynb"), names("notebooks/src", ".py")
 
 
 def uploaded(plan):
@@ -27,6 +38,13 @@ def uploaded(plan):
         for name, each in named.items()
         if "spark-sidecar" in name
     }
+
+
+def sources(plan, address, folder):
+    """The path or name of each planned resource of an address -> its file, for a plan that was made in a folder."""
+    planned = [each for each in plan["resource_changes"] if each["address"].startswith(f"{address}[")]
+    after = [each["change"]["after"] for each in planned]
+    return {each.get("path") or each["name"]: (folder / each["source"]).resolve() for each in after}
 
 
 def text_of(resource):
@@ -116,3 +134,37 @@ def test_the_metadata_on_dataproc_names_the_folder_of_the_files(plan):
     assert metadata["spark-sidecar-bundle"] == "gs://project-1-files/spark-sidecar"
     # Beside the bundle, not in it: nodes copy all that is in it.
     assert metadata["spark-sidecar-logs"] == "gs://project-1-files/spark-sidecar-logs"
+
+
+def test_databricks_gets_exactly_the_notebooks_of_the_repository_in_their_groups(plan, own_copy):
+    made = plan("databricks-assets")
+    assert sources(made, "databricks_notebook.this", own_copy / "terraform/modules/databricks-assets") == {
+        f"/Shared/kit/{name}": own_copy / "notebooks" / f"{name}.ipynb" for name in NOTEBOOKS
+    }
+    paths = made["planned_values"]["outputs"]["notebooks"]["value"]
+    assert paths == {name: f"/Shared/kit/{name}" for name in NOTEBOOKS}
+
+
+def test_dataproc_gets_exactly_the_notebooks_and_programs_of_the_repository_in_their_groups(plan, own_copy):
+    made, folder = plan("dataproc-assets"), own_copy / "terraform/modules/dataproc-assets"
+    assert sources(made, "google_storage_bucket_object.notebooks", folder) == {
+        f"notebooks/jupyter/{name}.ipynb": own_copy / "notebooks" / f"{name}.ipynb" for name in NOTEBOOKS
+    }
+    assert sources(made, "google_storage_bucket_object.programs", folder) == {
+        f"spark-sidecar-jobs/{name}.py": own_copy / "notebooks" / "src" / f"{name}.py" for name in PROGRAMS
+    }
+    assert set(made["planned_values"]["outputs"]["programs"]["value"]) == PROGRAMS == NOTEBOOKS
+
+
+@each_module
+def test_notebooks_of_a_users_own_folder_are_uploaded_but_no_checkpoints_of_jupyter(module, plan, tmp_path):
+    mine = tmp_path / "mine"
+    for name in ("top.ipynb", "Group/below.ipynb", ".ipynb_checkpoints/top-checkpoint.ipynb"):
+        (mine / name).parent.mkdir(parents=True, exist_ok=True)
+        (mine / name).touch()
+    made = plan(module, notebooks=str(mine))
+    kind = {
+        "databricks-assets": "databricks_notebook.this",
+        "dataproc-assets": "google_storage_bucket_object.notebooks",
+    }
+    assert set(sources(made, kind[module], tmp_path).values()) == {mine / "top.ipynb", mine / "Group" / "below.ipynb"}
