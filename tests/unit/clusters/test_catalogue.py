@@ -124,6 +124,25 @@ def test_nonsense_is_an_error_that_lists_what_is_offered(shape: str) -> None:
         node("dataproc", shape)
 
 
+# Every size on EC2 of the families that Databricks documents, but bare metal: 1 is xlarge, 2 is 2xlarge. As EC2's API
+# gives them (github.com/aws/karpenter-provider-aws, website/content/en/preview/reference/instance-types.md).
+AMAZONS_SIZES = {
+    "g4dn": {1, 2, 4, 8, 12, 16},
+    **{family: {1, 2, 4, 8, 12, 16, 24, 48} for family in ("g5", "g6", "g6e")},
+}
+
+
+@pytest.mark.parametrize("family", AMAZONS_SIZES)
+def test_amazons_families_of_gpu_nodes_that_databricks_documents_are_there_in_every_size(family: str) -> None:
+    ours = [each.node_type.split(".") for each in nodes("databricks-aws")]
+    sizes = {int(size.removesuffix("xlarge") or 1) for name, size in ours if name == family}
+    assert sizes == AMAZONS_SIZES[family]
+
+
+def test_of_what_a_platform_does_not_document_there_is_the_recommended_size_only() -> None:
+    assert all(row.recommended for row in nodes() if not row.documented)
+
+
 # Ours -> (file, kind of disagreement) in a catalogue that others keep. Everything else must agree.
 CATALOGUES = {
     "databricks-aws": "emr",
