@@ -6,18 +6,25 @@ here by a parser of the test. What the real gcloud makes of them is in tests/uni
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import json
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
+from support.gcloud_flags import differences, flags
 
 from csp.databricks import cluster_spec as databricks_spec
+from csp.databricks import deployer as databricks_deployer
 from csp.dataproc import cluster_spec as dataproc_spec
+from csp.dataproc import deployer as dataproc_deployer
+from integration.terraform import modules
+from integration.terraform.harness import REPOSITORY
 from server_utils.clusters import cluster
 from server_utils.clusters.catalogue import nodes, own_node, platforms
-from server_utils.clusters.options import Options
+from server_utils.clusters.options import Options, check_options
+from server_utils.errors import ConfigurationError
 
 FRAMEWORKS = cluster.frameworks()
 DATABRICKS = [each for each in platforms() if each.startswith("databricks-")]
@@ -112,11 +119,6 @@ def flattened(body):
     return body
 
 
-def differences(ours, theirs):
-    """Fields that one has and the other lacks or has otherwise, by name."""
-    return {key: (ours.get(key), theirs.get(key)) for key in ours | theirs if ours.get(key) != theirs.get(key)}
-
-
 def assert_same_on_databricks(found, computed, **more):
     expected = databricks_spec.request_body(computed, name="spark-sidecar", **more)
     assert differences(flattened(as_request(found)), expected) == {}
@@ -175,17 +177,6 @@ def test_with_every_option_too_databricks_is_told_the_same(platform, workers, ne
             options=options, allow_undocumented=True,
         )  # fmt: skip
         assert_same_on_databricks(found[key], computed, init_script="/Volumes/a/b/c/d.sh")
-
-
-def flags(words):
-    """The flags of a gcloud command: name -> value, maps as maps, and the components, which have no order, sorted."""
-    parsed = {}
-    for word in words[5:]:
-        name, _, value = word.removeprefix("--").partition("=")
-        if value.startswith("^#^"):
-            value = dict(each.split("=", 1) for each in value.removeprefix("^#^").split("#"))
-        parsed[name] = sorted(value.split(",")) if name == "optional-components" else value
-    return parsed
 
 
 def as_flags(resource):
@@ -386,3 +377,65 @@ output "env" {{ value = module.cluster.env }}
     if platform in DATABRICKS:
         told = databricks_spec.request_body(expected, name="spark-sidecar")["spark_env_vars"]
     assert outputs["env"]["value"] == told
+
+
+# Variable of a module -> its name in Python, where that is another one.
+IN_PYTHON = {
+    "accelerator_type": "accelerator",
+    "idle_delete_minutes": "idle_minutes",
+    "image": "runtime",
+    "init_action": "init_script",
+    "instance_profile_arn": "instance_profile",
+    "labels": "tags",
+    "node": "node_type",
+    "policy_id": "policy",
+    "single_user_name": "single_user",
+    "spark_conf": "conf",
+}
+# What the command line and `up` take: names of arguments, and the fields of Options.
+ARGUMENTS = {
+    name
+    for each in (
+        cluster.cluster, own_node, databricks_spec.request_body, dataproc_spec.gcloud_command,
+        databricks_deployer.connect, dataproc_deployer.connect,
+    )
+    for name in inspect.signature(each).parameters
+}  # fmt: skip
+OPTIONS = {each.name for each in fields(Options)}
+
+
+def variables_of(module):
+    return {each.name for each in modules.variables(modules.TERRAFORM / "modules" / module)}
+
+
+@pytest.mark.parametrize(("module", "column"), [("databricks", 1), ("dataproc", 2)])
+def test_the_document_names_exactly_the_variables_that_terraform_alone_has(module, column):
+    alone = {each for each in variables_of(module) if IN_PYTHON.get(each, each) not in ARGUMENTS | OPTIONS}
+    text = (REPOSITORY / "docs" / "clusters.md").read_text(encoding="utf-8")
+    table = text.split("Terraform alone has these variables")[1].split("\n\n")[1].splitlines()[2:]
+    assert alone == {name for row in table for name in re.findall(r"`(\w+)`", row.split("|")[column + 1])}
+
+
+@pytest.mark.parametrize(("module", "platform"), [("databricks", "databricks-aws"), ("dataproc", "dataproc")])
+def test_every_option_of_the_command_line_is_a_variable_of_the_module(module, platform):
+    names = {IN_PYTHON.get(each, each) for each in variables_of(module)}
+    assert {each.name for each in fields(Options) if has_option(each, platform)} <= names
+
+
+# Type of an option -> a value.
+SOME = {
+    "bool": True,
+    "int": 1,
+    "str | None": "given",
+    "Mapping[str, str]": {"a": "b"},
+    "tuple[str, ...]": ("a",),
+}
+
+
+def has_option(option, platform):
+    """Whether a platform has it: what a platform does not have is refused by name."""
+    try:
+        check_options(Options(**{option.name: SOME[option.type]}), platform)
+    except ConfigurationError as refused:
+        return f"has no option {option.name}" not in str(refused)
+    return True
