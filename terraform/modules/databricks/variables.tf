@@ -258,7 +258,7 @@ variable "idle_minutes" {
 }
 
 variable "single_user_name" {
-  description = "The user or service principal that the cluster is dedicated to; null takes the user that runs Terraform."
+  description = "User, group or service principal (application id) that the cluster is dedicated to; null takes who applies this."
   type        = string
   default     = null
 }

@@ -52,6 +52,14 @@ def test_every_variable_and_output_is_described_and_typed(folder):
     assert all(modules.outputs(folder).values())
 
 
+@pytest.mark.parametrize(
+    ("folder", "variable"), [("modules/databricks", "single_user_name"), ("examples/databricks", "principal")]
+)
+def test_module_and_example_say_alike_whom_a_cluster_can_be_dedicated_to(folder, variable):
+    (said,) = (each.description for each in modules.variables(modules.TERRAFORM / folder) if each.name == variable)
+    assert said.startswith("User, group or service principal (application id) that the cluster is dedicated to")
+
+
 @each_module
 def test_every_validation_and_precondition_has_a_test_that_breaks_it(module):
     broken = expected_failures(module)

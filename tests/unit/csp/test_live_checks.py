@@ -29,6 +29,7 @@ BY_KEY = {each.key: each for each in questions()}
 ANSWERS = {
     "node-ready": ('{"state": "ready", "step": "end"}', '{"state": "failed", "step": "uv"}'),
     "gpu-driver": ("Tesla T4, 570.211.01", "Tesla T4, 525.85.12"),
+    "cuda-version": ("/usr/local/cuda-12.6\nCUDA Version: 12.6", "/usr/local/cuda\nCUDA Version: 12.6"),
     "python-version": ("3.11.8 (main)", "3.10.12 (main)"),
     "compiler": ("/usr/bin/gcc True", "None False"),
     "free-disk": ("412G /var/tmp", "12G /var/tmp"),
@@ -58,6 +59,8 @@ ANSWERS = {
     "nim-toolkit": ("NVIDIA Container Toolkit CLI version 1.18.0", "Installed: (none)\n  Candidate: (none)"),
     "node-types": ("all 30 node-types are there", "1 of 30 missing: g5.xlarge (not listed)"),
     "runtimes": ("all 4 runtimes are there", "1 of 4 missing: 18.x"),
+    "azure-quota": ('"available_core_quota":350', "Error: not logged in"),
+    "notebook-packages": ("all 0.10.2", "ModuleNotFoundError: No module named 'nbclient'"),
     "quotas": ("all 4 quotas are there", "1 of 4 missing: NVIDIA_L4_GPUS"),
 }
 # A program in place of gcloud and databricks. It records how it is called, and answers from files beside it.
@@ -171,6 +174,12 @@ def test_the_page_has_every_question_with_what_to_change():
     for each in questions():
         (line,) = (line for line in page.splitlines() if line.startswith(f"| `{each.key}`:"))
         assert line.endswith(f"| {each.expected} | {each.change} |")
+
+
+def test_the_page_has_no_question_but_those_of_the_file():
+    text = (ROOT / "docs" / "live-checks.md").read_text(encoding="utf-8")
+    assert text.endswith(f"<!-- made by ./run render -->\n{report.page()}<!-- end -->\n")
+    assert text.count("| question |") == report.page().count("| question |")
 
 
 def test_where_all_is_as_expected_the_table_says_so(dataproc):
