@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from server_utils.cli import define_cluster
-from server_utils.cli.output import AsJson, Column, print_json, print_rows, print_tables, print_text
+from server_utils.cli.deployment_output import print_cluster, print_logs, print_plan, print_result, print_state
+from server_utils.cli.output import AsJson, print_json, print_rows, print_text
 from server_utils.cli.progress import Progress
 from server_utils.errors import ConfigurationError, DeploymentError
 
 if TYPE_CHECKING:
-    from csp.cloud import Cloud, ClusterState, Deployment, RunState
+    from csp.cloud import Cloud, Deployment
     from csp.run import Result
     from csp.session import Session
 
@@ -164,18 +165,7 @@ def _plan(cloud: CloudCommands, given: Given) -> None:
         deployment = _deployment(cloud, given, session)
         plan = deployer.plan(session, deployment)
         checks = deployer.check(session, deployment) if given.get("check") else []
-    if given["as_json"]:
-        print_json(asdict(plan) | {"price": deployment.price, "checks": [asdict(each) for each in checks]})
-        return
-    rows = [("deployment", plan.name), ("place", plan.place), ("nodes", plan.nodes)]
-    rows.append(("price of an hour", deployment.price))
-    rows += [(name, _text(value)) for name, value in plan.request.items() if not isinstance(value, dict | list)]
-    print_tables((Column("what"), Column("value")), {"": rows})
-    print_text("")
-    files = [(name, f"{size / 1024:,.1f}") for name, size in plan.files.items()]
-    print_tables((Column("file"), Column("KiB", right=True)), {f"Files to {plan.folder}": files})
-    for each in checks:
-        print_text(f"{'ok' if each.passed else 'failed'}: {each.name}: {each.found}{each.fix and '; ' + each.fix}")
+    print_plan(plan, checks, deployment.price, as_json=given["as_json"])
 
 
 def _up(cloud: CloudCommands, given: Given) -> None:
@@ -204,11 +194,11 @@ def _run(cloud: CloudCommands, given: Given) -> None:
     if given["cancel"]:
         with _session(cloud, given) as session:
             state = session.cancel(given["cancel"])
-        _print_state(state, as_json=given["as_json"])
+        print_state(state, as_json=given["as_json"])
         return
     with _session(cloud, given) as session:
         result = _result(cloud, given, session)
-    _print_result(result, as_json=given["as_json"])
+    print_result(result, as_json=given["as_json"])
 
 
 def _result(cloud: CloudCommands, given: Given, session: Session) -> Result:
@@ -231,28 +221,6 @@ def _result(cloud: CloudCommands, given: Given, session: Session) -> Result:
     )
 
 
-def _print_state(state: RunState, *, as_json: bool) -> None:
-    if as_json:
-        print_json(asdict(state))
-    else:
-        detail = f": {state.detail}" if state.detail else ""
-        print_text(f"Run {state.run_id} {state.phase}{detail}. {state.page}")
-
-
-def _print_result(result: Result, *, as_json: bool) -> None:
-    if as_json:
-        files = [str(each) for each in result.files]
-        print_json(asdict(result.state) | {"files": files, "exit_code": int(result.exit_code)})
-    else:
-        _print_state(result.state, as_json=False)
-        for each in result.files:
-            print_text(str(each))
-    if result.state.error:
-        typer.echo(result.state.error, err=True)
-    if result.exit_code:
-        raise typer.Exit(int(result.exit_code))
-
-
 def _status(cloud: CloudCommands, given: Given) -> None:
     """Show the clusters of a deployment, from any laptop."""
     from csp import deployer
@@ -263,21 +231,9 @@ def _status(cloud: CloudCommands, given: Given) -> None:
         print_rows(states)
         return
     for each in states:
-        print_text(f"{each.name} ({each.cluster_id}) of {each.owner or 'somebody'}")
-        print_tables((Column("what"), Column("value")), {"": _rows_of(each)})
+        print_cluster(each)
         if each.ours and each.bills:
             print_text(f"{deployer.cost(each, given['price'])} To remove it: {session.line('down', each.name)}")
-
-
-def _rows_of(state: ClusterState) -> list[tuple[str, str]]:
-    return [
-        ("state", state.phase),
-        ("detail", state.detail),
-        ("nodes", state.nodes),
-        ("workers", f"{state.ready} of {state.workers}"),
-        ("files", state.root),
-        ("page", state.page),
-    ]
 
 
 def _logs(cloud: CloudCommands, given: Given) -> None:
@@ -289,14 +245,7 @@ def _logs(cloud: CloudCommands, given: Given) -> None:
         raise ConfigurationError(f"there are no logs of {unknown[0]!r}; --kind is {', '.join(_LOGS)}")
     with _session(cloud, given) as session:
         logs = deployer.logs(session, given["name"], kinds)
-    if given["as_json"]:
-        print_rows(logs)
-        return
-    for each in logs:
-        print_text(f"{each.kind}: {each.name}", style="bold")
-        typer.echo(each.text)
-    if not logs:
-        print_text(f"There are no logs yet of {', '.join(kinds)}.")
+    print_logs(logs, kinds, as_json=given["as_json"])
 
 
 def _down(cloud: CloudCommands, given: Given) -> None:
@@ -393,7 +342,3 @@ def _model(given: Given) -> tuple[Any, Any] | None:
     from server_utils.clusters.gpu_fit import Demand
 
     return (model_memory.read(given["model"]), Demand(given["context"])) if given["model"] else None
-
-
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
