@@ -51,6 +51,7 @@ _PRICE = option(
     "price", str, "What an hour of the cluster costs you, such as '3.20 USD': shown, never computed.", default=""
 )
 _TIMEOUT = option("timeout", float, "Minutes to wait.", default=60.0)
+_RUN_TIMEOUT = option("timeout", float, "Minutes after which the cloud ends the run.", default=360.0)
 _SHAPES = option(
     "shape", list[str] | None, "The nodes, such as a10x1; more are tried in turn where there is no capacity."
 )
@@ -95,7 +96,7 @@ def app_of(cloud: CloudCommands) -> typer.Typer:
     where, wanted = [*cloud.where, _NAME], _wanted(cloud)
     _add(app, cloud, "plan", _plan, [*where, *wanted, _PRICE, _CHECK, _JSON])
     _add(app, cloud, "up", _up, [*where, *wanted, _PRICE, *_UP, _OWNER, _TIMEOUT, _JSON])
-    _add(app, cloud, "run", _run, [_SOURCE, *where, *_RUN, *wanted, _OWNER, _TIMEOUT, _JSON])
+    _add(app, cloud, "run", _run, [_SOURCE, *where, *_RUN, *wanted, _OWNER, _RUN_TIMEOUT, _JSON])
     _add(app, cloud, "status", _status, [*where, _PRICE, _JSON])
     _add(app, cloud, "logs", _logs, [*where, _KIND, _JSON])
     _add(app, cloud, "down", _down, [*where, _MODELS, _OWNER, _JSON])

@@ -86,6 +86,13 @@ def test_for_people_each_verb_says_what_is_there_and_what_bills(deployed, invoke
     assert "Nothing is left that bills." in invoke("down").stdout
 
 
+@pytest.mark.parametrize(("words", "limit_s"), [((), 21_600), (("--timeout", "30"), 1800)])
+def test_the_cloud_ends_a_run_after_six_hours_or_what_is_asked_for(deployed, invoke, program, words, limit_s):
+    assert invoke("run", program, "--out", program.parent / "out", *words).exit_code == Exit.DONE
+    (job,) = deployed.jobs.all.values()
+    assert job.pyspark_job.args[2] == str(limit_s)
+
+
 @pytest.mark.parametrize("words", [("plan",), ("up", "--dry-run"), ("plan", "--json"), ("up", "--dry-run", "--json")])
 def test_a_plan_touches_nothing(server, invoke, words):
     result = invoke(*words)

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 from support.databricks_server.accounts import TOKEN
+from support.databricks_server.faults import RunFate
 from support.databricks_server.server import DatabricksServer, profile
 from typer.testing import CliRunner
 
@@ -84,6 +85,16 @@ def test_an_error_stands_below_the_line_of_progress(server, tmp_path):
     (waited,) = [number for number, line in enumerate(lines) if "starting, workers 0 of 2" in line]
     assert "PENDING" in lines[waited]
     assert re.match(r"error: after \d+ s the cluster is starting: ", lines[waited + 1])
+
+
+@pytest.mark.parametrize(("words", "limit_s"), [((), 21_600), (("--timeout", "30"), 1800)])
+def test_the_cloud_ends_a_run_after_six_hours_or_what_is_asked_for(ready, invoke, tmp_path, words, limit_s):
+    (tmp_path / "score.py").write_text("print(1)\n")
+    ready.plan.runs.append(RunFate("SKIPPED", None, "Another run is active"))
+    result = invoke("run", str(tmp_path / "score.py"), "--out", str(tmp_path / "out"), *words)
+    assert result.exit_code == Exit.RUN_NOT_DONE, result.output
+    (run,) = ready.jobs.runs.values()
+    assert run.given["timeout_seconds"] == limit_s
 
 
 @pytest.mark.parametrize("verb", ["plan", "up"])
