@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from csp.dataproc.failures import sentence, short
+from csp.dataproc.failures import AGENT, explain, sentence, short
 from server_utils.errors import ConfigurationError, DeploymentError, EnvironmentMissingError
 from server_utils.storage.stores.base import TransientError
 
@@ -172,7 +172,7 @@ def translated(*, but: type[Exception] | tuple[type[Exception], ...] = ()) -> It
     except transient as error:
         raise _transient(str(error)) from None
     except api.GoogleAPICallError as error:
-        raise DeploymentError(sentence(str(error.message), link=_link(error))) from None
+        raise _refused(str(error.message), link=_link(error)) from None
     except auth.GoogleAuthError as error:
         if error.retryable:
             raise TransientError(short(str(error))) from None
@@ -184,6 +184,12 @@ def _transient(text: str) -> Exception:
     if re.search(_EXPIRED, text):
         return DeploymentError(f"Google does not accept the credentials: {short(text)}; {_SIGN_IN}")
     return TransientError(short(text))
+
+
+def _refused(text: str, *, link: str = "") -> Exception:
+    """A refusal, which stays; but a new project's service agent comes within minutes."""
+    transient = explain(text).code == AGENT
+    return (TransientError if transient else DeploymentError)(sentence(text, link=link))
 
 
 def _too_many(error: Any) -> Exception:
@@ -215,4 +221,4 @@ def _refusal(answer: Any) -> Exception:
         )
     if answer.status_code == _UNAUTHORIZED:
         return DeploymentError(f"Google does not accept the credentials: {short(message)}; {_SIGN_IN}")
-    return DeploymentError(sentence(message))
+    return _refused(message)

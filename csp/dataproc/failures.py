@@ -10,6 +10,7 @@ from re import Match
 from csp.cloud import Failure
 from server_utils.storage.stores.base import scrub
 
+AGENT = "NO_AGENT_ROLE"
 _Explanation = Callable[[Match[str]], Failure]
 _OR_OPEN = ", or open {link}"
 _LONGEST = 600  # characters of a message: some repeat themselves for every node
@@ -88,7 +89,7 @@ def _nameless(found: Match[str]) -> Failure:
 def _agent(found: Match[str]) -> Failure:
     agent = found["agent"]
     fix = f"A new project makes it within minutes, so try again; else grant roles/dataproc.serviceAgent to {agent}"
-    return Failure("NO_AGENT_ROLE", f"Google's agent {agent} may not make the cluster yet", fix)
+    return Failure(AGENT, f"Google's agent {agent} may not make the cluster yet", fix)
 
 
 def _key(_: Match[str]) -> Failure:

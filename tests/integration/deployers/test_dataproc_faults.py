@@ -188,6 +188,20 @@ def test_a_permission_that_is_missing_is_one_message_named_or_not(server, sessio
     check("DeleteCluster", lambda: deployer.down(session, "mine"))
 
 
+def test_a_creation_waits_until_a_new_project_has_its_service_agent(server, session, wanted):
+    server.fail("CreateCluster", errors.agent_without_role(), times=2)
+    assert up(session, wanted()).is_ready
+    waited = [each for each in session.report.waited if "may not make the cluster yet" in each]
+    assert [each.rpartition("again in ")[2] for each in waited] == ["1 s", "2 s"]
+    assert server.clusters.names == ["mine"]
+
+
+def test_a_service_agent_that_does_not_come_is_said_with_the_role_to_grant(server, session, wanted):
+    server.fail("CreateCluster", errors.agent_without_role(), times=99)
+    said = refused(lambda: up(session, wanted()), Exit.TIMEOUT)
+    assert "else grant roles/dataproc.serviceAgent to service-1@dataproc-accounts" in said
+
+
 def test_who_may_not_list_operations_waits_and_is_told_the_cause_all_the_same(server, session, wanted):
     server.fail("ListOperations", PERMISSION[0][0], times=99)
     server.clusters.nodes = lambda *_: (1, "error: spark-sidecar: no route to the package index\n")

@@ -50,6 +50,12 @@ def nameless_permission():
     return ApiError("PERMISSION_DENIED", "The caller does not have permission")
 
 
+def agent_without_role():
+    """In a new project, until Google has made its service agent."""
+    agent = "service-1@dataproc-accounts.iam.gserviceaccount.com"
+    return ApiError("PERMISSION_DENIED", f"Service account {agent} lacks compute.instances.create on projects/p")
+
+
 def bad_credentials():
     return ApiError("UNAUTHENTICATED", "Request had invalid authentication credentials. ya29.a0secret-token")
 
