@@ -122,13 +122,16 @@ def _notes(nodes: Sequence[Node]) -> list[str]:
         ],
         "A slice of a GPU (vGPU), whose driver must match the host's": [row for row in nodes if row.vgpu],
     }
-    return [f"{mark}: {', '.join(_named(rows))}." for mark, rows in marks.items() if rows]
+    return [f"{mark}: {', '.join(_named(rows, nodes))}." for mark, rows in marks.items() if rows]
 
 
-def _named(rows: Sequence[Node | Fit]) -> list[str]:
+def _named(rows: Sequence[Node | Fit], of: Sequence[Node | Fit]) -> list[str]:
+    """The shapes of rows, each with its platforms where the table that they are `of` has several."""
     shapes: dict[str, list[str]] = {}
     for row in rows:
         shapes.setdefault(row.shape, []).append(row.platform)
+    if len({row.platform for row in of}) == 1:
+        return list(shapes)
     return [f"{shape} ({', '.join(where)})" for shape, where in shapes.items()]
 
 
@@ -158,13 +161,13 @@ def _print_fits(model: Weights, results: Sequence[Fit], demand: Demand, *, every
 def _links(shown: Sequence[Fit]) -> list[str]:
     """How the GPUs reach each other that a model is spread over: tensor parallelism waits for that."""
     spread = [each for each in shown if each.fits and each.tensor_parallel > 1]
-    said = {
+    texts = {
         "nvlink": "GPUs joined by NVLink",
         "pcie": "GPUs without NVLink, so slower together; where vLLM does not start on all of them, give "
         "disable_custom_all_reduce=True",
         None: "GPUs that may have NVLink or not, which `nvidia-smi topo -m` says on a node",
     }
-    named = {text: _named([each for each in spread if each.peers == peers]) for peers, text in said.items()}
+    named = {text: _named([each for each in spread if each.peers == peers], shown) for peers, text in texts.items()}
     return [f"{text}: {', '.join(names)}." for text, names in named.items() if names]
 
 

@@ -52,8 +52,8 @@ def print_json(value: Any) -> None:
 def print_tables(columns: Sequence[Column], groups: Mapping[str, Sequence[Row]]) -> None:
     """Print one table per group below the group's name; a group named "" has no such line.
 
-    A column has the same width in all tables, and is left out where every cell is empty. No cell is cut or broken: on
-    a screen that is too narrow for a row, its first cell has a line of its own.
+    A column has the same width in all tables, and is left out where every cell is empty. No cell is cut: on a screen
+    that is too narrow for a row, its first cell has a line of its own. What is too long below it breaks between words.
     """
     rows = [row for group in groups.values() for row in group]
     used = [index for index in range(len(columns)) if any(row[index] for row in rows)]
@@ -121,7 +121,7 @@ def _print_row(cells: Row, columns: Sequence[Column], widths: Sequence[int], *, 
         print_line(line.rstrip(), style=style)
         return
     print_line(cells[0], style=style)
-    print_line((_GAP + _GAP.join(padded[1:])).rstrip(), style=style)
+    print_text((_GAP + _GAP.join(padded[1:])).rstrip(), indent=len(_GAP), style=style)
 
 
 def _padded(cell: str, column: Column, width: int) -> str:

@@ -47,15 +47,37 @@ print_tables(LLMReport(600, 12.3, 123456, 1200, 12345.6, 123.4, 0.97, 0.86, 2, 0
                        Path("/a/parquet"), Path("/a/plot.png"), cells, judged, judged, people))
 """
 
+PLAN = """
+from csp.deployer import Plan
+from server_utils.cli.deployment_output import print_plan
+request = {"spark_version": "17.3.x-gpu-ml-scala2.13", "num_workers": 2, "enable_elastic_disk": True, "custom_tags": {}}
+files = {"SHA256SUMS": 90, "spark_sidecar-0.1.0.dev0-py3-none-any.whl": 1234567}
+folder = "/Volumes/research_and_development/machine_learning/sidecar/spark-sidecar/files-0123456789abcdef"
+place = "https://dbc-01234567-89ab.cloud.databricks.com, as maximilian.featherstonehaugh@example.com"
+print_plan(Plan("reviews", place, "1 x g5.2xlarge, 2 x g5.4xlarge", request, folder, files), [], "9 USD", as_json=False)
+"""
+
+STATUS = """
+from csp.cloud import ClusterState, Phase
+from server_utils.cli.deployment_output import print_cluster
+detail = "PENDING: Finding instances for new nodes, acquiring more instances if necessary. " * 2
+print_cluster(ClusterState("1127-104401-abcdefgh", "reviews", Phase.STARTING, detail.strip(), "me@example.com",
+                           nodes="1 x g5.2xlarge, 2 x g5.4xlarge", workers=2, ready=1,
+                           root="gs://my-bucket/spark-sidecar/reviews", page="https://example.com/" + "compute/" * 20))
+"""
+
 HELP = """
 from server_utils.cli.main import app
 for words in (
     "--help", "shapes --help", "fit --help", "cluster --help", "doctor --help", "demo --help", "env --help",
     "env build --help", "env list --help", "wheelhouse build --help", "assets fetch --help", "models --help",
     "models push --help", "models pull --help", "models list --help", "models verify --help",
+    *(f"{cloud} {verb}--help" for cloud in ("databricks", "dataproc")
+      for verb in ("", "plan ", "up ", "run ", "status ", "logs ", "down ")), "databricks bundle --help",
 ):
     app(words.split(), prog_name="spark-sidecar", standalone_mode=False)
 """
+HELPS = 31  # how many HELP shows
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +200,14 @@ def test_fit_says_how_the_gpus_reach_each_other_that_a_model_is_spread_over():
     assert "NVLink" not in " ".join(screen("fit", "Qwen2.5-0.5B", width=120))
 
 
+@pytest.mark.parametrize("words", [("shapes",), ("fit", "Qwen2.5-72B", "--all")], ids=["shapes", "fit"])
+def test_notes_name_the_platform_of_a_shape_only_where_there_are_several(words):
+    one = " ".join(screen(*words, "--platform", "dataproc", width=80))
+    assert "(dataproc)" not in one
+    assert "without NVLink" in one
+    assert "l4x8 (databricks-aws, databricks-gcp, dataproc)" in " ".join(" ".join(screen(*words, width=80)).split())
+
+
 def test_fit_leaves_out_the_column_of_what_is_lacking_where_nothing_lacks():
     assert not any("lacks" in line for line in screen("fit", "Qwen2.5-0.5B", "--all", width=80))
     heading = next(line for line in screen("fit", "Qwen2.5-72B", "--all", width=80) if line.startswith("shape "))
@@ -257,6 +287,19 @@ def test_the_results_of_the_demo_are_not_cut(code, words, width):
 
 
 @widths
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (PLAN, {"reviews", "9", "true", "1,205.6", "spark_sidecar-0.1.0.dev0-py3-none-any.whl"}),
+        (STATUS, {"starting", "g5.4xlarge", "necessary.", "gs://my-bucket/spark-sidecar/reviews"}),
+    ],
+    ids=["plan", "status"],
+)
+def test_what_is_said_of_a_deployment_is_not_cut_or_broken(code, words, width):
+    assert_readable(screen(width=width, code=code), words, width)
+
+
+@widths
 def test_the_bar_of_a_transfer_shows_all_of_its_numbers(store, width):
     text = on_terminal("models", "verify", str(store / "small"), width=width).decode()
     last = ESCAPE.sub("", text).replace("\n", "\r").split("\r")
@@ -268,7 +311,7 @@ def test_the_bar_of_a_transfer_shows_all_of_its_numbers(store, width):
 @widths
 def test_help_fits_the_terminal_and_is_not_cut(width):
     lines = screen(width=width, code=HELP)
-    assert sum("Usage: spark-sidecar" in line for line in lines) == HELP.count("--help")
+    assert sum("Usage: spark-sidecar" in line for line in lines) == HELPS
     assert "…" not in "\n".join(lines)
     assert max(map(cell_len, lines)) <= width
 
@@ -297,7 +340,7 @@ def test_a_locale_without_the_characters_shows_their_code_points(store, foreign,
     for arguments, words in tables(store).items():
         if arguments != ("doctor",):
             assert_readable(screen(*arguments, width=80, **locale), words, 80)
-    assert in_a_pipe(code=HELP, **locale).count(b"Usage: ") == HELP.count("--help")
+    assert in_a_pipe(code=HELP, **locale).count(b"Usage: ") == HELPS
     assert screen("models", "list", str(foreign), width=80, **locale)[0].startswith(r"\u6a21\u578b: ")
 
 
