@@ -180,30 +180,30 @@ class Databricks:
     def find(self, name: str) -> Sequence[ClusterState]:
         with explained("listing clusters"):
             listed = list(self._client.clusters.list())
-        found = [
+        named = [
             each
             for each in listed
             if name in {(each.custom_tags or {}).get(TAG), each.cluster_name}
             and not (each.cluster_source and each.cluster_source.value == "JOB")
         ]
-        states = [self.state(each.cluster_id, name) for each in found]
+        states = [self.state(each.cluster_id, name) for each in named]
         return [each for each in states if each]
 
     def differences(self, state: ClusterState, deployment: Deployment, cluster: Cluster) -> Sequence[str]:
         asked = self.definition(deployment, cluster)
         has = self._details(state.cluster_id).as_dict()
-        found = [
+        different_fields = [
             f"{what} is {has.get(field)}, not {asked[field]}"
             for field, what in _COMPARED.items()
             if field in asked and asked[field] != has.get(field)
         ]
         for field, what in _COMPARED_WITHIN.items():
-            there = has.get(field) or {}
-            if different := sorted(key for key, value in asked[field].items() if there.get(key) != value):
-                found.append(f"{what} differ ({', '.join(different)})")
+            actual = has.get(field) or {}
+            if different := sorted(key for key, value in asked[field].items() if actual.get(key) != value):
+                different_fields.append(f"{what} differ ({', '.join(different)})")
         if asked["init_scripts"] != has.get("init_scripts"):
-            found.append("the files that nodes install from have changed")
-        return found
+            different_fields.append("the files that nodes install from have changed")
+        return different_fields
 
     def create(self, deployment: Deployment, cluster: Cluster) -> str:
         from databricks.sdk.service.compute import ClusterSpec

@@ -100,8 +100,8 @@ _UNKNOWN = Meaning("Databricks ended it", "Look at the event log on its page")
 
 def meaning_in(message: str) -> Meaning | None:
     """What the message of a run says of its cluster, which could not be had or ended; None where it says nothing."""
-    found = _REASON.search(message)
-    return MEANINGS.get(found[1]) if found else None
+    reason = _REASON.search(message)
+    return MEANINGS.get(reason[1]) if reason else None
 
 
 def failure_of(details: Any, events: Callable[[], Iterable[Any]], node_log: Callable[[], str]) -> Failure:
@@ -116,8 +116,8 @@ def failure_of(details: Any, events: Callable[[], Iterable[Any]], node_log: Call
     code = reason.code.value if reason and reason.code else (details.state.value if details.state else "UNKNOWN")
     meaning = MEANINGS.get(code, _UNKNOWN)
     log = (node_log() or _script_error(events())) if code == "INIT_SCRIPT_FAILURE" else ""
-    said = _parameters(reason) or details.state_message or ""
-    text = f"{meaning.reason}: {scrub(said)}" if said else meaning.reason
+    message = _parameters(reason) or details.state_message or ""
+    text = f"{meaning.reason}: {scrub(message)}" if message else meaning.reason
     return Failure(code, text.rstrip("."), meaning.fix, scrub(log), no_capacity=meaning.elsewhere)
 
 
@@ -130,8 +130,8 @@ def missing_workers(events: Iterable[Any]) -> str:
         reason = event.details and event.details.reason
         if kind in _LOSSES and reason and reason.code:
             meaning = MEANINGS.get(reason.code.value, _UNKNOWN)
-            said = _parameters(reason)
-            return scrub(f"{reason.code.value}: {meaning.reason}{said and f', {said}'}. {meaning.fix}")
+            parameters = _parameters(reason)
+            return scrub(f"{reason.code.value}: {meaning.reason}{parameters and f', {parameters}'}. {meaning.fix}")
     return ""
 
 

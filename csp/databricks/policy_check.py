@@ -21,24 +21,24 @@ def check(client: Any, policy: str, request: Mapping[str, Any]) -> Check:
     """Compare the request that makes the cluster with the policy."""
     try:
         with explained("reading the policy"):
-            found = client.cluster_policies.get(policy)
+            cluster_policy = client.cluster_policies.get(policy)
     except GoneError:
         return Check(
             "policy", f"there is no policy {policy}", "`databricks cluster-policies list` shows those you may use"
         )
-    rules = json.loads(found.definition or "{}")
+    rules = json.loads(cluster_policy.definition or "{}")
     given = {path: value for path in rules if (value := _value(request, path)) is not None}
     broken, unknown = [], []
     for path, value in given.items():
         try:
-            if said := _broken(rules[path], value):
-                broken.append(f"{path} is {value}, and {said}")
+            if demand := _broken(rules[path], value):
+                broken.append(f"{path} is {value}, and {demand}")
         except (TypeError, ValueError, re.error):  # such as a pattern of Java's: the workspace itself decides
             unknown.append(path)
     if broken:
-        return Check("policy", f"{found.name} ({policy}) does not allow it: {'; '.join(broken)}", _ALLOWED)
+        return Check("policy", f"{cluster_policy.name} ({policy}) does not allow it: {'; '.join(broken)}", _ALLOWED)
     left = f"; {', '.join(unknown)} could not be compared" if unknown else ""
-    return Check("policy", f"{found.name} ({policy}){left}")
+    return Check("policy", f"{cluster_policy.name} ({policy}){left}")
 
 
 def _value(request: Mapping[str, Any], path: str) -> Any:
@@ -52,21 +52,21 @@ def _value(request: Mapping[str, Any], path: str) -> Any:
 
 def _broken(rule: Mapping[str, Any], value: Any) -> str:
     """What a rule wants, where the value is against it; else "". Rules of other types want nothing here."""
-    said, values = "", rule.get("values", [])
+    demand, values = "", rule.get("values", [])
     match rule.get("type"):
         case "fixed" if not _same(value, rule.get("value")):
-            said = f"it is fixed to {rule.get('value')}"
+            demand = f"it is fixed to {rule.get('value')}"
         case "allowlist" if not any(_same(value, each) for each in values):
-            said = f"allowed are {', '.join(map(str, values))}"
+            demand = f"allowed are {', '.join(map(str, values))}"
         case "blocklist" if any(_same(value, each) for each in values):
-            said = "this is blocked"
+            demand = "this is blocked"
         case "regex" if not re.fullmatch(rule.get("pattern", ".*"), str(value)):
-            said = f"it must match {rule.get('pattern')}"
+            demand = f"it must match {rule.get('pattern')}"
         case "range" if not _within(float(value), rule):
-            said = f"it must be from {rule.get('minValue', 'any')} to {rule.get('maxValue', 'any')}"
+            demand = f"it must be from {rule.get('minValue', 'any')} to {rule.get('maxValue', 'any')}"
         case "forbidden":
-            said = "it must be left out"
-    return said
+            demand = "it must be left out"
+    return demand
 
 
 def _within(value: float, rule: Mapping[str, Any]) -> bool:

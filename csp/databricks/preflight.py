@@ -70,22 +70,22 @@ def _volume(client: Any, me: Any, volume: str, dedicated: str | None) -> Iterato
     catalog, schema, name = volume.removeprefix("/Volumes/").split("/")
     try:
         with explained(f"reading the volume {volume}", needs="USE CATALOG, USE SCHEMA and READ VOLUME"):
-            found = client.volumes.read(f"{catalog}.{schema}.{name}")
+            existing = client.volumes.read(f"{catalog}.{schema}.{name}")
     except GoneError:
         yield _schema(client, me, f"{catalog}.{schema}", volume)
         return
     except DeploymentError as error:
         yield Check("volume", str(error), _OTHER_VOLUME)
         return
-    yield _or_unknown("volume", lambda: _granted(volume, _lacking(client, me, "volume", found, _READ_WRITE)))
+    yield _or_unknown("volume", lambda: _granted(volume, _lacking(client, me, "volume", existing, _READ_WRITE)))
     if dedicated and dedicated != me.user_name:
-        yield _or_unknown("volume for the nodes", lambda: _of_nodes(client, found, volume, dedicated))
+        yield _or_unknown("volume for the nodes", lambda: _of_nodes(client, existing, volume, dedicated))
 
 
 def _schema(client: Any, me: Any, full_name: str, volume: str) -> Check:
     try:
         with explained(f"reading the schema {full_name}", needs="USE CATALOG and USE SCHEMA"):
-            found = client.schemas.get(full_name)
+            existing = client.schemas.get(full_name)
     except GoneError:
         fix = (
             "give --volume in a schema that is there: `databricks catalogs list` and `databricks schemas list CATALOG`"
@@ -95,7 +95,9 @@ def _schema(client: Any, me: Any, full_name: str, volume: str) -> Check:
         return Check("volume", str(error), _OTHER_VOLUME)
     return _or_unknown(
         "volume",
-        lambda: _granted(f"{volume}, which is to be made", _lacking(client, me, "schema", found, ("CREATE_VOLUME",))),
+        lambda: _granted(
+            f"{volume}, which is to be made", _lacking(client, me, "schema", existing, ("CREATE_VOLUME",))
+        ),
     )
 
 

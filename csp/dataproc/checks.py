@@ -117,15 +117,15 @@ def _bucket(clients: Clients, name: str) -> Check:
 
     try:
         with translated(but=Forbidden):
-            found = clients.storage.lookup_bucket(name, timeout=TIMEOUT_S, retry=None)
+            bucket = clients.storage.lookup_bucket(name, timeout=TIMEOUT_S, retry=None)
     except Forbidden:
         return _objects(clients, name)
     except DeploymentError as error:
         return _unreadable(name, error)
-    if found is None:
+    if bucket is None:
         fix = f"`gcloud storage buckets create gs://{name} --location={clients.region} --uniform-bucket-level-access`"
         return Check("bucket", f"there is no gs://{name}", fix)
-    location = (found.location or "").upper()
+    location = (bucket.location or "").upper()
     if not _near(location, clients.region):
         fix = f"give a --bucket in {clients.region}, or a --region near the bucket: nodes read gigabytes from it"
         return Check("bucket", f"gs://{name} is in {location}, and the cluster in {clients.region}", fix)
@@ -190,14 +190,14 @@ def _lacking(cluster: Cluster, left: Mapping[str, float]) -> list[str]:
 
 def _sold(clients: Clients, kind: str, name: str) -> set[str]:
     """Zones of the region that have a machine type or GPU type."""
-    path, found, page = f"projects/{clients.project}/aggregated/{kind}", set(), ""
+    path, places, page = f"projects/{clients.project}/aggregated/{kind}", set(), ""
     while True:
         query = {"filter": f'name = "{name}"', "returnPartialSuccess": "true"} | ({"pageToken": page} if page else {})
         answer = clients.get("compute", path, **query)
-        found |= {place.removeprefix("zones/") for place, each in answer.get("items", {}).items() if each.get(kind)}
+        places |= {place.removeprefix("zones/") for place, each in answer.get("items", {}).items() if each.get(kind)}
         page = answer.get("nextPageToken", "")
         if not page:
-            return {zone for zone in found if zone.startswith(f"{clients.region}-")}
+            return {zone for zone in places if zone.startswith(f"{clients.region}-")}
 
 
 def unsold(clients: Clients, clusters: Sequence[Cluster]) -> DeploymentError:

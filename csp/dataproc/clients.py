@@ -123,8 +123,8 @@ def sign_in(project: str | None, region: str | None) -> Clients:
         ConfigurationError: there is no project or region.
         DeploymentError: there are no credentials.
     """
-    credentials, found = _credentials()
-    project = project or os.environ.get("CLOUDSDK_CORE_PROJECT") or found
+    credentials, default_project = _credentials()
+    project = project or os.environ.get("CLOUDSDK_CORE_PROJECT") or default_project
     region = region or os.environ.get("CLOUDSDK_DATAPROC_REGION")
     if not project:
         raise ConfigurationError("no project is known; give --project, or set GOOGLE_CLOUD_PROJECT")
@@ -146,8 +146,8 @@ def _credentials() -> tuple[Any, str | None]:
     if os.environ.get("DATAPROC_EMULATOR_HOST"):
         return AnonymousCredentials(), os.environ.get("GOOGLE_CLOUD_PROJECT")
     with translated():
-        found: tuple[Any, str | None] = google.auth.default(scopes=[_SCOPE, _EMAIL])
-        return found
+        default: tuple[Any, str | None] = google.auth.default(scopes=[_SCOPE, _EMAIL])
+        return default
 
 
 @contextmanager

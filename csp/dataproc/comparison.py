@@ -24,12 +24,12 @@ def idle_minutes(config: Any) -> int:
     return int(lifetime.total_seconds() // 60) if lifetime else 0
 
 
-def differences(found: Any, wanted: Any) -> Iterator[str]:
+def differences(existing: Any, wanted: Any) -> Iterator[str]:
     """In what a cluster is not the one that is wanted, such as "zone is a, not b"."""
-    there = _facts(found)
+    facts = _facts(existing)
     for key, value in _facts(wanted).items():
-        if there.get(key, "") != value:
-            yield f"{key} is {there.get(key, '') or 'not set'}, not {value or 'empty'}"
+        if facts.get(key, "") != value:
+            yield f"{key} is {facts.get(key, '') or 'not set'}, not {value or 'empty'}"
 
 
 def _facts(cluster: Any) -> dict[str, str]:

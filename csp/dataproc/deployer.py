@@ -92,10 +92,10 @@ class Dataproc:
     def candidates(self, deployment: Deployment) -> Sequence[Cluster]:
         """One for each zone: Dataproc's own choice of a zone does not look at GPUs. Without quota for it comes last."""
         shapes = checks.by_quota(self._clients, deployment.clusters)
-        found = [each for cluster in shapes for each in self._in_zones(cluster)]
-        if not found:
+        clusters = [each for cluster in shapes for each in self._in_zones(cluster)]
+        if not clusters:
             raise checks.unsold(self._clients, deployment.clusters)
-        return found
+        return clusters
 
     def make_root(self, deployment: Deployment) -> None:
         """Nothing: a folder of a bucket is there with its first file, and the checks have seen the bucket."""
@@ -109,11 +109,11 @@ class Dataproc:
         return [self._state_of(each) for each in [*listed, *([named] if named and name not in names else [])]]
 
     def differences(self, state: ClusterState, deployment: Deployment, cluster: Cluster) -> Sequence[str]:
-        found = self._get(state.name)
-        if found is None:
+        existing = self._get(state.name)
+        if existing is None:
             return []
         wanted = self.definition(deployment, cluster)["cluster"]
-        return list(comparison.differences(found, type(found)(wanted)))
+        return list(comparison.differences(existing, type(existing)(wanted)))
 
     def create(self, deployment: Deployment, cluster: Cluster) -> str:
         from google.api_core.exceptions import AlreadyExists
@@ -148,10 +148,10 @@ class Dataproc:
 
     def state(self, cluster_id: str) -> ClusterState | None:
         name, _, wanted = cluster_id.partition("/")
-        found = self._get(name)
-        if found is None or found.cluster_uuid != wanted:
+        cluster = self._get(name)
+        if cluster is None or cluster.cluster_uuid != wanted:
             return None
-        state = self._state_of(found)
+        state = self._state_of(cluster)
         waited_for = state.phase is Phase.STARTING or (state.phase is Phase.RUNNING and not state.is_ready)
         return dataclasses.replace(state, detail=self._progress(state)) if waited_for else state
 
@@ -282,10 +282,10 @@ class Dataproc:
         _, _, wanted = state.cluster_id.partition("/")
         try:
             with translated():
-                found = list(self._clients.operations.list_operations(parent, terms, retry=None, timeout=TIMEOUT_S))
+                creations = list(self._clients.operations.list_operations(parent, terms, retry=None, timeout=TIMEOUT_S))
         except DeploymentError:
             return None  # it only explains: the cluster tells its own state
-        return next((each for each in found if _metadata(each).cluster_uuid == wanted), None)
+        return next((each for each in creations if _metadata(each).cluster_uuid == wanted), None)
 
     def _progress(self, state: ClusterState) -> str:
         """What the creation says of itself, with its warnings."""

@@ -77,11 +77,11 @@ def active(clients: Clients, clusters: Collection[str], root: str, owners: Colle
     parent = f"projects/{clients.project}/regions/{clients.region}/operations"
     with translated():
         listed = _operations(clients).list_operations(parent, "status.state = ACTIVE", retry=None, timeout=TIMEOUT_S)
-        found = [each for each in listed if each.metadata.type_url.endswith(".WorkflowMetadata") and not each.done]
-    if not found:
+        workflows = [each for each in listed if each.metadata.type_url.endswith(".WorkflowMetadata") and not each.done]
+    if not workflows:
         return []
-    noted = _noted(root, {_id(each) for each in found}, owners) if root else set()
-    return [_id(each) for each in found if _metadata(each).cluster_name in clusters or _id(each) in noted]
+    noted = _noted(root, {_id(each) for each in workflows}, owners) if root else set()
+    return [_id(each) for each in workflows if _metadata(each).cluster_name in clusters or _id(each) in noted]
 
 
 def _noted(root: str, run_ids: Collection[str], owners: Collection[str]) -> set[str]:

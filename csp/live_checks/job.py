@@ -58,10 +58,10 @@ def main() -> None:
 
     rows: list[Row] = [tuple(row) for row in json.loads(base64.b64decode(QUESTIONS))]
     spark = SparkSession.builder.getOrCreate()
-    here = answers([row for row in rows if row[3]])
-    there = [row for row in rows if not row[3]]
-    (found,) = spark.sparkContext.parallelize([there], 1).map(answers).collect()
-    report = MARK + json.dumps(here | found)
+    driver_answers = answers([row for row in rows if row[3]])
+    executor_rows = [row for row in rows if not row[3]]
+    (executor_answers,) = spark.sparkContext.parallelize([executor_rows], 1).map(answers).collect()
+    report = MARK + json.dumps(driver_answers | executor_answers)
     print(report)  # noqa: T201 - Dataproc shows it as the job's output
     if notebook := globals().get("dbutils"):
         notebook.notebook.exit(report)

@@ -61,9 +61,9 @@ def main(arguments: list[str]) -> int:
         return 1
     # Databricks' command prints the list of node types or versions with or without the object around it.
     around = {"node-types": "node_types", "runtimes": "versions", "quotas": "quotas"}[what]
-    known, missing = _COMPARISONS[what](listing if isinstance(listing, dict) else {around: listing}, platform)
-    said = f"{len(missing)} of {known} missing: {', '.join(missing)}" if missing else f"all {known} {what} are there"
-    sys.stdout.write(f"{said}\n")
+    count, missing = _COMPARISONS[what](listing if isinstance(listing, dict) else {around: listing}, platform)
+    summary = f"{len(missing)} of {count} missing: {', '.join(missing)}" if missing else f"all {count} {what} are there"
+    sys.stdout.write(f"{summary}\n")
     return int(bool(missing))
 
 

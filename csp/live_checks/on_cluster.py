@@ -111,10 +111,10 @@ def _on_databricks(program: Path, target: Target) -> dict[str, Any]:
 def _json(command: list[str]) -> dict[str, Any]:
     printed = _command([*command, "--output", "json"])
     try:
-        found: dict[str, Any] = json.loads(printed)
+        answer: dict[str, Any] = json.loads(printed)
     except json.JSONDecodeError as err:
         raise JobError(f"{' '.join(command[:3])} printed no JSON: {printed[:200]}") from err
-    return found
+    return answer
 
 
 def _command(command: list[str]) -> str:
@@ -130,8 +130,8 @@ def _command(command: list[str]) -> str:
 
 
 def _answers(printed: str) -> dict[str, Any]:
-    found = re.search(rf"^{job.MARK}(.*)$", printed, re.MULTILINE)
-    if found is None:
+    marked = re.search(rf"^{job.MARK}(.*)$", printed, re.MULTILINE)
+    if marked is None:
         raise JobError(f"its output has no line {job.MARK.strip()!r}; it ends with: {printed.strip()[-300:]}")
-    answers: dict[str, Any] = json.loads(found[1])
+    answers: dict[str, Any] = json.loads(marked[1])
     return answers

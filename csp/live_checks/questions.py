@@ -75,5 +75,5 @@ def questions() -> tuple[Question, ...]:
 
 def of(platform: str) -> list[Question]:
     """The questions of a platform: those that a program can ask first."""
-    found = [each for each in questions() if each.is_about(platform)]
-    return sorted(found, key=lambda each: each.where is Where.BY_HAND)
+    about = [each for each in questions() if each.is_about(platform)]
+    return sorted(about, key=lambda each: each.where is Where.BY_HAND)

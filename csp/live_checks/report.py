@@ -78,8 +78,8 @@ def _page_row(question: Question) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _row(key: str, outcome: str, found: str) -> str:
-    return f"| {key:{_KEY}} | {outcome:{_OUTCOME}} | {found:{_FOUND}} |"
+def _row(key: str, outcome: str, result: str) -> str:
+    return f"| {key:{_KEY}} | {outcome:{_OUTCOME}} | {result:{_FOUND}} |"
 
 
 def _one_line(text: str) -> str:
@@ -89,7 +89,7 @@ def _one_line(text: str) -> str:
 
 def _details(answer: Answer) -> list[str]:
     question = answer.question
-    said = [f"    {line}" for line in answer.found.splitlines()[-12:]] or ["    (nothing)"]
+    last_lines = [f"    {line}" for line in answer.found.splitlines()[-12:]] or ["    (nothing)"]
     return [
         "",
         f"### {question.key}: {answer.outcome.value}",
@@ -100,7 +100,7 @@ def _details(answer: Answer) -> list[str]:
         "",
         *_wrapped(f"Expected: {question.expected}. Change: {question.change}. Found:"),
         "",
-        *said,
+        *last_lines,
     ]
 
 

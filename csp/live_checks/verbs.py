@@ -124,5 +124,5 @@ def _calls(target: Target) -> Call:
 
 def _cluster_of(output: str) -> str:
     """The id on Databricks; the name on Dataproc, whose ids have a UUID behind it."""
-    found = re.search(r'"cluster_id": "([^"/]+)', output)
-    return found[1] if found else ""
+    match = re.search(r'"cluster_id": "([^"/]+)', output)
+    return match[1] if match else ""

@@ -197,10 +197,10 @@ class OpenAIServerManager(ServerManager):
 
     def _check(self, endpoint: Endpoint, fields: Mapping[str, Any], description: Mapping[str, Any]) -> None:
         """Refuse fields that the server would refuse, ignore or die of. description: the server's of its model."""
-        known = description.get("fields")
-        if known is not None:
-            known = {path: names or self.dialect.fields.get(path, ()) for path, names in known.items()}
-        check_fields(endpoint, fields, known, how=self.start_for)
+        accepted = description.get("fields")
+        if accepted is not None:
+            accepted = {path: names or self.dialect.fields.get(path, ()) for path, names in accepted.items()}
+        check_fields(endpoint, fields, accepted, how=self.start_for)
 
     def _start_engine(self, engine: Engine, *, timeout_s: float, options: Mapping[str, Any], replicas: int = 1) -> None:
         """Start the servers. options: of `MANAGER_OPTIONS`. Raises ConfigurationError for what cannot be started."""
@@ -254,24 +254,24 @@ def offered(dialect: Dialect, fields: Mapping[str, Any] | None) -> Dialect:
 def check_fields(
     endpoint: Endpoint,
     fields: Mapping[str, Any],
-    known: Mapping[str, Collection[str]] | None,
+    accepted: Mapping[str, Collection[str]] | None,
     *,
     how: Mapping[Endpoint, str] | None = None,
 ) -> None:
     """Refuse fields that the server does not take.
 
-    known: path -> the fields that the server says it takes, none where it does not say; None where it says nothing.
+    accepted: path -> the fields that the server says it takes, none where it does not say; None where it says nothing.
     how: endpoint -> how servers are started that offer it.
 
     Raises:
         ConfigurationError: with the names that are near.
     """
-    if known is not None and endpoint.value not in known:
+    if accepted is not None and endpoint.value not in accepted:
         start = (how or {}).get(endpoint)
         raise ConfigurationError(
             f"these servers do not offer {endpoint.value}" + (f"; start them with {start}" if start else "")
         )
-    names = known[endpoint.value] if known is not None else ()
+    names = accepted[endpoint.value] if accepted is not None else ()
     for name in fields:
         if name in _RESERVED_FIELDS:
             raise ConfigurationError(f"{name} cannot be chosen: {_RESERVED_FIELDS[name]}")

@@ -124,24 +124,24 @@ def _dimensions(reader: _Reader) -> tuple[int, ...]:
 
 def require_known(fields: Fields) -> None:
     """Refuse a file whose model or tokenizer would come out wrong."""
-    for name, known in {"general.architecture": "llama", "tokenizer.ggml.pre": "smollm"}.items():
-        if fields.get(name) != known:
-            sys.exit(f"only files with {name} {known!r} can be converted; this one has {fields.get(name)!r}")
+    for name, expected in {"general.architecture": "llama", "tokenizer.ggml.pre": "smollm"}.items():
+        if fields.get(name) != expected:
+            sys.exit(f"only files with {name} {expected!r} can be converted; this one has {fields.get(name)!r}")
 
 
 def tensor_name(name: str) -> str:
     """What transformers calls a tensor: `blk.3.attn_q.weight` is `model.layers.3.self_attn.q_proj.weight`."""
     stem = name.removesuffix(".weight")
     in_layer = re.fullmatch(r"blk\.(\d+)\.(\w+)", stem)
-    found = _IN_LAYER.get(in_layer[2]) if in_layer else _OUTSIDE.get(stem)
-    if found is None:
+    module = _IN_LAYER.get(in_layer[2]) if in_layer else _OUTSIDE.get(stem)
+    if module is None:
         sys.exit(f"the file holds a tensor {name!r}, which a Llama model does not have")
-    return f"model.layers.{in_layer[1]}.{found}.weight" if in_layer else f"{found}.weight"
+    return f"model.layers.{in_layer[1]}.{module}.weight" if in_layer else f"{module}.weight"
 
 
 def weights(tensors: list[Tensor], fields: Fields) -> dict[str, Weight]:
     """All tensors by the names of transformers."""
-    found = {}
+    named = {}
     for tensor in tensors:
         if tensor.kind not in _DEQUANTIZE:
             sys.exit(
@@ -150,8 +150,8 @@ def weights(tensors: list[Tensor], fields: Fields) -> dict[str, Weight]:
         weight = _DEQUANTIZE[tensor.kind](tensor.data, prod(tensor.shape)).reshape(tensor.shape)
         if heads := _HEADS.get(tensor.name.split(".")[-2]):
             weight = in_halves(weight, fields[heads])
-        found[tensor_name(tensor.name)] = weight
-    return found
+        named[tensor_name(tensor.name)] = weight
+    return named
 
 
 def _f32(data: memoryview, count: int) -> Weight:

@@ -107,7 +107,7 @@ def _quote(figure: Figure, area: Axes, each: Judged, place: tuple[float, int], *
     line = ConnectionPatch(place, (0.652, at + 0.006), area.transData, figure.transFigure, color=MARK, linewidth=0.8)
     line.set_alpha(0.45)
     figure.add_artist(line)
-    verdict = f"{each.model}: {'right' if each.right else 'wrong'}, people gave {each.score:+.1f}"
-    figure.text(0.66, at, verdict, color=_SIDES[each.model], fontsize=13, fontweight="bold")
+    caption = f"{each.model}: {'right' if each.right else 'wrong'}, people gave {each.score:+.1f}"
+    figure.text(0.66, at, caption, color=_SIDES[each.model], fontsize=13, fontweight="bold")
     words = textwrap.fill(f"“{' '.join(each.text.split())}”", 56, max_lines=4, placeholder=" …”")
     figure.text(0.66, at - 0.014, words, color=FAINT, fontsize=11, va="top", linespacing=1.35)

@@ -90,10 +90,10 @@ def sealed_environment(name: str, *, needed: bool = True) -> Finding:
         return Finding(title, "error", str(err), "set SPARK_SIDECAR_HOME")
     except EnvironmentMissingError as err:
         return Finding(title, "error", str(err), build)
-    found = f"Python {'.'.join(map(str, interpreter.version))} ({interpreter.python}){library}"
+    python = f"Python {'.'.join(map(str, interpreter.version))} ({interpreter.python}){library}"
     if builder.folder(name).exists() and not builder.is_current(name):
-        return Finding(title, "warning", f"{found}: not what its lock file says", build)
-    return Finding(title, "ok", found)
+        return Finding(title, "warning", f"{python}: not what its lock file says", build)
+    return Finding(title, "ok", python)
 
 
 def _gpu_amount(gpus: list[Gpu]) -> list[Finding]:
@@ -110,8 +110,10 @@ def _rapids(gpus: list[Gpu]) -> list[Finding]:
     plugins = _spark_defaults("spark.plugins")
     if not gpus or not plugins or "SQLPlugin" not in plugins[-1]:
         return []
-    found = f"spark.plugins is {plugins[-1]} in {_spark_defaults_file()}: it takes most of the GPU before a server does"
-    return [Finding("RAPIDS", "warning", found, "set spark.plugins to nothing when the session is made")]
+    plugin = (
+        f"spark.plugins is {plugins[-1]} in {_spark_defaults_file()}: it takes most of the GPU before a server does"
+    )
+    return [Finding("RAPIDS", "warning", plugin, "set spark.plugins to nothing when the session is made")]
 
 
 def _spark_defaults(key: str) -> list[str]:
@@ -138,8 +140,8 @@ def _memory_watch() -> list[Finding]:
     if not on:
         return [Finding("memory watch of YARN", "ok", f"off, as {file} says")]
     fix = f"make the cluster with the properties {', '.join(f'yarn:{key}=false' for key in on)}"
-    found = f"on ({', '.join(on)} in {file}): YARN kills an executor whose server takes more than memoryOverhead"
-    return [Finding("memory watch of YARN", "warning", found, fix)]
+    watched = f"on ({', '.join(on)} in {file}): YARN kills an executor whose server takes more than memoryOverhead"
+    return [Finding("memory watch of YARN", "warning", watched, fix)]
 
 
 def compare_with_spark(assigned: int) -> list[Finding]:
@@ -149,10 +151,10 @@ def compare_with_spark(assigned: int) -> list[Finding]:
 
 
 def _compared(configured: int, present: int, *, where: str) -> Finding:
-    found = f"{present} in this machine, {configured} by {GPU_AMOUNT} of {where}"
+    amounts = f"{present} in this machine, {configured} by {GPU_AMOUNT} of {where}"
     if configured == present:
-        return Finding("GPUs of Spark", "ok", found)
-    return Finding("GPUs of Spark", "warning", found, f"set {GPU_AMOUNT} to {present} when the session is made")
+        return Finding("GPUs of Spark", "ok", amounts)
+    return Finding("GPUs of Spark", "warning", amounts, f"set {GPU_AMOUNT} to {present} when the session is made")
 
 
 def _python_of(name: str) -> Path | None:
@@ -178,8 +180,8 @@ def _versions(name: str) -> list[Finding]:
     ]
     title = f"packages of {name}"
     if asked.returncode or other:
-        found = f"not of {lock_file(name).name}: {', '.join(other) or asked.stderr.strip()[-200:]}"
-        return [Finding(title, "error", found, f"rm -r {builder.folder(name)} && spark-sidecar env build {name}")]
+        differences = f"not of {lock_file(name).name}: {', '.join(other) or asked.stderr.strip()[-200:]}"
+        return [Finding(title, "error", differences, f"rm -r {builder.folder(name)} && spark-sidecar env build {name}")]
     return [Finding(title, "ok", f"{len(installed)}, as {lock_file(name).name} says")]
 
 
@@ -206,11 +208,11 @@ def shared_memory(folder: Path = Path("/dev/shm")) -> Finding:  # noqa: S108 - l
     if not folder.is_dir():
         return Finding("shared memory", "ok", f"this system has no {folder}")
     usage = shutil.disk_usage(folder)
-    found = f"{usage.free // 2**20} MiB free of {usage.total // 2**20} MiB in {folder}"
+    space = f"{usage.free // 2**20} MiB free of {usage.total // 2**20} MiB in {folder}"
     if usage.free >= _SHARED_MEMORY_MIB * 2**20:
-        return Finding("shared memory", "ok", found)
+        return Finding("shared memory", "ok", space)
     fix = f"mount -o remount,size=1g {folder} (in a container: docker run --shm-size=1g)"
-    return Finding("shared memory", "warning", f"{found}, Triton may need {_SHARED_MEMORY_MIB} MiB", fix)
+    return Finding("shared memory", "warning", f"{space}, Triton may need {_SHARED_MEMORY_MIB} MiB", fix)
 
 
 def scratch_folder() -> Finding:
@@ -241,8 +243,8 @@ def home_folder() -> Finding:
 
 def _other_cuda() -> list[Finding]:
     folders = ", ".join(library_path.cuda_folders(os.environ))
-    found = f"{folders} in LD_LIBRARY_PATH: servers leave it out, and use the CUDA of their environment"
-    return [Finding("CUDA of the image", "ok", found)] if folders else []
+    ignored = f"{folders} in LD_LIBRARY_PATH: servers leave it out, and use the CUDA of their environment"
+    return [Finding("CUDA of the image", "ok", ignored)] if folders else []
 
 
 def _disk_of(name: str, folder: Callable[[], Path], *, need_gib: int, variable: str) -> Finding:
@@ -255,11 +257,11 @@ def _disk_of(name: str, folder: Callable[[], Path], *, need_gib: int, variable: 
 def disk(name: str, folder: Path, *, need_gib: int, variable: str) -> Finding:
     """Whether a folder has room; it need not be there yet."""
     free = _free_bytes(folder) / _GIB
-    found = f"{free:.1f} GiB free at {folder}"
+    space = f"{free:.1f} GiB free at {folder}"
     if free >= need_gib:
-        return Finding(f"disk of {name}", "ok", found)
+        return Finding(f"disk of {name}", "ok", space)
     fix = f"make room for {need_gib} GiB there, or set {variable} to a folder on a larger disk"
-    return Finding(f"disk of {name}", "warning", found, fix)
+    return Finding(f"disk of {name}", "warning", space, fix)
 
 
 def _free_bytes(folder: Path) -> int:

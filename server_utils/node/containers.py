@@ -40,13 +40,13 @@ class ContainerError(Exception):
 
 def find(names: Sequence[str] = ENGINES) -> str:
     """The first of these container engines that this host has. Raises ContainerError where there is none."""
-    there = [each for each in names if shutil.which(each)]
-    if not there:
+    installed = [each for each in names if shutil.which(each)]
+    if not installed:
         raise ContainerError(
             f"this host has no {' or '.join(names)} (PATH is {os.environ.get('PATH', '')}): NIM runs in a container. "
             "Install one on every node; on Dataproc that is the optional component DOCKER"
         )
-    return there[0]
+    return installed[0]
 
 
 def advise(engine: str, output: str) -> str:

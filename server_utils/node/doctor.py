@@ -70,10 +70,10 @@ def _check_executor(name: str, amount: str | None, placement: TaskPlacement) -> 
 
 
 def _python() -> Finding:
-    found = f"{'.'.join(map(str, sys.version_info[:3]))} ({sys.executable})"
+    version = f"{'.'.join(map(str, sys.version_info[:3]))} ({sys.executable})"
     if sys.version_info >= _OLDEST_PYTHON:
-        return Finding("Python", "ok", found)
-    return Finding("Python", "error", found, "use Python 3.11 or newer: uv venv --python 3.12")
+        return Finding("Python", "ok", version)
+    return Finding("Python", "error", version, "use Python 3.11 or newer: uv venv --python 3.12")
 
 
 def _java() -> Finding:
@@ -81,10 +81,10 @@ def _java() -> Finding:
         chosen = java.require_java()
     except EnvironmentMissingError as err:
         return Finding("Java", "error", str(err).removesuffix(f". {java.how_to_get()}"), java.how_to_get())
-    found = f"{chosen.major} ({chosen.path})"
+    version = f"{chosen.major} ({chosen.path})"
     if chosen.major > _NEWEST_SAFE_JAVA:
-        return Finding("Java", "warning", f"{found}: not every Spark from 3.5 on starts on it", java.how_to_get())
-    return Finding("Java", "ok", found)
+        return Finding("Java", "warning", f"{version}: not every Spark from 3.5 on starts on it", java.how_to_get())
+    return Finding("Java", "ok", version)
 
 
 def _pyspark() -> Finding:
@@ -128,9 +128,9 @@ def _state_folder() -> Finding:
     except OSError as err:
         return Finding(name, "error", f"{folder} cannot be looked at ({err})", elsewhere)
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-        found = f"{folder} is no folder of yours (owner {status.st_uid}, {stat.filemode(status.st_mode)})"
-        return Finding(name, "error", found, f"rm -r {folder} as its owner, or {elsewhere}")
+        problem = f"{folder} is no folder of yours (owner {status.st_uid}, {stat.filemode(status.st_mode)})"
+        return Finding(name, "error", problem, f"rm -r {folder} as its owner, or {elsewhere}")
     if status.st_mode & 0o077:
-        found = f"{folder} is open to others (mode {stat.S_IMODE(status.st_mode):04o})"
-        return Finding(name, "error", found, f"chmod 700 {folder}")
+        problem = f"{folder} is open to others (mode {stat.S_IMODE(status.st_mode):04o})"
+        return Finding(name, "error", problem, f"chmod 700 {folder}")
     return Finding(name, "ok", f"{folder} is private")

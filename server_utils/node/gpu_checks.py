@@ -35,11 +35,11 @@ class Finding:
 def find(*, need_gpu: bool) -> tuple[list[Gpu], Finding]:
     """The GPUs of this machine, and what is to be said of them. need_gpu: whether none is an error."""
     try:
-        found = host_gpus.gpus()
+        gpus = host_gpus.gpus()
     except EnvironmentMissingError as err:
         return [], Finding("GPU", "error" if need_gpu else "warning", str(err), _GPU_FIX)
-    if found:
-        return found, Finding("GPU", "ok", "; ".join(map(str, found)))
+    if gpus:
+        return gpus, Finding("GPU", "ok", "; ".join(map(str, gpus)))
     if need_gpu:
         fix = "take a node type with a GPU and an image with its driver: spark-sidecar shapes"
         return [], Finding("GPU", "error", "none: there is no nvidia-smi, so the image has no GPU driver", fix)
@@ -51,11 +51,11 @@ def driver(gpus: list[Gpu], built: str, cuda: int) -> list[Finding]:
     if not gpus:
         return []
     needed, present = host_gpus.OLDEST_DRIVER[cuda], gpus[0].driver
-    found = f"{present}; {built}, which needs {needed} or newer"
+    versions = f"{present}; {built}, which needs {needed} or newer"
     if not host_gpus.is_older(present, needed):
-        return [Finding("GPU driver", "ok", found)]
+        return [Finding("GPU driver", "ok", versions)]
     fix = f"take a runtime or image with driver {needed} or newer: no package can replace a driver"
-    return [Finding("GPU driver", "error", found, fix)]
+    return [Finding("GPU driver", "error", versions, fix)]
 
 
 def check(gpus: list[Gpu]) -> list[Finding]:
@@ -67,11 +67,11 @@ def _capability(gpus: list[Gpu]) -> list[Finding]:
     old = [each for each in gpus if each.capability < _OLDEST_CAPABILITY]
     if not gpus:
         return []
-    found = ", ".join(sorted({f"{each.name} {'.'.join(map(str, each.capability))}" for each in old or gpus}))
+    capabilities = ", ".join(sorted({f"{each.name} {'.'.join(map(str, each.capability))}" for each in old or gpus}))
     if not old:
-        return [Finding("compute capability", "ok", found)]
+        return [Finding("compute capability", "ok", capabilities)]
     fix = "serve in float16, as vLLM does there by itself, or take an A10, L4, A100 or H100: spark-sidecar shapes"
-    return [Finding("compute capability", "warning", f"{found}: no bfloat16 before 8.0", fix)]
+    return [Finding("compute capability", "warning", f"{capabilities}: no bfloat16 before 8.0", fix)]
 
 
 def _virtual(gpus: list[Gpu]) -> list[Finding]:
@@ -79,11 +79,11 @@ def _virtual(gpus: list[Gpu]) -> list[Finding]:
     slices = sorted({each.name for each in gpus if re.search(r"-\d+Q$", each.name)})
     if not slices:
         return []
-    found = f"{', '.join(slices)}: a virtual GPU, with the driver of its host"
+    sliced = f"{', '.join(slices)}: a virtual GPU, with the driver of its host"
     if len(gpus) == 1:
-        return [Finding("virtual GPU", "ok", found)]
+        return [Finding("virtual GPU", "ok", sliced)]
     fix = "set NCCL_P2P_DISABLE=1, and for vLLM disable_custom_all_reduce=True; or take a shape with whole GPUs"
-    return [Finding("virtual GPU", "warning", f"{found}; several of them cannot reach each other's memory", fix)]
+    return [Finding("virtual GPU", "warning", f"{sliced}; several of them cannot reach each other's memory", fix)]
 
 
 def _peers(gpus: list[Gpu]) -> list[Finding]:

@@ -73,14 +73,14 @@ class Node:
 
 def settings(node: Node) -> None:
     """Check the settings before anything is installed."""
-    known = ", ".join(sorted(frameworks()))
+    names = ", ".join(sorted(frameworks()))
     if not node.framework:
         raise StepError(
             "no framework is set; set FRAMEWORK (a variable of the cluster, or a line of the settings file; on "
-            f"Dataproc the metadata 'framework') to one of {known}"
+            f"Dataproc the metadata 'framework') to one of {names}"
         )
     if node.framework not in frameworks():
-        raise StepError(f"there is no framework {node.framework!r}; set FRAMEWORK to one of {known}")
+        raise StepError(f"there is no framework {node.framework!r}; set FRAMEWORK to one of {names}")
     on_databricks = platform.current() is platform.Platform.DATABRICKS
     if reason := refusal(node.framework, "databricks" if on_databricks else "dataproc"):
         raise StepError(reason)
@@ -93,14 +93,14 @@ def gpu(node: Node) -> None:
     if not node.serves or shutil.which("nvidia-smi") is None:
         return
     try:
-        found = gpus.gpus()
+        present = gpus.gpus()
     except EnvironmentMissingError as err:
         raise StepError(f"the image has a GPU driver, but no GPU answers: {err}; {_fix_of_no_gpu()}") from err
     built, cuda = _built_for(node.framework)
-    if cuda and gpus.is_older(found[0].driver, gpus.OLDEST_DRIVER[cuda]):
+    if cuda and gpus.is_older(present[0].driver, gpus.OLDEST_DRIVER[cuda]):
         raise StepError(
             f"{built} is built for CUDA {cuda}, which needs driver {gpus.OLDEST_DRIVER[cuda]} or newer; "
-            f"this node has {found[0].driver}. Take a runtime or image with a newer driver{_older_framework(cuda)}"
+            f"this node has {present[0].driver}. Take a runtime or image with a newer driver{_older_framework(cuda)}"
         )
 
 

@@ -77,9 +77,9 @@ def facts(name: str) -> Facts:
 @cache
 def every() -> dict[str, Facts]:
     """All notebooks by name, in the order in which they are shown."""
-    known = json.loads(_FACTS.read_text(encoding="utf-8"))
-    models = {name: Model(name=name, **each) for name, each in known["models"].items()}
-    return {each["name"]: _facts(each, models) for each in known["notebooks"]}
+    facts = json.loads(_FACTS.read_text(encoding="utf-8"))
+    models = {name: Model(name=name, **each) for name, each in facts["models"].items()}
+    return {each["name"]: _facts(each, models) for each in facts["notebooks"]}
 
 
 @cache

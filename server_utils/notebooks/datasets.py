@@ -49,8 +49,8 @@ def table(spark: Any, name: str, rows: int | None = None) -> Any:
     if name not in _TABLES:
         raise ConfigurationError(f"there is no table {name!r}{one_of(name, list(_TABLES))}")
     read, schema = _TABLES[name]
-    found = list(read())
-    chosen = _evenly(found, len(found) if rows is None else rows)
+    available = list(read())
+    chosen = _evenly(available, len(available) if rows is None else rows)
     return spark.createDataFrame(chosen, schema).repartition(max(1, min(_TASKS, len(chosen))))
 
 

@@ -45,9 +45,9 @@ def show_line(text: str) -> None:
 
 def show_table(rows: Any, columns: Sequence[str] | None = None) -> None:
     """Display a frame of Spark or pandas, or dictionaries; each front end takes the form that it knows."""
-    found = _dictionaries(rows)
-    names = list(columns or (found[0] if found else ()))
-    cells = [[_text(each[name]) for name in names] for each in found]
+    dictionaries = _dictionaries(rows)
+    names = list(columns or (dictionaries[0] if dictionaries else ()))
+    cells = [[_text(each[name]) for name in names] for each in dictionaries]
     _display(_markdown(names, cells), _html(names, cells), "\n".join("  ".join(row) for row in [names, *cells]))
 
 

@@ -78,8 +78,8 @@ class Server:
         model = urllib.parse.quote(self._settings.model, safe="")
         answer = json.loads(engine_watch.get(self._port, f"/v1/models/{model}/ready") or b"{}")
         namespaces = answer.get("namespaces", {}).values()
-        known = sum(each["workers"] for space in namespaces for each in space["worker_types"].values())
-        return bool(answer.get("ready")) and known >= len(self._deployment.workers)
+        registered = sum(each["workers"] for space in namespaces for each in space["worker_types"].values())
+        return bool(answer.get("ready")) and registered >= len(self._deployment.workers)
 
     def _answers(self) -> bool:
         """Whether a request for one token has an answer."""
@@ -131,11 +131,11 @@ def gpus(count: str) -> list[str]:
 def read_plan(settings: Mapping[str, Any], words: Sequence[str]) -> Plan:
     """What to run. Ends this process where this host cannot. settings: made by the manager."""
     cut = words.index("--")
-    found = gpus(settings["gpus"])
-    if "decode" in settings["roles"] and settings["module"] == "dynamo.vllm" and not found:
+    devices = gpus(settings["gpus"])
+    if "decode" in settings["roles"] and settings["module"] == "dynamo.vllm" and not devices:
         engine_watch.end("workers for prefill and decode hand over caches between GPUs: this host has none")
     frontend, worker = words[:cut], words[cut + 1 :]
-    return Plan(settings["module"], settings["roles"], frontend, worker, events=settings["events"], gpus=found)
+    return Plan(settings["module"], settings["roles"], frontend, worker, events=settings["events"], gpus=devices)
 
 
 def main(announcement: str, port: str, stall_s: str, plan: str, *words: str) -> int:

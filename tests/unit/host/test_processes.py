@@ -1,4 +1,4 @@
-"""Identities, trees and the ladder that ends them, on processes made for the purpose."""
+"""Identities, trees and their end by terminate, then kill, on processes made for the purpose."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_without_grace_nobody_is_asked(stubborn):
     assert not stubborn.alive()
 
 
-def test_the_ladder_ends_processes_that_fork_while_they_are_killed():
+def test_terminate_ends_processes_that_fork_while_they_are_killed():
     fork_for_ever = "import os, time\nwhile os.fork(): time.sleep(0.01)\ntime.sleep(0.2)"
     child = subprocess.Popen([sys.executable, "-c", fork_for_ever])
     assert wait_until(lambda: len(descendants(child.pid)) > 5, 10)
@@ -174,7 +174,7 @@ def test_the_ladder_ends_processes_that_fork_while_they_are_killed():
     child.wait()
 
 
-def test_the_ladder_names_those_that_outlive_it(owner):
+def test_terminate_names_those_that_outlive_it(owner):
     assert terminate(lambda: [ProcessId(owner.pid, 1)], leader=None, grace_s=0, insist_s=0.1) == [
         ProcessId(owner.pid, 1)
     ]
