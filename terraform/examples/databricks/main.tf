@@ -57,8 +57,7 @@ module "cluster" {
   single_user_name = var.principal == null ? null : module.grants[0].principal # [*] would wait for the grant on this cluster
 
   env = {
-    SPARK_SIDECAR_MODELS = "${module.store.path}/models"
-    SPARK_SIDECAR_DATA   = "${module.store.path}/data"
+    SPARK_SIDECAR_MODELS = "${module.store.path}/models", SPARK_SIDECAR_DATA = "${module.store.path}/data"
     SPARK_SIDECAR_LOGS   = "${module.files.path}/logs" # of servers; those of nodes are there too
   }
 }

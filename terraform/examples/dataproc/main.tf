@@ -53,11 +53,7 @@ module "cluster" {
   metadata        = module.assets.metadata
   subnetwork      = module.network.subnetwork
   network_tags    = module.network.network_tags
-  spark_conf      = { "spark.sidecar.models" = "${module.store.url}/models", "spark.sidecar.data" = "${module.store.url}/data" } # for the driver
-
-  env = { # for tasks and servers
-    SPARK_SIDECAR_MODELS = "${module.store.url}/models"
-    SPARK_SIDECAR_DATA   = "${module.store.url}/data"
-    SPARK_SIDECAR_LOGS   = module.assets.metadata["spark-sidecar-logs"]
-  }
+  # env is for tasks and servers, spark_conf for the driver.
+  env        = { SPARK_SIDECAR_MODELS = "${module.store.url}/models", SPARK_SIDECAR_DATA = "${module.store.url}/data", SPARK_SIDECAR_LOGS = module.assets.metadata["spark-sidecar-logs"] }
+  spark_conf = { "spark.sidecar.models" = "${module.store.url}/models", "spark.sidecar.data" = "${module.store.url}/data" }
 }
