@@ -37,15 +37,25 @@ from integration.engines.test_unwritable_home import writing_server
 with served(writing_server) as server:
     print("answers:", server.client("double").infer([np.ones((2, 1), np.float32)])[0].tolist())
 """
-# Where each engine keeps its files, by its own functions.
+# Where each engine keeps its files, by its own functions. Only environments for GPUs have the JITs.
 PLACES = """
-import json, huggingface_hub.constants as hub, numba.core.caching as numba, torch._inductor.runtime.cache_dir_utils as t
+import importlib.util, json
+import huggingface_hub.constants as hub, numba.core.caching as numba, torch._inductor.runtime.cache_dir_utils as t
 import vllm.envs as vllm
-print(json.dumps({
+places = {
     "vllm": vllm.VLLM_CACHE_ROOT, "vllm config": vllm.VLLM_CONFIG_ROOT, "hub": hub.HF_HOME, "torch": t.cache_dir(),
     "numba": numba.UserWideCacheLocator(lambda: None, numba.__file__).get_cache_path(),
-}))
+}
+if importlib.util.find_spec("triton"):
+    import triton.knobs
+    places["triton"] = triton.knobs.cache.dir
+if importlib.util.find_spec("flashinfer"):
+    import flashinfer.jit.env
+    places["flashinfer"] = str(flashinfer.jit.env.FLASHINFER_CACHE_DIR)
+print(json.dumps(places))
 """
+# Variables by which a user moves such a place.
+MOVED_BY = ("XDG_", "HF_", "VLLM_", "TRITON_", "FLASHINFER_")
 
 
 def writing_server(ports):
@@ -126,7 +136,7 @@ def test_all_that_engines_keep_is_in_the_home_of_the_servers(tmp_path, monkeypat
     except EnvironmentMissingError as missing:
         pytest.skip(str(missing))
     monkeypatch.setenv("SPARK_SIDECAR_CACHE", str(tmp_path / "models"))
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "HF_", "VLLM_"))}
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(MOVED_BY)}
     environ |= engine_home.variables(environ | {"HOME": "/dev/null"})
 
     done = subprocess.run([python, "-I", "-c", PLACES], env=environ, text=True, capture_output=True, check=False)
