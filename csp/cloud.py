@@ -96,7 +96,7 @@ class Phase(StrEnum):
 
     STARTING = "starting"
     RUNNING = "running"  # the cloud says so; executors may still be missing
-    STOPPED = "stopped"  # it costs nothing, and can be started again
+    STOPPED = "stopped"  # no node of it bills, though disks may; it can be started again
     FAILED = "failed"  # it can only be deleted
     DELETING = "deleting"
 
@@ -137,7 +137,7 @@ class ClusterState:
 
     @property
     def bills(self) -> bool:
-        """Whether nodes of it may cost money now. A failed cluster may have some."""
+        """Whether nodes of it may cost money now. A failed cluster may have some, and a stopped one none but disks."""
         return self.phase is not Phase.STOPPED
 
 

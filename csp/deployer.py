@@ -38,6 +38,27 @@ class Plan:
     files: dict[str, int]
 
 
+@dataclass(frozen=True)
+class Removal:
+    """What `down` did. kept: folders of models and data. looked: whether a folder for files was known at all."""
+
+    deleted: list[str]
+    kept: list[str]
+    looked: bool
+
+    @property
+    def left(self) -> str:
+        """What still costs something, in sentences."""
+        parts = [] if self.deleted else ["There is nothing to delete."]
+        if self.kept:
+            parts.append(f"Kept, and billed as storage: {', '.join(self.kept)}; --delete-models deletes them.")
+        if not self.looked:
+            parts.append("Files were not looked for, as no bucket or volume was named.")
+        if self.deleted:
+            parts.append("Nothing else is left that bills." if parts else "Nothing is left that bills.")
+        return " ".join(parts)
+
+
 def plan(session: Session, deployment: Deployment) -> Plan:
     """What `up` would make. Asks nothing of the cloud."""
     check_name(deployment.name)
@@ -120,9 +141,14 @@ def down(session: Session, name: str, *, models: bool = False) -> list[str]:
 
     models: delete models and data too.
     """
+    return remove(session, name, models=models).deleted
+
+
+def remove(session: Session, name: str, *, models: bool = False) -> Removal:
+    """As `down`; returns what was kept too."""
     check_name(name)
     try:
-        return _down(session, name, models=models)
+        return _remove(session, name, models=models)
     except KeyboardInterrupt:
         raise DeploymentError(
             f"stopped by Ctrl-C. What is not deleted yet may bill: `{session.line('down', name)}` deletes the rest, "
@@ -131,17 +157,20 @@ def down(session: Session, name: str, *, models: bool = False) -> list[str]:
         ) from None
 
 
-def _down(session: Session, name: str, *, models: bool) -> list[str]:
+def _remove(session: Session, name: str, *, models: bool) -> Removal:
     states = [each for each in session.find(name) if each.ours]
     ownership.check(session, name, states)
     for run_id in _active_runs(session, name):  # on clusters of their own too, which would go on and bill
         session.cancel(run_id)
     deleted = [session.delete(each, Deadline.after(session.clock, DELETE_S)) for each in states]
     deleted += session.call(lambda: list(session.cloud.delete_others(name)), "deleting notebooks")
-    roots = dict.fromkeys([*(each.root for each in states), session.cloud.root(name)])
-    for root in filter(None, roots):
-        deleted += _delete_files(session, root, models=models)
-    return deleted
+    roots = list(dict.fromkeys(filter(None, [*(each.root for each in states), session.cloud.root(name)])))
+    kept = list[str]()
+    for root in roots:
+        doomed, staying = _sorted_out(session, root, models=models)
+        deleted += _delete_folders(session, root, doomed, whole=not staying)
+        kept += [f"{root}/{each}" for each in staying]
+    return Removal(deleted, kept, bool(roots))
 
 
 def init_script(cloud: str) -> Path:
@@ -167,12 +196,18 @@ def _active_runs(session: Session, name: str) -> list[str]:
     return session.call(lambda: list(session.cloud.active_runs(name)), "listing runs")
 
 
-def _delete_files(session: Session, root: str, *, models: bool) -> list[str]:
+def _sorted_out(session: Session, root: str, *, models: bool) -> tuple[list[str], list[str]]:
+    """The folders of a deployment that go, and those that stay."""
     store = session.cloud.store(root)
     folders = [each for each in session.call(store.folders, f"looking into {root}") if each != ownership.FOLDER]
-    doomed = [each for each in folders if models or each not in KEPT]
+    staying = [] if models else [each for each in folders if each in KEPT]
+    return [each for each in folders if each not in staying], staying
+
+
+def _delete_folders(session: Session, root: str, doomed: Sequence[str], *, whole: bool) -> list[str]:
+    store = session.cloud.store(root)
     # Whose it is goes last, and stays with what stays.
-    for each in [*doomed, *([ownership.FOLDER] if doomed == folders else [])]:
+    for each in [*doomed, *([ownership.FOLDER] if whole else [])]:
         session.call(lambda folder=each: store.delete(folder), f"deleting {root}/{each}")  # type: ignore[misc]
     return [f"{root}/{each}" for each in doomed]
 

@@ -29,6 +29,7 @@ from server_utils.storage.stores.base import Store
 
 _LOGS, _OWNER = "spark-sidecar-logs", "spark-sidecar-owner"  # in the metadata of a cluster
 _ACTIVE = "yarn-nodes-active"
+_DISKS = "(its disks bill until it is deleted)"
 _PHASES = {
     "RUNNING": Phase.RUNNING,
     "ERROR": Phase.FAILED,
@@ -265,7 +266,7 @@ class Dataproc:
             name=cluster.cluster_name,
             phase=(phase := _PHASES.get(word, Phase.STARTING)),
             owner=_owner(cluster),
-            detail=f"{word} {short(cluster.status.detail)}".strip(),
+            detail=" ".join(filter(None, [word, short(cluster.status.detail), _DISKS if word == "STOPPED" else ""])),
             ours=dict(cluster.labels).get(TAG) == cluster.cluster_name,
             nodes=comparison.nodes(config),
             workers=workers,

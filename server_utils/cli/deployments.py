@@ -254,13 +254,13 @@ def _down(cloud: CloudCommands, given: Given) -> None:
     from csp import deployer
 
     with _session(cloud, given) as session:
-        deleted = deployer.down(session, given["name"], models=given["delete_models"])
+        removal = deployer.remove(session, given["name"], models=given["delete_models"])
     if given["as_json"]:
-        print_json({"deleted": deleted})
+        print_json({"deleted": removal.deleted})
         return
-    for each in deleted:
+    for each in removal.deleted:
         print_text(f"Deleted {each}.")
-    print_text("Nothing is left that bills." if deleted else f"There is nothing to delete of {given['name']!r}.")
+    print_text(removal.left)
 
 
 def _with_deployment(body: Body) -> Callable[[CloudCommands, Given], None]:

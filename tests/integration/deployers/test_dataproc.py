@@ -377,6 +377,7 @@ def test_a_cluster_that_was_stopped_bills_nothing_and_is_started(server, session
     server.clusters.stop("mine")
     (stopped,) = deployer.status(session, "mine")
     assert (stopped.phase, stopped.bills) == (Phase.STOPPED, False)
+    assert stopped.detail == "STOPPED (its disks bill until it is deleted)"
     assert up(session, wanted()).cluster_id == made.cluster_id
     assert server.calls.count("StartCluster") == 1
 

@@ -405,6 +405,20 @@ def test_a_laptop_that_cannot_write_results_loses_nothing_of_how_the_run_ended(h
     assert "`spark-sidecar fake run --name reviews --resume 1` waits for it again" in result.unfetched
 
 
+def test_down_names_what_it_keeps_and_what_it_did_not_look_for(cloud, here, wanted):
+    up(here, wanted)
+    models = Path(cloud.root("reviews"), "models")
+    models.mkdir()
+    (models / "weights").write_text("")
+    kept = f"Kept, and billed as storage: {models}; --delete-models deletes them."
+    assert deployer.remove(here, "reviews").left == f"{kept} Nothing else is left that bills."
+    assert deployer.remove(here, "reviews").left == f"There is nothing to delete. {kept}"
+    assert deployer.remove(here, "reviews", models=True).left == "Nothing is left that bills."
+    cloud.root = lambda name: ""
+    unknown = "There is nothing to delete. Files were not looked for, as no bucket or volume was named."
+    assert deployer.remove(here, "reviews").left == unknown
+
+
 def test_ctrl_c_in_down_says_how_to_delete_the_rest(cloud, here, wanted):
     up(here, wanted)
     cloud.trouble = {"delete": [KeyboardInterrupt()]}
