@@ -123,10 +123,10 @@ def test_cluster_warns_on_stderr_of_an_init_script_that_reads_no_volume() -> Non
 
 def test_shapes_says_what_cannot_be_had_everywhere() -> None:
     said = run("shapes", "--platform", "databricks-gcp").stdout
-    assert "Sold as spot only, or by reservation: h100x1 (databricks-gcp)" in said
-    assert "Not named by the platform's documents: h200x8 (databricks-gcp)" in said
+    assert "Sold as spot only, or by reservation: h100x1, h100x2" in said
+    assert "Not named by the platform's documents: h200x8, b200x8" in said
     on_dataproc = run("shapes", "--platform", "dataproc").stdout
-    assert "Without bfloat16, so vLLM computes in float16: t4x1 (dataproc)" in on_dataproc
+    assert "Without bfloat16, so vLLM computes in float16: t4x1, t4x4" in on_dataproc
 
 
 def test_cluster_on_dataproc_is_a_command_that_a_shell_reads() -> None:
