@@ -233,24 +233,27 @@ def _with_files(session: Session, state: RunState, out: Path, again: str) -> Res
             Exit.INTERRUPTED,
         ) from None
     except (SidecarError, OSError) as error:  # the disk of this laptop may be full
-        unfetched = f"{error}. Not all results are here; {again}"
+        where = f"they are in {state.results}, and " if state.results else ""
+        unfetched = f"{error}. Not all results are here; {where}{again}"
         session.report.say(f"Run {state.run_id} has ended, {state.phase}. {unfetched}")
         return Result(state, tuple(fetched), unfetched)
     return Result(state, tuple(fetched))
 
 
 def _fetch(session: Session, state: RunState, out: Path) -> Iterator[Path]:
-    """Bring the executed notebook, and the files of the folder of results."""
-    kept = session.call(lambda: session.cloud.executed(state.run_id), "fetching the executed notebook")
+    """Bring the files of the folder of results, and then the executed notebook, whose export may be refused."""
     out.mkdir(parents=True, exist_ok=True)
-    for name, content in kept.items():
-        (out / name).write_bytes(content)
-        yield out / name
     if state.results:
         store = session.cloud.store(state.results)
         for key, size in session.call(lambda: sorted(store.names()), "listing results"):
             session.call(lambda key=key, size=size: _download(store, key, size, out), f"fetching {key}")  # type: ignore[misc]
             yield out / key
+    kept = session.call(lambda: session.cloud.executed(state.run_id), "fetching the executed notebook")
+    for name, content in kept.items():
+        if wrong := bad_name(name):
+            raise DeploymentError(f"the executed notebook cannot be written: {wrong}")
+        (out / name).write_bytes(content)
+        yield out / name
 
 
 def _download(store: Store, key: str, size: int, out: Path) -> None:

@@ -51,8 +51,8 @@ def print_state(state: RunState, *, as_json: bool) -> None:
 def print_result(result: Result, *, as_json: bool) -> None:
     """How a run ended, and its files; its error goes to standard error. Ends the command with its exit code."""
     if as_json:
-        files = [str(each) for each in result.files]
-        print_json(asdict(result.state) | {"files": files, "exit_code": int(result.exit_code)})
+        fetched = {"files": [str(each) for each in result.files], "unfetched": result.unfetched}
+        print_json(asdict(result.state) | fetched | {"exit_code": int(result.exit_code)})
     else:
         print_state(result.state, as_json=False)
         for each in result.files:

@@ -397,6 +397,25 @@ def test_how_a_run_ended_is_told_where_its_results_cannot_be_fetched(cloud, here
     assert f"Run 1 has ended, {phase}. {result.unfetched}" in here.report.said
 
 
+@pytest.mark.parametrize(
+    ("notebook", "said"), [(DeploymentError("no export"), "no export"), ({"../x.ipynb": b""}, "cannot be written")]
+)
+def test_a_notebook_that_cannot_be_had_loses_no_results(cloud, here, tmp_path, notebook, said):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    (folder / "rows.csv").write_text("a,b\n")
+    cloud.runs = [RunState("1", RunPhase.SUCCEEDED, results=str(folder))]
+    if isinstance(notebook, dict):
+        cloud.executed = lambda run_id: notebook
+    else:
+        cloud.trouble = {"executed": [notebook]}
+    result = run.follow(here, "1", name="reviews", out=tmp_path / "out")
+    assert [each.name for each in result.files] == ["rows.csv"]
+    assert said in result.unfetched
+    assert f"Not all results are here; they are in {folder}, and `spark-sidecar fake run" in result.unfetched
+    assert not (tmp_path / "x.ipynb").exists()
+
+
 def test_a_laptop_that_cannot_write_results_loses_nothing_of_how_the_run_ended(here, tmp_path):
     (tmp_path / "out").write_text("a file, where a folder is wanted")
     result = run.follow(here, "1", name="reviews", out=tmp_path / "out")
