@@ -70,6 +70,7 @@ class _Up:
         self._cloud, self._report = session.cloud, session.report
         self._made: ClusterState | None = None
         self._asked = False  # whether a cluster may be there that nobody has seen yet
+        self._tried: list[Cluster] = []  # the candidates that an adopted cluster is
 
     def adopt(self, *, replace: bool) -> ClusterState | None:
         """Wait for the cluster that is there; None where one is to be made."""
@@ -89,13 +90,19 @@ class _Up:
         if state.phase is Phase.STOPPED:
             send(self._session, self._deployment)
             self._start(state)
-        return self._wait_or_delete(state.cluster_id)
+        try:
+            return self._wait_or_delete(state.cluster_id)
+        except ClusterFailedError as error:
+            if not error.failure.no_capacity or not self._untried():
+                raise
+            self._report.say(f"{error.failure.reason}. Trying another choice.")
+            return None
 
     def make(self) -> ClusterState:
         """Check, send and create; the next candidate where there is no capacity."""
         require(self._session, self._deployment)
         send(self._session, self._deployment)
-        candidates = self._candidates()
+        candidates = self._untried()
         for number, cluster in enumerate(candidates, start=1):
             self._report.say(f"Creating {self._deployment.name}: {nodes_of(cluster)}.")
             try:
@@ -147,15 +154,19 @@ class _Up:
     def _candidates(self) -> Sequence[Cluster]:
         return self._session.call(lambda: self._cloud.candidates(self._deployment), "listing what to try")
 
+    def _untried(self) -> Sequence[Cluster]:
+        return [each for each in self._candidates() if each not in self._tried]
+
     def _differences(self, state: ClusterState) -> Sequence[str]:
         """In what it differs from the first candidate; nothing where it is one of them."""
+        candidates = self._candidates()
 
         def compare() -> list[Sequence[str]]:
-            candidates = self._cloud.candidates(self._deployment)
             return [self._cloud.differences(state, self._deployment, each) for each in candidates]
 
         different = self._session.call(compare, "comparing the cluster")
-        return different[0] if all(different) else []
+        self._tried = [each for each, differs in zip(candidates, different, strict=True) if not differs]
+        return [] if self._tried else different[0]
 
     def _give_up(self, state: ClusterState) -> None:
         """Delete a cluster that is there; one that failed is explained first, and kept where the user says so."""

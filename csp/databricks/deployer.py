@@ -48,6 +48,7 @@ _COMPARED = {
     "single_user_name": "whom it is dedicated to",
     "autotermination_minutes": "the idle time in minutes",
 }
+_COMPARED_OF_THE_CLOUD = {"availability": "the availability", "instance_profile_arn": "the instance profile"}
 _COMPARED_WITHIN = {"spark_conf": "Spark settings", "spark_env_vars": "variables"}
 
 
@@ -197,6 +198,7 @@ class Databricks:
             for field, what in _COMPARED.items()
             if field in asked and asked[field] != has.get(field)
         ]
+        found += _attributes_that_differ(asked, has)
         for field, what in _COMPARED_WITHIN.items():
             actual = has.get(field) or {}
             if different := sorted(key for key, value in asked[field].items() if actual.get(key) != value):
@@ -351,6 +353,14 @@ def _state_of(details: Any, name: str | None, host: str) -> ClusterState:
         root=(log.destination or "").removesuffix("/logs") if log and tag else "",
         page=f"{host}/compute/clusters/{details.cluster_id}",
     )
+
+
+def _attributes_that_differ(asked: Mapping[str, Any], has: Mapping[str, Any]) -> list[str]:
+    """In which of the cloud's own attributes, such as spot, a cluster is not the one asked for."""
+    (field,) = (each for each in asked if each.endswith("_attributes"))
+    there = has.get(field) or {}
+    wanted = ((what, there.get(key), asked[field].get(key)) for key, what in _COMPARED_OF_THE_CLOUD.items())
+    return [f"{what} is {now}, not {value}" for what, now, value in wanted if value and value != now]
 
 
 def _word(details: Any) -> str:

@@ -40,12 +40,19 @@ def _facts(cluster: Any) -> dict[str, str]:
         # 2.3.14-ml-ubuntu22 is what 2.3-ml-ubuntu22 was when the cluster was made.
         "image": re.sub(r"^(\d+\.\d+)\.\d+", r"\1", software.image_version),
         "idle minutes": str(idle_minutes(config)),
+        "network tags": ", ".join(sorted(machines.tags)),
         # The folder of the bundle has a hash of all that nodes install from in its name.
         **machines.metadata,
         **{key: value for key, value in software.properties.items() if key.startswith(("spark:", "yarn:"))},
     }
-    # Machine types with GPUs of their own have no entry in a request, and a zone that is left to Dataproc has none.
-    optional = {"GPUs": _gpus(config), "zone": _last(machines.zone_uri)}
+    # What a request leaves out Dataproc chooses, and machine types bring: GPUs, disks, zone, network and account.
+    optional = {
+        "GPUs": _gpus(config),
+        "local SSDs": _local_ssds(config),
+        "service account": machines.service_account,
+        "subnetwork": _last(machines.subnetwork_uri),
+        "zone": _last(machines.zone_uri),
+    }
     return facts | {name: value for name, value in optional.items() if value}
 
 
@@ -53,6 +60,12 @@ def _gpus(config: Any) -> str:
     groups = (config.master_config, config.worker_config, config.secondary_worker_config)
     attached = [each for group in groups for each in group.accelerators]
     return ", ".join(f"{each.accelerator_count} x {_last(each.accelerator_type_uri)}" for each in attached)
+
+
+def _local_ssds(config: Any) -> str:
+    """How many each worker has; "" for none."""
+    groups = (config.master_config, config.worker_config, config.secondary_worker_config)
+    return str(max(each.disk_config.num_local_ssds for each in groups) or "")
 
 
 def _last(address: str) -> str:

@@ -303,6 +303,22 @@ def test_a_warning_of_the_creation_is_shown_while_it_waits(server, session, want
     assert "No subnetwork is named: the network 'default' is used." in session.report.waited[0]
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"network_tags": ("web",)}, "network tags is not set, not web"),
+        ({"service_account": "other@p.iam.gserviceaccount.com"}, "service account is not set, not other@"),
+        ({"subnetwork": "projects/p/regions/r/subnetworks/inner"}, "subnetwork is not set, not inner"),
+        ({"local_ssds": 1}, "local SSDs is not set, not 1"),
+    ],
+)
+def test_a_cluster_of_another_network_account_or_disks_is_not_adopted(server, session, wanted, options, said):
+    up(session, wanted())
+    with pytest.raises(DeploymentError, match=f"is another cluster: {said}"):
+        up(session, wanted(**options))
+    assert server.clusters.names == ["mine"]
+
+
 def make_strangers(server, *names):
     for name in names:
         server.clusters.create(

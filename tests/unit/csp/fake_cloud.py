@@ -15,10 +15,11 @@ class FakeCloud:
     """Clusters need `polls` looks until they are ready.
 
     trouble: name of a method -> exceptions that its next calls raise; after the work where `late` has the name.
-    fates: the phases in which the next clusters end instead.
+    fates: the phases in which the next clusters end instead. restarts: the phase after a start.
     """
 
     command, place, options, me = "fake", "the fake cloud", "", "me"
+    restarts = Phase.RUNNING
 
     def __init__(self, folder: Path, polls: int = 2):
         self.folder, self.polls = folder, polls
@@ -81,7 +82,7 @@ class FakeCloud:
     def start(self, state):
         self._called("start")
         self.clusters[state.cluster_id] = dataclasses.replace(state, phase=Phase.STARTING)
-        self._left, self._fate = self.polls, Phase.RUNNING
+        self._left, self._fate = self.polls, self.restarts
         if "start" in self.late:
             self._raise("start")
 

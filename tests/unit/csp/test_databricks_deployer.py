@@ -133,6 +133,20 @@ def test_another_cluster_of_that_name_is_replaced_only_where_the_user_says_so(se
     assert len(deployer.status(here, "reviews")) == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (Options(spot=True), "the availability is ON_DEMAND, not SPOT_WITH_FALLBACK"),
+        (Options(instance_profile="arn:aws:iam::123456789012:instance-profile/p"), "the instance profile is None"),
+    ],
+)
+def test_a_cluster_of_another_availability_or_profile_is_not_adopted(server, here, wanted, options, said):
+    up(here, wanted)
+    shape = cluster("databricks-aws", "a10x1", "vllm", workers=2, options=options)
+    assert said in refusal(lambda: up(here, dataclasses.replace(wanted, clusters=(shape,))), Exit.REFUSED)
+    assert asked(server, CREATE) == 1
+
+
 def test_changed_files_make_another_cluster(here, wanted):
     up(here, wanted)
     bundle(wanted.bundle, "a newer wheel")

@@ -178,6 +178,21 @@ def test_a_start_that_was_not_heard_is_repeated(cloud, here, wanted, stopped):
     assert cloud.calls.count("start") == 2
 
 
+def test_a_start_without_capacity_tries_the_next_choice(cloud, here, wanted, stopped):
+    cloud.restarts = Phase.STOPPED
+    state = up(here, wanted)
+    assert (state.nodes, state.is_ready) == (deployer.nodes_of(wanted.clusters[1]), True)
+    assert stopped not in cloud.clusters
+    assert "there is none. Trying another choice." in here.report.said
+
+
+def test_a_start_without_capacity_and_without_another_choice_is_explained(cloud, here, wanted, stopped):
+    cloud.restarts = Phase.STOPPED
+    only = dataclasses.replace(wanted, clusters=wanted.clusters[:1])
+    assert "STOCKOUT: there is none. Try later. It is deleted" in refusal(lambda: up(here, only), Exit.REFUSED)
+    assert (cloud.calls.count("create"), cloud.clusters) == (1, {})
+
+
 def test_a_start_that_is_refused_says_how_to_remove_the_cluster(cloud, here, wanted, stopped):
     cloud.trouble = {"start": [DeploymentError("no right to")]}
     assert "`spark-sidecar fake down --name reviews` removes it" in refusal(lambda: up(here, wanted), Exit.REFUSED)
@@ -219,6 +234,7 @@ def test_why_a_cluster_failed_is_said_before_its_deletion_fails(cloud, here, wan
 
 
 def test_an_adopted_cluster_that_fails_is_deleted_as_its_message_says(cloud, here, wanted):
+    wanted = dataclasses.replace(wanted, clusters=wanted.clusters[:1])
     up(here, wanted)
     (state,) = cloud.clusters.values()
     cloud.clusters[state.cluster_id] = dataclasses.replace(state, phase=Phase.STARTING)
