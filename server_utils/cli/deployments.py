@@ -329,12 +329,12 @@ def _bundle(given: Given) -> Path:
 
 def _downloads(given: Given, platform: str) -> dict[str, str]:
     """How nodes reach the package index. It is readable where the files are, so passwords are refused."""
-    from server_utils.clusters.options import check_settings
+    from server_utils.clusters.options import check_downloads
 
     pairs = define_cluster.pairs(given["download"] or [], option="--download")
     if unknown := [name for name in pairs if name not in _DOWNLOADS]:
         raise ConfigurationError(f"--download has {unknown[0]}: the init script reads {', '.join(_DOWNLOADS)}")
-    check_settings({}, pairs, platform)
+    check_downloads(pairs, platform)
     return pairs
 
 

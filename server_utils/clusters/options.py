@@ -113,6 +113,20 @@ def check_settings(conf: Mapping[str, str], env: Mapping[str, str], platform: st
     _check_secrets({**conf, **env}, platform)
 
 
+def check_downloads(settings: Mapping[str, str], platform: str) -> None:
+    """Refuse variables of the init script's settings file that would show a secret, or that no file can resolve.
+
+    Raises:
+        ConfigurationError: with the name, and where it belongs.
+    """
+    check_settings({}, settings, platform)
+    for name, value in settings.items():
+        if "{{secrets/" in value:
+            raise ConfigurationError(
+                f"{name} is a reference to a secret, which a file cannot resolve; give it as --env {name}=… instead"
+            )
+
+
 def is_secret(name: str) -> bool:
     """Whether a setting or a variable of this name holds a secret."""
     return bool(_SECRET_NAME.search(name))

@@ -128,6 +128,7 @@ def test_a_plan_with_checks_shows_the_failed_ones(server, invoke):
         (["run", "--resume", "17"], Exit.NOT_FOUND, "there is no run 17"),
         (["up", "--download", "PIP_INDEX=x"], Exit.USAGE, "the init script reads UV_DEFAULT_INDEX"),
         (["up", "--download", "HTTPS_PROXY=http://me:secret@proxy"], Exit.USAGE, "HTTPS_PROXY"),
+        (["up", "--download", "HTTPS_PROXY={{secrets/a/b}}"], Exit.USAGE, "give it as --env HTTPS_PROXY="),
         (["up", "--volume", "files"], Exit.USAGE, "give /Volumes/CATALOG/SCHEMA/NAME"),
         (["down"], Exit.DONE, "There is nothing to delete"),
     ],
