@@ -85,6 +85,7 @@ class _Up:
             )
         if different or state.phase not in _USABLE:
             self._give_up(state)
+            self._tried = []  # it is made anew, so every choice is open
             return None
         self._report.say(f"Adopting cluster {state.name} ({state.cluster_id}), which is {state.phase}.")
         if state.phase is Phase.STOPPED:

@@ -261,6 +261,13 @@ def test_a_cluster_that_failed_before_is_explained_and_replaced(cloud, here, wan
     assert any("failed, INIT: it ended. Repair it. It is being deleted" in each for each in here.report.said)
 
 
+def test_a_cluster_that_failed_before_is_made_anew_of_the_same_nodes(cloud, here, wanted):
+    old = up(here, wanted)
+    cloud.clusters[old.cluster_id] = dataclasses.replace(old, phase=Phase.FAILED)
+    cloud.failures = [Failure("INIT", "it ended", "Repair it")]
+    assert up(here, wanted).nodes == old.nodes
+
+
 def test_two_clusters_of_one_deployment_are_named(cloud, here, wanted):
     up(here, wanted)
     (state,) = cloud.clusters.values()
