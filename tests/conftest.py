@@ -6,6 +6,7 @@ Fixtures that only Spark tests need are in spark/conftest.py; it may override `s
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,11 @@ from server_utils.servers.launch import Launch
 
 _SHOWN_S = 5.0  # what takes less is left out of the table
 _LEAVE_S = 30.0  # what lost its owner at the end of a test has this long to go by itself
+
+
+def pytest_configure():
+    """A program that a shell starts in the background ignores SIGINT; tests of Ctrl-C want it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter):

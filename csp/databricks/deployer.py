@@ -198,7 +198,7 @@ class Databricks:
             for field, what in _COMPARED.items()
             if field in asked and asked[field] != has.get(field)
         ]
-        found += _attributes_that_differ(asked, has)
+        different_fields += _attributes_that_differ(asked, has)
         for field, what in _COMPARED_WITHIN.items():
             actual = has.get(field) or {}
             if different := sorted(key for key, value in asked[field].items() if actual.get(key) != value):
