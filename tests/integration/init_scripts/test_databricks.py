@@ -101,7 +101,9 @@ def check_second_run(node, run):
 def test_settings_come_from_a_file_beside_the_script_where_variables_do_not_reach_it(databricks, copy_of):
     node, run = databricks(copy_of(without_wheels=True))
     node.write("/databricks/spark-sidecar.env", f"# settings\nFRAMEWORK=tryton\nSPARK_SIDECAR_BUNDLE={VOLUME}\n")
-    refused(node, run(), "step settings failed: there is no framework 'tryton'; set FRAMEWORK to one of dynamo, nim, tf, ")
+    refused(
+        node, run(), "step settings failed: there is no framework 'tryton'; set FRAMEWORK to one of dynamo, nim, tf, "
+    )
 
 
 def test_settings_come_from_the_file_that_the_script_was_uploaded_with(databricks, copy_of):
