@@ -107,23 +107,25 @@ def running():
 
 
 def silent_once(ports, marker):
-    """The first Triton falls silent over its first model: its backend is stopped before it can take it."""
+    """The first Triton falls silent over its first model: it is stopped just before it is asked to load it."""
     import os
-    import threading
     from pathlib import Path
 
     import engine_watch
     from pytriton.client import client
+    from pytriton.models import manager
 
-    def silence():
-        while not (stubs := [pid for pid, name in engine_watch.below(os.getpid()) if name == "triton_python_b"]):
-            pass
-        os.kill(stubs[0], 19)  # SIGSTOP
+    load = manager.ModelClient.load_model
+
+    def load_in_silence(self, *args, **fields):
+        (server,) = [pid for pid, name in engine_watch.below(os.getpid()) if name == "tritonserver"]
+        os.kill(server, 19)  # SIGSTOP
+        load(self, *args, **fields)
 
     if not Path(marker).exists():
-        client.DEFAULT_INFERENCE_TIMEOUT_S = 3  # pytriton's patience with any answer, which is a minute
         Path(marker).touch()
-        threading.Thread(target=silence, daemon=True).start()
+        client.DEFAULT_INFERENCE_TIMEOUT_S = 3  # pytriton's patience with any answer, which is a minute
+        manager.ModelClient.load_model = load_in_silence
     arithmetic_server(ports)
 
 
