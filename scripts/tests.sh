@@ -1,4 +1,4 @@
-# Sourced by ./run: the tests, in two sequences side by side.
+# Sourced by ./run: the tests, in parts, three of them at once.
 
 # A selection without any test (pytest's 5) is no failure here: the arguments may mean one of the passes only.
 some_tests() {
@@ -10,45 +10,49 @@ some_tests() {
 
 # What a pass has no use for is not even collected, which takes ten seconds; and .venv-spark35 lacks tools that it needs.
 readonly BESIDE_SPARK=(--ignore=tests/unit --ignore=tests/integration/{engines,storage,terraform,init_scripts,deployers,notebooks})
-readonly BESIDE_NODES=(--ignore=tests/unit --ignore=tests/integration/{engines,storage,terraform,spark})
+readonly BESIDE_NODES=(--ignore=tests/unit --ignore=tests/integration/{engines,storage,terraform,spark,notebooks})
+readonly BESIDE_NOTEBOOKS=(--ignore=tests/unit --ignore=tests/integration/{engines,storage,terraform,spark,init_scripts,deployers})
 # Spark plays the same part in these on every version: they are about servers, packages and the demo.
 readonly SAME_ON_EVERY_SPARK=(--ignore=tests/integration/spark/test_{demo,demo_llm,driver_faults,dynamo,life,live_checks,model_urls,nim,published_vllm,server_faults,start_places,transformers,user_modules,vllm_replicas}.py)
 
-# Two processors run two sequences of about the same length: where one takes longer, move a part of it to the other.
-readonly FIRST_SEQUENCE="lint plain spark35" SECOND_SEQUENCE="spark4 nodes_and_notebooks"
+# The longest first, behind what is quick. A part waits for servers and JVMs a third of its time: three fit two processors.
+readonly PARTS=(lint spark4 plain notebooks spark35 nodes) AT_ONCE=3
 
 # run_part NAME: the other arguments go to pytest.
 run_part() {
   local name="$1"
   shift
-  echo "== $name"
   if [[ "$name" == spark35 ]]; then use_venv .venv-spark35; else use_venv .venv; fi
   case "$name" in
   lint) run_checks ;;
   plain) some_tests "$@" -m "not spark and not node and not notebook" --ignore=tests/integration/{spark,notebooks} ;;
   spark35) some_tests "$@" -m spark "${BESIDE_SPARK[@]}" "${SAME_ON_EVERY_SPARK[@]}" ;;
   spark4) some_tests "$@" -m spark "${BESIDE_SPARK[@]}" ;;
-  nodes_and_notebooks) some_tests "$@" -m "node or notebook" "${BESIDE_NODES[@]}" ;;
+  nodes) some_tests "$@" -m node "${BESIDE_NODES[@]}" ;;
+  notebooks) some_tests "$@" -m notebook "${BESIDE_NOTEBOOKS[@]}" ;;
   esac
 }
 
-# run_sequence PARTS
-run_sequence() {
-  local failed=0 name names="$1"
+# show_part FOLDER NAME: its output is in the folder while it runs, and here when it is done.
+show_part() {
+  local output="$1/$2" result=passed
   shift
-  for name in $names; do (run_part "$name" "$@") || failed=1; done
-  return "$failed"
+  echo "== $1: runs; to look on: tail -f $output"
+  (run_part "$@") >"$output" 2>&1 || result=failed
+  cat "$output"
+  echo "== $1: $result, $SECONDS s after the start"
+  [[ "$result" == passed ]]
 }
 
-# The output of the sequence in the background comes when it is done.
 run_tests() {
-  local failed=0 second output
-  output="$(mktemp)"
-  run_sequence "$SECOND_SEQUENCE" "$@" >"$output" 2>&1 &
-  second=$!
-  run_sequence "$FIRST_SEQUENCE" "$@" || failed=1
-  wait "$second" || failed=1
-  cat "$output"
-  rm "$output"
+  local failed=0 folder name jobs=()
+  folder="$(mktemp -d)"
+  for name in "${PARTS[@]}"; do
+    while (($(jobs -rp | wc -l) >= AT_ONCE)); do wait -n || true; done
+    show_part "$folder" "$name" "$@" &
+    jobs+=("$!")
+  done
+  for name in "${jobs[@]}"; do wait "$name" || failed=1; done
+  rm -r "$folder"
   return "$failed"
 }

@@ -47,7 +47,7 @@ def post(server, path, body, key=None):
 def hit(server, part, number):
     """A signal to a part of the server, in the middle of requests that are all answered in the end."""
     before = server.record()
-    texts = [f"tell me of {number}" for number in range(150)]
+    texts = [f"tell me of {number}" for number in range(80)]
     with futures.ThreadPoolExecutor(1) as pool:
         job = pool.submit(server.ask, texts, fields=LONG)
         server.wait_until_busy()
