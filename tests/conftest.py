@@ -68,6 +68,16 @@ def nothing_of_ours_is_left(state_root, monkeypatch):
 
 
 @pytest.fixture
+def ctrl_c():
+    """SIGINT raises KeyboardInterrupt in this test and its children, whatever a library of an earlier test did to it."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    signal.signal(signal.SIGINT, handler or signal.default_int_handler)  # None: it was no handler of Python's
+
+
+@pytest.fixture
 def make_owner():
     """Starts processes that stand in for an executor's JVM: each lives until it is killed, or this process ends."""
     owners = []

@@ -164,6 +164,7 @@ def test_every_exit_code_has_an_end_here():
     assert [code for code, *_ in ENDS] == list(Exit)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("end", ENDS, ids=[each[0].name for each in ENDS])
 def test_each_end_has_its_exit_code_and_one_message(server, invoke, program, tmp_path, end):
     code, words, change, told = end

@@ -93,6 +93,7 @@ def test_the_noise_of_spark_is_not_on_the_console(demo):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("ctrl_c")
 def test_control_c_stops_everything_without_a_stack_trace(state_root, tmp_path):
     process = subprocess.Popen(
         [*DEMO, str(tmp_path)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True

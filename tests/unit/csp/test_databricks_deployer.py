@@ -863,6 +863,7 @@ UP_STEPS = {
 }
 
 
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("route", UP_STEPS)
 def test_ctrl_c_at_each_step_of_up_says_what_exists_and_the_same_command_goes_on(server, here, wanted, route):
     server.plan.faults.append(Fault(route, interrupt=True))
@@ -880,6 +881,7 @@ RUN_STEPS = {
 }
 
 
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("route", RUN_STEPS)
 def test_ctrl_c_at_each_step_of_a_run_says_how_to_go_on(server, here, wanted, notebook, route):
     up(here, wanted)
@@ -891,6 +893,7 @@ def test_ctrl_c_at_each_step_of_a_run_says_how_to_go_on(server, here, wanted, no
     assert here.cloud.active_runs("reviews") == []
 
 
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize(
     "route", ["POST /api/2.1/clusters/delete", "POST /api/2.0/workspace/delete", "DELETE /api/2.0/fs/*"]
 )
