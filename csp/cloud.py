@@ -10,7 +10,7 @@ no message holds a token.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from server_utils.clusters.cluster import Cluster
 from server_utils.clusters.gpu_fit import Demand
 from server_utils.clusters.model_memory import Weights
+from server_utils.errors import DeploymentError
 from server_utils.storage.stores.base import Store, scrub
 
 TAG = "spark-sidecar-deployment"  # tag or label of a cluster -> the name of its deployment
@@ -66,16 +67,30 @@ class Deployment:
 
 @dataclass(frozen=True)
 class Check:
-    """One free check before anything is made. fix: "" where it passed."""
+    """One free check before anything is made.
+
+    Attributes:
+        fix: "" where it passed.
+        looked: whether the cloud answered; what it does not tell passes, and is said.
+    """
 
     name: str
     found: str
     fix: str = ""
+    looked: bool = True
 
     @property
     def passed(self) -> bool:
         """Whether nothing is to be done."""
         return not self.fix
+
+    @classmethod
+    def asked(cls, name: str, look: Callable[[], Check]) -> Check:
+        """What a look finds. What the cloud does not let this user see passes: it decides by itself then."""
+        try:
+            return look()
+        except DeploymentError as error:
+            return cls(name, f"could not be checked: {error}", looked=False)
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,11 @@ def require(session: Session, deployment: Deployment) -> None:
     if failed := [each for each in checks if not each.passed]:
         lines = "; ".join(f"{each.name}: {each.found}; {each.fix}" for each in failed)
         raise DeploymentError(f"nothing was made, because {lines}", Exit.CHECK_FAILED)
-    session.report.say(f"{len(checks)} checks passed: {', '.join(each.name for each in checks)}.")
+    looked = [each.name for each in checks if each.looked]
+    session.report.say(f"{len(looked)} checks passed: {', '.join(dict.fromkeys(looked))}.")
+    for each in checks:
+        if not each.looked:
+            session.report.say(f"Not sure: {each.name} {each.found}.")
 
 
 def send(session: Session, deployment: Deployment) -> None:

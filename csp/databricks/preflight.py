@@ -6,7 +6,7 @@ workspace does not let this user read passes too, and says so: the workspace its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from csp.cloud import Check, Deployment
@@ -19,6 +19,7 @@ _CREATION = "may create clusters"
 _EVERYONE = "account users"
 _OTHER_VOLUME = "or give another --volume"
 _READ_WRITE = ("READ_VOLUME", "WRITE_VOLUME")
+_NEEDED = {"volume": _READ_WRITE, "schema": ("CREATE_VOLUME",)}
 
 
 def checks(
@@ -37,19 +38,12 @@ def checks(
         me = client.current_user.me()
     yield Check("identity", f"signed in as {me.user_name}")
     if policy := request.get("policy_id"):
-        yield _or_unknown("policy", lambda: policy_check.check(client, policy, request))
+        yield Check.asked("policy", lambda: policy_check.check(client, policy, request))
     else:
-        yield _or_unknown(_CREATION, lambda: _creation(client, me))
+        yield Check.asked(_CREATION, lambda: _creation(client, me))
     yield from _volume(client, me, volume, dedicated)
     for name, look in node_checks.all_of(client, deployment):
-        yield _or_unknown(name, look)
-
-
-def _or_unknown(name: str, look: Callable[[], Check]) -> Check:
-    try:
-        return look()
-    except DeploymentError as error:
-        return Check(name, f"could not be checked: {error}")
+        yield Check.asked(name, look)
 
 
 def _creation(client: Any, me: Any) -> Check:
@@ -77,9 +71,9 @@ def _volume(client: Any, me: Any, volume: str, dedicated: str | None) -> Iterato
     except DeploymentError as error:
         yield Check("volume", str(error), _OTHER_VOLUME)
         return
-    yield _or_unknown("volume", lambda: _granted(volume, _lacking(client, me, "volume", existing, _READ_WRITE)))
+    yield Check.asked("volume", lambda: _granted(client, me, "volume", existing, volume))
     if dedicated and dedicated != me.user_name:
-        yield _or_unknown("volume for the nodes", lambda: _of_nodes(client, existing, volume, dedicated))
+        yield Check.asked("volume for the nodes", lambda: _of_nodes(client, existing, volume, dedicated))
 
 
 def _schema(client: Any, me: Any, full_name: str, volume: str) -> Check:
@@ -93,12 +87,7 @@ def _schema(client: Any, me: Any, full_name: str, volume: str) -> Check:
         return Check("volume", f"there is no schema {full_name}", fix)
     except DeploymentError as error:
         return Check("volume", str(error), _OTHER_VOLUME)
-    return _or_unknown(
-        "volume",
-        lambda: _granted(
-            f"{volume}, which is to be made", _lacking(client, me, "schema", existing, ("CREATE_VOLUME",))
-        ),
-    )
+    return Check.asked("volume", lambda: _granted(client, me, "schema", existing, f"{volume}, which is to be made"))
 
 
 def _of_nodes(client: Any, volume: Any, path: str, dedicated: str) -> Check:
@@ -106,15 +95,24 @@ def _of_nodes(client: Any, volume: Any, path: str, dedicated: str) -> Check:
     held = _held(client, "volume", volume, {dedicated, _EVERYONE})
     if volume.owner == dedicated or held >= set(_READ_WRITE):
         return Check("volume for the nodes", f"{dedicated} may use {path}")
-    seen = f"no grant on {path} names {dedicated}; a group may have one, which could not be checked"
-    return Check("volume for the nodes", seen)
+    seen = f"could not be checked: no grant on {path} names {dedicated}, and a group may have one. "
+    seen += f"Where nodes fail: {_grant('READ VOLUME, WRITE VOLUME', 'volume', volume, dedicated)}"
+    return Check("volume for the nodes", seen, looked=False)
 
 
-def _granted(what: str, lacking: list[str]) -> Check:
+def _granted(client: Any, me: Any, kind: str, securable: Any, what: str) -> Check:
+    """Whether the user has what `up` needs of a volume, or of the schema in which it makes one."""
+    lacking = _lacking(client, me, kind, securable, _NEEDED[kind])
     if not lacking:
         return Check("volume", what)
-    names = " and ".join(each.replace("_", " ") for each in lacking)
-    return Check("volume", f"{what}: you lack {names}", f"ask the owner for {names}")
+    names = ", ".join(each.replace("_", " ") for each in lacking)
+    grant = _grant(names, kind, securable, me.user_name)
+    return Check("volume", f"{what}: you lack {names}", f"ask the owner for {grant}")
+
+
+def _grant(privileges: str, kind: str, securable: Any, principal: str) -> str:
+    """The SQL that gives what is missing."""
+    return f"GRANT {privileges} ON {kind.upper()} {securable.full_name} TO `{principal}`"
 
 
 def _lacking(client: Any, me: Any, kind: str, securable: Any, wanted: tuple[str, ...]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The free checks before a cluster is made: who one is, APIs, permissions, zones, quota, and the bucket. Laptop.
+"""The free checks before a cluster is made: who one is, APIs, zones and quota; access.py has who may what. Laptop.
 
 A check that Google does not answer for lack of a permission passes, and says so: the cluster may still be possible.
 """
@@ -6,35 +6,26 @@ A check that Google does not answer for lack of a permission passes, and says so
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from csp.cloud import Check, Deployment
-from csp.dataproc.clients import TIMEOUT_S, Clients, translated
+from csp.dataproc import access
+from csp.dataproc.clients import Clients
 from server_utils.clusters.cluster import Cluster
 from server_utils.errors import DeploymentError
 
 _APIS = ("dataproc.googleapis.com", "compute.googleapis.com", "storage.googleapis.com")
-_PERMISSIONS = (
-    "dataproc.clusters.create", "dataproc.clusters.delete", "dataproc.clusters.get", "dataproc.clusters.list",
-    "dataproc.jobs.create", "dataproc.jobs.get", "dataproc.jobs.list", "dataproc.operations.get",
-    "dataproc.operations.list",
-)  # fmt: skip
-_ACT_AS = "iam.serviceAccounts.actAs"
-_README = "csp/dataproc/README.md"
-_MULTI = {"us": "US", "europe": "EU", "asia": "ASIA"}
 
 
 def free_checks(clients: Clients, deployment: Deployment, bucket: str) -> Iterator[Check]:
     """Every check of a deployment, one after the other."""
-    yield _asked("signed in", lambda: Check("signed in", f"{user(clients)}, project {clients.project}"))
-    yield _asked("APIs", lambda: _apis(clients))
-    yield _asked("permissions", lambda: _permissions(clients))
-    for account in sorted({each.options.service_account for each in deployment.clusters} - {None}, key=str):
-        yield _asked("service account", lambda email=str(account): _account(clients, email))  # type: ignore[misc]
-    yield _bucket(clients, bucket)
+    me = user(clients)
+    yield Check("signed in", f"{me or 'an account that Google does not tell'}, project {clients.project}")
+    yield Check.asked("APIs", lambda: _apis(clients))
+    yield from access.checks(clients, me, {each.options.service_account for each in deployment.clusters}, bucket)
     for cluster in deployment.clusters:
-        yield _asked("zones", lambda each=cluster: _zones(clients, each))  # type: ignore[misc]
-    yield _asked("quota", lambda: _quota(clients, deployment.clusters))
+        yield Check.asked("zones", lambda each=cluster: _zones(clients, each))  # type: ignore[misc]
+    yield Check.asked("quota", lambda: _quota(clients, deployment.clusters))
 
 
 def user(clients: Clients) -> str:
@@ -78,13 +69,6 @@ def by_quota(clients: Clients, clusters: Sequence[Cluster]) -> list[Cluster]:
     return sorted(clusters, key=lambda each: bool(_lacking(each, left)))
 
 
-def _asked(name: str, check: Callable[[], Check]) -> Check:
-    try:
-        return check()
-    except DeploymentError as error:
-        return Check(name, f"could not be checked: {error}")
-
-
 def _apis(clients: Clients) -> Check:
     names = [f"projects/{clients.project}/services/{each}" for each in _APIS]
     answer = clients.get("serviceusage", f"v1/projects/{clients.project}/services:batchGet", names=names)
@@ -93,63 +77,6 @@ def _apis(clients: Clients) -> Check:
         fix = f"run `gcloud services enable {' '.join(off)} --project={clients.project}`, and wait a minute"
         return Check("APIs", f"{', '.join(off)} of {clients.project} are off", fix)
     return Check("APIs", "all on")
-
-
-def _permissions(clients: Clients) -> Check:
-    path = f"v1/projects/{clients.project}:testIamPermissions"
-    allowed = clients.post("cloudresourcemanager", path, {"permissions": list(_PERMISSIONS)}).get("permissions", [])
-    if missing := [each for each in _PERMISSIONS if each not in allowed]:
-        fix = f"ask for roles/dataproc.editor on {clients.project}; {_README} lists the roles"
-        return Check("permissions", f"you do not have {', '.join(missing)}", fix)
-    return Check("permissions", f"all {len(_PERMISSIONS)} that are needed")
-
-
-def _account(clients: Clients, email: str) -> Check:
-    path = f"v1/projects/-/serviceAccounts/{email}:testIamPermissions"
-    if _ACT_AS in clients.post("iam", path, {"permissions": [_ACT_AS]}).get("permissions", []):
-        return Check("service account", f"you may run nodes as {email}")
-    fix = f"ask for roles/iam.serviceAccountUser on {email}"
-    return Check("service account", f"you may not run nodes as {email} ({_ACT_AS})", fix)
-
-
-def _bucket(clients: Clients, name: str) -> Check:
-    from google.api_core.exceptions import Forbidden
-
-    try:
-        with translated(but=Forbidden):
-            bucket = clients.storage.lookup_bucket(name, timeout=TIMEOUT_S, retry=None)
-    except Forbidden:
-        return _objects(clients, name)
-    except DeploymentError as error:
-        return _unreadable(name, error)
-    if bucket is None:
-        fix = f"`gcloud storage buckets create gs://{name} --location={clients.region} --uniform-bucket-level-access`"
-        return Check("bucket", f"there is no gs://{name}", fix)
-    location = (bucket.location or "").upper()
-    if not _near(location, clients.region):
-        fix = f"give a --bucket in {clients.region}, or a --region near the bucket: nodes read gigabytes from it"
-        return Check("bucket", f"gs://{name} is in {location}, and the cluster in {clients.region}", fix)
-    return Check("bucket", f"gs://{name} in {location or 'an unknown place'}")
-
-
-def _objects(clients: Clients, name: str) -> Check:
-    """For who may use the objects of a bucket, and not ask what it is: roles/storage.objectAdmin has no buckets.get."""
-    try:
-        with translated():
-            next(iter(clients.storage.list_blobs(name, max_results=1, timeout=TIMEOUT_S, retry=None)), None)
-    except DeploymentError as error:
-        return _unreadable(name, error)
-    return Check("bucket", f"gs://{name}; where it is could not be checked, for lack of storage.buckets.get")
-
-
-def _unreadable(name: str, error: Exception) -> Check:
-    return Check("bucket", f"gs://{name} cannot be read: {error}", "ask for roles/storage.objectAdmin on it")
-
-
-def _near(location: str, region: str) -> bool:
-    """Whether a bucket is in a region. Dual regions have names such as NAM4: which regions they hold is not told."""
-    multi = _MULTI.get(region.partition("-")[0])
-    return location in {"", region.upper(), multi} or re.fullmatch(r"[A-Z]+\d+", location) is not None
 
 
 def _zones(clients: Clients, cluster: Cluster) -> Check:

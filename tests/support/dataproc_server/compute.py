@@ -14,6 +14,8 @@ _CPU = {"n2-standard-8", "n1-standard-8", "n1-standard-16"}
 _GPU = {"g2-standard-12": "NVIDIA_L4_GPUS", "g2-standard-24": "NVIDIA_L4_GPUS", "nvidia-tesla-t4": "NVIDIA_T4_GPUS"}
 _GPUS_OF = {"g2-standard-12": 1, "g2-standard-24": 2}
 ALL_GPUS = "GPUS_ALL_REGIONS"
+NUMBER = "123456789012"
+DEFAULT_ACCOUNT = f"{NUMBER}-compute@developer.gserviceaccount.com"
 
 
 class Compute:
@@ -24,6 +26,8 @@ class Compute:
         limits, used: quota by metric.
         services: the APIs that are on.
         permissions: what the caller may; None for everything.
+        roles: the policy of the project, role -> members; None where the caller may not read it.
+        parent: the folder or organization above the project; None for a project of a person.
         email: who the caller is.
         asked: method and path of every request.
         lines: entries of Cloud Logging, each with the `uuid` of its cluster.
@@ -39,6 +43,8 @@ class Compute:
         self.services = {f"{name}.googleapis.com" for name in ("dataproc", "compute", "storage", "iam")}
         self.email = "ann@example.com"
         self.permissions: set[str] | None = None
+        self.roles: dict[str, set[str]] | None = {"roles/editor": {f"serviceAccount:{DEFAULT_ACCOUNT}"}}
+        self.parent: dict[str, str] | None = None
         self.expired = {"error": "invalid_grant", "error_description": "Token has been expired or revoked."}
         self.failing: dict[str, tuple[int, str]] = {}
         self.asked: list[str] = []
@@ -75,9 +81,6 @@ class Compute:
     def user(self, *, query, body):
         return {"email": self.email} if self.email else {}
 
-    def objects(self, bucket, *, query, body):
-        return {}
-
     def token(self, *, query, body):
         return 400, self.expired
 
@@ -93,6 +96,18 @@ class Compute:
         asked = body["permissions"]
         return {"permissions": [each for each in asked if self.permissions is None or each in self.permissions]}
 
+    def policy(self, project, *, query, body):
+        if self.roles is None:
+            return 403, "The caller does not have permission"
+        unknown = set(body) - {"options"} | set(body.get("options", {})) - {"requestedPolicyVersion"}
+        if unknown:
+            return 400, f'Invalid JSON payload received. Unknown name "{min(unknown)}": Cannot find field.'
+        return {"version": 1, "etag": "BwX=", "bindings": bindings(self.roles)}
+
+    def described(self, project, *, query, body):
+        facts = {"projectNumber": NUMBER, "projectId": project, "lifecycleState": "ACTIVE"}
+        return facts | ({"parent": self.parent} if self.parent else {})
+
     def sold(self, project, kind, *, query, body):
         name = query["filter"][0].partition("=")[2].strip('" ')
         zones = {f"zones/{zone}": {kind: [{"name": name}]} for zone, sold in self.zones.items() if name in sold}
@@ -100,7 +115,8 @@ class Compute:
         return {"items": zones | nowhere}
 
     def project_quota(self, project, *, query, body):
-        return {"quotas": self._quotas(lambda metric: metric.endswith("ALL_REGIONS"))}
+        quotas = self._quotas(lambda metric: metric.endswith("ALL_REGIONS"))
+        return {"defaultServiceAccount": DEFAULT_ACCOUNT, "quotas": quotas}
 
     def region_quota(self, project, region, *, query, body):
         return {"quotas": self._quotas(lambda metric: not metric.endswith("ALL_REGIONS"))}
@@ -113,13 +129,19 @@ class Compute:
         return [{"metric": each, "limit": self.limits[each], "usage": self.used[each]} for each in metrics]
 
 
+def bindings(roles):
+    """The grants of a policy, as APIs write them."""
+    return [{"role": role, "members": sorted(members)} for role, members in sorted(roles.items())]
+
+
 _ROUTES = {
-    "/storage/v1/b/([^/]+)/o": Compute.objects,
     "/token": Compute.token,
     "/oauth2/v3/userinfo": Compute.user,
     "/v2/entries:list": Compute.entries,
     "/v1/projects/([^/]+)/services:batchGet": Compute.enabled,
     "/v1/projects/([^/]+):testIamPermissions": Compute.allowed,
+    "/v1/projects/([^/]+):getIamPolicy": Compute.policy,
+    "/v1/projects/([^/:]+)": Compute.described,
     "/v1/projects/-/serviceAccounts/([^/]+):testIamPermissions": Compute.allowed,
     "/compute/v1/projects/([^/]+)/aggregated/(machineTypes|acceleratorTypes)": Compute.sold,
     "/compute/v1/projects/([^/]+)/regions/([^/]+)": Compute.region_quota,

@@ -26,6 +26,7 @@ from support.dataproc_server.errors import ApiError, invalid
 from support.dataproc_server.jobs import Jobs
 from support.dataproc_server.operations import Operations
 from support.dataproc_server.rest import Rest
+from support.dataproc_server.storage import Storage
 from support.dataproc_server.workflows import Workflows
 
 PROJECT, REGION = "project-1", "us-central1"
@@ -56,11 +57,12 @@ class DataprocServer:
     """One project and region. storage_port: of a server for Google Cloud Storage; bucket: a name there."""
 
     def __init__(self, storage_port, bucket, *, nodes=ready, driver=nothing):
-        self.storage_url = f"http://127.0.0.1:{storage_port}"
-        options = {"api_endpoint": self.storage_url}
+        options = {"api_endpoint": f"http://127.0.0.1:{storage_port}"}
         client = storage.Client(project=PROJECT, credentials=AnonymousCredentials(), client_options=options)
         self.bucket = client.bucket(bucket)
         self.compute = Compute(PROJECT)
+        self.storage = Storage(storage_port, self.compute.email)
+        self.storage_url = self.storage.url
         self.operations = Operations()
         self.clusters = Clusters(self.operations, self.compute, self.bucket, nodes)
         self.jobs = Jobs(self.operations, self.clusters, self.bucket, driver)
@@ -110,6 +112,7 @@ class DataprocServer:
     def close(self):
         self._grpc.stop(None).wait()
         self.compute.close()
+        self.storage.close()
         self.rest.close()
 
     def _start(self):

@@ -414,8 +414,18 @@ def test_what_a_user_may_not_do_is_found_before_anything_is_made(server, here, w
     poor = session(connect(volume=VOLUME), server.clock)
     said = refusal(lambda: up(poor, wanted), Exit.CHECK_FAILED)
     assert "has no entitlement to it" in said
-    assert "you lack CREATE VOLUME" in said
+    grant = "GRANT CREATE VOLUME ON SCHEMA main.default TO `poor@example.com`"
+    assert f"you lack CREATE VOLUME; ask the owner for {grant}" in said
     assert asked(server, CREATE) == 0
+
+
+def test_a_volume_that_a_user_may_only_read_is_found_before_anything_is_made(server, here, wanted, monkeypatch):
+    here.cloud.make_root(wanted)
+    poor = member(server, monkeypatch, groups=(Group("team", may_create_clusters=True),))
+    server.unity.grant("team", "READ_VOLUME", "main.default.sidecar")
+    said = refusal(lambda: up(poor, wanted), Exit.CHECK_FAILED)
+    grant = "GRANT WRITE VOLUME ON VOLUME main.default.sidecar TO `member@example.com`"
+    assert f"{VOLUME}: you lack WRITE VOLUME; ask the owner for {grant}" in said
 
 
 def test_a_catalog_that_a_user_may_not_use_is_named_with_the_privilege(server, wanted, monkeypatch):
@@ -458,6 +468,8 @@ def test_what_may_not_be_read_is_said_and_not_refused(server, wanted, monkeypatc
     assert "reading the entitlements of the group team is not allowed" in unknown["may create clusters"]
     assert "reading the grants on main.default is not allowed" in unknown["volume"]
     assert up(here, wanted).is_ready
+    notices = [each for each in here.report.said if each.startswith("Not sure: ")]
+    assert {each.removeprefix("Not sure: ").partition(" could")[0] for each in notices} == set(unknown)
 
 
 def test_a_policy_that_may_not_be_read_is_said_and_not_refused(server, wanted):
@@ -472,7 +484,11 @@ def test_the_nodes_of_another_user_need_the_volume_too(server, here, wanted):
     here.cloud.make_root(wanted)
     for_robot = session(connect(volume=VOLUME, user="robot"), server.clock)
     (unseen,) = found(for_robot, wanted, "volume for the nodes")
-    assert f"no grant on {VOLUME} names robot; a group may have one" in unseen.found
+    assert (unseen.passed, unseen.looked) == (True, False)
+    assert f"no grant on {VOLUME} names robot, and a group may have one" in unseen.found
+    assert unseen.found.endswith(
+        "Where nodes fail: GRANT READ VOLUME, WRITE VOLUME ON VOLUME main.default.sidecar TO `robot`"
+    )
     server.unity.grant("robot", "ALL_PRIVILEGES", "main.default")
     (seen,) = found(for_robot, wanted, "volume for the nodes")
     assert seen.found == f"robot may use {VOLUME}"
