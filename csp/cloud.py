@@ -157,6 +157,19 @@ class ClusterState:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """In what a cluster that is there is not the one asked for.
+
+    Attributes:
+        text: such as "the node type is a, not b".
+        is_setting: of Spark, or a variable: the nodes and what they install are the same, so it may be used as it is.
+    """
+
+    text: str
+    is_setting: bool = False
+
+
+@dataclass(frozen=True)
 class Failure:
     """Why a cluster is not there.
 
@@ -289,8 +302,8 @@ class Cloud(Protocol):
     def find(self, name: str) -> Sequence[ClusterState]:
         """Every cluster with the tag of the deployment, and every one of its name. Those of jobs are left out."""
 
-    def differences(self, state: ClusterState, deployment: Deployment, cluster: Cluster) -> Sequence[str]:
-        """In what a cluster that is there is not the one asked for, such as "the node type is a, not b"."""
+    def differences(self, state: ClusterState, deployment: Deployment, cluster: Cluster) -> Sequence[Difference]:
+        """In what a cluster that is there is not the one asked for."""
 
     def create(self, deployment: Deployment, cluster: Cluster) -> str:
         """Ask for a cluster, and return its id at once. Never tries again by itself: the caller looks first."""

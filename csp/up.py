@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from csp import ownership
-from csp.cloud import ClusterState, Deployment, Exit, Failure, Phase
+from csp.cloud import ClusterState, Deployment, Difference, Exit, Failure, Phase
 from csp.deployer import nodes_of, require, send
 from csp.session import POLL_S, UNREACHABLE_S, Deadline, Session, check_name, duration, retried
 from server_utils.clusters.cluster import Cluster
@@ -78,16 +78,15 @@ class _Up:
         if state is None:
             return None
         different = self._differences(state)
-        if state.phase in _USABLE and different and not replace:
-            raise DeploymentError(
-                f"{state.name!r} ({state.cluster_id}) is there, and is another cluster: {'; '.join(different)}. It was "
-                "not changed. Give --replace to delete it and make this one, or choose another --name",
-            )
-        if different or state.phase not in _USABLE:
+        if state.phase in _USABLE and not replace:
+            _refuse_another(state, different)
+        if state.phase not in _USABLE or (different and replace):
             self._give_up(state)
             self._tried = []  # it is made anew, so every choice is open
             return None
-        self._report.say(f"Adopting cluster {state.name} ({state.cluster_id}), which is {state.phase}.")
+        self._report.say(
+            f"Adopting cluster {state.name} ({state.cluster_id}), which is {state.phase}.{_kept(different)}"
+        )
         if state.phase is Phase.STOPPED:
             send(self._session, self._deployment)
             self._start(state)
@@ -158,16 +157,17 @@ class _Up:
     def _untried(self) -> Sequence[Cluster]:
         return [each for each in self._candidates() if each not in self._tried]
 
-    def _differences(self, state: ClusterState) -> Sequence[str]:
-        """In what it differs from the first candidate; nothing where it is one of them."""
+    def _differences(self, state: ClusterState) -> Sequence[Difference]:
+        """In what it differs from the candidate that it is, but for settings; from the first where it is none."""
         candidates = self._candidates()
 
-        def compare() -> list[Sequence[str]]:
+        def compare() -> list[Sequence[Difference]]:
             return [self._cloud.differences(state, self._deployment, each) for each in candidates]
 
         different = self._session.call(compare, "comparing the cluster")
-        self._tried = [each for each, differs in zip(candidates, different, strict=True) if not differs]
-        return [] if self._tried else different[0]
+        same = [at for at, differs in enumerate(different) if all(each.is_setting for each in differs)]
+        self._tried = [candidates[at] for at in same]
+        return different[same[0] if same else 0]
 
     def _give_up(self, state: ClusterState) -> None:
         """Delete a cluster that is there; one that failed is explained first, and kept where the user says so."""
@@ -293,6 +293,24 @@ def _refuse_strangers(strangers: Sequence[ClusterState]) -> None:
             "deployment of ours; nothing was made. Choose another --name",
             Exit.TAKEN,
         )
+
+
+def _refuse_another(state: ClusterState, different: Sequence[Difference]) -> None:
+    if all(each.is_setting for each in different):
+        return
+    raise DeploymentError(
+        f"{state.name!r} ({state.cluster_id}) is there, and is another cluster: {_texts(different)}. It was "
+        "not changed. Give --replace to delete it and make this one, or choose another --name",
+    )
+
+
+def _kept(settings: Sequence[Difference]) -> str:
+    """What an adopted cluster has otherwise than is asked for; "" for nothing."""
+    return f" It stays as it is, although {_texts(settings)}; --replace makes it anew." if settings else ""
+
+
+def _texts(different: Sequence[Difference]) -> str:
+    return "; ".join(each.text for each in different)
 
 
 def _progress(state: ClusterState, elapsed_s: float) -> str:

@@ -17,9 +17,21 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
-from csp.cloud import TAG, Check, ClusterState, Deployment, Failure, Log, Phase, RunRequest, RunState, Upload
+from csp.cloud import (
+    TAG,
+    Check,
+    ClusterState,
+    Deployment,
+    Difference,
+    Failure,
+    Log,
+    Phase,
+    RunRequest,
+    RunState,
+    Upload,
+)
 from csp.databricks import client as sdk
-from csp.databricks import failures, logs, preflight, runs
+from csp.databricks import comparison, failures, logs, preflight, runs
 from csp.databricks.client import GoneError, explained
 from csp.databricks.cluster_spec import request_body
 from server_utils.clusters.cluster import Cluster
@@ -38,18 +50,6 @@ _PHASES = {
     "TERMINATED": Phase.STOPPED,
     "ERROR": Phase.FAILED,
 }  # any other, such as UNKNOWN, is waited for: nobody deletes what may be well
-# Fields in which a cluster that is there must be the one asked for. The zone is not one: `auto` becomes a real one.
-_COMPARED = {
-    "spark_version": "the runtime",
-    "node_type_id": "the node type",
-    "driver_node_type_id": "the driver's node type",
-    "num_workers": "the number of workers",
-    "policy_id": "the policy",
-    "single_user_name": "whom it is dedicated to",
-    "autotermination_minutes": "the idle time in minutes",
-}
-_COMPARED_OF_THE_CLOUD = {"availability": "the availability", "instance_profile_arn": "the instance profile"}
-_COMPARED_WITHIN = {"spark_conf": "Spark settings", "spark_env_vars": "variables"}
 
 
 def connect(
@@ -190,22 +190,10 @@ class Databricks:
         states = [self.state(each.cluster_id, name) for each in named]
         return [each for each in states if each]
 
-    def differences(self, state: ClusterState, deployment: Deployment, cluster: Cluster) -> Sequence[str]:
+    def differences(self, state: ClusterState, deployment: Deployment, cluster: Cluster) -> Sequence[Difference]:
         asked = self.definition(deployment, cluster)
         has = self._details(state.cluster_id).as_dict()
-        different_fields = [
-            f"{what} is {has.get(field)}, not {asked[field]}"
-            for field, what in _COMPARED.items()
-            if field in asked and asked[field] != has.get(field)
-        ]
-        different_fields += _attributes_that_differ(asked, has)
-        for field, what in _COMPARED_WITHIN.items():
-            actual = has.get(field) or {}
-            if different := sorted(key for key, value in asked[field].items() if actual.get(key) != value):
-                different_fields.append(f"{what} differ ({', '.join(different)})")
-        if asked["init_scripts"] != has.get("init_scripts"):
-            different_fields.append("the files that nodes install from have changed")
-        return different_fields
+        return list(comparison.differences(asked, has))
 
     def create(self, deployment: Deployment, cluster: Cluster) -> str:
         from databricks.sdk.service.compute import ClusterSpec
@@ -353,14 +341,6 @@ def _state_of(details: Any, name: str | None, host: str) -> ClusterState:
         root=(log.destination or "").removesuffix("/logs") if log and tag else "",
         page=f"{host}/compute/clusters/{details.cluster_id}",
     )
-
-
-def _attributes_that_differ(asked: Mapping[str, Any], has: Mapping[str, Any]) -> list[str]:
-    """In which of the cloud's own attributes, such as spot, a cluster is not the one asked for."""
-    (field,) = (each for each in asked if each.endswith("_attributes"))
-    there = has.get(field) or {}
-    wanted = ((what, there.get(key), asked[field].get(key)) for key, what in _COMPARED_OF_THE_CLOUD.items())
-    return [f"{what} is {now}, not {value}" for what, now, value in wanted if value and value != now]
 
 
 def _word(details: Any) -> str:

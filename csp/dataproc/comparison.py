@@ -10,6 +10,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from csp.cloud import Difference
+
+_INSTALLED = ("framework", "spark-sidecar-bundle")  # metadata that says what nodes install
+
 
 def nodes(config: Any) -> str:
     """The nodes of a cluster, such as "1 x n2-standard-8, 2 x g2-standard-12"."""
@@ -24,26 +28,30 @@ def idle_minutes(config: Any) -> int:
     return int(lifetime.total_seconds() // 60) if lifetime else 0
 
 
-def differences(existing: Any, wanted: Any) -> Iterator[str]:
+def differences(existing: Any, wanted: Any) -> Iterator[Difference]:
     """In what a cluster is not the one that is wanted, such as "zone is a, not b"."""
     facts = _facts(existing)
     for key, value in _facts(wanted).items():
         if facts.get(key, "") != value:
-            yield f"{key} is {facts.get(key, '') or 'not set'}, not {value or 'empty'}"
+            yield Difference(f"{key} is {facts.get(key, '') or 'not set'}, not {value or 'empty'}")
+    there = _settings(existing)
+    different = sorted(key for key, value in _settings(wanted).items() if there.get(key) != value)
+    if different:  # names alone: a value may be a secret
+        yield Difference(f"settings differ ({', '.join(different)})", is_setting=True)
 
 
 def _facts(cluster: Any) -> dict[str, str]:
+    """The nodes, and what they install."""
     config = cluster.config
-    machines, software = config.gce_cluster_config, config.software_config
+    machines, metadata = config.gce_cluster_config, config.gce_cluster_config.metadata
     facts = {
         "nodes": nodes(config),
         # 2.3.14-ml-ubuntu22 is what 2.3-ml-ubuntu22 was when the cluster was made.
-        "image": re.sub(r"^(\d+\.\d+)\.\d+", r"\1", software.image_version),
+        "image": re.sub(r"^(\d+\.\d+)\.\d+", r"\1", config.software_config.image_version),
         "idle minutes": str(idle_minutes(config)),
         "network tags": ", ".join(sorted(machines.tags)),
         # The folder of the bundle has a hash of all that nodes install from in its name.
-        **machines.metadata,
-        **{key: value for key, value in software.properties.items() if key.startswith(("spark:", "yarn:"))},
+        **{key: metadata.get(key, "") for key in _INSTALLED},
     }
     # What a request leaves out Dataproc chooses, and machine types bring: GPUs, disks, zone, network and account.
     optional = {
@@ -54,6 +62,16 @@ def _facts(cluster: Any) -> dict[str, str]:
         "zone": _last(machines.zone_uri),
     }
     return facts | {name: value for name, value in optional.items() if value}
+
+
+def _settings(cluster: Any) -> dict[str, str]:
+    """What another version of Spark Sidecar may ask for otherwise, with the same nodes and files."""
+    config = cluster.config
+    metadata, properties = config.gce_cluster_config.metadata, config.software_config.properties
+    return {
+        **{key: value for key, value in metadata.items() if key not in _INSTALLED},
+        **{key: value for key, value in properties.items() if key.startswith(("spark:", "yarn:"))},
+    }
 
 
 def _gpus(config: Any) -> str:

@@ -15,7 +15,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from csp.cloud import TAG, Check, ClusterState, Deployment, Exit, Failure, Log, Phase, RunRequest, RunState, Upload
+from csp.cloud import (
+    TAG,
+    Check,
+    ClusterState,
+    Deployment,
+    Difference,
+    Exit,
+    Failure,
+    Log,
+    Phase,
+    RunRequest,
+    RunState,
+    Upload,
+)
 from csp.dataproc import checks, comparison, logs, own_clusters, runs
 from csp.dataproc.clients import TIMEOUT_S, Clients, sign_in, translated
 from csp.dataproc.cluster_request import Place, create_request
@@ -109,7 +122,7 @@ class Dataproc:
         names = {each.cluster_name for each in listed}
         return [self._state_of(each) for each in [*listed, *([named] if named and name not in names else [])]]
 
-    def differences(self, state: ClusterState, deployment: Deployment, cluster: Cluster) -> Sequence[str]:
+    def differences(self, state: ClusterState, deployment: Deployment, cluster: Cluster) -> Sequence[Difference]:
         existing = self._get(state.name)
         if existing is None:
             return []

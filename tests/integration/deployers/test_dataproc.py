@@ -296,6 +296,21 @@ def test_a_cluster_of_another_network_account_or_disks_is_not_adopted(server, se
     assert server.clusters.names == ["mine"]
 
 
+def test_a_cluster_of_an_older_version_that_lacks_a_setting_is_adopted(server, session, wanted):
+    first = up(session, wanted())
+    config = server.clusters.all["mine"].config
+    del config.software_config.properties["spark:spark.executorEnv.SPARK_SIDECAR_DATA"]
+    config.gce_cluster_config.metadata["spark-sidecar-logs"] = "elsewhere"
+    assert up(session, wanted()).cluster_id == first.cluster_id
+    (said,) = (each for each in session.report.said if each.startswith("Adopting"))
+    settings = "settings differ (spark-sidecar-logs, spark:spark.executorEnv.SPARK_SIDECAR_DATA)"
+    assert f"It stays as it is, although {settings}; --replace makes it anew." in said
+    config.gce_cluster_config.metadata["framework"] = "triton"
+    with pytest.raises(DeploymentError, match="is another cluster: framework is triton, not vllm; settings differ"):
+        up(session, wanted())
+    assert server.calls.count("CreateCluster") == 1
+
+
 def make_strangers(server, *names):
     for name in names:
         server.clusters.create(

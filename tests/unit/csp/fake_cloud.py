@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from csp.cloud import Check, ClusterState, Failure, Phase, RunPhase, RunState, Upload
+from csp.cloud import Check, ClusterState, Difference, Failure, Phase, RunPhase, RunState, Upload
 from csp.deployer import nodes_of
 from server_utils.storage.stores.base import TransientError
 from server_utils.storage.stores.files import Files
@@ -24,6 +24,7 @@ class FakeCloud:
     def __init__(self, folder: Path, polls: int = 2):
         self.folder, self.polls = folder, polls
         self.clusters, self.calls, self.trouble, self.late = {}, [], {}, set()
+        self.settings = []  # differences of a cluster that is there
         self.failed_checks, self.fates, self.runs = [], [], [RunState("1", RunPhase.SUCCEEDED)]
         self.failures = [Failure("STOCKOUT", "there is none", "Try later", no_capacity=True)]
 
@@ -67,7 +68,11 @@ class FakeCloud:
         return [each for each in self.clusters.values() if each.name == name]
 
     def differences(self, state, deployment, cluster):
-        return [] if state.nodes == nodes_of(cluster) else [f"the nodes are {state.nodes}"]
+        return (
+            list(self.settings)
+            if state.nodes == nodes_of(cluster)
+            else [Difference(f"the nodes are {state.nodes}"), *self.settings]
+        )
 
     def create(self, deployment, cluster):
         self._called("create")

@@ -147,6 +147,18 @@ def test_a_cluster_of_another_availability_or_profile_is_not_adopted(server, her
     assert asked(server, CREATE) == 1
 
 
+def test_a_cluster_of_an_older_version_that_lacks_a_variable_is_adopted(server, here, wanted):
+    first = up(here, wanted)
+    spec = server.clusters.all[first.cluster_id].spec
+    del spec["spark_env_vars"]["SPARK_SIDECAR_DATA"]
+    spec["spark_conf"]["spark.task.resource.gpu.amount"] = "0.5"
+    assert up(here, wanted).cluster_id == first.cluster_id
+    (said,) = (each for each in here.report.said if each.startswith("Adopting"))
+    settings = "Spark settings differ (spark.task.resource.gpu.amount); variables differ (SPARK_SIDECAR_DATA)"
+    assert f"It stays as it is, although {settings}; --replace makes it anew." in said
+    assert asked(server, CREATE) == 1
+
+
 def test_changed_files_make_another_cluster(here, wanted):
     up(here, wanted)
     bundle(wanted.bundle, "a newer wheel")

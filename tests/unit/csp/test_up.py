@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from csp import deployer, run
-from csp.cloud import Check, Exit, Failure, Phase, RunPhase, RunState
+from csp.cloud import Check, Difference, Exit, Failure, Phase, RunPhase, RunState
 from csp.up import up
 from server_utils.clusters import model_memory
 from server_utils.clusters.gpu_fit import Demand
@@ -147,6 +147,17 @@ def test_a_cluster_that_is_just_ending_is_started_again(ending, wanted):
     (old,) = ending.clusters
     assert up(session(ending), wanted).cluster_id == old
     assert (ending.calls.count("start"), ending.calls.count("delete")) == (1, 0)
+
+
+def test_a_cluster_with_other_settings_is_adopted_and_the_user_is_told_which(cloud, here, wanted):
+    first = up(here, wanted)
+    cloud.settings = [Difference("variables differ (A, B)", is_setting=True)]
+    assert up(here, wanted).cluster_id == first.cluster_id
+    assert here.report.said[-1] == (
+        f"Adopting cluster reviews ({first.cluster_id}), which is running. It stays as it is, although "
+        "variables differ (A, B); --replace makes it anew."
+    )
+    assert up(here, wanted, replace=True).cluster_id != first.cluster_id
 
 
 def test_a_cluster_that_is_just_ending_and_another_one_is_not_deleted_unasked(ending, wanted):
