@@ -36,6 +36,9 @@ class Plan:
     request: dict[str, Any]
     folder: str
     files: dict[str, int]
+    framework: str = ""
+    runtime: str = ""
+    idle_minutes: int = 0
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,9 @@ def plan(session: Session, deployment: Deployment) -> Plan:
         session.cloud.definition(deployment, first),
         upload.folder,
         {name: _size(each) for name, each in sorted(upload.files.items())},
+        first.framework,
+        first.runtime.name,
+        first.options.idle_minutes,
     )
 
 
@@ -86,10 +92,10 @@ def require(session: Session, deployment: Deployment) -> None:
     """
     checks = check(session, deployment)
     if failed := [each for each in checks if not each.passed]:
-        lines = "; ".join(f"{each.name}: {each.found}; {each.fix}" for each in failed)
+        lines = ";\n".join(f"{each.name}: {each.found}; {each.fix}" for each in failed)
         raise DeploymentError(f"nothing was made, because {lines}", Exit.CHECK_FAILED)
-    looked = [each.name for each in checks if each.looked]
-    session.report.say(f"{len(looked)} checks passed: {', '.join(dict.fromkeys(looked))}.")
+    looked = dict.fromkeys(each.name for each in checks if each.looked)
+    session.report.say(f"{len(looked)} checks passed: {', '.join(looked)}.")
     for each in checks:
         if not each.looked:
             session.report.say(f"Not sure: {each.name} {each.found}.")

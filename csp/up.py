@@ -296,10 +296,11 @@ def _refuse_strangers(strangers: Sequence[ClusterState]) -> None:
 
 
 def _refuse_another(state: ClusterState, different: Sequence[Difference]) -> None:
-    if all(each.is_setting for each in different):
+    another = [each for each in different if not each.is_setting]
+    if not another:
         return
     raise DeploymentError(
-        f"{state.name!r} ({state.cluster_id}) is there, and is another cluster: {_texts(different)}. It was "
+        f"{state.name!r} ({state.cluster_id}) is there, and is another cluster: {_texts(another)}. It was "
         "not changed. Give --replace to delete it and make this one, or choose another --name",
     )
 

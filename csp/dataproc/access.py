@@ -21,6 +21,7 @@ _PERMISSIONS = (
     "dataproc.jobs.create", "dataproc.jobs.get", "dataproc.jobs.list", "dataproc.operations.get",
     "dataproc.operations.list",
 )  # fmt: skip
+_READ_POLICY = "resourcemanager.projects.getIamPolicy"
 _ACT_AS = "iam.serviceAccounts.actAs"
 # `up` sends files, `run` replaces and fetches some, `down` deletes them.
 _OBJECTS = tuple(f"storage.objects.{verb}" for verb in ("create", "get", "list", "delete"))
@@ -97,9 +98,12 @@ def _act_as(clients: Clients, email: str, me: str) -> Check:
 def _project(clients: Clients) -> _Project:
     """Raises DeploymentError where its policy may not be read."""
     path = f"v1/projects/{clients.project}"
-    policy = clients.post(
-        "cloudresourcemanager", f"{path}:getIamPolicy", {"options": {"requestedPolicyVersion": 3}}
-    )  # an older version is refused where a grant has a condition
+    asked = {"permissions": [_READ_POLICY]}
+    if not clients.post("cloudresourcemanager", f"{path}:testIamPermissions", asked).get("permissions"):
+        raise DeploymentError(f"who has which role on {clients.project} you may not read ({_READ_POLICY})")
+    # An older version is refused where a grant has a condition.
+    newest = {"options": {"requestedPolicyVersion": 3}}
+    policy = clients.post("cloudresourcemanager", f"{path}:getIamPolicy", newest)
     try:
         told = clients.get("cloudresourcemanager", path)
     except DeploymentError:

@@ -23,20 +23,32 @@ def print_plan(plan: Plan, checks: Sequence[Check], price: str, *, as_json: bool
     if as_json:
         print_json(asdict(plan) | {"price": price, "checks": [asdict(each) for each in checks]})
         return
-    rows = [("deployment", plan.name), ("place", plan.place), ("nodes", plan.nodes), ("price of an hour", price)]
-    rows += [(name, _text(value)) for name, value in plan.request.items() if not isinstance(value, dict | list)]
-    print_tables(_FACTS, {"": rows})
+    rows = {
+        "deployment": plan.name,
+        "place": plan.place,
+        "nodes": plan.nodes,
+        "framework": plan.framework,
+        "runtime": plan.runtime,
+        "ends without work": f"after {plan.idle_minutes} minutes" if plan.idle_minutes else "never",
+        "price of an hour": price,
+    }
+    print_tables(_FACTS, {"": [each for each in rows.items() if each[1]]})
+    print_text("--json shows the whole request, with Spark settings and variables.")
     print_text("")
     files = [(name, f"{size / 1024:,.1f}") for name, size in plan.files.items()]
     print_tables((Column("file"), Column("KiB", right=True)), {f"Files to {plan.folder}": files})
+    if checks:
+        print_text("")
     for each in checks:
-        print_text(f"{'ok' if each.passed else 'failed'}: {each.name}: {each.found}{each.fix and '; ' + each.fix}")
+        print_text(f"{_word(each)}: {each.name}: {each.found}{each.fix and '; ' + each.fix}")
 
 
 def print_cluster(state: ClusterState) -> None:
     """A cluster, for people."""
     print_text(f"{state.name} ({state.cluster_id}) of {state.owner or 'somebody'}")
     print_tables(_FACTS, {"": _rows_of(state)})
+    if state.page:  # a row of its width would break the table
+        print_text(f"Page: {state.page}")
 
 
 def print_state(state: RunState, *, as_json: bool) -> None:
@@ -75,6 +87,10 @@ def print_logs(logs: Sequence[Log], kinds: Sequence[str], *, as_json: bool) -> N
         print_text(f"There are no logs yet of {', '.join(kinds)}.")
 
 
+def _word(check: Check) -> str:
+    return "failed" if not check.passed else "ok" if check.looked else "not sure"
+
+
 def _rows_of(state: ClusterState) -> list[tuple[str, str]]:
     return [
         ("state", state.phase),
@@ -82,9 +98,4 @@ def _rows_of(state: ClusterState) -> list[tuple[str, str]]:
         ("nodes", state.nodes),
         ("workers", f"{state.ready} of {state.workers}"),
         ("files", state.root),
-        ("page", state.page),
     ]
-
-
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

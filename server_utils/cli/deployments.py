@@ -53,7 +53,9 @@ _PRICE = option(
 _TIMEOUT = option("timeout", float, "Minutes to wait.", default=60.0)
 _RUN_TIMEOUT = option("timeout", float, "Minutes after which the cloud ends the run.", default=360.0)
 _SHAPES = option(
-    "shape", list[str] | None, "The nodes, such as a10x1; more are tried in turn where there is no capacity."
+    "shape",
+    list[str] | None,
+    "The nodes, such as l4x1 (`spark-sidecar shapes`); more are tried in turn where there is no capacity.",
 )
 _ZONES = option("zone", list[str] | None, "Zone of the nodes; more are tried in turn where there is no capacity.")
 _SOURCES = (

@@ -306,7 +306,7 @@ def test_a_cluster_of_an_older_version_that_lacks_a_setting_is_adopted(server, s
     settings = "settings differ (spark-sidecar-logs, spark:spark.executorEnv.SPARK_SIDECAR_DATA)"
     assert f"It stays as it is, although {settings}; --replace makes it anew." in said
     config.gce_cluster_config.metadata["framework"] = "triton"
-    with pytest.raises(DeploymentError, match="is another cluster: framework is triton, not vllm; settings differ"):
+    with pytest.raises(DeploymentError, match=r"is another cluster: framework is triton, not vllm\. It was not"):
         up(session, wanted())
     assert server.calls.count("CreateCluster") == 1
 

@@ -74,7 +74,7 @@ UNSEEN = {
         lambda compute: compute.roles.update({f"projects/{PROJECT}/roles/nodes": {f"serviceAccount:{NODES}"}}),
         "a custom role",
     ),
-    "no answer": (lambda compute: setattr(compute, "roles", None), "The caller does not have permission"),
+    "no answer": (lambda compute: setattr(compute, "roles", None), "resourcemanager.projects.getIamPolicy"),
 }
 
 

@@ -77,6 +77,8 @@ def test_each_verb_prints_one_json_document(deployed, invoke, program, tmp_path)
 
 def test_for_people_each_verb_says_what_is_there_and_what_bills(deployed, invoke, program, tmp_path):
     place = f"--project {PROJECT} --region {REGION} --bucket {deployed.bucket.name}"
+    planned = re.sub(" {2,}", "  ", invoke("plan").stdout)
+    assert "runtime  2.3-ml-ubuntu22\nends without work  after 60 minutes\n--json shows the whole request" in planned
     shown = invoke("status").stdout
     assert "workers  2 of 2" in re.sub(" {2,}", "  ", shown)
     assert f"To remove it: spark-sidecar dataproc down --name mine {place}" in shown
@@ -98,6 +100,14 @@ def test_a_plan_touches_nothing(server, invoke, words):
     result = invoke(*words)
     assert (result.exit_code, "g2-standard-12" in result.stdout) == (Exit.DONE, True), result.output
     assert (server.calls, server.compute.asked, list(server.bucket.list_blobs())) == ([], [], [])
+
+
+def test_a_plan_tells_what_could_not_be_checked_from_what_is_well(server, invoke):
+    server.compute.roles = None
+    shown = " ".join(invoke("plan", "--check").stdout.split())
+    why = f"who has which role on {PROJECT} you may not read (resourcemanager.projects.getIamPolicy)"
+    assert f"not sure: roles of the nodes: could not be checked: {why}" in shown
+    assert "ok: permissions: all 9" in shown
 
 
 def cancelled(server):

@@ -93,7 +93,7 @@ class Compute:
         }
 
     def allowed(self, _resource, *, query, body):
-        asked = body["permissions"]
+        asked = [each for each in body["permissions"] if self.roles is not None or not each.endswith("getIamPolicy")]
         return {"permissions": [each for each in asked if self.permissions is None or each in self.permissions]}
 
     def policy(self, project, *, query, body):

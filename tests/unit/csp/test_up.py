@@ -51,7 +51,7 @@ def test_checks_come_before_files_and_files_before_the_cluster(cloud, here, want
 def test_a_failed_check_makes_nothing_and_all_failed_checks_are_named(cloud, here, wanted):
     cloud.failed_checks = [Check("quota", "0", "ask"), Check("runtime", "gone", "take another")]
     said = refusal(lambda: up(here, wanted), Exit.CHECK_FAILED)
-    assert said == "nothing was made, because quota: 0; ask; runtime: gone; take another"
+    assert said == "nothing was made, because quota: 0; ask;\nruntime: gone; take another"
     assert "make_root" not in cloud.calls
 
 
