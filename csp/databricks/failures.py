@@ -95,6 +95,7 @@ MEANINGS = {
 _REASON = re.compile(r"\bReason: ([A-Z_]+) \(")  # as in "Cluster x was terminated. Reason: CODE (TYPE). Parameters: …"
 _LOSSES = {"ADD_NODES_FAILED", "NODES_LOST"}  # events
 _BEGINNINGS = {"CREATING", "STARTING", "RESTARTING"}  # what came before them was another life of the cluster
+_NO_VOLUME = "UC_VOLUME_MISCONFIGURED"  # an event too
 _UNKNOWN = Meaning("Databricks ended it", "Look at the event log on its page")
 
 
@@ -114,8 +115,12 @@ def failure_of(details: Any, events: Callable[[], Iterable[Any]], node_log: Call
     """
     reason = details.termination_reason
     code = reason.code.value if reason and reason.code else (details.state.value if details.state else "UNKNOWN")
-    meaning = MEANINGS.get(code, _UNKNOWN)
-    log = (node_log() or _script_error(events())) if code == "INIT_SCRIPT_FAILURE" else ""
+    meaning, log = MEANINGS.get(code, _UNKNOWN), ""
+    if code == "INIT_SCRIPT_FAILURE" and not (log := node_log()):
+        listed = list(events())
+        log = _script_error(listed)
+        if _may_not_read(listed):
+            meaning = MEANINGS[_NO_VOLUME]
     message = _parameters(reason) or details.state_message or ""
     text = f"{meaning.reason}: {scrub(message)}" if message else meaning.reason
     return Failure(code, text.rstrip("."), meaning.fix, scrub(log), no_capacity=meaning.elsewhere)
@@ -138,6 +143,15 @@ def missing_workers(events: Iterable[Any]) -> str:
 def _parameters(reason: Any) -> str:
     given = (reason.parameters if reason else None) or {}
     return " ".join(value for key, value in sorted(given.items()) if key.endswith("message"))
+
+
+def _may_not_read(events: Iterable[Any]) -> bool:
+    """Whether the volume with the init script could not be read, which no termination code says."""
+    for event in events:
+        kind = event.type.value if event.type else ""
+        if kind == _NO_VOLUME or kind in _BEGINNINGS:
+            return bool(kind == _NO_VOLUME)
+    return False
 
 
 def _script_error(events: Iterable[Any]) -> str:

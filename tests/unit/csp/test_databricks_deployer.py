@@ -533,6 +533,27 @@ def test_a_node_type_that_is_not_offered_is_found_before_anything_is_made(server
 
 
 @pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"deprecated": True}, "g5.4xlarge is deprecated"),
+        ({"statuses": ("NotEnabledOnSubscription",)}, "g5.4xlarge is NotEnabledOnSubscription"),
+        ({"statuses": ("NotAvailableInRegion",)}, "g5.4xlarge is NotAvailableInRegion"),
+    ],
+)
+def test_a_node_type_that_cannot_be_had_here_is_found_before_anything_is_made(server, here, wanted, change, said):
+    server.catalogue.change("g5.4xlarge", **change)
+    assert f"{said}; take another --shape" in refusal(lambda: up(here, wanted), Exit.CHECK_FAILED)
+    assert asked(server, CREATE) == 0
+
+
+def test_a_runtime_that_is_not_offered_is_found_before_anything_is_made(server, here, wanted):
+    del server.catalogue.runtimes[wanted.clusters[0].runtime.name]
+    assert "does not offer 17.3.x-gpu-ml-scala2.13; give --runtime" in refusal(
+        lambda: up(here, wanted), Exit.CHECK_FAILED
+    )
+
+
+@pytest.mark.parametrize(
     ("fault", "said"),
     [
         ((403, "PERMISSION_DENIED", "Not authorized"), "It needs the entitlement 'unrestricted cluster creation'"),
