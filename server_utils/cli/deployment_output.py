@@ -32,6 +32,9 @@ def print_plan(plan: Plan, checks: Sequence[Check], price: str, *, as_json: bool
         "ends without work": f"after {plan.idle_minutes} minutes" if plan.idle_minutes else "never",
         "price of an hour": price,
     }
+    fields = {name: value for name, value in plan.request.items() if not isinstance(value, dict | list)}
+    said = {*rows.values(), str(plan.idle_minutes)}  # under other names, which every cloud shares
+    rows |= {name: _text(value) for name, value in fields.items() if str(value) not in said}
     print_tables(_FACTS, {"": [each for each in rows.items() if each[1]]})
     print_text("--json shows the whole request, with Spark settings and variables.")
     print_text("")
@@ -99,3 +102,7 @@ def _rows_of(state: ClusterState) -> list[tuple[str, str]]:
         ("workers", f"{state.ready} of {state.workers}"),
         ("files", state.root),
     ]
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
