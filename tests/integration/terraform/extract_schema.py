@@ -69,21 +69,30 @@ class Bindings:
     folders: dict[str, str]
 
 
-def read_wheel(content: bytes) -> Bindings:
-    """Unpack a wheel called cdktn-provider-*."""
+def read_wheel(content: bytes, wanted: set[str]) -> Bindings:
+    """Unpack a wheel called cdktn-provider-*, and of it the TypeScript of the wanted types."""
     wheel = zipfile.ZipFile(io.BytesIO(content))
     names = wheel.namelist()
     metadata = wheel.read(next(each for each in names if each.endswith("METADATA"))).decode()
     inner = next(each for each in names if "/_jsii/" in each and each.endswith(".jsii.tgz"))
     found = re.search(r"bindings for (\S+) provider version (\S+)", metadata)
     assert found, "the wheel's description does not name the provider it was made from"
+    inside = {_folder(each) for each in wanted}
     folders: dict[str, str] = {}
     with tarfile.open(fileobj=io.BytesIO(wheel.read(inner)), mode="r:gz") as package:
         for member in package:
             if re.fullmatch(r"package/lib/[^/]+/.+\.js", member.name):
                 folder = member.name.split("/")[2]
+                if folder not in inside:
+                    continue
                 folders[folder] = folders.get(folder, "") + _typescript(package.extractfile(member).read().decode())
     return Bindings(f"registry.terraform.io/{found[1]}", found[2], folders)
+
+
+def _folder(kind: str) -> str:
+    # Of "google_storage_bucket" it is "storage-bucket", and of "data.google_project" it is "data-google-project".
+    is_data = kind.startswith("data.")
+    return kind.replace("data.", "data-").replace("_", "-") if is_data else kind.partition("_")[2].replace("_", "-")
 
 
 def _typescript(javascript: str) -> str:

@@ -24,6 +24,12 @@ _GOOGLE = f"{_GOOGLE_PROVIDER} google/services"
 _DATAPROC = f"{_GOOGLE}/dataproc/resource_dataproc_cluster.go"
 _BUCKET = f"{_GOOGLE}/storage/resource_storage_bucket.go"
 _OBJECT = f"{_GOOGLE}/storage/resource_storage_bucket_object.go"
+_TEMPLATE = "docs.cloud.google.com dataproc/docs/reference/rest/v1/projects.regions.workflowTemplates"
+_AZURE_BUDGET = (
+    "github.com/hashicorp/terraform-provider-azurerm internal/services/consumption/consumption_budget_base.go"
+)
+_SLEEP = "github.com/hashicorp/terraform-provider-time internal/provider/resource_time_sleep.go"
+_AWS_BUDGET = "docs.aws.amazon.com aws-cost-management/latest/APIReference/API_budgets_Notification.html"
 _POLICY = "docs.cloud.google.com dataproc/docs/reference/rest/v1/projects.regions.autoscalingPolicies"
 
 
@@ -235,6 +241,51 @@ RULES = [
         f"{_GOOGLE_PROVIDER} website/docs/r/dataproc_cluster.html.markdown, worker_config.num_instances",
         ("cluster_config.worker_config.num_instances", "cluster_config.software_config.override_properties"),
     ),
+    _matches(
+        "google_dataproc_workflow_template",
+        "placement.managed_cluster.cluster_name",
+        "[a-z][a-z0-9-]{0,33}[a-z0-9]",
+        f"{_TEMPLATE}, ManagedCluster",
+    ),
+    _matches(
+        "google_dataproc_workflow_template",
+        "placement.managed_cluster.config.gce_cluster_config.service_account_scopes",
+        "https://www.googleapis.com/auth/.+",
+        f"{_TEMPLATE}, GceClusterConfig",
+    ),
+    _matches("google_dataproc_workflow_template", "dag_timeout", r"\d+(\.\d{1,9})?s", _TEMPLATE),
+    _between("google_dataproc_workflow_template", "jobs.scheduling.max_failures_per_hour", (0, 10), _TEMPLATE),
+    _matches(
+        "google_billing_budget",
+        "budget_filter.projects",
+        r"projects/\d+",
+        f"{_GOOGLE_PROVIDER} website/docs/r/billing_budget.html.markdown: by number",
+    ),
+    _one_of("aws_budgets_budget", "notification.notification_type", ("ACTUAL", "FORECASTED"), _AWS_BUDGET),
+    _one_of("aws_budgets_budget", "notification.threshold_type", ("PERCENTAGE", "ABSOLUTE_VALUE"), _AWS_BUDGET),
+    _one_of(
+        "aws_budgets_budget",
+        "notification.comparison_operator",
+        ("GREATER_THAN", "LESS_THAN", "EQUAL_TO"),
+        _AWS_BUDGET,
+    ),
+    _matches(
+        "azurerm_consumption_budget_subscription",
+        "time_period.start_date",
+        r"\d{4}-\d{2}-01T00:00:00Z",
+        _AZURE_BUDGET,
+    ),
+    _matches(
+        "azurerm_consumption_budget_subscription", "subscription_id", r"/subscriptions/[0-9a-f-]{36}", _AZURE_BUDGET
+    ),
+    _one_of(
+        "azurerm_consumption_budget_subscription",
+        "notification.operator",
+        ("EqualTo", "GreaterThan", "GreaterThanOrEqualTo"),
+        _AZURE_BUDGET,
+    ),
+    _between("azurerm_consumption_budget_subscription", "notification.threshold", (0, 1000), _AZURE_BUDGET),
+    _matches("time_sleep", "create_duration", r"\d+(\.\d+)?(ms|s|m|h)", _SLEEP),
     _matches("google_dataproc_autoscaling_policy", "policy_id", "[A-Za-z0-9][A-Za-z0-9_-]{1,48}[A-Za-z0-9]", _POLICY),
     _between("google_dataproc_autoscaling_policy", "basic_algorithm.yarn_config.scale_up_factor", (0, 1), _POLICY),
     _between("google_dataproc_autoscaling_policy", "basic_algorithm.yarn_config.scale_down_factor", (0, 1), _POLICY),
@@ -284,6 +335,11 @@ FORCE_NEW = {
     ),
     "google_dataproc_workflow_template": ("jobs", "location", "name", "placement", "project"),
     "google_service_account": ("account_id", "project"),
+    "google_cloud_scheduler_job": ("name", "project", "region"),
+    "google_billing_budget": ("billing_account",),
+    "aws_budgets_budget": ("name",),
+    "azurerm_consumption_budget_subscription": ("name", "subscription_id"),
+    "time_sleep": ("triggers",),
     "google_storage_bucket": ("location", "name", "project"),
     "google_storage_bucket_object": ("bucket", "name", "source"),
 }
