@@ -70,131 +70,9 @@ resource "google_dataproc_autoscaling_policy" "this" {
   }
 }
 
-resource "google_dataproc_cluster" "this" {
-  project                       = var.project
-  region                        = var.region
-  name                          = var.name
-  labels                        = merge({ spark-sidecar = var.framework }, var.labels)
-  graceful_decommission_timeout = "600s"
-
-  cluster_config {
-    staging_bucket = var.staging_bucket
-
-    gce_cluster_config {
-      zone                   = var.zone
-      subnetwork             = var.subnetwork
-      internal_ip_only       = var.internal_ip_only
-      tags                   = var.network_tags
-      metadata               = merge({ framework = var.framework }, var.metadata)
-      service_account        = var.service_account
-      service_account_scopes = ["https://www.googleapis.com/auth/cloud-platform"] # with an alias, every apply replaces the cluster
-
-      shielded_instance_config {
-        enable_secure_boot          = local.secure_boot
-        enable_vtpm                 = true
-        enable_integrity_monitoring = true
-      }
-    }
-
-    master_config {
-      num_instances = 1
-      machine_type  = local.master
-
-      disk_config {
-        boot_disk_size_gb   = local.boot_disk_gb
-        boot_disk_type      = local.defaults.boot_disk_type
-        num_local_ssds      = local.single_node ? var.local_ssds : 0
-        local_ssd_interface = local.single_node && var.local_ssds > 0 ? "nvme" : null
-      }
-
-      dynamic "accelerators" {
-        for_each = local.single_node && local.accelerator != null ? [1] : []
-        content {
-          accelerator_type  = local.accelerator
-          accelerator_count = local.shape.gpus
-        }
-      }
-    }
-
-    worker_config {
-      num_instances = var.workers
-      machine_type  = local.shape.node_type
-
-      disk_config {
-        boot_disk_size_gb   = local.boot_disk_gb
-        boot_disk_type      = local.defaults.boot_disk_type
-        num_local_ssds      = var.local_ssds
-        local_ssd_interface = var.local_ssds > 0 ? "nvme" : null
-      }
-
-      dynamic "accelerators" {
-        for_each = !local.single_node && local.accelerator != null ? [1] : []
-        content {
-          accelerator_type  = local.accelerator
-          accelerator_count = local.shape.gpus
-        }
-      }
-    }
-
-    dynamic "preemptible_worker_config" {
-      for_each = local.has_spot ? [1] : []
-      content {
-        num_instances  = var.spot_workers
-        preemptibility = local.defaults.spot
-
-        disk_config {
-          boot_disk_size_gb   = local.boot_disk_gb
-          boot_disk_type      = local.defaults.boot_disk_type
-          num_local_ssds      = var.local_ssds
-          local_ssd_interface = var.local_ssds > 0 ? "nvme" : null
-        }
-      }
-    }
-
-    software_config {
-      image_version       = local.image
-      optional_components = concat(local.defaults.optional_components, local.platform.frameworks[var.framework].optional_components)
-      override_properties = local.properties
-    }
-
-    dynamic "initialization_action" {
-      for_each = local.init_actions
-      content {
-        script      = initialization_action.value
-        timeout_sec = var.init_timeout_s != null ? var.init_timeout_s : local.defaults.init_timeout_s
-      }
-    }
-
-    dynamic "autoscaling_config" {
-      for_each = google_dataproc_autoscaling_policy.this
-      content {
-        policy_uri = autoscaling_config.value.name
-      }
-    }
-
-    dynamic "encryption_config" {
-      for_each = var.kms_key == null ? [] : [var.kms_key]
-      content {
-        kms_key_name = encryption_config.value
-      }
-    }
-
-    dynamic "lifecycle_config" {
-      for_each = var.idle_delete_minutes == null ? [] : [var.idle_delete_minutes]
-      content {
-        idle_delete_ttl = "${lifecycle_config.value * 60}s"
-      }
-    }
-
-    endpoint_config {
-      enable_http_port_access = var.component_gateway
-    }
-  }
-
-  timeouts {
-    create = "60m" # two init actions of up to half an hour each
-    update = "60m"
-  }
+# What is checked before anything is made, for a cluster and for a job's own cluster alike.
+resource "terraform_data" "definition" {
+  input = local.shape.node_type
 
   lifecycle {
     precondition {
@@ -252,4 +130,173 @@ resource "google_dataproc_cluster" "this" {
       error_message = "Autoscaling starts with workers and spot_workers (${var.workers} and ${var.spot_workers}): they must be within the bounds of autoscale."
     }
   }
+}
+
+locals {
+  gpus = local.accelerator == null ? [] : [{ type = local.accelerator, count = local.shape.gpus }]
+
+  # The cluster, whoever makes it: this module, or a workflow template of the module dataproc-job at each of its runs.
+  definition = {
+    project             = var.project
+    region              = var.region
+    name                = var.name
+    labels              = merge({ spark-sidecar = var.framework }, var.labels)
+    staging_bucket      = var.staging_bucket
+    zone                = var.zone
+    subnetwork          = var.subnetwork
+    internal_ip_only    = var.internal_ip_only
+    network_tags        = var.network_tags
+    metadata            = merge({ framework = var.framework }, var.metadata)
+    service_account     = var.service_account
+    scopes              = ["https://www.googleapis.com/auth/cloud-platform"] # with an alias, every apply replaces the cluster
+    secure_boot         = local.secure_boot
+    disk                = { size_gb = local.boot_disk_gb, type = local.defaults.boot_disk_type }
+    master              = { count = 1, machine_type = local.master, local_ssds = local.single_node ? var.local_ssds : 0, gpus = local.single_node ? local.gpus : [] }
+    workers             = { count = var.workers, machine_type = local.shape.node_type, local_ssds = var.local_ssds, gpus = local.single_node ? [] : local.gpus }
+    spot_workers        = local.has_spot ? [{ count = var.spot_workers, preemptibility = local.defaults.spot, local_ssds = var.local_ssds }] : []
+    image               = local.image
+    optional_components = concat(local.defaults.optional_components, local.platform.frameworks[var.framework].optional_components)
+    properties          = local.properties
+    init_actions        = local.init_actions
+    init_timeout_s      = var.init_timeout_s != null ? var.init_timeout_s : local.defaults.init_timeout_s
+    autoscaling_policy  = google_dataproc_autoscaling_policy.this[*].name
+    kms_key             = var.kms_key == null ? [] : [var.kms_key]
+    component_gateway   = var.component_gateway
+  }
+}
+
+resource "google_dataproc_cluster" "this" {
+  count = var.create ? 1 : 0
+
+  project                       = var.project
+  region                        = var.region
+  name                          = local.definition.name
+  labels                        = local.definition.labels
+  graceful_decommission_timeout = "600s"
+
+  cluster_config {
+    staging_bucket = local.definition.staging_bucket
+
+    gce_cluster_config {
+      zone                   = local.definition.zone
+      subnetwork             = local.definition.subnetwork
+      internal_ip_only       = local.definition.internal_ip_only
+      tags                   = local.definition.network_tags
+      metadata               = local.definition.metadata
+      service_account        = local.definition.service_account
+      service_account_scopes = local.definition.scopes
+
+      shielded_instance_config {
+        enable_secure_boot          = local.definition.secure_boot
+        enable_vtpm                 = true
+        enable_integrity_monitoring = true
+      }
+    }
+
+    master_config {
+      num_instances = local.definition.master.count
+      machine_type  = local.definition.master.machine_type
+
+      disk_config {
+        boot_disk_size_gb   = local.definition.disk.size_gb
+        boot_disk_type      = local.definition.disk.type
+        num_local_ssds      = local.definition.master.local_ssds
+        local_ssd_interface = local.definition.master.local_ssds > 0 ? "nvme" : null
+      }
+
+      dynamic "accelerators" {
+        for_each = local.definition.master.gpus
+        content {
+          accelerator_type  = accelerators.value.type
+          accelerator_count = accelerators.value.count
+        }
+      }
+    }
+
+    worker_config {
+      num_instances = local.definition.workers.count
+      machine_type  = local.definition.workers.machine_type
+
+      disk_config {
+        boot_disk_size_gb   = local.definition.disk.size_gb
+        boot_disk_type      = local.definition.disk.type
+        num_local_ssds      = local.definition.workers.local_ssds
+        local_ssd_interface = local.definition.workers.local_ssds > 0 ? "nvme" : null
+      }
+
+      dynamic "accelerators" {
+        for_each = local.definition.workers.gpus
+        content {
+          accelerator_type  = accelerators.value.type
+          accelerator_count = accelerators.value.count
+        }
+      }
+    }
+
+    dynamic "preemptible_worker_config" {
+      for_each = local.definition.spot_workers
+      content {
+        num_instances  = preemptible_worker_config.value.count
+        preemptibility = preemptible_worker_config.value.preemptibility
+
+        disk_config {
+          boot_disk_size_gb   = local.definition.disk.size_gb
+          boot_disk_type      = local.definition.disk.type
+          num_local_ssds      = preemptible_worker_config.value.local_ssds
+          local_ssd_interface = preemptible_worker_config.value.local_ssds > 0 ? "nvme" : null
+        }
+      }
+    }
+
+    software_config {
+      image_version       = local.definition.image
+      optional_components = local.definition.optional_components
+      override_properties = local.definition.properties
+    }
+
+    dynamic "initialization_action" {
+      for_each = local.definition.init_actions
+      content {
+        script      = initialization_action.value
+        timeout_sec = local.definition.init_timeout_s
+      }
+    }
+
+    dynamic "autoscaling_config" {
+      for_each = local.definition.autoscaling_policy
+      content {
+        policy_uri = autoscaling_config.value
+      }
+    }
+
+    dynamic "encryption_config" {
+      for_each = local.definition.kms_key
+      content {
+        kms_key_name = encryption_config.value
+      }
+    }
+
+    dynamic "lifecycle_config" {
+      for_each = var.idle_delete_minutes == null ? [] : [var.idle_delete_minutes]
+      content {
+        idle_delete_ttl = "${lifecycle_config.value * 60}s"
+      }
+    }
+
+    endpoint_config {
+      enable_http_port_access = local.definition.component_gateway
+    }
+  }
+
+  timeouts {
+    create = "60m" # two init actions of up to half an hour each
+    update = "60m"
+  }
+
+  depends_on = [terraform_data.definition]
+}
+
+moved {
+  from = google_dataproc_cluster.this
+  to   = google_dataproc_cluster.this[0]
 }

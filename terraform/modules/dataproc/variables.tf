@@ -91,6 +91,13 @@ variable "workers" {
   }
 }
 
+variable "create" {
+  description = "Whether to make the cluster. If not, only the output job_cluster is of use, for a job's own cluster."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
 variable "spot_workers" {
   description = "Number of secondary workers: spot instances of the same shape, which Google may take back at any time."
   type        = number

@@ -14,37 +14,37 @@ run "defaults" {
   command = plan
 
   assert {
-    condition     = one(one(google_dataproc_cluster.this.cluster_config).worker_config).machine_type == "g2-standard-12" && one(one(google_dataproc_cluster.this.cluster_config).worker_config).machine_type == output.machine_type
+    condition     = one(one(google_dataproc_cluster.this[0].cluster_config).worker_config).machine_type == "g2-standard-12" && one(one(google_dataproc_cluster.this[0].cluster_config).worker_config).machine_type == output.machine_type
     error_message = "workers have the machine type of the shape"
   }
 
   assert {
-    condition     = one(one(google_dataproc_cluster.this.cluster_config).gce_cluster_config).internal_ip_only
+    condition     = one(one(google_dataproc_cluster.this[0].cluster_config).gce_cluster_config).internal_ip_only
     error_message = "internal addresses only by default"
   }
 
   assert {
-    condition     = one(one(one(google_dataproc_cluster.this.cluster_config).gce_cluster_config).shielded_instance_config).enable_secure_boot
+    condition     = one(one(one(google_dataproc_cluster.this[0].cluster_config).gce_cluster_config).shielded_instance_config).enable_secure_boot
     error_message = "secure boot is on, as the image's own driver is signed"
   }
 
   assert {
-    condition     = one(one(google_dataproc_cluster.this.cluster_config).gce_cluster_config).service_account_scopes == toset(["https://www.googleapis.com/auth/cloud-platform"])
+    condition     = one(one(google_dataproc_cluster.this[0].cluster_config).gce_cluster_config).service_account_scopes == toset(["https://www.googleapis.com/auth/cloud-platform"])
     error_message = "with an alias every apply replaces the cluster"
   }
 
   assert {
-    condition     = one(one(google_dataproc_cluster.this.cluster_config).software_config).override_properties["spark:spark.executorEnv.FRAMEWORK"] == "vllm"
+    condition     = one(one(google_dataproc_cluster.this[0].cluster_config).software_config).override_properties["spark:spark.executorEnv.FRAMEWORK"] == "vllm"
     error_message = "executors are told the framework"
   }
 
   assert {
-    condition     = one(one(google_dataproc_cluster.this.cluster_config).software_config).override_properties["spark:spark.executor.instances"] == "2"
+    condition     = one(one(google_dataproc_cluster.this[0].cluster_config).software_config).override_properties["spark:spark.executor.instances"] == "2"
     error_message = "an executor on each worker"
   }
 
   assert {
-    condition     = one(one(google_dataproc_cluster.this.cluster_config).lifecycle_config).idle_delete_ttl == "3600s"
+    condition     = one(one(google_dataproc_cluster.this[0].cluster_config).lifecycle_config).idle_delete_ttl == "3600s"
     error_message = "deleted after an idle hour"
   }
 }
@@ -61,7 +61,7 @@ run "init_actions" {
   }
 
   assert {
-    condition     = one(one(google_dataproc_cluster.this.cluster_config).initialization_action).timeout_sec == 1800
+    condition     = one(one(google_dataproc_cluster.this[0].cluster_config).initialization_action).timeout_sec == 1800
     error_message = "an init action may take half an hour"
   }
 }
@@ -74,7 +74,7 @@ run "tensor_parallel" {
   }
 
   assert {
-    condition     = one(one(google_dataproc_cluster.this.cluster_config).software_config).override_properties["spark:spark.executor.resource.gpu.amount"] == "4"
+    condition     = one(one(google_dataproc_cluster.this[0].cluster_config).software_config).override_properties["spark:spark.executor.resource.gpu.amount"] == "4"
     error_message = "the one executor of a node has all its GPUs"
   }
 }
@@ -87,12 +87,12 @@ run "single_node" {
   }
 
   assert {
-    condition     = one(one(google_dataproc_cluster.this.cluster_config).software_config).override_properties["dataproc:dataproc.allow.zero.workers"] == "true" && one(one(google_dataproc_cluster.this.cluster_config).master_config).machine_type == output.machine_type
+    condition     = one(one(google_dataproc_cluster.this[0].cluster_config).software_config).override_properties["dataproc:dataproc.allow.zero.workers"] == "true" && one(one(google_dataproc_cluster.this[0].cluster_config).master_config).machine_type == output.machine_type
     error_message = "the only node has the shape"
   }
 
   assert {
-    condition     = one(one(google_dataproc_cluster.this.cluster_config).software_config).override_properties["spark:spark.executor.instances"] == "1"
+    condition     = one(one(google_dataproc_cluster.this[0].cluster_config).software_config).override_properties["spark:spark.executor.instances"] == "1"
     error_message = "one executor"
   }
 }
@@ -110,7 +110,7 @@ run "autoscaling" {
   }
 
   assert {
-    condition     = one(one(google_dataproc_cluster.this.cluster_config).preemptible_worker_config).preemptibility == "SPOT" && one(one(google_dataproc_cluster.this.cluster_config).software_config).override_properties["spark:spark.executor.instances"] == "8"
+    condition     = one(one(google_dataproc_cluster.this[0].cluster_config).preemptible_worker_config).preemptibility == "SPOT" && one(one(google_dataproc_cluster.this[0].cluster_config).software_config).override_properties["spark:spark.executor.instances"] == "8"
     error_message = "executors for as many nodes as there may be"
   }
 }
@@ -123,7 +123,7 @@ run "spot" {
   }
 
   assert {
-    condition     = one(one(google_dataproc_cluster.this.cluster_config).preemptible_worker_config).num_instances == 3
+    condition     = one(one(google_dataproc_cluster.this[0].cluster_config).preemptible_worker_config).num_instances == 3
     error_message = "secondary workers are spot instances"
   }
 }
@@ -136,7 +136,7 @@ run "encrypted" {
   }
 
   assert {
-    condition     = one(one(google_dataproc_cluster.this.cluster_config).encryption_config).kms_key_name == var.kms_key
+    condition     = one(one(google_dataproc_cluster.this[0].cluster_config).encryption_config).kms_key_name == var.kms_key
     error_message = "disks have the user's key"
   }
 }
@@ -151,12 +151,12 @@ run "an_image_with_a_driver_action" {
   }
 
   assert {
-    condition     = one(google_dataproc_cluster.this.cluster_config).initialization_action[0].script == "gs://b/install_gpu_driver.sh"
+    condition     = one(google_dataproc_cluster.this[0].cluster_config).initialization_action[0].script == "gs://b/install_gpu_driver.sh"
     error_message = "the driver comes first"
   }
 
   assert {
-    condition     = !one(one(one(google_dataproc_cluster.this.cluster_config).gce_cluster_config).shielded_instance_config).enable_secure_boot
+    condition     = !one(one(one(google_dataproc_cluster.this[0].cluster_config).gce_cluster_config).shielded_instance_config).enable_secure_boot
     error_message = "a driver that is built on the node is not signed"
   }
 }
@@ -169,7 +169,7 @@ run "accelerators" {
   }
 
   assert {
-    condition     = one(one(one(google_dataproc_cluster.this.cluster_config).worker_config).accelerators).accelerator_count == 1
+    condition     = one(one(one(google_dataproc_cluster.this[0].cluster_config).worker_config).accelerators).accelerator_count == 1
     error_message = "as many as the shape has"
   }
 }
@@ -182,7 +182,7 @@ run "kept" {
   }
 
   assert {
-    condition     = length(one(google_dataproc_cluster.this.cluster_config).lifecycle_config) == 0
+    condition     = length(one(google_dataproc_cluster.this[0].cluster_config).lifecycle_config) == 0
     error_message = "never deleted"
   }
 }
@@ -445,7 +445,7 @@ run "rapids_with_several_gpus" {
     rapids = true
   }
 
-  expect_failures = [google_dataproc_cluster.this]
+  expect_failures = [terraform_data.definition]
 }
 
 run "an_image_without_driver" {
@@ -455,7 +455,7 @@ run "an_image_without_driver" {
     image = "2.3-ubuntu22"
   }
 
-  expect_failures = [google_dataproc_cluster.this]
+  expect_failures = [terraform_data.definition]
 }
 
 run "a_driver_that_does_not_boot" {
@@ -467,7 +467,7 @@ run "a_driver_that_does_not_boot" {
     secure_boot        = true
   }
 
-  expect_failures = [google_dataproc_cluster.this]
+  expect_failures = [terraform_data.definition]
 }
 
 run "a_single_node_with_spot" {
@@ -478,7 +478,7 @@ run "a_single_node_with_spot" {
     spot_workers = 2
   }
 
-  expect_failures = [google_dataproc_cluster.this]
+  expect_failures = [terraform_data.definition]
 }
 
 run "workers_out_of_bounds" {
@@ -489,7 +489,7 @@ run "workers_out_of_bounds" {
     autoscale = { max_workers = 4 }
   }
 
-  expect_failures = [google_dataproc_cluster.this]
+  expect_failures = [terraform_data.definition]
 }
 
 run "a_single_node_with_too_little_memory" {
@@ -501,7 +501,7 @@ run "a_single_node_with_too_little_memory" {
     node    = { node_type = "n1-custom", gpus = 1, vcpus = 4, ram_gib = 15, gpu_memory_gib = 16 }
   }
 
-  expect_failures = [google_dataproc_cluster.this]
+  expect_failures = [terraform_data.definition]
 }
 
 run "a_secret_in_the_metadata" {
@@ -567,7 +567,7 @@ run "the_memory_of_yarn_is_set_and_its_watch_is_off" {
   command = plan
 
   assert {
-    condition     = one(one(google_dataproc_cluster.this.cluster_config).software_config).override_properties["yarn:yarn.nodemanager.resource.memory-mb"] == "38912" && one(one(google_dataproc_cluster.this.cluster_config).software_config).override_properties["yarn:yarn.nodemanager.pmem-check-enabled"] == "false"
+    condition     = one(one(google_dataproc_cluster.this[0].cluster_config).software_config).override_properties["yarn:yarn.nodemanager.resource.memory-mb"] == "38912" && one(one(google_dataproc_cluster.this[0].cluster_config).software_config).override_properties["yarn:yarn.nodemanager.pmem-check-enabled"] == "false"
     error_message = "YARN would guess, and kill servers"
   }
 }
@@ -576,7 +576,7 @@ run "plugins_of_the_image_are_unset" {
   command = plan
 
   assert {
-    condition     = one(one(google_dataproc_cluster.this.cluster_config).software_config).override_properties["spark:spark.plugins"] == ""
+    condition     = one(one(google_dataproc_cluster.this[0].cluster_config).software_config).override_properties["spark:spark.plugins"] == ""
     error_message = "the RAPIDS Accelerator would take the GPU"
   }
 }
@@ -589,7 +589,7 @@ run "plugins_of_the_user_are_kept" {
   }
 
   assert {
-    condition     = one(one(google_dataproc_cluster.this.cluster_config).software_config).override_properties["spark:spark.plugins"] == "a.B"
+    condition     = one(one(google_dataproc_cluster.this[0].cluster_config).software_config).override_properties["spark:spark.plugins"] == "a.B"
     error_message = "the user's plugin"
   }
 }
@@ -602,7 +602,7 @@ run "a_gpu_is_attached_where_the_shape_says_so" {
   }
 
   assert {
-    condition     = one(one(one(google_dataproc_cluster.this.cluster_config).worker_config).accelerators).accelerator_type == "nvidia-tesla-t4"
+    condition     = one(one(one(google_dataproc_cluster.this[0].cluster_config).worker_config).accelerators).accelerator_type == "nvidia-tesla-t4"
     error_message = "an N1 machine has no GPU of its own"
   }
 }
@@ -615,7 +615,7 @@ run "a_single_node_leaves_memory_to_the_master" {
   }
 
   assert {
-    condition     = one(one(google_dataproc_cluster.this.cluster_config).software_config).override_properties["yarn:yarn.nodemanager.resource.memory-mb"] == "34816" && one(one(google_dataproc_cluster.this.cluster_config).software_config).override_properties["spark:spark.executor.memoryOverhead"] == "20g"
+    condition     = one(one(google_dataproc_cluster.this[0].cluster_config).software_config).override_properties["yarn:yarn.nodemanager.resource.memory-mb"] == "34816" && one(one(google_dataproc_cluster.this[0].cluster_config).software_config).override_properties["spark:spark.executor.memoryOverhead"] == "20g"
     error_message = "HDFS and YARN run on the single node too"
   }
 }
@@ -629,7 +629,7 @@ run "local_ssds" {
   }
 
   assert {
-    condition     = one(one(one(google_dataproc_cluster.this.cluster_config).worker_config).disk_config).num_local_ssds == 2 && one(one(one(google_dataproc_cluster.this.cluster_config).worker_config).disk_config).local_ssd_interface == "nvme"
+    condition     = one(one(one(google_dataproc_cluster.this[0].cluster_config).worker_config).disk_config).num_local_ssds == 2 && one(one(one(google_dataproc_cluster.this[0].cluster_config).worker_config).disk_config).local_ssd_interface == "nvme"
     error_message = "models are downloaded to NVMe"
   }
 }
@@ -643,7 +643,7 @@ run "a_node_of_ones_own" {
   }
 
   assert {
-    condition     = one(one(google_dataproc_cluster.this.cluster_config).worker_config).machine_type == "g9-standard-32" && one(one(one(google_dataproc_cluster.this.cluster_config).worker_config).accelerators).accelerator_count == 2
+    condition     = one(one(google_dataproc_cluster.this[0].cluster_config).worker_config).machine_type == "g9-standard-32" && one(one(one(google_dataproc_cluster.this[0].cluster_config).worker_config).accelerators).accelerator_count == 2
     error_message = "the node that was described"
   }
 }
@@ -686,7 +686,7 @@ run "spot_only" {
     shape = "h100x1"
   }
 
-  expect_failures = [google_dataproc_cluster.this]
+  expect_failures = [terraform_data.definition]
 }
 
 run "an_undocumented_node_type" {
@@ -696,7 +696,7 @@ run "an_undocumented_node_type" {
     shape = "h100x8"
   }
 
-  expect_failures = [google_dataproc_cluster.this]
+  expect_failures = [terraform_data.definition]
 }
 
 run "an_undocumented_node_type_when_allowed" {
@@ -708,7 +708,7 @@ run "an_undocumented_node_type_when_allowed" {
   }
 
   assert {
-    condition     = one(one(google_dataproc_cluster.this.cluster_config).worker_config).machine_type == "a3-highgpu-8g"
+    condition     = one(one(google_dataproc_cluster.this[0].cluster_config).worker_config).machine_type == "a3-highgpu-8g"
     error_message = "taken when asked for"
   }
 }
@@ -721,7 +721,7 @@ run "spot_workers_with_an_attached_gpu" {
     spot_workers = 1
   }
 
-  expect_failures = [google_dataproc_cluster.this]
+  expect_failures = [terraform_data.definition]
 }
 
 run "three_ssds" {
@@ -742,5 +742,5 @@ run "disks_that_the_machine_does_not_take" {
     local_ssds = 2
   }
 
-  expect_failures = [google_dataproc_cluster.this]
+  expect_failures = [terraform_data.definition]
 }
