@@ -40,7 +40,7 @@ module "account" {
 
 module "cluster" {
   source          = "../../modules/dataproc"
-  project         = var.project
+  project         = module.services.project_with_agents
   region          = var.region
   zone            = var.zone
   name            = var.name

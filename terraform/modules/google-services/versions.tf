@@ -6,5 +6,10 @@ terraform {
       source  = "hashicorp/google"
       version = ">= 6.50.0, < 9.0.0"
     }
+
+    time = {
+      source  = "hashicorp/time"
+      version = ">= 0.13.1, < 1.0.0"
+    }
   }
 }

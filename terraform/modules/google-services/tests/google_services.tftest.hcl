@@ -1,5 +1,7 @@
 mock_provider "google" {}
 
+mock_provider "time" {}
+
 variables {
   project = "project-1"
 }
@@ -49,4 +51,23 @@ run "a_short_name_is_no_api" {
   }
 
   expect_failures = [var.more]
+}
+
+run "clusters_wait_for_the_agents" {
+  command = apply
+
+  assert {
+    condition     = time_sleep.agents.create_duration == "180s" && output.project_with_agents == "project-1"
+    error_message = "a new project makes its agents within minutes"
+  }
+}
+
+run "a_wait_of_hours" {
+  command = plan
+
+  variables {
+    wait_s = 7200
+  }
+
+  expect_failures = [var.wait_s]
 }
