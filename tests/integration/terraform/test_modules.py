@@ -96,6 +96,12 @@ def test_the_tables_of_the_readme_are_not_stale(folder):
     assert written == modules.readme(folder), "run: PYTHONPATH=tests .venv/bin/python -m integration.terraform.modules"
 
 
+@each_module
+def test_a_readme_says_what_who_applies_the_module_may_do(module):
+    text = (module / "README.md").read_text(encoding="utf-8")
+    assert re.search(r"^\*\*(Roles?|Privileges|Permissions) of who applies it:\*\* .", text, re.MULTILINE)
+
+
 @pytest.mark.parametrize("folder", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_is_short(folder):
     statements = re.findall(r"^\s*[^\s}#]", (folder / "main.tf").read_text(encoding="utf-8"), re.MULTILINE)
