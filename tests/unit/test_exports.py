@@ -70,7 +70,7 @@ ELSEWHERE = {
     "backends/triton/pytriton_patches.py": {"engine_watch", "pytriton"},
     "backends/triton/program.py": {"cloudpickle", "engine_watch", "pytriton_patches", "task_context"},
     "backends/triton/task_context.py": set(),
-    "backends/vllm/list_options.py": set(),
+    "backends/list_options.py": set(),
     "backends/openai_program.py": {"engine_watch"},
     "backends/dynamo/deployment.py": {"engine_settings", "engine_watch", "zmq"},
     "backends/dynamo/program.py": {"deployment", "engine_watch", "openai_program"},

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from server_utils.backends.base import MANAGER_OPTIONS
+from server_utils.backends.engine_options import engine_options
 from server_utils.backends.openai import STALL_S, Engine, OpenAIServerManager
-from server_utils.backends.vllm.command_line import OURS, arguments, engine_options
+from server_utils.backends.vllm.command_line import OURS, arguments
 from server_utils.backends.vllm.manager import DIALECT as VLLM_DIALECT
 from server_utils.backends.vllm.manager import ENV, SETTINGS, refuse_deadly
 from server_utils.errors import ConfigurationError

@@ -7,8 +7,9 @@ import warnings
 
 import pytest
 
-from server_utils.backends.vllm import command_line
-from server_utils.backends.vllm.command_line import Option, arguments
+from server_utils.backends import engine_options
+from server_utils.backends.engine_options import Option
+from server_utils.backends.vllm.command_line import arguments
 from server_utils.backends.vllm.manager import check, engine
 from server_utils.environments import builder
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
@@ -122,7 +123,7 @@ def real():
         builder.find("vllm")
     except EnvironmentMissingError as missing:
         pytest.skip(str(missing))
-    return command_line.engine_options("vllm")
+    return engine_options.engine_options("vllm")
 
 
 def test_the_real_engines_parser_answers_with_hundreds_of_options(real):
@@ -141,7 +142,7 @@ def test_every_translation_leads_to_an_option_that_the_real_engine_has(real):
 def test_without_an_engine_on_this_machine_options_go_through_unchecked(monkeypatch, tmp_path):
     monkeypatch.setenv("SPARK_SIDECAR_HOME", str(tmp_path))
 
-    assert command_line.engine_options("vllm") is None
+    assert engine_options.engine_options("vllm") is None
     assert arguments({"anything": 1, "off": False}, None) == ["--anything", "1", "--no-off"]
 
 
@@ -167,8 +168,8 @@ def home(tmp_path, monkeypatch):
 
 def test_the_options_of_an_engine_are_asked_for_once_and_kept(home, tmp_path):
     for _ in range(2):
-        command_line._described.cache_clear()  # as another process
-        assert set(command_line.engine_options("vllm")) == {"--max-model-len"}
+        engine_options._described.cache_clear()  # as another process
+        assert set(engine_options.engine_options("vllm")) == {"--max-model-len"}
 
     assert (tmp_path / "asked").read_text() == "x\n"
     assert [file.suffix for file in (home / "cache").iterdir()] == [".json"]
@@ -178,7 +179,7 @@ def test_options_are_checked_in_a_home_that_cannot_be_written_too_and_asked_for_
     (home / "cache").write_text("no folder")
 
     for _ in range(2):
-        known = command_line.engine_options("vllm")
+        known = engine_options.engine_options("vllm")
         with pytest.raises(ConfigurationError, match="did you mean max_model_len"):
             arguments({"max_model_length": 1}, known)
 
@@ -187,12 +188,12 @@ def test_options_are_checked_in_a_home_that_cannot_be_written_too_and_asked_for_
 
 @pytest.mark.parametrize("content", ["", "[{", "{}", "[1]", '[{"names": 1}]'])
 def test_a_file_of_options_that_was_cut_short_is_made_anew(home, content):
-    command_line.engine_options("vllm")
+    engine_options.engine_options("vllm")
     (kept,) = (home / "cache").iterdir()
     kept.write_text(content)
-    command_line._described.cache_clear()
+    engine_options._described.cache_clear()
 
-    assert set(command_line.engine_options("vllm")) == {"--max-model-len"}
+    assert set(engine_options.engine_options("vllm")) == {"--max-model-len"}
     assert kept.read_text().startswith("[{")
 
 

@@ -1,8 +1,9 @@
-"""A script for a sealed environment with vLLM: prints, as JSON, every option that the engine's own parser knows.
+"""A script for the sealed environment of an engine: prints, as JSON, every option that the engine's own parser knows.
 
-With the argument `dynamo`: those of a worker of Dynamo, whose parser knows its own options and those of the engine.
+    python list_options.py ENVIRONMENT
 
-Standard library and vLLM only. Importing vLLM takes seconds, so who calls this keeps the answer.
+For `dynamo` they are those of a worker, whose parser knows its own options and those of vLLM. Standard library and the
+engine only. Importing an engine takes seconds, so who calls this keeps the answer.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def describe(action: argparse.Action) -> dict[str, Any]:
     }
 
 
-def parser() -> argparse.ArgumentParser:
+def vllm_parser() -> argparse.ArgumentParser:
     """The parser of `vllm serve`."""
     made: argparse.ArgumentParser = _first(_PARSERS).make_arg_parser(_first(_FLEXIBLE).FlexibleArgumentParser())
     return made
@@ -55,9 +56,17 @@ def dynamo_parser() -> argparse.ArgumentParser:
     return made
 
 
-def main(which: str) -> None:
-    """One object per option. which: the environment."""
-    actions = (dynamo_parser() if which == "dynamo" else parser())._actions  # noqa: SLF001 - argparse has no public list
+def sglang_parser() -> argparse.ArgumentParser:
+    """The parser of `python -m sglang.launch_server`."""
+    made = argparse.ArgumentParser()
+    importlib.import_module("sglang.srt.server_args").ServerArgs.add_cli_args(made)
+    return made
+
+
+def main(environment: str) -> None:
+    """One object per option."""
+    make = {"dynamo": dynamo_parser, "sglang": sglang_parser}.get(environment, vllm_parser)
+    actions = make()._actions  # noqa: SLF001 - argparse has no public list
     json.dump([describe(action) for action in actions if action.option_strings], sys.stdout)
 
 
