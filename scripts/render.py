@@ -14,6 +14,7 @@ from server_utils.backends.dynamo.manager import DynamoServerManager
 from server_utils.backends.nim.manager import DIALECTS as NIM_DIALECTS
 from server_utils.backends.nim.manager import NIMServerManager
 from server_utils.backends.openai import OpenAIServerManager
+from server_utils.backends.sglang.manager import SGLangServerManager
 from server_utils.backends.transformers.manager import TransformersServerManager
 from server_utils.backends.vllm.manager import VLLMServerManager
 from server_utils.clusters import cluster, gpu_fit, model_memory, spark_conf
@@ -29,8 +30,10 @@ ENGINES: tuple[type[OpenAIServerManager], ...] = (
     VLLMServerManager,
     DynamoServerManager,
     NIMServerManager,
+    SGLangServerManager,
     TransformersServerManager,
 )
+_FOR_VECTORS = {VLLMServerManager: 'runner="pooling"', SGLangServerManager: "is_embedding=True"}
 SIZES_DOCUMENT = ROOT / "docs" / "guides" / "gpu-sizing.md"
 NODES_DOCUMENT = ROOT / "docs" / "nodes.md"
 LIVE_DOCUMENT = ROOT / "docs" / "live-checks.md"
@@ -96,8 +99,8 @@ def _features(engine: type[OpenAIServerManager], dialect: Dialect) -> dict[str, 
 
 def _vectors(engine: type[OpenAIServerManager], dialect: Dialect) -> str:
     """Who offers embeddings: an engine whose endpoints are listed without them has none."""
-    if engine is VLLMServerManager:
-        return '`start_servers(runner="pooling")`'
+    if engine in _FOR_VECTORS:
+        return f"`start_servers({_FOR_VECTORS[engine]})`"
     return "no" if dialect.fields else "by an image for it, unproven"
 
 

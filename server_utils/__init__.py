@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from server_utils.backends.base import ServerManager
     from server_utils.backends.dynamo.manager import DynamoServerManager
     from server_utils.backends.nim.manager import NIMServerManager
+    from server_utils.backends.sglang.manager import SGLangServerManager
     from server_utils.backends.transformers.manager import TransformersServerManager
     from server_utils.backends.triton.manager import TritonServerManager
     from server_utils.backends.vllm.manager import VLLMServerManager
@@ -41,6 +42,7 @@ _HOME = {
     "DynamoServerManager": "server_utils.backends.dynamo.manager",
     "by_prefix": "server_utils.spark.partitioning",
     "NIMServerManager": "server_utils.backends.nim.manager",
+    "SGLangServerManager": "server_utils.backends.sglang.manager",
     "ServerManager": "server_utils.backends.base",
     "TransformersServerManager": "server_utils.backends.transformers.manager",
     "TritonServerManager": "server_utils.backends.triton.manager",
@@ -64,6 +66,7 @@ __all__ = [
     "NIMServerManager",
     "OutputError",
     "PlacementError",
+    "SGLangServerManager",
     "ServerManager",
     "ServerStartError",
     "ServerStopError",

@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 # Environment -> the package that an interpreter must have to run its engine.
 _PACKAGES = {
     "dynamo": "dynamo",
+    "sglang": "sglang",
     "tf": "tensorflow",
     "torch": "torch",
     "transformers": "transformers",

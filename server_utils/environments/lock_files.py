@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).parents[1] / "data" / "requirements"
-_ENGINES = ("dynamo", "tf", "torch", "transformers", "triton", "vllm", "vllm-latest")
+_ENGINES = ("dynamo", "sglang", "tf", "torch", "transformers", "triton", "vllm", "vllm-latest")
 _PIN = re.compile(r"^([\w.-]+)==([\w.+!]+)", re.MULTILINE)
 _CUDA_RUNTIME = re.compile(r"nvidia-cuda-runtime(-cu\d+)?")
 _CPU_LOCKS = {"vllm-latest": "vllm"}  # without a GPU there is no driver to fit: both are the newest version
+_GPU_ONLY = ("sglang",)
 
 
 def lock_file(name: str) -> Path:
@@ -35,8 +36,9 @@ def lock_file(name: str) -> Path:
 
 
 def engine_lock(name: str, *, cpu: bool) -> Path:
-    """The lock file of an engine's environment for machines without or with a GPU."""
-    return FOLDER / (f"{_CPU_LOCKS.get(name, name)}-cpu.txt" if cpu else f"{name}-cuda.txt")
+    """The lock file of an engine's environment for machines without or with a GPU; some have one for GPUs only."""
+    for_cpu = cpu and name not in _GPU_ONLY
+    return FOLDER / (f"{_CPU_LOCKS.get(name, name)}-cpu.txt" if for_cpu else f"{name}-cuda.txt")
 
 
 def pins(lock: Path) -> dict[str, set[str]]:

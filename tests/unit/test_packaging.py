@@ -117,6 +117,7 @@ def test_the_drivers_of_every_runtime_run_what_is_locked(name, platform):
     "name",
     [
         "dynamo-cuda",
+        "sglang-cuda",
         "tf-cuda",
         "torch-cuda",
         "transformers-cuda",

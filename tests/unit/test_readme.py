@@ -17,6 +17,7 @@ import server_utils
 from server_utils import (
     DynamoServerManager,
     NIMServerManager,
+    SGLangServerManager,
     TransformersServerManager,
     TritonServerManager,
     VLLMServerManager,
@@ -41,7 +42,14 @@ WITH_PYTHON = [document for document in DOCUMENTS if "```python\n" in document.r
 pictures = pytest.mark.parametrize("picture", PICTURES, ids=lambda path: path.name)
 with_python = pytest.mark.parametrize("document", WITH_PYTHON, ids=lambda path: path.name)
 
-ENGINES = (DynamoServerManager, NIMServerManager, TransformersServerManager, TritonServerManager, VLLMServerManager)
+ENGINES = (
+    DynamoServerManager,
+    NIMServerManager,
+    SGLangServerManager,
+    TransformersServerManager,
+    TritonServerManager,
+    VLLMServerManager,
+)
 MANAGERS = {each.__name__: each for each in ENGINES}
 
 # What a method takes beyond its signature: where its **options go. What only the engine knows is named here.
@@ -52,6 +60,7 @@ START = set(base.MANAGER_OPTIONS)
 OPTIONS = {
     DynamoServerManager: {"generate": FIELDS, "start_servers": START | {"max_model_len"}},
     NIMServerManager: {"chat": FIELDS, "start_servers": START},
+    SGLangServerManager: {"generate": FIELDS, "start_servers": START | {"max_model_len", "mem_fraction_static"}},
     TransformersServerManager: {"chat": FIELDS, "generate": FIELDS, "start_servers": START | {"dtype"}},
     TritonServerManager: {"tensors": COLUMN, "embed": COLUMN, "make_predict_fn": COLUMN, "start_servers": START},
     VLLMServerManager: {
@@ -65,6 +74,7 @@ OPTIONS = {
 SHOWN = {
     DynamoServerManager: {"start_servers", "generate"},
     NIMServerManager: {"start_servers", "chat"},
+    SGLangServerManager: {"start_servers", "generate"},
     TransformersServerManager: {"start_servers", "chat"},
     TritonServerManager: {"start_servers", "embed", "tensors", "status", "run", "progress", "stop_servers"},
     VLLMServerManager: {"start_servers", "generate", "chat", "run", "host_to_http_url"},

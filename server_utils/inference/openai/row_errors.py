@@ -12,8 +12,15 @@ from server_utils.inference.openai.strict_json import AnswerError
 from server_utils.inference.openai.structured_output import Checker
 from server_utils.inference.row_errors import row_error
 
-# In lower case; the last is the type of Dynamo's error.
-_TOO_LONG = ("maximum context length", "max_model_len", "longer than the maximum", "too long", "context_length")
+# In lower case; the last are SGLang's words, and the type of Dynamo's error.
+_TOO_LONG = (
+    "maximum context length",
+    "max_model_len",
+    "longer than the maximum",
+    "too long",
+    "model's context length",
+    "context_length",
+)
 _SHOWN = 80  # characters of an answer that is not what was asked for
 
 

@@ -102,7 +102,9 @@ def test_settings_come_from_a_file_beside_the_script_where_variables_do_not_reac
     node, run = databricks(copy_of(without_wheels=True))
     node.write("/databricks/spark-sidecar.env", f"# settings\nFRAMEWORK=tryton\nSPARK_SIDECAR_BUNDLE={VOLUME}\n")
     refused(
-        node, run(), "step settings failed: there is no framework 'tryton'; set FRAMEWORK to one of dynamo, nim, tf, "
+        node,
+        run(),
+        "step settings failed: there is no framework 'tryton'; set FRAMEWORK to one of dynamo, nim, sglang, ",
     )
 
 

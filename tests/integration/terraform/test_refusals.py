@@ -58,7 +58,7 @@ GIVEN = {
 # Module, what is changed, and words of the message that tell what to do.
 REFUSED = [
     ("databricks", {"shape": "a100x2"}, "has no shape 'a100x2'. Choose one of: a100-80x8, a100x8, a10x1"),
-    ("databricks", {"framework": "onnx"}, "Choose one of: dynamo, nim, tf, torch, transformers, triton"),
+    ("databricks", {"framework": "onnx"}, "Choose one of: dynamo, nim, sglang, tf, torch, transformers, triton"),
     ("databricks", {"framework": "nim"}, "Databricks has no container engine for the processes of a cluster. Use VLLM"),
     ("databricks-assets", {"framework": "nim"}, "Use VLLMServerManager with the same model"),
     ("databricks", {"platform": "aws"}, "Choose one of: databricks-aws, databricks-azure, databricks-gcp"),

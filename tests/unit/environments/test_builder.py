@@ -84,9 +84,8 @@ def start_build(target: Path, lock: Path, **variables: str) -> subprocess.Popen[
 
 
 def test_an_unknown_environment_is_refused_with_the_known_ones(home):
-    with pytest.raises(
-        ConfigurationError, match=r"no environment named 'tritn'; choose one of dynamo, tf, torch, transformers, triton"
-    ):
+    known = "dynamo, sglang, tf, torch, transformers, triton"
+    with pytest.raises(ConfigurationError, match=f"no environment named 'tritn'; choose one of {known}"):
         builder.find("tritn")
 
 
@@ -261,7 +260,7 @@ def test_a_wheel_of_torch_for_the_cpu_is_kept_from_the_lock_for_cuda(monkeypatch
 
 
 @pytest.mark.parametrize("cpu", [True, False])
-@pytest.mark.parametrize("name", ["dynamo", "tf", "torch", "transformers", "triton", "vllm", "vllm-latest"])
+@pytest.mark.parametrize("name", ["dynamo", "sglang", "tf", "torch", "transformers", "triton", "vllm", "vllm-latest"])
 def test_every_engine_has_a_lock_with_and_without_a_gpu(name, cpu):
     assert lock_files.engine_lock(name, cpu=cpu).exists()
 
