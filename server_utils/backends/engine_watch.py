@@ -10,11 +10,13 @@ import http.client
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 GONE, STOPPED = "ZX", "T"  # states of processes, as /proc has them
+_LISTEN = "0A"  # a state of sockets, the same
 
 
 def get(port: int, path: str, *, timeout_s: float = 5, key: str | None = None) -> bytes | None:
@@ -56,6 +58,13 @@ def below(ancestor: int) -> Iterator[tuple[int, str]]:
             yield pid, name
 
 
+def listens(pids: Collection[int], port: int) -> bool:
+    """Whether one of these processes listens on a port of IPv4, by the kernel's table of sockets."""
+    table = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    inodes = {row[9] for row in table if row[3] == _LISTEN and int(row[1].partition(":")[2], 16) == port}
+    return any(f"socket:[{inode}]" in _open_files(pid) for pid in pids for inode in inodes)
+
+
 def end(reason: str, *, status: int = 1) -> None:
     """End this process at once, with the reason in its log. status: os.EX_TEMPFAIL to be started again."""
     sys.stderr.write(f"{reason}\n")
@@ -71,3 +80,13 @@ def _stat(pid: int) -> tuple[str, str, int]:
         return "", "X", 0
     letter, parent, *_ = after.split()
     return before.partition("(")[2], letter, int(parent)
+
+
+def _open_files(pid: int) -> set[str]:
+    """What a process has open; nothing where it has ended."""
+    found = set()
+    with suppress(OSError):
+        for each in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):  # closed meanwhile
+                found.add(str(each.readlink()))
+    return found

@@ -22,10 +22,11 @@ from server_utils.inference.request_counters import RequestCounters
 from server_utils.servers import lifecycle, state_dir
 from support import real_vllm
 from support.fakes import command_of
+from support.mock_on_taken_port import FOLDER
 
 START_S = 300
 # Tokens come as fast as from a small model, so that a request takes seconds if a test wants it to.
-CORE = Path(__file__).with_name("mock_with_core.py")
+CORE, TAKEN_PORT = (Path(__file__).with_name(f"{name}.py") for name in ("mock_with_core", "mock_on_taken_port"))
 MOCK = ("--model-path", "{model}", "--model-name", "tiny", "--speedup-ratio", "1")
 
 
@@ -47,6 +48,12 @@ def mock_with_cores(roles):
     """The same, and each worker has a process below it that stands for vLLM's EngineCore."""
     made = engine(MOCK, roles=roles, module=CORE.stem)
     return replace(made, modules=(*made.modules, CORE))
+
+
+def mock_on_taken_port(folder):
+    """The same, and the status port of its worker is said in a folder, for a test that takes it."""
+    made = engine(MOCK, roles={"agg": 1}, module=TAKEN_PORT.stem)
+    return replace(made, modules=(*made.modules, TAKEN_PORT), user_env={FOLDER: str(folder)})
 
 
 def vllm(options, roles, *frontend, **fields):

@@ -100,9 +100,16 @@ class Server:
         sys.stderr.write("all workers can be asked\n" if is_first else "all workers can be asked again\n")
         for worker in self._deployment.workers:
             worker.pids = [worker.process.pid, *(pid for pid, _ in engine_watch.below(worker.process.pid))]
+            self._check_status_port(worker)
         self._watch_ready()
         if is_first:
             engine_watch.write(self._announcement, {"models": self._described()})
+
+    def _check_status_port(self, worker: Worker) -> None:
+        """End this process if a stranger took the port: the worker then runs on without its own status (1.6.1)."""
+        if not engine_watch.listens(worker.pids, worker.status_port):
+            taken = f"port {worker.status_port}, chosen for the status of worker {worker.number} ({worker.role})"
+            engine_watch.end(f"{taken}, belongs to another process: another is chosen", status=os.EX_TEMPFAIL)
 
     def _watch_ready(self) -> None:
         """Watch the frontend and the workers that can be asked."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import threading
 from concurrent import futures
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from support import real_dynamo
@@ -115,6 +117,29 @@ def test_a_worker_that_dies_alone_is_replaced_while_its_requests_go_on_at_anothe
 
 def log(running):
     return (running.folder / "server.log").read_text(errors="replace")
+
+
+class Green(BaseHTTPRequestHandler):
+    """Says that all is well, whatever is asked."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+
+def test_a_stranger_on_a_workers_status_port_is_noticed_and_another_port_is_taken(start, tmp_path):
+    """The worker runs on without its status, and the stranger's would pass for it."""
+    with futures.ThreadPoolExecutor(1) as pool:
+        begun = pool.submit(start, real_dynamo.mock_on_taken_port(tmp_path), hang_timeout_s=8)
+        assert wait_until((tmp_path / "wanted").exists, 60)
+        taken = int((tmp_path / "wanted").read_text())
+        with ThreadingHTTPServer(("127.0.0.1", taken), Green) as stranger:
+            threading.Thread(target=stranger.serve_forever, daemon=True).start()
+            (tmp_path / "taken").touch()
+            running = begun.result(timeout=real_dynamo.START_S)
+    assert f"port {taken}, chosen for the status of worker 0 (agg), belongs to another process" in log(running)
+    assert None not in running.ask(["tell me"] * 4, fields=LONG)
+    assert running.record().restarts == 0
 
 
 def test_two_servers_on_one_host_know_their_own_workers_only(start, make_owner):
