@@ -87,6 +87,8 @@ def test_a_server_is_reached_on_loopback_only_and_survives_the_death_of_each_pro
         ("program", signal.SIGKILL),
         ("dynamo.frontend", signal.SIGSTOP),
         ("mock_with_core", signal.SIGSTOP),  # everything else stays green
+        ("EngineCore", signal.SIGSTOP),
+        ("program", signal.SIGSTOP),
         ("supervisor", signal.SIGKILL),
     ]:
         hit(running, part, number)
