@@ -20,6 +20,7 @@ from server_utils.backends.vllm.manager import VLLMServerManager
 from server_utils.clusters import cluster, gpu_fit, model_memory, spark_conf
 from server_utils.clusters.catalogue import node
 from server_utils.inference.openai.dialect import Dialect
+from server_utils.inference.openai.request import Endpoint
 from server_utils.notebooks import catalogue
 
 ROOT = Path(__file__).parents[1]
@@ -33,7 +34,6 @@ ENGINES: tuple[type[OpenAIServerManager], ...] = (
     SGLangServerManager,
     TransformersServerManager,
 )
-_FOR_VECTORS = {VLLMServerManager: 'runner="pooling"', SGLangServerManager: "is_embedding=True"}
 SIZES_DOCUMENT = ROOT / "docs" / "guides" / "gpu-sizing.md"
 NODES_DOCUMENT = ROOT / "docs" / "nodes.md"
 LIVE_DOCUMENT = ROOT / "docs" / "live-checks.md"
@@ -99,8 +99,8 @@ def _features(engine: type[OpenAIServerManager], dialect: Dialect) -> dict[str, 
 
 def _vectors(engine: type[OpenAIServerManager], dialect: Dialect) -> str:
     """Who offers embeddings: an engine whose endpoints are listed without them has none."""
-    if engine in _FOR_VECTORS:
-        return f"`start_servers({_FOR_VECTORS[engine]})`"
+    if start := engine.start_for.get(Endpoint.EMBED):
+        return f"`{start}`"
     return "no" if dialect.fields else "by an image for it, unproven"
 
 

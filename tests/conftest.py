@@ -69,7 +69,7 @@ def nothing_of_ours_is_left(state_root, monkeypatch):
 
 @pytest.fixture
 def ctrl_c():
-    """SIGINT raises KeyboardInterrupt in this test and its children, whatever a library of an earlier test did to it."""
+    """SIGINT raises KeyboardInterrupt in this test, whatever an earlier one did to the signal."""
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     yield

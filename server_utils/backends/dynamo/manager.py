@@ -13,7 +13,7 @@ from server_utils.backends.engine_options import engine_options
 from server_utils.backends.openai import STALL_S, Engine, OpenAIServerManager
 from server_utils.backends.vllm.command_line import OURS, arguments
 from server_utils.backends.vllm.manager import DIALECT as VLLM_DIALECT
-from server_utils.backends.vllm.manager import ENV, SETTINGS, refuse_deadly
+from server_utils.backends.vllm.manager import ENV, SETTINGS, START_FOR, refuse_deadly
 from server_utils.errors import ConfigurationError
 from server_utils.inference.openai.dialect import Dialect, SchemaField
 from server_utils.inference.openai.request import Endpoint
@@ -24,13 +24,15 @@ PROGRAM = Path(__file__).with_name("program.py")
 _MODULES = (*(Path(__file__).with_name(f"{name}.py") for name in ("deployment", "worker")), SETTINGS)
 _WORKER = "dynamo.vllm"
 _STOP_S = 5.0
+_EMBED_WINDOW = 256  # rows in flight per task: a worker for vectors does not say how many of them wait (1.6.1)
 _ROUTERS = ("round-robin", "kv")
 _ROLES = {"prefill", "decode"}
 _OURS = {name: OURS[name] for name in ("model", "served_model_name", "host", "port", "api_key", "uds")} | {
     "disaggregation_mode": 'say disaggregated={"prefill": 1, "decode": 1}',
     "kv_events_config": 'router="kv" has workers publish what is in their caches',
     "kv_transfer_config": "disaggregated= sets it",
-    "embedding_worker": 'for embeddings use VLLMServerManager with runner="pooling"',
+    **dict.fromkeys(("embedding_worker", "embedding_worker_processes"), 'for vectors say runner="pooling"'),
+    "classify_worker": "there is no column for its answers",
     "headless": "a worker that the frontend does not know cannot be asked",
     **dict.fromkeys(
         ("namespace", "endpoint", "discovery_backend", "request_plane", "response_plane", "event_plane"),
@@ -76,6 +78,7 @@ DIALECT = Dialect(
     fields={
         Endpoint.GENERATE.value: _COMMON,
         Endpoint.CHAT.value: (*_COMMON, *_CHAT),
+        Endpoint.EMBED.value: ("add_special_tokens", "dimensions", "truncate_prompt_tokens", "user"),
     },
     worker_died=frozenset({503}),
     transient=frozenset({404}),  # while workers change: the model and its name are ours, and never wrong
@@ -102,6 +105,7 @@ class DynamoServerManager(OpenAIServerManager):
     environment = "dynamo"
     program = PROGRAM
     dialect = DIALECT
+    start_for = START_FOR
 
     def start_servers(
         self,
@@ -128,7 +132,8 @@ class DynamoServerManager(OpenAIServerManager):
             stall_timeout_s: seconds without a step of any engine, while requests wait, after which the server counts
                 as hung.
             timeout_s: seconds until all are healthy, model load included; default 600.
-            options: of `python -m dynamo.vllm`, such as `max_model_len=6600`, checked against its own parser.
+            options: of `python -m dynamo.vllm`, such as `max_model_len=6600`, checked against its own parser. With
+                `runner="pooling"` the servers have `embed`, and neither `generate` nor `chat`.
                 `tensor_parallel_size` is the number of GPUs of a worker unless given. Besides, `hang_timeout_s`,
                 `stop_grace_s` and `max_restarts` of `Launch`.
 
@@ -137,13 +142,24 @@ class DynamoServerManager(OpenAIServerManager):
             ServerStartError: a server failed; names each host with its log's last lines. The others are stopped.
         """
         ours = {"stop_grace_s": _STOP_S} | {name: options.pop(name) for name in MANAGER_OPTIONS if name in options}
+        pooling = options.get("runner") == "pooling"
+        if pooling and (router == "kv" or disaggregated is not None):
+            raise ConfigurationError('servers for vectors keep no caches: leave router="kv" and disaggregated out')
         roles = _roles(workers, disaggregated)
         frontend = _frontend(router, migration_limit)
         worker = worker_options(self.model_name, options)
-        started = engine(worker, roles=roles, frontend=frontend, events=router == "kv")
+        started = engine(worker, roles=roles, frontend=frontend, events=router == "kv", pooling=pooling)
         deadline_s = one_deadline(timeout_s, None, None)
         started = replace(started, user_env=dict(env or {}), stall_s=stall_timeout_s)
         self._start_engine(started, timeout_s=deadline_s, options=ours)
+
+    def embed(self, text: Any, **options: Any) -> Any:
+        """A column with the vectors, array<float>, of a text column; needs `start_servers(runner="pooling")`.
+
+        options: as in `generate`, but for what is about answers in words. A text that is too long has no reason beside
+            its error (1.6.1); with `truncate_prompt_tokens=-1` it is cut. window: 256 by default.
+        """
+        return super().embed(text, **({"window": _EMBED_WINDOW} | options))
 
     def _check(self, endpoint: Endpoint, fields: Mapping[str, Any], description: Mapping[str, Any]) -> None:
         super()._check(endpoint, fields, description)
@@ -156,6 +172,7 @@ def engine(
     roles: Mapping[str, int],
     frontend: tuple[str, ...] = (),
     events: bool = False,
+    pooling: bool = False,
     module: str = _WORKER,
 ) -> Engine:
     """A server of Dynamo.
@@ -165,16 +182,19 @@ def engine(
         roles: how many workers of each kind, see `_roles`.
         frontend: options of the frontend.
         events: whether workers publish what is in their caches.
+        pooling: whether they answer with vectors.
         module: what runs as a worker.
     """
     plan = {
         "module": module,
         "roles": dict(roles),
         "events": events,
+        "pooling": pooling,
         "replaces": "--migration-limit" in frontend,
         "gpus": "{gpus}",
     }
-    return Engine((json.dumps(plan), *frontend, "--", *worker), ENV, health="/live", modules=_MODULES)
+    words = (*worker, "--embedding-worker") if pooling else worker
+    return Engine((json.dumps(plan), *frontend, "--", *words), ENV, health="/live", modules=_MODULES)
 
 
 def worker_options(name: str, options: Mapping[str, Any], *, environment: str = "dynamo") -> tuple[str, ...]:

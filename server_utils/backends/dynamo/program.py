@@ -19,6 +19,7 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,13 @@ from deployment import Deployment, Plan, Worker, is_cpu_build, is_free, wait
 _INTERVAL_S = 0.5
 _FIRST_ANSWER_S, _NEXT_ANSWER_S = 60.0, 2.0  # the second beside requests of users
 _LEASE_S = 12.0  # the frontend knows a worker for 10 s after its death
-_OFFERED = ("/v1/completions", "/v1/chat/completions")
+_TEXTS, _VECTORS = ("/v1/completions", "/v1/chat/completions"), ("/v1/embeddings",)
+# Workers for vectors have none of vLLM's metrics (1.6.1). A step of theirs is a request that has ended.
+_VECTOR_METRICS = {
+    "running": "dynamo_component_inflight_requests",
+    "waiting": "dynamo_request_queue",
+    "steps": "dynamo_component_request_duration_seconds_count",
+}
 
 
 class Server:
@@ -39,7 +46,9 @@ class Server:
         """settings: the plan's, see `main`."""
         self._deployment, self._port, self._announcement, self._stall_s = deployment, port, announcement, stall_s
         self._replaces = settings["replaces"]
-        self._settings = openai_program.read_settings()
+        self._offered = _VECTORS if settings["pooling"] else _TEXTS
+        read = openai_program.read_settings()
+        self._settings = replace(read, metrics=_VECTOR_METRICS) if settings["pooling"] else read
         self._watch: openai_program.Watch | None = None
         self._replaced: Worker | None = None
 
@@ -82,12 +91,13 @@ class Server:
         return bool(answer.get("ready")) and registered >= len(self._deployment.workers)
 
     def _answers(self) -> bool:
-        """Whether a request for one token has an answer."""
-        body = {"model": self._settings.model, "prompt": "a", "max_tokens": 1}
+        """Whether a request for one token, or one vector, has an answer."""
+        asked = {"input": "a"} if self._offered is _VECTORS else {"prompt": "a", "max_tokens": 1}
+        body = {"model": self._settings.model} | asked
         timeout_s = _NEXT_ANSWER_S if self._watch else _FIRST_ANSWER_S
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=timeout_s)
         try:
-            connection.request("POST", _OFFERED[0], json.dumps(body), {"Content-Type": "application/json"})
+            connection.request("POST", self._offered[0], json.dumps(body), {"Content-Type": "application/json"})
             return connection.getresponse().status == http.client.OK
         except (OSError, http.client.HTTPException):
             return False
@@ -122,7 +132,7 @@ class Server:
         """The model, its context length, and what is offered: Dynamo's own description names every path."""
         page = json.loads(engine_watch.get(self._port, "/v1/models") or b"{}")
         lengths = {each["id"]: each.get("context_window") or None for each in page.get("data", [])}
-        fields: dict[str, list[str]] = {path: [] for path in _OFFERED}
+        fields: dict[str, list[str]] = {path: [] for path in self._offered}
         device = "cpu" if is_cpu_build() else "gpu"
         return {name: {"max_model_len": length, "fields": fields, "device": device} for name, length in lengths.items()}
 

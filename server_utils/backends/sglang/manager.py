@@ -42,6 +42,10 @@ OURS = {
         ("nnodes", "node_rank", "dist_init_addr", "nccl_init_addr"), "a server is on one executor, on its host"
     ),
 }
+START_FOR = {
+    **dict.fromkeys((Endpoint.GENERATE, Endpoint.CHAT), "start_servers()"),
+    Endpoint.EMBED: "start_servers(is_embedding=True)",
+}
 _VLLM_NAMES = {"max_model_len": "context_length"}  # what the managers of other engines call it
 
 
@@ -58,6 +62,7 @@ class SGLangServerManager(OpenAIServerManager):
 
     engine_name = "SGLang"
     environment = "sglang"
+    start_for = START_FOR
     dialect = Dialect(
         token_ids_field="return_token_ids",  # noqa: S106 - the name of a field
         metrics_path="/metrics",
@@ -104,12 +109,9 @@ class SGLangServerManager(OpenAIServerManager):
     def _check(self, endpoint: Endpoint, fields: Mapping[str, Any], description: Mapping[str, Any]) -> None:
         """A server has all paths, and refuses every row of those that it was not started for."""
         super()._check(endpoint, fields, description)
-        embeds = "--is-embedding" in self._engine.words
-        if embeds != (endpoint is Endpoint.EMBED):
-            raise ConfigurationError(
-                f"these servers do not offer {endpoint.value}; start them {'without' if embeds else 'with'} "
-                "is_embedding=True"
-            )
+        if ("--is-embedding" in self._engine.words) != (endpoint is Endpoint.EMBED):
+            start = self.start_for[endpoint]
+            raise ConfigurationError(f"these servers do not offer {endpoint.value}; start them with {start}")
 
 
 def command_line(name: str, options: Mapping[str, Any], available: Options | None) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ ENV = {
     **dict.fromkeys(("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), "lo"),  # else that of the host's name
 }
 _ENVIRONMENTS = ("vllm", "vllm-latest")
-_START_FOR = {
+START_FOR = {
     Endpoint.GENERATE: 'start_servers(runner="generate")',
     Endpoint.CHAT: 'start_servers(runner="generate")',
     Endpoint.EMBED: 'start_servers(runner="pooling")',
@@ -71,6 +71,7 @@ class VLLMServerManager(OpenAIServerManager):
     environment = "vllm"
     program = PROGRAM
     dialect = DIALECT
+    start_for = START_FOR
 
     def __init__(
         self, model_name: str, model_path: str | Path | None = None, *, environment: str = "vllm", spark: Any = None
@@ -151,7 +152,7 @@ def check(
     for name, value in fields.items():
         if name in _RENAMED and name not in (known or {}).get(endpoint.value, (name,)):
             raise ConfigurationError(f"vLLM has no {name} any more; say {_RENAMED[name].format(value=repr(value))}")
-    check_fields(endpoint, fields, known, how=_START_FOR)
+    check_fields(endpoint, fields, known, how=START_FOR)
 
 
 def refuse_deadly(fields: Mapping[str, Any], device: str | None) -> None:

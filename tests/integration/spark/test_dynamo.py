@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from pyspark.sql import functions
 from support import real_dynamo, real_vllm
 
 from integration.spark.conftest import LOCAL, session
 from server_utils import ConfigurationError, DynamoServerManager
+from server_utils.demo import assets
+from server_utils.errors import EnvironmentMissingError
 
 pytestmark = session(LOCAL)
 
@@ -69,7 +72,8 @@ def test_what_it_lacks_is_refused_before_a_job(servers):
         with pytest.raises(ConfigurationError) as caught:
             servers.generate("prompt", **options)
         assert words in str(caught.value)
-    with pytest.raises(ConfigurationError, match="these servers do not offer /v1/embeddings"):
+    start = r'these servers do not offer /v1/embeddings; start them with start_servers\(runner="pooling"\)'
+    with pytest.raises(ConfigurationError, match=start):
         servers.embed(functions.lit("a"))
 
 
@@ -89,11 +93,36 @@ def test_a_run_goes_on_where_it_was_and_says_how_far_it_is(spark, servers, tmp_p
     assert after.rows - before.rows == 24 + 24
 
 
+def test_vectors_are_those_of_the_model_and_a_text_that_is_too_long_holds_nobody_up(spark):
+    try:
+        model = assets.minilm_path()
+    except EnvironmentMissingError as missing:
+        pytest.skip(str(missing))
+    texts = ["the cat sleeps", "a kitten is asleep", "taxes rise", None, "word " * 400, "the cat sleeps"]
+    rows = spark.createDataFrame(list(enumerate(texts)), "id int, text string").coalesce(1)
+
+    with DynamoServerManager("mini", str(model), spark=spark) as servers:
+        servers.start_servers(runner="pooling")
+        found = sorted(rows.select("id", servers.embed("text", on_error="struct").alias("a")).collect())
+        with pytest.raises(ConfigurationError, match=r'start them with start_servers\(runner="generate"\)'):
+            servers.generate("text")
+        (status,) = servers.status()
+
+    assert [row.id for row in found if row.a.error] == [4]
+    assert found[3].a.value is None
+    cat, kitten, taxes, again = (np.array(found[number].a.value) for number in (0, 1, 2, 5))
+    assert cat.shape == (384,)
+    assert (cat @ kitten > 0.5, cat @ taxes < 0.3) == (True, True)  # of length 1: these are cosines
+    assert np.allclose(cat, again, atol=1e-3)
+    assert (status.rows, status.errors) == (5, {"refused": 1})
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"workers": 0}, "workers must be a whole number, 1 or more; it is 0"),
-        ({"embedding_worker": True}, 'for embeddings use VLLMServerManager with runner="pooling"'),
+        ({"embedding_worker": True}, 'for vectors say runner="pooling"'),
+        ({"runner": "pooling", "router": "kv"}, "servers for vectors keep no caches"),
         ({"router": "random"}, "router must be one of round-robin, kv; it is 'random'"),
         ({"migration_limit": -1}, "migration_limit must be a whole number"),
         ({"disaggregated": {"prefill": 1}}, 'disaggregated must be {"prefill": n, "decode": m}'),
