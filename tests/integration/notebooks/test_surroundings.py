@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sysconfig
 import uuid
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from integration.notebooks.conftest import ask, notebook_files
 from integration.storage.servers import fake_gcs, gcs_environ, make_gcs_bucket
+from server_utils import errors
 from server_utils.notebooks import catalogue
 
 pytestmark = pytest.mark.notebook
@@ -41,6 +43,20 @@ def conf_folder(tmp_path):
     lines = [f"{key} {value}" for key, value in SETTINGS.items()]
     (tmp_path / "spark-defaults.conf").write_text("\n".join(lines) + "\n")
     return str(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_written_into_the_packages():
+    """A cluster's Python may not be written to. Root may here, so it is looked at afterwards; byte code is apart."""
+    folders = (Path(sysconfig.get_path("purelib")), Path(errors.__file__).parent)
+
+    def files():
+        every = {path for folder in folders for path in folder.glob("*")} | {*folders[1].rglob("*")}
+        return {path for path in every if "__pycache__" not in path.parts}
+
+    before = files()
+    yield
+    assert files() == before
 
 
 def test_on_databricks_the_spark_that_is_there_is_used_and_left_running(start_kernel, volume, tmp_path):
