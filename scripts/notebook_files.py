@@ -59,7 +59,7 @@ def about(facts: Facts) -> str:
         lines.append(f"| revision | {pins[0]} | {pins[1]} |")
         lines.append(f"| licence | {small.licence} | {full.licence} |")
     lines += [f"| data | all or some of: {facts.data} | all of it, or a table of yours |"]
-    lines.append(f"| needs | two cores, about {facts.seconds} s | {_needs(facts)} |")
+    lines.append(f"| needs | two cores, {facts.seconds} s of a processor | {_needs(facts)} |")
     return "\n".join(lines)
 
 
@@ -99,7 +99,7 @@ def index() -> str:
     """notebooks/README.md: every notebook by its group."""
     lines = [_INDEX]
     for group, title in catalogue.groups().items():
-        lines += [f"## {title}", "", "| notebook | small | full | about |", "|---|---|---|---|"]
+        lines += [f"## {title}", "", "| notebook | small | full | processor |", "|---|---|---|---|"]
         lines += [_row(facts) for facts in catalogue.every().values() if facts.group == group]
         lines.append("")
     return "\n".join(lines)
@@ -131,5 +131,8 @@ JupyterLab. On a cluster with the package, open or submit the `.ipynb` file as i
   `triton`. Where only the workers have the environment, `notebook.call` trains on one of them.
 - **Sources** are in `src/`, as Python with cells. `./run render` makes the `.ipynb` files from them, without outputs.
 
-The seconds are those of two cores.
+The seconds are those of a processor, of all processes together, and were measured: in a run of all notebooks one
+after the other in one Spark, most of those with language models with one server. It ran beside other work on a cloud
+machine of two cores (AMD EPYC, 24 GiB, no GPU). So two cores take half as long at least. A Spark that is not there
+yet takes 10 to 25 more.
 """

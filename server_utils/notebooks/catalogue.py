@@ -1,4 +1,4 @@
-"""The facts about the notebooks, from data/notebooks.json: titles, models, data and minutes. Driver and scripts."""
+"""The facts about the notebooks, from data/notebooks.json: titles, models, data and seconds. Driver and scripts."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Facts:
         name: of its file, without the extension.
         group: the folder of its file.
         models: by scale; None where the notebook trains its own.
-        seconds: on a laptop of two cores, at small scale.
+        seconds: of a processor, measured at small scale; notebooks/README.md says on which machine.
         needs_gpu: whether the full scale needs executors with a GPU.
     """
 

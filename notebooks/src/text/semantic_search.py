@@ -76,8 +76,8 @@ vectors = spark.read.parquet(data_url("review-vectors"))
 # %% [markdown]
 # ## Search
 #
-# The vectors have length 1, so the cosine is their inner product: Spark multiplies and adds. Spark 4.3 has
-# `vector_inner_product` for the same.
+# The vectors have length 1, so the cosine is their inner product. Spark has a function for it since 4.3; before, it
+# multiplies and adds.
 
 # %%
 from pyspark.sql import Window
@@ -85,6 +85,8 @@ from pyspark.sql import functions as F
 
 
 def inner_product(left, right):
+    if hasattr(F, "vector_inner_product"):
+        return F.vector_inner_product(left, right)
     return F.aggregate(
         F.zip_with(left, right, lambda a, b: (a * b).cast("double")), F.lit(0.0), lambda total, each: total + each
     )

