@@ -133,6 +133,6 @@ JupyterLab. On a cluster with the package, open or submit the `.ipynb` file as i
 
 The seconds are those of a processor, of all processes together, and were measured: in a run of all notebooks one
 after the other in one Spark, most of those with language models with one server. It ran beside other work on a cloud
-machine of two cores (AMD EPYC, 24 GiB, no GPU). So two cores take half as long at least. A Spark that is not there
-yet takes 10 to 25 more.
+machine of two cores (AMD EPYC, 24 GiB, no GPU). So two cores take half as long at least. The start of Spark comes on
+top.
 """
