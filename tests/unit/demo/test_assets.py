@@ -77,6 +77,35 @@ def test_data_of_notebooks_is_a_file_of_its_package(name, begins):
     assert assets.get(name) == path
 
 
+def test_the_scanned_page_is_a_whole_picture_of_its_package():
+    (page,) = fetched(lambda: assets._present(assets._SCANS)).iterdir()
+    content = page.read_bytes()
+    assert (content[:3], content[-2:]) == (b"\xff\xd8\xff", b"\xff\xd9")
+    assert len(content) == 163_975
+
+
+def test_a_source_distribution_tells_its_metadata_without_what_would_build_it(tmp_path):
+    (tmp_path / "sdist").mkdir()
+    (tmp_path / "sdist" / "PKG-INFO").write_text("Metadata-Version: 2.4\nName: pages\nVersion: 1.5\n\nScanned.\n")
+    code = "import hatchling.build, sys; print(hatchling.build.prepare_metadata_for_build_wheel(sys.argv[1]))"
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    environment = assets._with_backend(tmp_path / "backend")
+    done = subprocess.run(
+        command, env=environment, cwd=tmp_path / "sdist", stdout=subprocess.PIPE, text=True, check=True
+    )
+    assert done.stdout == "pages-1.5.dist-info\n"
+    assert "Version: 1.5" in (tmp_path / "pages-1.5.dist-info" / "METADATA").read_text()
+
+
+def test_an_asset_asks_for_an_environment_only_where_it_must_be_converted(tmp_path, monkeypatch):
+    assert assets.environment_of("speech") is None
+    monkeypatch.setenv("SPARK_SIDECAR_HOME", str(tmp_path))
+    assert [assets.environment_of(name) for name in ("ocr", "whisper", "smollm2")] == ["triton", "triton", None]
+    assets._OCR.path.mkdir(parents=True)
+    assert assets.environment_of("ocr") is None
+    assert assets.make("ocr", tmp_path / "elsewhere") == assets._OCR.path
+
+
 def test_fetching_what_is_there_needs_no_network():
     home = fetched(assets.movie_reviews_path).parents[2]
     fetched(assets.minilm_path)
