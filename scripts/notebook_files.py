@@ -57,8 +57,9 @@ def about(facts: Facts) -> str:
         pins = [f"`{model.revision}`" if model.revision else "as a package ships it" for model in (small, full)]
         lines.append(f"| model | {small.name} | {_hub(full.source) or full.name} |")
         lines.append(f"| revision | {pins[0]} | {pins[1]} |")
-        lines.append(f"| licence | {small.licence} | {full.licence} |")
-    lines += [f"| data | all or some of: {facts.data} | all of it, or a table of yours |"]
+        lines.append(f"| its licence | {small.licence} | {full.licence} |")
+    lines.append(f"| data | all or some of: {facts.data} | all of it, or a table of yours |")
+    lines.append(f"| its licence | {facts.data_licence} | {facts.data_licence} |")
     lines.append(f"| needs | two cores, {facts.seconds} s of a processor | {_needs(facts)} |")
     return "\n".join(lines)
 
@@ -99,7 +100,12 @@ def index() -> str:
     """notebooks/README.md: every notebook by its group."""
     lines = [_INDEX]
     for group, title in catalogue.groups().items():
-        lines += [f"## {title}", "", "| notebook | small | full | processor |", "|---|---|---|---|"]
+        lines += [
+            f"## {title}",
+            "",
+            "| notebook | small | full | data, and its licence | processor |",
+            "|---|---|---|---|---|",
+        ]
         lines += [_row(facts) for facts in catalogue.every().values() if facts.group == group]
         lines.append("")
     return "\n".join(lines)
@@ -107,7 +113,8 @@ def index() -> str:
 
 def _row(facts: Facts) -> str:
     names = [facts.models[scale].name if facts.models else "trained there" for scale in Scale]
-    return f"| [{facts.title}]({facts.group}/{facts.name}.ipynb) | {names[0]} | {names[1]} | {facts.seconds} s |"
+    link, data = f"[{facts.title}]({facts.group}/{facts.name}.ipynb)", f"{facts.data}: {facts.data_licence}"
+    return f"| {link} | {names[0]} | {names[1]} | {data} | {facts.seconds} s |"
 
 
 _INDEX = """\
@@ -128,7 +135,7 @@ JupyterLab. On a cluster with the package, open or submit the `.ipynb` file as i
   `HF_TOKEN` for that copy. On a cluster `SPARK_SIDECAR_MODELS` and `SPARK_SIDECAR_DATA` name the places for models and
   results; those that `spark-sidecar databricks up`, `dataproc up` and Terraform make have both.
 - **Environments.** Language models need a cluster of framework `vllm`, those of Keras one of `tf`, all others one of
-  `triton`. Where only the workers have the environment, `notebook.call` trains on one of them.
+  `triton`. Where only the workers have the environment, one of them trains (`notebook.call`) or converts the model.
 - **Sources** are in `src/`, as Python with cells. `./run render` makes the `.ipynb` files from them, without outputs.
 
 The seconds are those of a processor, of all processes together, and were measured: in a run of all notebooks one

@@ -53,6 +53,7 @@ class Facts:
     Attributes:
         name: of its file, without the extension.
         group: the folder of its file.
+        data_licence: as the package that ships the data states it.
         models: by scale; None where the notebook trains its own.
         seconds: of a processor, measured at small scale; notebooks/README.md says on which machine.
         needs_gpu: whether the full scale needs executors with a GPU.
@@ -62,6 +63,7 @@ class Facts:
     group: str
     title: str
     data: str
+    data_licence: str
     models: dict[Scale, Model] | None
     seconds: int
     needs_gpu: bool
@@ -90,5 +92,5 @@ def groups() -> dict[str, str]:
 
 def _facts(given: dict[str, Any], models: dict[str, Model]) -> Facts:
     chosen = {scale: models[given[scale.value]] for scale in Scale} if Scale.SMALL.value in given else None
-    fields = {key: given[key] for key in ("name", "group", "title", "data", "seconds", "needs_gpu")}
+    fields = {key: given[key] for key in ("name", "group", "title", "data", "data_licence", "seconds", "needs_gpu")}
     return Facts(models=chosen, **fields)

@@ -157,6 +157,11 @@ def _recordings() -> Iterator[Row]:
     yield file.stem, file.read_bytes()
 
 
+def _scans() -> Iterator[Row]:
+    """A scanned page of Adventures of Huckleberry Finn, as the bytes of its file: 770 by 995 pixels, with a picture."""
+    return ((file.stem, file.read_bytes()) for file in sorted(assets.get("scans").glob("*.jpg")))
+
+
 def _folder_of(module: str, package: str) -> Path:
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
@@ -180,6 +185,7 @@ _TABLES: dict[str, tuple[Callable[[], Iterator[Row]], str]] = {
     "photos": (functools.partial(_photographs, _PHOTOS), "name string, file binary"),
     "python_functions": (_python_functions, "module string, name string, code string, summary string"),
     "recordings": (_recordings, "name string, file binary"),
+    "scans": (_scans, "name string, file binary"),
     "surfaces": (functools.partial(_photographs, _SURFACES), "name string, file binary"),
     "wines": (_wines, f"id int, {' double, '.join(_WINE)} double"),
 }
