@@ -6,13 +6,14 @@ import pickle
 import subprocess
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
 
 from server_utils.environments import builder
-from server_utils.errors import ConfigurationError, EnvironmentMissingError, SidecarError
+from server_utils.errors import ConfigurationError, SidecarError
 
 _PROGRAM = """
 import pickle, sys
@@ -57,20 +58,25 @@ def is_here(environment: str) -> bool:
 
 def call_in_task(spark: Any, function: Callable[..., Any], *arguments: Any, environment: str) -> Any:
     """As `call`, on the machine of an executor: on a cluster with workers the driver's has no environments."""
+    return in_task(spark, partial(call, function, *arguments, environment=environment))
+
+
+def in_task(spark: Any, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function answers in a task, in Spark's Python; an error of ours is raised here as it was there."""
     sent = cloudpickle.dumps((function, arguments))
 
     def attempt(_: Any) -> Any:
         try:
             function, arguments = pickle.loads(sent)  # noqa: S301 - of this notebook
-            return True, call(function, *arguments, environment=environment)
+            return True, function(*arguments)
         except SidecarError as error:  # told to the driver as it is, not in a stack trace of Spark
-            return False, (isinstance(error, EnvironmentMissingError), str(error))
+            return False, (type(error), str(error))
 
     ((answered, answer),) = spark.sparkContext.parallelize([0], 1).map(attempt).collect()
     if answered:
         return answer
-    is_missing, message = answer
-    raise EnvironmentMissingError(message) if is_missing else ConfigurationError(message)
+    kind, message = answer
+    raise kind(message)
 
 
 def _why(done: subprocess.CompletedProcess[str]) -> str:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from server_utils.demo import assets, spark_cluster
@@ -23,6 +25,7 @@ from server_utils.notebooks.catalogue import Facts, Model, Scale
 from server_utils.spark import java, session
 from server_utils.storage.locations import model_url
 from server_utils.storage.save import save_model
+from server_utils.storage.verify import is_saved
 from server_utils.validation import one_of
 
 T = TypeVar("T")
@@ -78,15 +81,29 @@ class Notebook:
     def model(self) -> str:
         """The URL of the model at this scale. It is copied there first if it is not there yet, once for all nodes.
 
-        Raises StorageError where its hub or the place for models cannot be reached, or wants a token.
+        A package's model that must be converted is saved from a task where only executors' machines can convert it.
+
+        Raises StorageError where its hub or the place for models cannot be reached, or wants a token, and
+        EnvironmentMissingError where no machine can fetch or convert it.
         """
         if self._model is None:
             raise ConfigurationError(f"{self.facts.name} trains its own model: save it with save_model()")
         url = model_url(self._model.name)
         with suppress(ModelExistsError):
-            source = assets.get(self._model.source) if self._model.is_asset else self._model.source
-            save_model(source, url)
+            self._save(self._model, url)
         return url
+
+    def _save(self, model: Model, url: str) -> None:
+        if not model.is_asset:
+            save_model(model.source, url)
+        elif self._is_for_driver(assets.environment_of(model.source)):
+            save_model(assets.get(model.source), url)
+        elif not is_saved(url):
+            sealed_call.in_task(self.spark, _save_asset, model.source, url)
+
+    def _is_for_driver(self, environment: str | None) -> bool:
+        """Whether what needs a sealed environment, or none, runs on the driver's machine."""
+        return environment is None or sealed_call.is_here(environment) or session.on_this_host(self.spark)
 
     def table(self, name: str, rows: int | None = None) -> Any:
         """A frame of real data: one of the tables in `datasets.py`, so many of its rows, evenly spread."""
@@ -102,7 +119,7 @@ class Notebook:
             EnvironmentMissingError: neither has the environment.
             ConfigurationError: the function failed there; with the last lines of what it printed.
         """
-        if sealed_call.is_here(environment) or session.on_this_host(self.spark):
+        if self._is_for_driver(environment):
             return sealed_call.call(function, *arguments, environment=environment)
         return sealed_call.call_in_task(self.spark, function, *arguments, environment=environment)
 
@@ -131,6 +148,11 @@ class Notebook:
     @property
     def _model(self) -> Model | None:
         return self.facts.models[self.scale] if self.facts.models else None
+
+
+def _save_asset(name: str, url: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="spark-sidecar-") as folder:
+        save_model(assets.make(name, Path(folder)), url)
 
 
 def _existing_spark() -> Any:

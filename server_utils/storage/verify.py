@@ -43,6 +43,11 @@ def saved_models(root: str | Path) -> list[Saved]:
     return list(_below(parse(root), "", _DEPTH))
 
 
+def is_saved(url: str | Path) -> bool:
+    """Whether there is a model at a URL. Raises StorageError when it cannot be read."""
+    return _saved(parse(url), "") is not None
+
+
 def verify(url: str | Path, *, progress: Progress | None = None) -> list[Problem]:
     """Read every file of a model where it is and compare it with what was saved; an empty list where nothing is wrong.
 

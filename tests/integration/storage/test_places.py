@@ -10,7 +10,7 @@ from integration.storage.places import contents, make_model
 from server_utils import ModelCorruptError, ModelExistsError, ModelNotFoundError, local_model, save_model
 from server_utils.storage.stores import factory
 from server_utils.storage.urls import MANIFEST, parse
-from server_utils.storage.verify import saved_models, verify
+from server_utils.storage.verify import is_saved, saved_models, verify
 
 
 def test_what_is_loaded_is_what_was_saved(place, model):
@@ -47,6 +47,7 @@ def test_a_name_stands_for_no_other(place, tmp_path, name, other):
     save_model(make_model(tmp_path / "m"), f"{place.root}/{name}")
     with pytest.raises(ModelNotFoundError):
         local_model(f"{place.root}/{other}")
+    assert [is_saved(f"{place.root}/{each}") for each in (name, other)] == [True, False]
     save_model(tmp_path / "m", f"{place.root}/{other}")
     assert [each.name for each in saved_models(place.root)] == sorted([name, other])
 

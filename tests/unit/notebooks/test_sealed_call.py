@@ -26,7 +26,9 @@ def environment(tmp_path, monkeypatch):
 class OneTask:
     """A Spark that runs a task in this process, with what Spark would pickle."""
 
-    sparkContext = property(lambda self: self)
+    def __init__(self):
+        self.sparkContext = self
+        self.tasks = 0
 
     def parallelize(self, rows, slices):
         assert (len(rows), slices) == (1, 1)
@@ -37,6 +39,7 @@ class OneTask:
         return self
 
     def collect(self):
+        self.tasks += 1
         return [cloudpickle.loads(self.function)(0)]
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from server_utils.errors import ConfigurationError
+from server_utils.demo import assets
+from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.host import gpus
 from server_utils.notebooks import catalogue, display
 from server_utils.notebooks.catalogue import Scale
 from server_utils.notebooks.session import Notebook, _scale
+from server_utils.storage.verify import is_saved
+from unit.notebooks.test_sealed_call import OneTask
 
 NEEDS_GPU, ANYWHERE = catalogue.facts("classification"), catalogue.facts("semantic_search")
 
@@ -72,6 +75,46 @@ def test_a_notebook_picks_by_scale():
     assert small.engine_options(max_model_len=8192)["max_model_len"] == 1024
     assert (small.gpus, Notebook(WITH_GPUS, NEEDS_GPU, Scale.FULL).gpus) == (0, 1)
     assert small.summary == "small scale: SmolLM2-135M-Instruct, on Spark 4.0.0"
+
+
+class Workers(OneTask, Cluster):
+    """A cluster whose tasks run in this process, with another home than the driver's."""
+
+    def __init__(self, home):
+        OneTask.__init__(self)
+        Cluster.__init__(self)
+        self.home = home
+
+    def collect(self):
+        with pytest.MonkeyPatch.context() as worker:
+            worker.setenv("SPARK_SIDECAR_HOME", str(self.home))
+            return super().collect()
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch):
+    """A cluster whose driver has nothing, and whose workers have a model that is made in the environment `triton`."""
+    monkeypatch.setenv("SPARK_SIDECAR_HOME", str(tmp_path / "worker"))
+    assets._OCR.path.mkdir(parents=True)
+    (assets._OCR.path / "config.json").write_text("{}")
+    monkeypatch.setenv("SPARK_SIDECAR_HOME", str(tmp_path / "driver"))
+    monkeypatch.setenv("SPARK_SIDECAR_MODELS", str(tmp_path / "models"))
+    return Workers(tmp_path / "worker")
+
+
+def test_a_model_that_only_workers_can_convert_is_saved_from_a_task_once(cluster):
+    notebook = Notebook(cluster, catalogue.facts("scanned_pages"), Scale.SMALL)
+    url = notebook.model()
+    assert is_saved(url)
+    assert notebook.model() == url
+    assert cluster.tasks == 1
+
+
+def test_a_model_that_no_machine_can_convert_is_one_sentence_of_what_is_missing(cluster, tmp_path, monkeypatch):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    cluster.home = tmp_path / "neither"
+    with pytest.raises(EnvironmentMissingError, match="pip could not download rapidocr"):
+        Notebook(cluster, catalogue.facts("scanned_pages"), Scale.SMALL).model()
 
 
 def test_a_table_keeps_what_a_text_holds_as_text():
