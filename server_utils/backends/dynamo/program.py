@@ -118,8 +118,11 @@ class Server:
     def _check_status_port(self, worker: Worker) -> None:
         """End this process if a stranger took the port: the worker then runs on without its own status (1.6.1)."""
         if not engine_watch.listens(worker.pids, worker.status_port):
-            taken = f"port {worker.status_port}, chosen for the status of worker {worker.number} ({worker.role})"
-            engine_watch.end(f"{taken}, belongs to another process: another is chosen", status=os.EX_TEMPFAIL)
+            engine_watch.end(
+                f"port {worker.status_port}, chosen for the status of worker {worker.number} ({worker.role}), "
+                "belongs to another process: another is chosen",
+                status=os.EX_TEMPFAIL,
+            )
 
     def _watch_ready(self) -> None:
         """Watch the frontend and the workers that can be asked."""
