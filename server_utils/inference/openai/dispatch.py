@@ -6,6 +6,7 @@ the order of the answers: the next ones, and those of the next batches, are sent
 
 from __future__ import annotations
 
+import random
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -105,7 +106,9 @@ class Dispatcher:
     """The requests of one column in one task."""
 
     def __init__(self, request: CompletionRequest, connections: Sequence[Connection]) -> None:
-        self._request, self._connections = request, connections
+        self._request = request
+        # Tasks begin with different servers of their executor: where each has few rows, all would ask the first one.
+        self._connections = random.sample(connections, len(connections))
         self._policy = row_errors.RowErrorPolicy(request)
         self._pending = PendingBatches()
         self._changed = threading.Condition()

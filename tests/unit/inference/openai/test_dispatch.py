@@ -209,23 +209,37 @@ def test_a_server_that_stays_away_ends_the_job_at_its_deadline(place):
         ask(place, [["a"]], timeout_s=0.5, on_error="null")
 
 
-def test_rows_are_dealt_out_over_all_servers_of_the_executor(place, server, tmp_path):
+@pytest.fixture
+def two_servers(place, server, tmp_path):
+    """Two servers of an executor, and what makes connections to them."""
     other = Server(0)
     threading.Thread(target=other.serve_forever, daemon=True).start()
-    places = [place, Place(other.server_address[1], tmp_path)]
-    connections = [
-        Connection(
-            OpenAIClient(p, timeout_s=20), ConcurrencyLimit(tmp_path, DIALECT).at_most(16), RequestCounters(tmp_path)
-        )
-        for p in places
-    ]
-    try:
-        assert ask(place, [["x"] * 200], connections=connections) == [["X"] * 200]
-        assert sum(rows_of(server)) + sum(rows_of(other)) == 200
-        assert min(sum(rows_of(server)), sum(rows_of(other))) > 50
-    finally:
-        other.shutdown()
-        other.server_close()
+
+    def connections():
+        clients = (OpenAIClient(each, timeout_s=20) for each in (place, Place(other.server_address[1], tmp_path)))
+        limits = (ConcurrencyLimit(tmp_path, DIALECT).at_most(16) for _ in range(2))
+        return [Connection(*each, RequestCounters(tmp_path)) for each in zip(clients, limits, strict=True)]
+
+    yield [server, other], connections
+    other.shutdown()
+    other.server_close()
+
+
+def test_rows_are_dealt_out_over_all_servers_of_the_executor(place, two_servers):
+    servers, connections = two_servers
+    assert ask(place, [["x"] * 200], connections=connections()) == [["X"] * 200]
+    asked = [sum(rows_of(each)) for each in servers]
+    assert sum(asked) == 200
+    assert min(asked) > 50
+
+
+def test_tasks_with_few_rows_do_not_all_ask_the_same_server_of_the_executor(place, two_servers):
+    servers, connections = two_servers
+    for _ in range(64):
+        assert ask(place, [["x"]], connections=connections()) == [["X"]]
+    asked = [sum(rows_of(each)) for each in servers]
+    assert sum(asked) == 64
+    assert min(asked) > 0  # by chance all on one: once in 2**63
 
 
 def test_conversations_go_to_the_batch_endpoint_where_there_are_several(place, server):
