@@ -130,11 +130,18 @@ class CommandLine:
         """
         found: list[str] = []
         for name, value in options:
-            if name in self.ours:
-                raise ConfigurationError(f"{name} cannot be chosen: {self.ours[name]}")
+            self._check_ours(name)
             if value is not None:
                 found += self._words(name, value)
         return found
+
+    def _check_ours(self, name: str) -> None:
+        """Engines take the beginning of an option for all of it, which only their own list of options would refuse."""
+        meant = name
+        if self.available is None and name not in self.ours:
+            meant = next((each for each in self.ours if each.startswith(name)), name)
+        if meant in self.ours:
+            raise ConfigurationError(f"{name} cannot be chosen: {self.ours[meant]}")
 
     def _words(self, name: str, value: Any) -> list[str]:
         option = option_of(name)

@@ -1,14 +1,17 @@
 """A stand-in for SGLang's `launch_server`: its options, paths, requests and errors, as its release 0.5.23 has them.
 
 It is laid as the module `sglang.launch_server`. Words in a prompt: `die` ends the server, `long` is longer than the
-context. Any other prompt is answered in capitals; a JSON schema by its first property with "fine".
+context. Any other prompt is answered in capitals; a JSON schema by its first property with "fine". Started with
+--is-embedding, it answers a text with a vector: its length, and 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import os
+import struct
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 METRICS = """sglang:num_running_reqs{{engine_type="unified",model_name="{model}",tp_rank="0"}} 0.0
@@ -20,6 +23,13 @@ sglang:prompt_tokens_total{{is_streaming="false",model_name="{model}"}} {rows}.0
 sglang:generation_tokens_total{{is_streaming="false",model_name="{model}"}} {rows}.0
 """
 FIELDS = ("max_tokens", "model", "prompt", "regex", "response_format", "return_token_ids", "temperature")
+VECTOR_FIELDS = ("encoding_format", "input", "model")
+
+
+def described(names):
+    """A path as OpenAPI describes it."""
+    schema = {"schema": {"properties": {name: {} for name in names}}}
+    return {"post": {"requestBody": {"content": {"application/json": schema}}}}
 
 
 class Server(ThreadingHTTPServer):
@@ -47,20 +57,21 @@ class Requests(BaseHTTPRequestHandler):
 
     def do_GET(self):
         options = self.server.options
-        schema = {"schema": {"properties": {name: {} for name in FIELDS}}}
-        path = {"post": {"requestBody": {"content": {"application/json": schema}}}}
+        paths = dict.fromkeys(("/v1/completions", "/v1/chat/completions"), FIELDS) | {"/v1/embeddings": VECTOR_FIELDS}
         pages = {
             "/health": b"",
             "/v1/models": {"data": [{"id": options.served_model_name, "max_model_len": options.context_length}]},
-            "/openapi.json": {
-                "paths": dict.fromkeys(("/v1/completions", "/v1/chat/completions", "/v1/embeddings"), path)
-            },
+            "/openapi.json": {"paths": {path: described(names) for path, names in paths.items()}},
             "/metrics": METRICS.format(model=options.served_model_name, rows=self.server.rows).encode(),
         }
         self.send(200, pages[self.path]) if self.path in pages else self.send(404, {"detail": "Not Found"})
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if (self.path == "/v1/embeddings") != self.server.options.is_embedding:
+            return self.refuse("This model does not appear to be for this path.")
+        if self.path == "/v1/embeddings":
+            return self.send(200, {"data": [self.vector(*each, body) for each in enumerate(body["input"])]})
         prompts = body.get("prompt") or [body["messages"][-1]["content"]]
         prompts = prompts if isinstance(prompts, list) else [prompts]
         if any("die" in prompt for prompt in prompts):
@@ -74,6 +85,12 @@ class Requests(BaseHTTPRequestHandler):
         choices = [self.choice(index, prompt, body) for index, prompt in enumerate(prompts)]
         usage = {"prompt_tokens": len(prompts) * 3, "completion_tokens": len(prompts) * 2}
         return self.send(200, {"choices": choices, "usage": usage})
+
+    def vector(self, index, text, body):
+        self.server.rows += 1
+        assert body["encoding_format"] == "base64"
+        content = base64.b64encode(struct.pack("<2f", len(text), 1)).decode()
+        return {"object": "embedding", "index": index, "embedding": content}
 
     def choice(self, index, prompt, body):
         form = body.get("response_format")
@@ -90,6 +107,7 @@ def main():
     for option in ("--port", "--context-length", "--tensor-parallel-size"):
         parser.add_argument(option, type=int)
     parser.add_argument("--enable-metrics", action="store_true", required=True)
+    parser.add_argument("--is-embedding", action="store_true")
     options = parser.parse_args()
     server = Server((options.host, options.port), Requests)
     server.options = options

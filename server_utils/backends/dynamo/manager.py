@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -142,12 +143,12 @@ class DynamoServerManager(OpenAIServerManager):
             ServerStartError: a server failed; names each host with its log's last lines. The others are stopped.
         """
         ours = {"stop_grace_s": _STOP_S} | {name: options.pop(name) for name in MANAGER_OPTIONS if name in options}
-        pooling = options.get("runner") == "pooling"
+        worker = worker_options(self.model_name, options)
+        pooling = ("--runner", "pooling") in pairwise(worker)
         if pooling and (router == "kv" or disaggregated is not None):
             raise ConfigurationError('servers for vectors keep no caches: leave router="kv" and disaggregated out')
         roles = _roles(workers, disaggregated)
         frontend = _frontend(router, migration_limit)
-        worker = worker_options(self.model_name, options)
         started = engine(worker, roles=roles, frontend=frontend, events=router == "kv", pooling=pooling)
         deadline_s = one_deadline(timeout_s, None, None)
         started = replace(started, user_env=dict(env or {}), stall_s=stall_timeout_s)
@@ -156,8 +157,8 @@ class DynamoServerManager(OpenAIServerManager):
     def embed(self, text: Any, **options: Any) -> Any:
         """A column with the vectors, array<float>, of a text column; needs `start_servers(runner="pooling")`.
 
-        options: as in `generate`, but for what is about answers in words. A text that is too long has no reason beside
-            its error (1.6.1); with `truncate_prompt_tokens=-1` it is cut. window: 256 by default.
+        options: as in `generate`, but for what is about answers in words. For a text that is too long
+            the error gives no reason (1.6.1); with `truncate_prompt_tokens=-1` it is cut. window: 256 by default.
         """
         return super().embed(text, **({"window": _EMBED_WINDOW} | options))
 

@@ -25,7 +25,9 @@ ENV = {
 _NO_KEY = (
     "SGLang takes a key only where others can read it, and writes it into its log; servers listen on loopback only"
 )
-_ONE_INTERFACE = "servers are asked over HTTP, on loopback only"
+_PLAIN_HTTP = "servers are asked over plain HTTP, on loopback only"
+_TLS = ("ssl_keyfile", "ssl_certfile", "ssl_ca_certs", "ssl_keyfile_password", "enable_ssl_refresh")
+_STALL_AT_LEAST_S = 60.0  # its gauge of what waits may be half a minute late (0.5.23)
 OURS = {
     "host": "servers listen on loopback only",
     "port": "each server gets a port of its own; see host_to_http_url",
@@ -36,8 +38,12 @@ OURS = {
     "config": "say its options here",
     "gpu_memory_utilization": "say mem_fraction_static: the share of the GPU's memory for weights and cache",
     **dict.fromkeys(("require_key", "api_key", "admin_api_key"), _NO_KEY),
-    **dict.fromkeys(("grpc_mode", "grpc_port", "smg_grpc_mode", "sidecar", "encoder_only", "use_ray"), _ONE_INTERFACE),
+    **dict.fromkeys(
+        ("grpc_mode", "grpc_port", "smg_grpc_mode", "sidecar", "encoder_only", "use_ray", *_TLS), _PLAIN_HTTP
+    ),
     **dict.fromkeys(("dp_size", "data_parallel_size"), "say replicas: servers that divide the GPUs of an executor"),
+    **dict.fromkeys(("pp_size", "pipeline_parallel_size"), "say tensor_parallel_size: stages would count rows twice"),
+    "enable_priority_scheduling": "its metrics count each row twice, and so would the columns",
     **dict.fromkeys(
         ("nnodes", "node_rank", "dist_init_addr", "nccl_init_addr"), "a server is on one executor, on its host"
     ),
@@ -46,7 +52,8 @@ START_FOR = {
     **dict.fromkeys((Endpoint.GENERATE, Endpoint.CHAT), "start_servers()"),
     Endpoint.EMBED: "start_servers(is_embedding=True)",
 }
-_VLLM_NAMES = {"max_model_len": "context_length"}  # what the managers of other engines call it
+# What the managers of other engines call it, and what SGLang's users do.
+_OTHER_NAMES = {"max_model_len": "context_length", "tp": "tp_size", "dp": "dp_size", "pp": "pp_size"}
 
 
 class SGLangServerManager(OpenAIServerManager):
@@ -90,7 +97,8 @@ class SGLangServerManager(OpenAIServerManager):
         Args:
             replicas: servers per executor; its GPUs are dealt out among them in equal shares.
             env: environment variables of the engine, such as `SGLANG_*`; written nowhere, so they may be secrets.
-            stall_timeout_s: seconds without a token of the engine, while requests wait, after which it counts as hung.
+            stall_timeout_s: seconds without a token of the engine, while requests wait, after which it counts as hung;
+                60 or more. SGLang's own `watchdog_timeout` covers vectors, and the first prompt after a rest.
             timeout_s: seconds until all are healthy, model load included; default 600.
             options: of `python -m sglang.launch_server`, such as `context_length=6600` (or `max_model_len`) and
                 `mem_fraction_static=0.8`, checked against its own parser. `tensor_parallel_size` is the number of GPUs
@@ -100,6 +108,11 @@ class SGLangServerManager(OpenAIServerManager):
             ConfigurationError: there is no such option, or an option is ours; nothing was started.
             ServerStartError: a server failed; names each host with its log's last lines. The others are stopped.
         """
+        if stall_timeout_s < _STALL_AT_LEAST_S:
+            raise ConfigurationError(
+                f"stall_timeout_s must be {_STALL_AT_LEAST_S:g} or more, as SGLang tells late what waits; "
+                f"it is {stall_timeout_s:g}"
+            )
         ours = {name: options.pop(name) for name in MANAGER_OPTIONS if name in options}
         words = command_line(self.model_name, options, engine_options("sglang", engine="SGLang"))
         engine = Engine(words, ENV, dict(env or {}), stall_timeout_s)
@@ -108,10 +121,10 @@ class SGLangServerManager(OpenAIServerManager):
 
     def _check(self, endpoint: Endpoint, fields: Mapping[str, Any], description: Mapping[str, Any]) -> None:
         """A server has all paths, and refuses every row of those that it was not started for."""
-        super()._check(endpoint, fields, description)
-        if ("--is-embedding" in self._engine.words) != (endpoint is Endpoint.EMBED):
-            start = self.start_for[endpoint]
-            raise ConfigurationError(f"these servers do not offer {endpoint.value}; start them with {start}")
+        embeds = "--is-embedding" in self._engine.words
+        every = description.get("fields") or dict.fromkeys((each.value for each in Endpoint), ())
+        offered = {path: names for path, names in every.items() if (path == Endpoint.EMBED.value) == embeds}
+        super()._check(endpoint, fields, {**description, "fields": offered})
 
 
 def command_line(name: str, options: Mapping[str, Any], available: Options | None) -> tuple[str, ...]:
@@ -119,12 +132,24 @@ def command_line(name: str, options: Mapping[str, Any], available: Options | Non
 
     available: the options of the engine, None where this machine has none to ask.
 
-    Raises ConfigurationError for an option that the engine does not have, or that is ours.
+    Raises ConfigurationError for an option that the engine does not have, or that is ours, and for a name with a colon.
     """
-    named = [(_VLLM_NAMES.get(each.replace("-", "_"), each.replace("-", "_")), options[each]) for each in options]
+    if ":" in name:
+        raise ConfigurationError(f"SGLang takes no model name with a colon; it is {name!r}")
     line = CommandLine("SGLang", "python -m sglang.launch_server", available, OURS)
-    given = [literal(word) for word in line.words(named)]
-    if not {"--tp-size", "--tensor-parallel-size"} & set(given):
-        given += ["--tensor-parallel-size", "{gpus}"]
+    given = [literal(word) for word in line.words(_named(options))]
+    gpus = () if {"--tp-size", "--tensor-parallel-size"} & set(given) else ("--tensor-parallel-size", "{gpus}")
     ours = ("--port", "{port:http}", "--served-model-name", literal(name), "--enable-metrics")
-    return (*_COMMAND, *ours, *given)
+    return (*_COMMAND, *ours, *gpus, *given)
+
+
+def _named(options: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The options by SGLang's own names. Raises ConfigurationError for one that is given twice."""
+    named: dict[str, Any] = {}
+    for given, value in options.items():
+        plain = given.replace("-", "_")
+        name = _OTHER_NAMES.get(plain, plain)
+        if name in named:
+            raise ConfigurationError(f"{given} is SGLang's {name}, which is given as well; say one of them")
+        named[name] = value
+    return list(named.items())

@@ -23,6 +23,10 @@ OURS = {
     "uds": "servers listen on a loopback port",
     "headless": "a server without its HTTP interface cannot be asked",
     "grpc": "servers are asked over HTTP",
+    **dict.fromkeys(
+        ("ssl_keyfile", "ssl_certfile", "ssl_ca_certs", "enable_ssl_refresh", "ssl_cert_reqs"),
+        "servers are asked over plain HTTP, on loopback only",
+    ),
 }
 _TASKS: dict[str, dict[str, Any]] = {
     "auto": {},

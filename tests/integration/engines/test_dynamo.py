@@ -138,7 +138,10 @@ def test_a_stranger_on_a_workers_status_port_is_noticed_and_another_port_is_take
         with ThreadingHTTPServer(("127.0.0.1", taken), Green) as stranger:
             threading.Thread(target=stranger.serve_forever, daemon=True).start()
             (tmp_path / "taken").touch()
-            running = begun.result(timeout=real_dynamo.START_S)
+            try:
+                running = begun.result(timeout=real_dynamo.START_S)
+            finally:
+                stranger.shutdown()
     assert f"port {taken}, chosen for the status of worker 0 (agg), belongs to another process" in log(running)
     assert None not in running.ask(["tell me"] * 4, fields=LONG)
     assert running.record().restarts == 0

@@ -123,6 +123,7 @@ def test_vectors_are_those_of_the_model_and_a_text_that_is_too_long_holds_nobody
         ({"workers": 0}, "workers must be a whole number, 1 or more; it is 0"),
         ({"embedding_worker": True}, 'for vectors say runner="pooling"'),
         ({"runner": "pooling", "router": "kv"}, "servers for vectors keep no caches"),
+        ({"task": "embed", "router": "kv"}, "servers for vectors keep no caches"),
         ({"router": "random"}, "router must be one of round-robin, kv; it is 'random'"),
         ({"migration_limit": -1}, "migration_limit must be a whole number"),
         ({"disaggregated": {"prefill": 1}}, 'disaggregated must be {"prefill": n, "decode": m}'),

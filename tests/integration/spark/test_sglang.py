@@ -15,12 +15,18 @@ class StandIn(SGLangServerManager):
 
 
 @pytest.fixture(scope="module")
-def servers(spark, tmp_path_factory):
+def packages(tmp_path_factory):
+    """A folder with the stand-in, under SGLang's name."""
     folder = tmp_path_factory.mktemp("packages")
     (folder / "sglang").mkdir()
     (folder / "sglang" / "launch_server.py").write_text(Path(fake_sglang.__file__).read_text())
-    with StandIn("fake", str(folder), spark=spark) as manager:
-        manager.start_servers(max_model_len=512, env={"PYTHONPATH": str(folder)})
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def servers(spark, packages):
+    with StandIn("fake", packages, spark=spark) as manager:
+        manager.start_servers(max_model_len=512, env={"PYTHONPATH": packages})
         yield manager
 
 
@@ -66,5 +72,19 @@ def test_rows_that_it_refuses_or_dies_of_are_the_only_ones_without_an_answer(spa
 def test_fields_and_endpoints_that_it_lacks_are_refused_before_a_job(servers):
     with pytest.raises(ConfigurationError, match="has no field 'structured_outputs'"):
         servers.generate("prompt", structured_outputs={"regex": "a"})
-    with pytest.raises(ConfigurationError, match="do not offer /v1/embeddings; start them with is_embedding=True"):
+    with pytest.raises(
+        ConfigurationError, match=r"do not offer /v1/embeddings; start them with start_servers\(is_embedding=True\)"
+    ):
         servers.embed("prompt")
+
+
+def test_servers_for_vectors_embed_and_do_nothing_else(spark, packages):
+    frame = spark.range(0, 6, 1, 2).selectExpr("if(id = 2, null, repeat('x', int(id) + 1)) as text")
+    with StandIn("vectors", packages, spark=spark) as servers:
+        servers.start_servers(is_embedding=True, env={"PYTHONPATH": packages})
+        rows = frame.select("text", servers.embed("text").alias("vector")).collect()
+        with pytest.raises(
+            ConfigurationError, match=r"do not offer /v1/completions; start them with start_servers\(\)"
+        ):
+            servers.generate("text")
+    assert [row.vector for row in rows] == [row.text and [float(len(row.text)), 1.0] for row in rows]

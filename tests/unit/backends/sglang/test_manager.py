@@ -103,7 +103,7 @@ def test_its_own_parser_reads_the_command_line_alike():
 
 def test_a_server_spreads_its_model_over_its_gpus_unless_told_otherwise():
     assert command_line("m", {}, KNOWN)[-2:] == ("--tensor-parallel-size", "{gpus}")
-    for name in ("tp_size", "tensor_parallel_size", "tp-size"):
+    for name in ("tp_size", "tensor_parallel_size", "tp-size", "tp"):
         assert "{gpus}" not in command_line("m", {name: 1}, KNOWN)
 
 
@@ -118,12 +118,33 @@ def test_a_server_spreads_its_model_over_its_gpus_unless_told_otherwise():
         ({"require_key": True}, "writes it into its log"),
         ({"host": "0.0.0.0"}, "servers listen on loopback only"),  # noqa: S104 - refused
         ({"data-parallel-size": 2}, "say replicas"),
+        ({"dp": 2}, "say replicas"),
+        ({"pp": 2}, "say tensor_parallel_size"),
+        ({"ssl_keyfile_password": "x"}, "plain HTTP"),
+        ({"max_model_len": 1, "context_length": 2}, "say one of them"),
     ],
 )
 def test_what_the_engine_would_refuse_or_open_is_refused_before_any_job(options, words):
     with pytest.raises(ConfigurationError) as caught:
         command_line("m", options, KNOWN)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["hos", "api", "data_parallel", "dist_init"])
+def test_the_beginning_of_an_option_of_ours_is_refused_where_no_engine_can_be_asked(name):
+    with pytest.raises(ConfigurationError, match=f"{name} cannot be chosen"):
+        command_line("m", {name: "x"}, None)
+    assert "--dtype" in command_line("m", {"dtype": "x"}, None)
+
+
+def test_a_name_with_a_colon_is_refused_as_the_engine_does_not_start_with_it():
+    with pytest.raises(ConfigurationError, match=r"no model name with a colon; it is 'qwen2\.5:7b'"):
+        command_line("qwen2.5:7b", {}, KNOWN)
+
+
+def test_a_stall_that_the_engines_metrics_cannot_show_is_refused():
+    with pytest.raises(ConfigurationError, match="stall_timeout_s must be 60 or more"):
+        Prepared("m", "/models/m").start_servers(stall_timeout_s=20)
 
 
 def test_what_is_ours_is_an_option_of_the_engine_or_a_name_that_others_have():
