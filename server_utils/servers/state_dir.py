@@ -26,7 +26,7 @@ from server_utils.host.processes import ProcessId
 from server_utils.servers.launch import Launch, Server, State
 
 _DAY_S = 86_400
-_SCRATCH, _PORTS = "t", "ports"
+_SCRATCH = "t"
 
 
 def folder(application: str, name: str, owner: ProcessId, replica: int = 0) -> Path:
@@ -79,11 +79,6 @@ def make_scratch(server: Path) -> Path:
     _make_private(path.parents[1])
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
-
-
-def ports() -> Path:
-    """The folder of the locks of leased ports, for all applications."""
-    return platform.state_root() / _PORTS
 
 
 def _make_private(root: Path) -> None:
@@ -154,7 +149,7 @@ def remove_old(application: str, *, keep_s: float = 7 * _DAY_S) -> None:
     root = platform.state_root()
     # There is no root before the first server of a machine.
     for top in root.iterdir() if root.exists() else ():
-        if top.is_dir() and top.name not in (slug(application), _SCRATCH, _PORTS) and not _in_use(top, keep_s):
+        if top.is_dir() and top.name not in (slug(application), _SCRATCH) and not _in_use(top, keep_s):
             for server in top.glob("*/*-*"):
                 for scratch_root in scratch_folders.roots():
                     shutil.rmtree(scratch(server, scratch_root), ignore_errors=True)

@@ -63,7 +63,7 @@ class Supervisor:
         self.launch = dataclasses.replace(state_dir.read_launch(folder), env=env)
         self.events = Events(record.owner)
         preferred = record.ports or self.launch.preferred_ports
-        self.lease = Lease(state_dir.ports(), self.launch.ports, preferred=preferred)
+        self.lease = Lease(self.launch.ports, preferred=preferred)
         self.restarts: list[float] = []
         self.first_starts = 1
         self.was_ready = False
@@ -174,7 +174,7 @@ class Supervisor:
         """Lease other ports where a stranger listens on one of ours."""
         if not self.lease.all_free():
             self.lease.release()
-            self.lease = Lease(state_dir.ports(), self.launch.ports)
+            self.lease = Lease(self.launch.ports)
 
     def _fail(self, reason: str, log_tail: str) -> Decision:
         self._record(

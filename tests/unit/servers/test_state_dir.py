@@ -223,14 +223,6 @@ def test_a_record_that_cannot_be_read_does_not_keep_old_ones(state_root, content
     assert not (state_root / "old").exists()
 
 
-def test_the_locks_of_leased_ports_are_not_forgotten(state_root):
-    state_dir.folder("mine", "n", OWNER)
-    state_dir.ports().mkdir()
-    age(state_dir.ports(), 30)
-    state_dir.remove_old("mine")
-    assert state_dir.ports().exists()
-
-
 def test_two_writers_at_once_leave_a_whole_record(folder):
     state_dir.write(folder, make_server())
     writers = [run_python(WRITE_MANY, str(folder), stderr=subprocess.PIPE) for _ in range(2)]
