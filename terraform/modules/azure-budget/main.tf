@@ -1,7 +1,7 @@
 locals {
-  # The tag that every cluster and job of the modules carries: its values are the frameworks, and job.
+  # The tag that every cluster and job of the modules carries: its values are the frameworks, job and pool.
   frameworks = keys(jsondecode(file("${path.module}/../../../server_utils/data/clusters.json")).platforms["databricks-azure"].frameworks)
-  tag        = var.tag != null ? var.tag : { name = "spark-sidecar", values = setunion(local.frameworks, ["job"]) }
+  tag        = var.tag != null ? var.tag : { name = "spark-sidecar", values = setunion(local.frameworks, ["job", "pool"]) }
 }
 
 # Of the subscription, not of a resource group: Databricks' charges are in the workspace's group, and virtual machines in

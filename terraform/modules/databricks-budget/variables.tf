@@ -31,7 +31,7 @@ variable "thresholds" {
 }
 
 variable "tag" {
-  description = "What is counted: clusters and jobs that carry a tag of this name with one of these values; null counts all that the modules of this repository make."
+  description = "What is counted: clusters, jobs and pools that carry a tag of this name with one of these values; null counts all that the modules of this repository make."
   type        = object({ name = string, values = set(string) })
   default     = null
 

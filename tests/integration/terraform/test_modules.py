@@ -71,6 +71,20 @@ def test_every_validation_and_precondition_has_a_test_that_breaks_it(module):
         assert broken.count(address) >= count - by_the_catalogue.get(address, 0), address
 
 
+def tag_values(text):
+    """The words that a module puts into the tag by which budgets count."""
+    return set(re.findall(r'\bspark-sidecar"? *= *"(\w+)"', text))
+
+
+def test_budgets_by_tag_count_whatever_the_modules_of_databricks_make():
+    sources = {each.name: (each / "main.tf").read_text(encoding="utf-8") for each in MODULES}
+    made = set().union(*(tag_values(text) for name, text in sources.items() if name.startswith("databricks")))
+    assert made >= {"job", "pool"}
+    for budget in ("aws-budget", "azure-budget", "databricks-budget"):
+        (counted,) = re.findall(r"setunion\(local\.frameworks, (\[.*?\])\)", sources[budget])
+        assert set(json.loads(counted)) == made
+
+
 @each_module
 def test_a_module_configures_no_provider(module):
     assert "provider" not in modules.blocks(module)

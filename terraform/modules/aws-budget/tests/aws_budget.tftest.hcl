@@ -9,7 +9,7 @@ run "all_clusters" {
   command = plan
 
   assert {
-    condition     = contains(one(aws_budgets_budget.this.cost_filter).values, "user:spark-sidecar$vllm") && contains(one(aws_budgets_budget.this.cost_filter).values, "user:spark-sidecar$job")
+    condition     = length(setsubtract(["user:spark-sidecar$vllm", "user:spark-sidecar$job", "user:spark-sidecar$pool"], one(aws_budgets_budget.this.cost_filter).values)) == 0
     error_message = "the tag that the modules set"
   }
 

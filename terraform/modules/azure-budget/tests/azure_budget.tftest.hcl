@@ -10,7 +10,7 @@ run "all_clusters" {
   command = plan
 
   assert {
-    condition     = one(one(azurerm_consumption_budget_subscription.this.filter).tag).name == "spark-sidecar" && contains(one(one(azurerm_consumption_budget_subscription.this.filter).tag).values, "vllm")
+    condition     = one(one(azurerm_consumption_budget_subscription.this.filter).tag).name == "spark-sidecar" && length(setsubtract(["vllm", "job", "pool"], one(one(azurerm_consumption_budget_subscription.this.filter).tag).values)) == 0
     error_message = "the tag that the modules set"
   }
 

@@ -9,7 +9,7 @@ run "all_clusters" {
   command = plan
 
   assert {
-    condition     = one(one(databricks_budget.this.filter).tags).key == "spark-sidecar" && contains(one(one(one(databricks_budget.this.filter).tags).value).values, "vllm")
+    condition     = one(one(databricks_budget.this.filter).tags).key == "spark-sidecar" && length(setsubtract(["vllm", "job", "pool"], one(one(one(databricks_budget.this.filter).tags).value).values)) == 0
     error_message = "the tag that the modules set"
   }
 
