@@ -103,6 +103,12 @@ def test_a_submission_that_is_repeated_notes_its_run_once(server, began):
         assert began() == began()
 
 
+def test_dataproc_forgets_the_token_of_a_run_with_its_end(server, began):
+    ended = began()
+    server.operations.settle()
+    assert began() != ended
+
+
 def test_down_for_another_person_ends_that_persons_run_on_its_own_cluster(server, session, began, pace):
     server.jobs.driver = lambda cluster, job, write, cancelled: int(cancelled.wait(60))
     run_id = began()

@@ -9,6 +9,7 @@ from google.cloud import dataproc_v1 as dataproc
 from google.protobuf import empty_pb2
 
 from support.dataproc_server.errors import ApiError, invalid
+from support.dataproc_server.operations import Operation
 
 State = dataproc.WorkflowMetadata.State
 _BOUND_S = (600, 86400)
@@ -19,11 +20,12 @@ class Workflows:
 
     def __init__(self, operations, clusters, jobs):
         self._operations, self._clusters, self._jobs = operations, clusters, jobs
-        self._requests: dict[str, str] = {}
+        self._requests: dict[str, Operation] = {}
 
     def instantiate_inline(self, request):
-        if request.request_id in self._requests:
-            return self._operations._found(self._requests[request.request_id]).message()
+        known = self._requests.get(request.request_id)
+        if known and not known.finished.is_set():  # only concurrent ones are prevented
+            return known.message()
         managed = request.template.placement.managed_cluster
         if not 2 <= len(managed.cluster_name) <= 35 or not request.template.jobs:
             raise invalid("A managed cluster has a prefix of 2 to 35 characters, and a template has jobs")
@@ -43,7 +45,7 @@ class Workflows:
             lambda: self._run(request, name, metadata, cancelled),
             cancel=lambda: self._cancel(metadata, cancelled),
         )
-        self._requests[request.request_id] = operation.name
+        self._requests[request.request_id] = operation
         return operation.message()
 
     def _cancel(self, metadata, cancelled):
