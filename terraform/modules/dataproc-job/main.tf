@@ -1,11 +1,17 @@
+locals {
+  # Dataproc puts the labels of a template on the jobs and the cluster that it makes: so both have the same ones.
+  labels  = merge({ spark-sidecar = "job" }, try(var.new_cluster.labels, {}), var.labels)
+  timeout = var.timeout_minutes != null ? var.timeout_minutes : var.new_cluster == null ? 0 : 120
+}
+
 # A template costs nothing and runs when it is instantiated, like a job on Databricks. A google_dataproc_job would run once,
 # at apply.
 resource "google_dataproc_workflow_template" "this" {
   project     = var.project
   location    = var.region
   name        = var.name
-  labels      = merge({ spark-sidecar = "job" }, var.labels)
-  dag_timeout = var.timeout_minutes == 0 ? null : "${var.timeout_minutes * 60}s"
+  labels      = local.labels
+  dag_timeout = local.timeout == 0 ? null : "${local.timeout * 60}s"
 
   placement {
     dynamic "cluster_selector" {
@@ -20,7 +26,7 @@ resource "google_dataproc_workflow_template" "this" {
       for_each = var.new_cluster == null ? [] : [var.new_cluster]
       content {
         cluster_name = managed_cluster.value.name # Dataproc adds letters, so that two runs have two clusters
-        labels       = merge(managed_cluster.value.labels, var.labels)
+        labels       = local.labels
 
         config {
           staging_bucket = managed_cluster.value.staging_bucket
@@ -186,7 +192,8 @@ resource "google_cloud_scheduler_job" "this" {
     http_method = "POST"
     uri         = "https://dataproc.googleapis.com/v1/projects/${var.project}/regions/${var.region}/workflowTemplates/${google_dataproc_workflow_template.this.name}:instantiate"
     headers     = { "Content-Type" = "application/json" }
-    body        = base64encode(jsonencode({ requestId = sha1(var.name) })) # a run that still goes on when the next is due is the only one
+    # Of the runs with one id, Dataproc lets one go on at a time: the schedule starts none beside its last one.
+    body = base64encode(jsonencode({ requestId = sha1(var.name) }))
 
     oauth_token {
       service_account_email = var.schedule.service_account

@@ -36,7 +36,7 @@ variable "schedule" {
   default     = null
 
   validation {
-    condition     = var.schedule == null ? true : length(split(" ", trimspace(var.schedule.cron))) == 5
+    condition     = var.schedule == null ? true : length(regexall("\\S+", var.schedule.cron)) == 5
     error_message = "schedule.cron is '${try(var.schedule.cron, "")}': Cloud Scheduler takes five fields (minute, hour, day of month, month, day of week), such as 0 3 * * *."
   }
 
@@ -59,14 +59,13 @@ variable "retries" {
 }
 
 variable "timeout_minutes" {
-  description = "Minutes from the start of the program after which the run is cancelled, and the job's own cluster deleted; 0 for never."
+  description = "Minutes from the start of the program after which the run is cancelled, and the job's own cluster deleted; 0 for never. null takes 120 with new_cluster, and never with cluster."
   type        = number
-  default     = 120
-  nullable    = false
+  default     = null
 
   validation {
-    condition     = var.timeout_minutes == 0 || (var.timeout_minutes >= 10 && var.timeout_minutes <= 1440)
-    error_message = "timeout_minutes is ${var.timeout_minutes}: Dataproc takes 10 to 1440 (a day), or 0 for never."
+    condition     = var.timeout_minutes == null ? true : var.timeout_minutes == 0 || (var.timeout_minutes >= 10 && var.timeout_minutes <= 1440)
+    error_message = "timeout_minutes is ${coalesce(var.timeout_minutes, 0)}: Dataproc takes 10 to 1440 (a day), or 0 for never."
   }
 }
 

@@ -15,6 +15,16 @@ run "created" {
     condition     = one(one(google_dataproc_workflow_template.this.placement).cluster_selector).cluster_labels["goog-dataproc-cluster-name"] == "spark-sidecar"
     error_message = "it runs on the cluster of that name"
   }
+
+  assert {
+    condition     = google_dataproc_workflow_template.this.labels == tomap({ spark-sidecar = "job" })
+    error_message = "budgets count it by this label"
+  }
+
+  assert {
+    condition     = google_dataproc_workflow_template.this.dag_timeout == null
+    error_message = "the cluster bills with or without the run"
+  }
 }
 
 run "a_short_name" {
@@ -93,6 +103,11 @@ run "a_cluster_of_its_own" {
   }
 
   assert {
+    condition     = google_dataproc_workflow_template.this.labels == one(one(google_dataproc_workflow_template.this.placement).managed_cluster).labels
+    error_message = "Dataproc puts the template's labels on the cluster too"
+  }
+
+  assert {
     condition     = google_dataproc_workflow_template.this.dag_timeout == "3600s" && one(one(google_dataproc_workflow_template.this.jobs).scheduling).max_failures_total == 2
     error_message = "the run ends after an hour, or three failures"
   }
@@ -103,16 +118,40 @@ run "a_cluster_of_its_own" {
   }
 }
 
+run "a_cluster_of_its_own_without_a_limit_that_is_given" {
+  command = plan
+
+  variables {
+    cluster     = null
+    new_cluster = run.definition.job_cluster
+  }
+
+  assert {
+    condition     = google_dataproc_workflow_template.this.dag_timeout == "7200s"
+    error_message = "a driver that hangs does not bill for ever"
+  }
+}
+
 run "every_night" {
   command = apply
 
   variables {
-    schedule = { cron = "0 3 * * *", timezone = "Europe/Berlin", service_account = "cron@project-1.iam.gserviceaccount.com" }
+    schedule = { cron = "0  3 * * *", timezone = "Europe/Berlin", service_account = "cron@project-1.iam.gserviceaccount.com" }
   }
 
   assert {
     condition     = one(google_cloud_scheduler_job.this[0].http_target).uri == "https://dataproc.googleapis.com/v1/projects/project-1/regions/us-central1/workflowTemplates/nightly:instantiate" && one(google_cloud_scheduler_job.this[0].http_target).http_method == "POST"
     error_message = "the scheduler starts the template"
+  }
+
+  assert {
+    condition     = one(one(google_cloud_scheduler_job.this[0].http_target).oauth_token).service_account_email == "cron@project-1.iam.gserviceaccount.com" && one(google_cloud_scheduler_job.this[0].http_target).headers["Content-Type"] == "application/json"
+    error_message = "as that account, in JSON"
+  }
+
+  assert {
+    condition     = google_cloud_scheduler_job.this[0].time_zone == "Europe/Berlin"
+    error_message = "at three o'clock there"
   }
 
   assert {
