@@ -92,7 +92,7 @@ variable "workers" {
 }
 
 variable "create" {
-  description = "Whether to make the cluster. If not, only the output job_cluster is of use, for a job's own cluster."
+  description = "Whether to make the cluster. If not, only the output job_cluster is of use, for a job's own cluster. With autoscale its policy is made all the same, so give a name that no cluster of the region has."
   type        = bool
   default     = true
   nullable    = false
@@ -249,6 +249,12 @@ variable "init_action" {
   validation {
     condition     = var.init_action == null ? true : can(regex("^gs://[^/]+/.+", var.init_action))
     error_message = "init_action is '${coalesce(var.init_action, "null")}': give a gs:// address, to which dataproc-assets uploads the script."
+  }
+
+  # Only our own script, by its name, needs the metadata: one of the user's may have all that it needs.
+  validation {
+    condition     = var.init_action == null ? true : !endswith(var.init_action, "/dataproc.sh") || startswith(lookup(var.metadata, "spark-sidecar-bundle", ""), "gs://")
+    error_message = "init_action is '${coalesce(var.init_action, "null")}', which fails on each node without the metadata spark-sidecar-bundle, the gs:// address of our wheel: set metadata to the output metadata of the module dataproc-assets."
   }
 }
 

@@ -146,6 +146,7 @@ REFUSED = [
     ("dataproc", {"metadata": {"hf-token": "x"}}, "let the job read it from Secret Manager, or use a package index"),
     ("dataproc", {"metadata": {"HTTPS_PROXY": "http://a:b@c"}}, "proxy that knows the nodes by their network"),
     ("dataproc", {"init_action": "https://example.com/x.sh"}, "give a gs:// address"),
+    ("dataproc", {"init_action": "gs://b/dataproc.sh"}, "set metadata to the output metadata of the module"),
     ("dataproc", {"init_timeout_s": 60}, "give 600 or more"),
     ("dataproc", {"autoscale": {"max_workers": 1}}, "2 <= min_workers <= max_workers"),
     ("dataproc", {"workers": 8, "autoscale": {"max_workers": 4}}, "they must be within the bounds of autoscale"),
@@ -218,7 +219,7 @@ def ready(newest, shared_copy):
 
 def test_no_broken_configuration_is_lost():
     """Nothing else fails where a case is taken out: each case tests itself alone. Raise the number with new ones."""
-    assert len(REFUSED) >= 102
+    assert len(REFUSED) >= 103
     assert len({json.dumps(each) for each in REFUSED}) == len(REFUSED)
     assert {module for module, _, _ in REFUSED} == set(GIVEN)
 

@@ -58,6 +58,7 @@ run "init_actions" {
 
   variables {
     init_action = "gs://b/dataproc.sh"
+    metadata    = { spark-sidecar-bundle = "gs://b/spark-sidecar" }
   }
 
   assert {
@@ -147,7 +148,7 @@ run "an_image_with_a_driver_action" {
   variables {
     image              = "2.3-ubuntu22"
     driver_init_action = "gs://b/install_gpu_driver.sh"
-    init_action        = "gs://b/dataproc.sh"
+    init_action        = "gs://b/own.sh"
   }
 
   assert {
@@ -362,6 +363,16 @@ run "an_init_action_elsewhere" {
 
   variables {
     init_action = "/init.sh"
+  }
+
+  expect_failures = [var.init_action]
+}
+
+run "an_init_action_without_its_metadata" {
+  command = plan
+
+  variables {
+    init_action = "gs://b/dataproc.sh"
   }
 
   expect_failures = [var.init_action]
