@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from csp.run import Result
 
 _FACTS = (Column("what"), Column("value"))
+# Fields of a request that a plan shows under other names, which every cloud shares.
+_SHARED = {"cluster_name", "spark_version", "autotermination_minutes"}
 
 
 def print_plan(plan: Plan, checks: Sequence[Check], price: str, *, as_json: bool) -> None:
@@ -32,9 +34,8 @@ def print_plan(plan: Plan, checks: Sequence[Check], price: str, *, as_json: bool
         "ends without work": f"after {plan.idle_minutes} minutes" if plan.idle_minutes else "never",
         "price of an hour": price,
     }
-    fields = {name: value for name, value in plan.request.items() if not isinstance(value, dict | list)}
-    said = {*rows.values(), str(plan.idle_minutes)}  # under other names, which every cloud shares
-    rows |= {name: _text(value) for name, value in fields.items() if str(value) not in said}
+    fields = {name: value for name, value in plan.request.items() if name not in _SHARED}
+    rows |= {name: _text(value) for name, value in fields.items() if not isinstance(value, dict | list)}
     print_tables(_FACTS, {"": [each for each in rows.items() if each[1]]})
     print_text("--json shows the whole request, with Spark settings and variables.")
     print_text("")

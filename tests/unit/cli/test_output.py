@@ -9,7 +9,9 @@ from dataclasses import asdict, replace
 import pytest
 from rich.cells import cell_len
 
+from csp.deployer import Plan
 from server_utils.cli import clusters
+from server_utils.cli.deployment_output import print_plan
 from server_utils.clusters import gpu_fit, model_memory, spark_conf
 from server_utils.clusters.catalogue import nodes, platforms
 from server_utils.storage.save import save_model
@@ -297,6 +299,17 @@ def test_the_results_of_the_demo_are_not_cut(code, words, width):
 )
 def test_what_is_said_of_a_deployment_is_not_cut_or_broken(code, words, width):
     assert_readable(screen(width=width, code=code), words, width)
+
+
+@pytest.mark.parametrize(("minutes", "ends"), [(60, "after 60 minutes"), (0, "never")])
+def test_a_plan_says_once_what_every_cloud_shares_and_hides_nothing_else(capsys, minutes, ends):
+    shared = {"cluster_name": "n", "spark_version": "17.3", "autotermination_minutes": minutes}
+    request = shared | {"num_workers": minutes, "min_workers": 0, "spark_conf": {}}
+    print_plan(Plan("n", "p", "", request, "f", {}, "vllm", "17.3", minutes), [], "", as_json=False)
+    rows = dict(re.split(" {2,}", line, maxsplit=1) for line in capsys.readouterr().out.splitlines() if "  " in line)
+    assert rows["ends without work"] == ends
+    assert (rows["num_workers"], rows["min_workers"]) == (str(minutes), "0")
+    assert set(rows) & {*shared, "spark_conf"} == set()
 
 
 @widths
