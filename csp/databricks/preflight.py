@@ -96,7 +96,7 @@ def _of_nodes(client: Any, volume: Any, path: str, dedicated: str) -> Check:
     if volume.owner == dedicated or held >= set(_READ_WRITE):
         return Check("volume for the nodes", f"{dedicated} may use {path}")
     seen = f"could not be checked: no grant on {path} names {dedicated}, and a group may have one. "
-    seen += f"Where nodes fail: {_grant('READ VOLUME, WRITE VOLUME', 'volume', volume, dedicated)}"
+    seen += f"If the nodes fail, run {_grant('READ VOLUME, WRITE VOLUME', 'volume', volume, dedicated)}"
     return Check("volume for the nodes", seen, looked=False)
 
 
@@ -111,8 +111,9 @@ def _granted(client: Any, me: Any, kind: str, securable: Any, what: str) -> Chec
 
 
 def _grant(privileges: str, kind: str, securable: Any, principal: str) -> str:
-    """The SQL that gives what is missing."""
-    return f"GRANT {privileges} ON {kind.upper()} {securable.full_name} TO `{principal}`"
+    """The SQL that gives what is missing. Names such as my-catalog need quotes."""
+    name = ".".join(f"`{each}`" for each in securable.full_name.split("."))
+    return f"GRANT {privileges} ON {kind.upper()} {name} TO `{principal}`"
 
 
 def _lacking(client: Any, me: Any, kind: str, securable: Any, wanted: tuple[str, ...]) -> list[str]:

@@ -426,7 +426,7 @@ def test_what_a_user_may_not_do_is_found_before_anything_is_made(server, here, w
     poor = session(connect(volume=VOLUME), server.clock)
     said = refusal(lambda: up(poor, wanted), Exit.CHECK_FAILED)
     assert "has no entitlement to it" in said
-    grant = "GRANT CREATE VOLUME ON SCHEMA main.default TO `poor@example.com`"
+    grant = "GRANT CREATE VOLUME ON SCHEMA `main`.`default` TO `poor@example.com`"
     assert f"you lack CREATE VOLUME; ask the owner for {grant}" in said
     assert asked(server, CREATE) == 0
 
@@ -436,7 +436,7 @@ def test_a_volume_that_a_user_may_only_read_is_found_before_anything_is_made(ser
     poor = member(server, monkeypatch, groups=(Group("team", may_create_clusters=True),))
     server.unity.grant("team", "READ_VOLUME", "main.default.sidecar")
     said = refusal(lambda: up(poor, wanted), Exit.CHECK_FAILED)
-    grant = "GRANT WRITE VOLUME ON VOLUME main.default.sidecar TO `member@example.com`"
+    grant = "GRANT WRITE VOLUME ON VOLUME `main`.`default`.`sidecar` TO `member@example.com`"
     assert f"{VOLUME}: you lack WRITE VOLUME; ask the owner for {grant}" in said
 
 
@@ -499,7 +499,7 @@ def test_the_nodes_of_another_user_need_the_volume_too(server, here, wanted):
     assert (unseen.passed, unseen.looked) == (True, False)
     assert f"no grant on {VOLUME} names robot, and a group may have one" in unseen.found
     assert unseen.found.endswith(
-        "Where nodes fail: GRANT READ VOLUME, WRITE VOLUME ON VOLUME main.default.sidecar TO `robot`"
+        "If the nodes fail, run GRANT READ VOLUME, WRITE VOLUME ON VOLUME `main`.`default`.`sidecar` TO `robot`"
     )
     server.unity.grant("robot", "ALL_PRIVILEGES", "main.default")
     (seen,) = found(for_robot, wanted, "volume for the nodes")
