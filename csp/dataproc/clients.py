@@ -165,7 +165,7 @@ def translated(*, but: type[Exception] | tuple[type[Exception], ...] = ()) -> It
         yield
     except but:
         raise
-    except api.Unauthenticated as error:
+    except api.Unauthorized as error:  # by REST, and by gRPC
         raise DeploymentError(f"Google does not accept the credentials: {short(error.message)}; {_SIGN_IN}") from None
     except api.TooManyRequests as error:
         raise _too_many(error) from None

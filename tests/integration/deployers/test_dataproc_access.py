@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
+from google.auth.credentials import AnonymousCredentials
 from support.dataproc_server.compute import DEFAULT_ACCOUNT
 from support.dataproc_server.server import PROJECT
 
 from csp import deployer
-from csp.cloud import Exit
+from csp.dataproc.deployer import Dataproc
 from csp.up import up
-from server_utils.errors import DeploymentError
+from server_utils.errors import DeploymentError, StorageError
 
 NODES = f"nodes@{PROJECT}.iam.gserviceaccount.com"
-ROLES, BUCKET = "roles of the nodes", "bucket of the nodes"
+ROLES, BUCKET, FILES = "roles of the nodes", "bucket of the nodes", "access to the bucket"
+OBJECTS = {f"storage.objects.{verb}" for verb in ("create", "get", "list", "delete")}
 WORKER = (
     f"gcloud projects add-iam-policy-binding {PROJECT} --member=serviceAccount:{NODES} --role=roles/dataproc.worker"
 )
@@ -23,25 +27,70 @@ def found(session, deployment, name):
     return check
 
 
-@pytest.mark.parametrize("lacking", ["create", "delete"])
-def test_a_bucket_that_the_user_may_not_write_into_is_said_before_anything_is_made(server, session, wanted, lacking):
-    server.storage.permissions = {f"storage.objects.{verb}" for verb in ("create", "get", "list", "delete")}
-    server.storage.permissions.remove(f"storage.objects.{lacking}")
+def test_what_is_not_seen_of_the_files_is_a_notice_and_no_refusal(server, session, wanted):
+    """An ACL of the objects, a managed folder or a condition on their names may allow it."""
+    server.storage.permissions = OBJECTS - {"storage.objects.get"}
+    server.storage.unseen = {"storage.objects.get"}
     name = server.bucket.name
-    with pytest.raises(DeploymentError) as caught:
-        up(session, wanted())
-    assert str(caught.value) == (
-        f"nothing was made, because access to the bucket: you lack storage.objects.{lacking} on gs://{name}; ask for "
-        f"`gcloud storage buckets add-iam-policy-binding gs://{name} --member=user:ann@example.com "
+    check = found(session, wanted(), FILES)
+    assert (check.passed, check.looked) == (True, False)
+    assert check.found == (
+        f"could not be checked: nothing that is seen gives you storage.objects.get on gs://{name}. If a file is "
+        f"refused, ask for `gcloud storage buckets add-iam-policy-binding gs://{name} --member=user:ann@example.com "
         "--role=roles/storage.objectUser`, or give another --bucket"
     )
-    assert caught.value.exit_code == Exit.CHECK_FAILED
+    assert up(session, wanted()).is_ready
+    assert f"Not sure: {FILES} {check.found}." in session.report.said
+
+
+def test_a_bucket_that_the_user_may_not_write_into_ends_it_before_anything_bills(server, session, wanted):
+    server.storage.permissions = OBJECTS - {"storage.objects.create"}
+    with pytest.raises(StorageError, match=r"is refused: 403 .*does not have storage\.objects\.create access"):
+        up(session, wanted())
+    assert any("gives you storage.objects.create on gs://" in each for each in session.report.said)
     assert "CreateCluster" not in server.calls
     assert list(server.bucket.list_blobs()) == []
 
 
+class Renewed(AnonymousCredentials):
+    """A sign-in that is renewed, and refused all the same."""
+
+    def refresh(self, request):
+        """Get nothing new."""
+
+
+REFUSED = {
+    (400, "Bucket is a requester pays bucket but no user project provided."): (
+        "gs://{name}; where it is could not be checked: {asked} {said}"
+    ),
+    (401, "Invalid Credentials"): (
+        "could not be checked: Google does not accept the credentials: {asked} {said}; "
+        "run `gcloud auth application-default login`, and try again"
+    ),
+}
+
+
+@pytest.mark.parametrize("error", REFUSED)
+def test_a_bucket_that_cannot_be_read_is_told_in_the_words_of_google(server, session, wanted, error):
+    name = server.bucket.name
+    server.storage.failing = {f"GET /storage/v1/b/{name}": error}
+    asked = f"GET {server.storage_url}/storage/v1/b/{name}?***"
+    clients = dataclasses.replace(session.cloud._clients, credentials=Renewed())
+    check = found(dataclasses.replace(session, cloud=Dataproc(clients, name)), wanted(), "bucket")
+    assert check.found == REFUSED[error].format(name=name, asked=asked, said=error[1])
+    assert (check.passed, check.looked) == (True, False)
+
+
+@pytest.mark.parametrize("location", ["EU", "EUROPE-WEST1", "US-EAST1"])
+def test_a_bucket_that_is_far_away_is_said_and_not_refused(server, session, wanted, location):
+    server.storage.location = location
+    check = found(session, wanted(), "bucket")
+    assert (check.passed, check.looked) == (True, False)
+    assert f"is in {location}, and the cluster in us-central1: nodes read gigabytes from it. A --bucket" in check.found
+
+
 def test_a_bucket_whose_objects_may_be_used_is_enough(server, session, wanted):
-    server.storage.permissions = {f"storage.objects.{verb}" for verb in ("create", "get", "list", "delete")}
+    server.storage.permissions = OBJECTS
     assert up(session, wanted()).is_ready
     assert any("where it is could not be checked" in each for each in session.report.said)
 
@@ -74,6 +123,10 @@ UNSEEN = {
         lambda compute: compute.roles.update({f"projects/{PROJECT}/roles/nodes": {f"serviceAccount:{NODES}"}}),
         "a custom role",
     ),
+    "another role": (
+        lambda compute: compute.roles.update({"roles/dataproc.serviceAgent": {f"serviceAccount:{NODES}"}}),
+        "which roles/dataproc.serviceAgent may give",
+    ),
     "no answer": (lambda compute: setattr(compute, "roles", None), "resourcemanager.projects.getIamPolicy"),
 }
 
@@ -86,7 +139,7 @@ def test_what_cannot_be_seen_is_a_notice_and_no_refusal(server, session, wanted,
     assert (check.passed, check.looked, told in check.found) == (True, False, True), check.found
     assert up(session, wanted(service_account=NODES)).is_ready
     (notice,) = (each for each in session.report.said if each.startswith(f"Not sure: {ROLES}"))
-    assert why == "no answer" or f"Where nodes fail, run `{WORKER}`" in notice
+    assert why == "no answer" or f"If the nodes fail, run `{WORKER}`" in notice
 
 
 def test_a_bucket_of_another_project_needs_a_role_for_the_nodes(server, session, wanted):
@@ -97,8 +150,30 @@ def test_a_bucket_of_another_project_needs_a_role_for_the_nodes(server, session,
     grant = f"gcloud storage buckets add-iam-policy-binding gs://{name} --member=serviceAccount:{NODES}"
     check = found(session, deployment, BUCKET)
     assert (check.passed, check.looked) == (True, False)
-    assert f"{NODES} use gs://{name}. Where nodes fail, run `{grant} --role=roles/storage.objectUser`" in check.found
+    assert f"{NODES} use gs://{name}. If the nodes fail, run `{grant} --role=roles/storage.objectUser`" in check.found
     server.storage.roles["roles/storage.objectUser"] = {f"serviceAccount:{NODES}"}
     assert found(session, deployment, BUCKET).found == f"{NODES} has roles/storage.objectUser on gs://{name}"
     server.storage.permissions = {"storage.buckets.get"}
     assert "storage.buckets.getIamPolicy" in found(session, deployment, BUCKET).found
+
+
+def test_an_editor_uses_a_bucket_only_by_the_policy_of_the_bucket(server, session, wanted):
+    name = server.bucket.name
+    policy = found(session, wanted(), BUCKET)
+    assert policy.found == f"{DEFAULT_ACCOUNT} has roles/storage.legacyBucketOwner on gs://{name}"
+    del server.storage.roles["roles/storage.legacyObjectOwner"]  # which reads files
+    lacking = found(session, wanted(), BUCKET)
+    assert (lacking.passed, lacking.looked) == (True, False)
+    assert f"nothing that is seen lets {DEFAULT_ACCOUNT} use gs://{name}" in lacking.found
+    server.storage.roles["roles/storage.objectAdmin"] = {f"projectEditor:{PROJECT}"}
+    assert found(session, wanted(), BUCKET).found == f"{DEFAULT_ACCOUNT} has roles/storage.objectAdmin on gs://{name}"
+
+
+def test_a_custom_role_that_is_enough_to_make_a_cluster_is_enough(server, session, wanted):
+    """Without actAs too: older organizations do not ask for it on the default account."""
+    server.compute.permissions = {f"dataproc.clusters.{verb}" for verb in ("create", "get", "list")}
+    assert up(session, wanted()).is_ready
+    notices = "\n".join(each for each in session.report.said if each.startswith("Not sure"))
+    assert "permissions you do not have dataproc.clusters.delete, " in notices
+    assert f"you may not run nodes as {DEFAULT_ACCOUNT} (iam.serviceAccounts.actAs), which older organ" in notices
+    assert "If Google refuses it, ask for roles/iam.serviceAccountUser on" in notices

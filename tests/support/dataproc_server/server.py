@@ -61,7 +61,7 @@ class DataprocServer:
         client = storage.Client(project=PROJECT, credentials=AnonymousCredentials(), client_options=options)
         self.bucket = client.bucket(bucket)
         self.compute = Compute(PROJECT)
-        self.storage = Storage(storage_port, self.compute.email)
+        self.storage = Storage(storage_port, self.compute.email, PROJECT)
         self.storage_url = self.storage.url
         self.operations = Operations()
         self.clusters = Clusters(self.operations, self.compute, self.bucket, nodes)

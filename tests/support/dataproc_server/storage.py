@@ -30,13 +30,23 @@ _NOT_SENT_ON = {"host", "connection", "content-length", "transfer-encoding", "ac
 
 
 class Storage:
-    """permissions: what the caller may; None for everything. roles: the policy of every bucket, role -> members.
+    """Every bucket is the same.
 
-    number: of the project that has the buckets. email: who the caller is.
+    Attributes:
+        permissions: what the caller may; None for everything.
+        unseen: what the caller may all the same, by an ACL or a condition, which tests of permissions leave out.
+        roles: the policy, role -> members; that of a new bucket of the project at first.
+        number: of the project that has the buckets.
+        location: of the buckets.
+        failing: pattern of method and path -> (HTTP status, message).
+        email: who the caller is.
     """
 
-    def __init__(self, port, email):
-        self.permissions, self.roles, self.number, self.email = None, {}, NUMBER, email
+    def __init__(self, port, email, project):
+        self.permissions, self.unseen, self.number, self.email = None, set(), NUMBER, email
+        self.location, self.failing = "US-CENTRAL1", {}
+        owners = {f"projectEditor:{project}", f"projectOwner:{project}"}
+        self.roles = {f"roles/storage.legacy{each}Owner": owners for each in ("Bucket", "Object")}
         self._port, self._pool = port, urllib3.PoolManager(maxsize=32)
         self._http = CrowdedServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"storage": self}))
         self.url = f"http://127.0.0.1:{self._http.server_port}"
@@ -52,8 +62,11 @@ class Storage:
 
     def answer(self, method, path, query):
         """(HTTP status, body) of what is answered here; None for what is handed on."""
+        for pattern, error in self.failing.items():
+            if re.fullmatch(pattern, f"{method} {path}"):
+                return error
         for pattern, needed in _NEEDS.items():
-            if re.fullmatch(pattern, f"{method} {path}") and not self.allowed(needed):
+            if re.fullmatch(pattern, f"{method} {path}") and not self.allowed(needed) and needed not in self.unseen:
                 said = f"{self.email} does not have {needed} access to the Google Cloud Storage bucket."
                 return 403, f"{said} Permission '{needed}' denied on resource (or it may not exist)."
         if re.fullmatch("/storage/v1/b/[^/]+/iam/testPermissions", path):
@@ -67,7 +80,8 @@ class Storage:
         url = f"http://127.0.0.1:{self._port}{path}"
         answer = self._pool.request(method, url, body=body, headers=sent, redirect=False, decode_content=False)
         if method == "GET" and answer.status == 200 and re.fullmatch(r"/storage/v1/b/[^/?]+(\?.*)?", path):
-            return answer, json.dumps(json.loads(answer.data) | {"projectNumber": self.number}).encode()
+            facts = {"projectNumber": self.number, "location": self.location}
+            return answer, json.dumps(json.loads(answer.data) | facts).encode()
         return answer, answer.data
 
     def _tested(self, asked):
