@@ -138,8 +138,10 @@ JupyterLab. On a cluster with the package, open or submit the `.ipynb` file as i
   `triton`. Where only the workers have the environment, one of them trains (`notebook.call`) or converts the model.
 - **Sources** are in `src/`, as Python with cells. `./run render` makes the `.ipynb` files from them, without outputs.
 
-The seconds are those of a processor, of all processes together, and were measured: in a run of all notebooks one
-after the other in one Spark, most of those with language models with one server. It ran beside other work on a cloud
-machine of two cores (AMD EPYC, 24 GiB, no GPU). So two cores take half as long at least. The start of Spark comes on
-top.
+The licence beside the data is what the package that ships the data states.
+
+The last column is seconds of a processor: those of all processes are added, without the start of Spark. They were
+measured in one run of all notebooks, on a cloud machine of two cores (AMD EPYC, 24 GiB, no GPU). Most notebooks with
+language models had one executor there, with one server. The pages of the gallery show other numbers: seconds by the
+clock, with two executors and their servers on two cores.
 """

@@ -28,7 +28,7 @@ class Model:
 
     Attributes:
         source: `hf://org/name@revision`, or the name of an asset that a package ships (`demo/assets.py`).
-        licence: an SPDX identifier.
+        licence: an SPDX identifier, or words where the package does not state that of its weights.
     """
 
     name: str
