@@ -2,8 +2,8 @@
 # # Replicas, or one model over several GPUs
 #
 # An executor with several GPUs can be used in two ways. *Replicas* are whole copies of the model, each with a server of its
-# own. *Tensor parallel* spreads one copy over several GPUs, which compute each layer together. This notebook starts every
-# arrangement that the executors allow, asks each the same rows, and measures.
+# own. *Tensor parallel* spreads one copy over several GPUs, which compute each layer together. This notebook tries every
+# arrangement that the executors allow, asks each that starts the same rows, and measures.
 #
 # **When to use this:** before a long job on executors with more than one GPU. Without GPUs it shows two servers beside each
 # executor, and that they share its rows.
@@ -42,33 +42,41 @@ ways = notebook.pick(small=[(1, 1), (2, 1)], full=[(gpus // size, size) for size
 # %%
 import time
 
-from server_utils import VLLMServerManager, data_url
+from server_utils import ServerStartError, VLLMServerManager, data_url
 
 few = notebook.pick(small=8, full=None)  # rows in flight per task and server: so few that a short task asks all servers
 
 
 def ask(servers, rows):
     mood = servers.chat("question", max_tokens=8, temperature=0, window=few)
+    rows = rows.repartition(4 * len(servers.urls))  # several tasks for each server, on however many executors
     rows.select("id", mood.alias("mood")).write.mode("overwrite").parquet(data_url("moods"))
 
 
-measured, counts = [], []
+measured, misfits, counts = [], [], []
 for replicas, size in ways:
+    way = {"replicas": replicas, "tensor parallel": size}
     options = notebook.engine_options(max_model_len=2048) | {"replicas": replicas, "tensor_parallel_size": size}
     with VLLMServerManager(f"moods-{replicas}-{size}", notebook.model()) as servers:
         began = time.monotonic()
-        servers.start_servers(**options)
+        try:
+            servers.start_servers(**options)
+        except ServerStartError as error:
+            print(f"{replicas} × {size} did not start: {str(error)[-800:]}")
+            nothing = dict.fromkeys(("rows", "rows/s, warm", "rows of each server"), "")
+            misfits.append(way | {"until warm, s": "does not fit"} | nothing)
+            continue
         ask(servers, reviews.where(F.col("id") <= last))
         until_warm, began = time.monotonic() - began, time.monotonic()
         ask(servers, reviews.where(F.col("id") > last))
         seconds = time.monotonic() - began
         status = servers.status()
     answered = spark.read.parquet(data_url("moods")).where("mood is not null").count()
-    counts.append([each.rows for each in status])
+    executors = {each.owner for each in status if each.rows}  # those that got tasks
+    counts.append([each.rows for each in status if each.owner in executors])
     measured.append(
-        {
-            "replicas": replicas,
-            "tensor parallel": size,
+        way
+        | {
             "until warm, s": until_warm,
             "rows": answered,
             "rows/s, warm": answered / seconds,
@@ -82,7 +90,8 @@ for replicas, size in ways:
 # %%
 import matplotlib.pyplot as plt
 
-names = [f"{replicas} × {size}" for replicas, size in ways]
+assert measured, "no arrangement fits; above is why"
+names = [f"{each['replicas']} × {each['tensor parallel']}" for each in measured]
 figure, (speed, share) = plt.subplots(1, 2, figsize=(7.2, 2.6))
 speeds = [each["rows/s, warm"] for each in measured]
 speed.bar_label(speed.bar(names, speeds, color="#1a73e8", width=0.6), [f"{each:.1f}" for each in speeds])
@@ -97,15 +106,18 @@ speed.set_xlabel("replicas × GPUs of each")
 plt.show()
 
 # %%
-notebook.show(measured)
+notebook.show(measured + misfits)
 best = max(measured, key=lambda each: each["rows/s, warm"])
 print(f"{best['replicas']} × {best['tensor parallel']} was the fastest: {best['rows/s, warm']:.1f} rows/s")
 asked = reviews.count() - warming
 assert all(each["rows"] == asked for each in measured)
 assert all(min(rows) > 0 and sum(rows) == asked + warming for rows in counts)
-assert all(len(rows) % replicas == 0 for rows, (replicas, _) in zip(counts, ways))
+assert all(len(rows) % each["replicas"] == 0 for rows, each in zip(counts, measured))
 
 # %% [markdown]
+# The first arrangement's time until warm includes the copy of the model from its store to each host; the others find it
+# there.
+#
 # ## Which one?
 #
 # | your case | arrangement |
