@@ -25,7 +25,7 @@ def packages(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def servers(spark, packages):
-    with StandIn("fake", packages, spark=spark) as manager:
+    with StandIn("sglang", packages, spark=spark) as manager:
         manager.start_servers(max_model_len=512, env={"PYTHONPATH": packages})
         yield manager
 
@@ -80,7 +80,7 @@ def test_fields_and_endpoints_that_it_lacks_are_refused_before_a_job(servers):
 
 def test_servers_for_vectors_embed_and_do_nothing_else(spark, packages):
     frame = spark.range(0, 6, 1, 2).selectExpr("if(id = 2, null, repeat('x', int(id) + 1)) as text")
-    with StandIn("vectors", packages, spark=spark) as servers:
+    with StandIn("sglang-vectors", packages, spark=spark) as servers:
         servers.start_servers(is_embedding=True, env={"PYTHONPATH": packages})
         rows = frame.select("text", servers.embed("text").alias("vector")).collect()
         with pytest.raises(
