@@ -592,8 +592,11 @@ def test_google_itself_bounds_a_run_on_a_cluster_of_its_own(server, session, wan
 
 
 def test_a_run_on_a_cluster_of_its_own_whose_answer_is_lost_is_one_run(server, session, wanted, program):
+    """The first one goes on when the second is asked for: Dataproc knows the token until its end."""
     server.fail("InstantiateInlineWorkflowTemplate", errors.unavailable(), late=True)
-    assert run(session, "mine", program, own_cluster=wanted()).exit_code == Exit.DONE
+    with server.operations.held("WORKFLOW") as go_on:
+        server.on_call = lambda name: go_on.set() if name == "GetOperation" else None
+        assert run(session, "mine", program, own_cluster=wanted()).exit_code == Exit.DONE
     assert len(server.jobs.all) == 1
 
 
