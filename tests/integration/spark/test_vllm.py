@@ -129,7 +129,7 @@ TYPED = (
 
 @once
 def test_the_engine_takes_the_schema_of_every_spark_type_and_keeps_to_it(spark, servers):
-    """A grammar that it refused would be an error of every row; none knows months, keys of maps, scales, or powers."""
+    """A grammar that it refused would be an error of every row; none knows months, keys of maps, scales, or sizes."""
     kinds = {field.name: StructType([field]) for field in spark.createDataFrame([], TYPED).schema}
     columns = [
         servers.generate("prompt", response_format=kind, on_error="struct", max_tokens=60).alias(name)
@@ -141,11 +141,9 @@ def test_the_engine_takes_the_schema_of_every_spark_type_and_keeps_to_it(spark, 
     assert {name: frame.schema[name].dataType["value"].dataType for name in kinds} == kinds
     rows = frame.collect()
     for name, answer in ((name, row[name]) for row in rows for name in kinds):
-        expected = (
-            "was cut off|no date|not a 'date'|no time|the key|more digits after its point"
-            r"|no column holds the number [-0-9.]+[eE]"
-        )
-        assert answer.value or re.search(expected, answer.error), (name, answer)
+        expected = "was cut off|no date|not a 'date'|no time|the key|more digits after its point"
+        too_large = r"no column holds the number|is more than \S+ holds"
+        assert answer.value or re.search(f"{expected}|{too_large}", answer.error), (name, answer)
     assert any(row.tiny.value for row in rows)
 
 
