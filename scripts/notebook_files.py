@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from nbclient import NotebookClient
 from traitlets.config import Config
 
 from server_utils.notebooks import catalogue
-from server_utils.notebooks.catalogue import Facts, Scale
+from server_utils.notebooks.catalogue import Facts, Model, Scale
 
 if TYPE_CHECKING:
     from jupyter_client.manager import KernelManager
@@ -53,15 +54,22 @@ def about(facts: Facts) -> str:
     if facts.models is None:
         lines.append("| model | trained here | trained here |")
     else:
-        small, full = (facts.models[scale] for scale in Scale)
-        pins = [f"`{model.revision}`" if model.revision else "as a package ships it" for model in (small, full)]
-        lines.append(f"| model | {small.name} | {_hub(full.source) or full.name} |")
-        lines.append(f"| revision | {pins[0]} | {pins[1]} |")
-        lines.append(f"| its licence | {small.licence} | {full.licence} |")
+        lines.append(_of_each_scale("model", facts.models, lambda model: _hub(model.source) or model.name))
+        lines.append(_of_each_scale("revision", facts.models, _pin))
+        lines.append(_of_each_scale("its licence", facts.models, lambda model: model.licence))
     lines.append(f"| data | all or some of: {facts.data} | all of it, or a table of yours |")
     lines.append(f"| its licence | {facts.data_licence} | {facts.data_licence} |")
     lines.append(f"| needs | two cores, {facts.seconds} s of a processor | {_needs(facts)} |")
     return "\n".join(lines)
+
+
+def _of_each_scale(title: str, models: dict[Scale, tuple[Model, ...]], say: Callable[[Model], str]) -> str:
+    """A row of the table. What is the same of several models is said once."""
+    return f"| {title} | " + " | ".join(", ".join(dict.fromkeys(map(say, models[scale]))) for scale in Scale) + " |"
+
+
+def _pin(model: Model) -> str:
+    return f"`{model.revision}`" if model.revision else "as a package ships it"
 
 
 def _hub(place: str) -> str:
@@ -112,7 +120,8 @@ def index() -> str:
 
 
 def _row(facts: Facts) -> str:
-    names = [facts.models[scale].name if facts.models else "trained there" for scale in Scale]
+    models = facts.models or dict.fromkeys(Scale, ())
+    names = [", ".join(model.name for model in models[scale]) or "trained there" for scale in Scale]
     link, data = f"[{facts.title}]({facts.group}/{facts.name}.ipynb)", f"{facts.data}: {facts.data_licence}"
     return f"| {link} | {names[0]} | {names[1]} | {data} | {facts.seconds} s |"
 

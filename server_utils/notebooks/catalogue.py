@@ -54,7 +54,7 @@ class Facts:
         name: of its file, without the extension.
         group: the folder of its file.
         data_licence: as the package that ships the data states it.
-        models: by scale; None where the notebook trains its own.
+        models: by scale, one or several that it runs one after the other; None where the notebook trains its own.
         seconds: of a processor, measured at small scale; notebooks/README.md says on which machine.
         needs_gpu: whether the full scale needs executors with a GPU.
     """
@@ -64,7 +64,7 @@ class Facts:
     title: str
     data: str
     data_licence: str
-    models: dict[Scale, Model] | None
+    models: dict[Scale, tuple[Model, ...]] | None
     seconds: int
     needs_gpu: bool
 
@@ -91,6 +91,8 @@ def groups() -> dict[str, str]:
 
 
 def _facts(given: dict[str, Any], models: dict[str, Model]) -> Facts:
-    chosen = {scale: models[given[scale.value]] for scale in Scale} if Scale.SMALL.value in given else None
+    chosen = None
+    if Scale.SMALL.value in given:
+        chosen = {scale: tuple(models[name] for name in given[scale.value]) for scale in Scale}
     fields = {key: given[key] for key in ("name", "group", "title", "data", "data_licence", "seconds", "needs_gpu")}
     return Facts(models=chosen, **fields)

@@ -66,8 +66,13 @@ class Notebook:
     @property
     def summary(self) -> str:
         """The scale, the model and Spark, in one line."""
-        model = self._model.name if self._model else "a model trained here"
-        return f"{self.scale.value} scale: {model}, on Spark {self.spark.version}"
+        models = " and ".join(self.models) or "a model trained here"
+        return f"{self.scale.value} scale: {models}, on Spark {self.spark.version}"
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The names of the models at this scale, mostly one; empty where the notebook trains its own."""
+        return tuple(model.name for model in self._models)
 
     @property
     def gpus(self) -> int:
@@ -78,19 +83,23 @@ class Notebook:
         """The one of two values that belongs to the scale."""
         return small if self.scale is Scale.SMALL else full
 
-    def model(self) -> str:
+    def model(self, name: str | None = None) -> str:
         """The URL of the model at this scale. It is copied there first if it is not there yet, once for all nodes.
 
         A package's model that must be converted is saved from a task where only executors' machines can convert it.
+        name: one of `models`; the first by default.
 
-        Raises StorageError where its hub or the place for models cannot be reached, or wants a token, and
-        EnvironmentMissingError where no machine can fetch or convert it.
+        Raises StorageError where its hub or the place for models cannot be reached, or wants a token,
+        EnvironmentMissingError where no machine can fetch or convert it, and ConfigurationError for another name.
         """
-        if self._model is None:
+        if not self._models:
             raise ConfigurationError(f"{self.facts.name} trains its own model: save it with save_model()")
-        url = model_url(self._model.name)
+        name = name or self.models[0]
+        if name not in self.models:
+            raise ConfigurationError(f"{self.facts.name} has no model {name!r}{one_of(name, self.models)}")
+        url = model_url(name)
         with suppress(ModelExistsError):
-            self._save(self._model, url)
+            self._save(self._models[self.models.index(name)], url)
         return url
 
     def _save(self, model: Model, url: str) -> None:
@@ -146,8 +155,8 @@ class Notebook:
         return self.pick(small={**small, "env": {"OMP_NUM_THREADS": str(threads)}}, full=several | full)
 
     @property
-    def _model(self) -> Model | None:
-        return self.facts.models[self.scale] if self.facts.models else None
+    def _models(self) -> tuple[Model, ...]:
+        return self.facts.models[self.scale] if self.facts.models else ()
 
 
 def _save_asset(name: str, url: str) -> None:

@@ -55,7 +55,7 @@ def one_executor(start_kernel):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_runs_and_what_it_claims_holds(name, request, tmp_path):
     facts = catalogue.facts(name)
-    is_of_language_model = facts.models is not None and facts.models[Scale.SMALL].name == "SmolLM2-135M-Instruct"
+    is_of_language_model = facts.models is not None and facts.models[Scale.SMALL][0].name == "SmolLM2-135M-Instruct"
     if is_of_language_model and not vllm_fits():
         pytest.skip("vLLM does not run here")
     alone = is_of_language_model and name != ON_TWO_EXECUTORS

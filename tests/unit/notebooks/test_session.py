@@ -77,6 +77,14 @@ def test_a_notebook_picks_by_scale():
     assert small.summary == "small scale: SmolLM2-135M-Instruct, on Spark 4.0.0"
 
 
+def test_a_notebook_may_run_several_models_and_takes_no_other():
+    full = Notebook(Cluster(), catalogue.facts("summarization"), Scale.FULL)
+    assert full.models == ("Qwen2.5-7B-Instruct", "Qwen3.5-9B")
+    assert full.summary == "full scale: Qwen2.5-7B-Instruct and Qwen3.5-9B, on Spark 4.0.0"
+    with pytest.raises(ConfigurationError, match=r"summarization has no model 'Qwen3\.5-9'; did you mean Qwen3\.5-9B"):
+        full.model("Qwen3.5-9")
+
+
 class Workers(OneTask, Cluster):
     """A cluster whose tasks run in this process, with another home than the driver's."""
 
