@@ -24,7 +24,10 @@ _DISTRIBUTION, _PACKAGE = "spark-sidecar", "server_utils"
 NEEDED = (*("cloudpickle", "jsonschema", "numpy", "pandas", "psutil", "pyarrow", "tritonclient.http", "urllib3"),)
 _CANNOT_RUN = re.compile(r'Cannot run program "([^"]+)"[^:]*: (.+)')
 _OTHER_MINOR = re.compile(r"PYTHON_VERSION_MISMATCH\D*(\d+)\D+(\d+)\D+(\d+)\D+(\d+)")
-_NO_WORKER = re.compile(r"pyspark[./]daemon|Error from python worker|Python worker (failed|exited)")
+# A session may have another daemon than `pyspark.daemon`; Spark then says what it could not read from it.
+_NO_WORKER = re.compile(
+    r"pyspark[./]daemon|(reading the|Invalid) port number|Error from python worker|Python worker (failed|exited)"
+)
 # The last line of a Python traceback; Java's exceptions have a domain in front of them.
 _RAISED = re.compile(r"^(?!(?:org|java|com)\.)[\w.]*(?:Error|Exception|Exit|Interrupt)\b(?::.*)?$", re.MULTILINE)
 _LINES = 8
