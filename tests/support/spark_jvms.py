@@ -1,9 +1,9 @@
-"""Options for Spark's JVMs in tests, which live for minutes: one compiler, no checks, and Spark's classes from a file.
+"""Settings for Spark in tests, which live for minutes: JVMs with one compiler, no checks, and classes from a file.
 
 Java calls the latter class data sharing. The file is made once for a Python and a Java, in the virtual environment: a
 short session says which classes it loads, and `java -Xshare:dump` keeps them. A JVM that the file does not fit ignores
 it without a word. Where the file cannot be made, JVMs start as they do without it. On Spark 3.5, whose tests have few
-sessions, making it would take longer than it saves.
+sessions, making it would take longer than it saves. Python workers have pandas from their daemon.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ from server_utils.host.files import exclusive_lock
 # Without the second compiler these JVMs take half of the processor time, and without the check of Spark's own classes a
 # fifth less than that (measured).
 SHORT_LIFE = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
+# Wherever a session of these settings runs, PYTHONPATH must have this folder: it holds the daemon of Python workers.
+PYTHON_PATH = str(Path(__file__).with_name("spark_daemon"))
+_DAEMON = "spark.python.daemon.module", "warm_daemon"
 _FOLDER = Path(sys.prefix) / "shared-classes"
 _MAKE_S = 400  # seen: 40 to 90 s, of which the session takes a third
 
@@ -34,6 +37,17 @@ _MAKE_S = 400  # seen: 40 to 90 s, of which the session takes a third
 def options() -> str:
     """The options for drivers and executors; makes the file where there is none."""
     return SHORT_LIFE if pyspark.__version__ < "4" else f"{SHORT_LIFE} {_shared_classes()}"
+
+
+def settings() -> dict[str, str]:
+    """The settings for a session."""
+    java = dict.fromkeys(["spark.driver.extraJavaOptions", "spark.executor.extraJavaOptions"], options())
+    return java | dict([_DAEMON])
+
+
+def options_of_drivers() -> str:
+    """The options for drivers of other programs, such as demos: they are settings of their sessions, too."""
+    return f"{options()} -D{'='.join(_DAEMON)}"
 
 
 @functools.cache

@@ -55,9 +55,10 @@ def start_kernel(state_root, tmp_path_factory):
     """Starts kernels that end with the module: start_kernel({"VARIABLE": "value"}). A Spark of the user is ignored."""
     folder = tmp_path_factory.mktemp("notebooks")
     common = {
-        "JDK_JAVA_OPTIONS": spark_jvms.options(),
+        "JDK_JAVA_OPTIONS": spark_jvms.options_of_drivers(),
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "PYSPARK_PYTHON": sys.executable,
+        "PYTHONPATH": spark_jvms.PYTHON_PATH,
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_SIDECAR_CACHE": str(folder / "cache"),
         "SPARK_SIDECAR_DATA": str(folder / "data"),

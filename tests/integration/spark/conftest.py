@@ -74,11 +74,6 @@ def _order(item):
     return (True, wanted != (CLUSTER, {}), repr(wanted), item.get_closest_marker("ends_session") is not None)
 
 
-def java_settings():
-    """For a session of tests."""
-    return dict.fromkeys(["spark.driver.extraJavaOptions", "spark.executor.extraJavaOptions"], spark_jvms.options())
-
-
 class Sessions:
     """The one session of this process: Spark allows no two with different settings."""
 
@@ -98,7 +93,7 @@ class Sessions:
     def _start(self, master, settings):
         builder = SparkSession.builder.master(master).config("spark.local.dir", str(self._folder))
         builder = builder.config("spark.sql.warehouse.dir", str(self._folder / "warehouse"))
-        for key, value in (_SETTINGS | java_settings() | settings).items():
+        for key, value in (_SETTINGS | spark_jvms.settings() | settings).items():
             builder = builder.config(key, value)
         return builder.getOrCreate()
 
@@ -123,7 +118,8 @@ def state_root():
             patch.setenv(variable, sys.executable)
         for variable in ("SPARK_HOME", "SPARK_REMOTE", "SPARK_CONF_DIR"):
             patch.delenv(variable, raising=False)
-        patch.setenv("SPARK_SUBMIT_OPTS", spark_jvms.options())  # for drivers of other programs, such as demos
+        patch.setenv("PYTHONPATH", spark_jvms.PYTHON_PATH)
+        patch.setenv("SPARK_SUBMIT_OPTS", spark_jvms.options_of_drivers())
         yield folder
     for each in (folder, f"{folder}-cache"):
         shutil.rmtree(each, ignore_errors=True)
@@ -265,7 +261,7 @@ def run_as_user(code, **options):
     import subprocess
 
     root = Path(__file__).parents[3]
-    environ = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), str(root / "tests")])}
+    environ = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), str(root / "tests"), spark_jvms.PYTHON_PATH])}
     return subprocess.Popen(
         [sys.executable, "-c", code], env=environ, text=True, stdout=subprocess.PIPE, start_new_session=True, **options
     )

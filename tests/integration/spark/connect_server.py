@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pyspark
 from pyspark.sql import SparkSession
-
-from integration.spark.conftest import java_settings
+from support import spark_jvms
 
 SETTINGS = {
     "spark.plugins": "org.apache.spark.sql.connect.SparkConnectPlugin",
@@ -25,7 +24,7 @@ SETTINGS = {
 
 def main(master):
     builder = SparkSession.builder.master(master)
-    for key, value in (SETTINGS | java_settings()).items():
+    for key, value in (SETTINGS | spark_jvms.settings()).items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
     service = getattr(spark._jvm, "org.apache.spark.sql.connect.service.SparkConnectService$")
