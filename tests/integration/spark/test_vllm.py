@@ -1,19 +1,15 @@
-"""Real vLLM beside two executors: the columns, the code that the article publishes, and a job that is hit half-way."""
+"""Real vLLM beside two executors: the columns, and a job that is hit half-way."""
 
 from __future__ import annotations
 
 import re
-import socket
-import warnings
-from functools import partial
 
 import pytest
-from pyspark.ml.functions import predict_batch_udf
 from pyspark.sql import functions
 from pyspark.sql.types import LongType, StringType, StructField, StructType
 from support import real_vllm
 
-from integration.spark.conftest import as_in_a_notebook, in_background, kill, once, part, wait_for_states
+from integration.spark.conftest import in_background, kill, once, part, wait_for_states
 from server_utils import ConfigurationError, VLLMServerManager
 from server_utils.host.processes import wait_until
 from server_utils.inference.utf8 import PROBLEM
@@ -132,7 +128,7 @@ def test_the_engine_takes_the_schema_of_every_spark_type_and_keeps_to_it(spark, 
     """A grammar that it refused would be an error of every row; none knows months, keys of maps, scales, or sizes."""
     kinds = {field.name: StructType([field]) for field in spark.createDataFrame([], TYPED).schema}
     columns = [
-        servers.generate("prompt", response_format=kind, on_error="struct", max_tokens=60).alias(name)
+        servers.generate("prompt", response_format=kind, on_error="struct", max_tokens=40).alias(name)
         for name, kind in kinds.items()
     ]
 
@@ -246,45 +242,3 @@ def test_a_job_survives_the_death_of_an_engine(spark, servers):
     after = wait_for_states(servers, "ready", "ready")
     assert [server.restarts for server in after] == [before[0].restarts + 1, before[1].restarts]
     assert "exited with status 1" in after[0].reason
-
-
-def vllm_fn(model_name, host_to_url):
-    """The article's client, as it is."""
-    import socket
-
-    import numpy as np
-    import requests
-
-    url = host_to_url[socket.gethostname()]
-
-    def predict(inputs):
-        response = requests.post(  # noqa: S113 - word for word
-            f"{url}/v1/completions",
-            json={"model": model_name, "prompt": inputs.tolist(), "max_tokens": 8, "temperature": 0.7, "top_p": 0.8},
-        )
-        return np.array([r["text"] for r in response.json()["choices"]])
-
-    return predict
-
-
-@once
-def test_the_published_code_runs_as_it_is(spark, servers, model):
-    """The article's manager takes over from the fixture's: a name is one manager's in an application."""
-    servers.stop_servers()
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        server_manager = VLLMServerManager(model_name="tiny-llm", model_path=str(model))
-        server_manager.start_servers(
-            gpu_memory_utilization=0.95, max_model_len=512, task="generate", wait_retries=60, wait_timeout=5
-        )
-    assert any("task='generate' became runner='generate'" in str(each.message) for each in said)
-    host_to_http_url = server_manager.host_to_http_url
-    assert set(host_to_http_url) == {socket.gethostname()}
-
-    fetch = partial(as_in_a_notebook(vllm_fn), "tiny-llm", host_to_http_url)
-    generate = predict_batch_udf(fetch, return_type=StringType(), batch_size=8)
-    found = prompts(spark, 24).where("prompt is not null and id != 7").withColumn("answer", generate("prompt"))
-    assert all(row.answer is not None for row in found.collect())
-
-    server_manager.stop_servers()
-    assert {server.state.value for server in server_manager.status()} == {"stopped"}
