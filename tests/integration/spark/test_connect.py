@@ -9,7 +9,7 @@ import pyspark
 import pytest
 from support.fakes import processes_of
 
-from integration.spark import uses
+from integration.spark import connect_uses, uses
 from integration.spark.conftest import CLUSTER, run_as_user
 from server_utils.host.processes import wait_until
 
@@ -51,5 +51,5 @@ def test_rows_are_asked_once_over_connect_as_in_a_classic_session(port, tmp_path
     said = json.loads(printed.splitlines()[-1])
 
     assert user.returncode == 0
-    assert said["found"] == {use.name: [use.asked, 0] for use in uses.COUNTED}
+    assert said["found"] == {use.name: [use.asked, 0] for use in connect_uses.COUNTED}
     assert said["refused"] == [use.name for use in uses.REFUSED]
