@@ -37,7 +37,7 @@ def run(spark, servers, tmp_path):
     def call(frame=None, *, path=None, new="twice", of="id", **options):
         column = servers.tensors(of, model="picky", on_error="null")
         frame = spark.range(0, ROWS, 1, 4) if frame is None else frame
-        return servers.run(frame, {new: column}, path or tmp_path / "out", **{"key": "id", "parts": 2} | options)
+        return servers.run(frame, {new: column}, path or tmp_path / "out", **{"key": "id", "parts": 1} | options)
 
     return call
 
@@ -56,9 +56,9 @@ def written(tmp_path):
 
 
 def test_every_row_is_written_once_with_its_answer_and_a_second_call_asks_nothing(run, servers, tmp_path):
-    first = run()
+    first = run(parts=2)
     before = asked(servers)
-    second = run()
+    second = run(parts=2)
 
     assert (first.rows, first.there, first.written, first.errors) == (ROWS, 0, ROWS, {"refused": ROWS // 10})
     assert (second.rows, second.there, second.written) == (ROWS, ROWS, 0)
@@ -231,6 +231,7 @@ def test_files_of_a_job_that_was_killed_while_it_committed_are_not_written_twice
     assert not (tmp_path / "out" / "_temporary").exists()
 
 
+@once
 def test_a_folder_with_nothing_but_unfinished_files_counts_as_empty(run, spark, tmp_path):
     (tmp_path / "out" / "_temporary" / "0").mkdir(parents=True)
 
@@ -276,6 +277,7 @@ def test_a_new_column_does_not_take_the_place_of_another(run, spark):
         run(spark.range(3).withColumn("Twice", functions.lit(1)))
 
 
+@once
 def test_another_run_that_writes_at_the_same_time_is_noticed(run, spark, tmp_path):
     frame = spark.range(30)
 
@@ -299,6 +301,7 @@ def test_several_columns_make_a_key_and_orc_is_a_format(run, spark, tmp_path):
     assert spark.read.orc(str(tmp_path / "out")).count() == 40
 
 
+@once
 def test_progress_counts_the_rows_of_every_engine(spark, servers):
     column = servers.tensors("id", model="picky", on_error="null")
     with servers.progress(total=ROWS) as shown:
@@ -309,6 +312,7 @@ def test_progress_counts_the_rows_of_every_engine(spark, servers):
     assert {server["state"] for server in json.loads(servers.status_json())} == {"ready"}
 
 
+@once
 def test_rows_with_the_same_prefix_are_neighbours_in_one_task_and_tasks_are_about_as_large(spark, run, tmp_path):
     frame = spark.range(0, ROWS, 1, 4).selectExpr("id", "concat('document ', id % 40, ': question ', id) as prompt")
     ordered = by_prefix(frame, "prompt", partitions=4)
