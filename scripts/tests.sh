@@ -16,7 +16,7 @@ readonly BESIDE_NOTEBOOKS=(--ignore=tests/unit --ignore=tests/integration/{engin
 readonly SAME_ON_EVERY_SPARK=(--ignore=tests/integration/spark/test_{demo,demo_llm,driver_faults,dynamo,life,live_checks,model_urls,nim,published_vllm,server_faults,sglang,start_places,transformers,user_modules,vllm_replicas}.py)
 
 # The longest first, behind what is quick. A part waits for servers and JVMs a third of its time: three fit two processors.
-readonly PARTS=(lint spark4 plain notebooks spark35 nodes) AT_ONCE=3
+readonly PARTS=(lint spark4 plain notebooks spark35 nodes unit) AT_ONCE=3
 
 # run_part NAME: the other arguments go to pytest.
 run_part() {
@@ -25,7 +25,8 @@ run_part() {
   if [[ "$name" == spark35 ]]; then use_venv .venv-spark35; else use_venv .venv; fi
   case "$name" in
   lint) run_checks ;;
-  plain) some_tests "$@" -m "not spark and not node and not notebook" --ignore=tests/integration/{spark,notebooks} ;;
+  unit) some_tests "$@" --ignore=tests/integration ;;
+  plain) some_tests "$@" -m "not spark and not node and not notebook" --ignore=tests/{unit,integration/spark,integration/notebooks} ;;
   spark35) some_tests "$@" -m spark "${BESIDE_SPARK[@]}" "${SAME_ON_EVERY_SPARK[@]}" ;;
   spark4) some_tests "$@" -m spark "${BESIDE_SPARK[@]}" ;;
   nodes) some_tests "$@" -m node "${BESIDE_NODES[@]}" ;;
