@@ -20,7 +20,8 @@ from server_utils.clusters.cluster import Cluster
 from server_utils.clusters.gpu_fit import Demand
 from server_utils.clusters.model_memory import Weights
 from server_utils.errors import DeploymentError
-from server_utils.storage.stores.base import Store, scrub
+from server_utils.host.redaction import scrub
+from server_utils.storage.stores.base import Store
 
 TAG = "spark-sidecar-deployment"  # tag or label of a cluster -> the name of its deployment
 SUMS = "SHA256SUMS"  # the file of an upload that is sent last

@@ -36,8 +36,9 @@ from csp.databricks.client import GoneError, explained
 from csp.databricks.cluster_spec import request_body
 from server_utils.clusters.cluster import Cluster
 from server_utils.errors import ConfigurationError, DeploymentError, SidecarError
+from server_utils.host.redaction import scrub
 from server_utils.storage.send_folder import sha256
-from server_utils.storage.stores.base import Store, scrub
+from server_utils.storage.stores.base import Store
 from server_utils.storage.stores.databricks import Volume
 
 _VOLUME = re.compile(r"/Volumes/[^/]+/[^/]+/[^/]+")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from csp.cloud import Failure
-from server_utils.storage.stores.base import scrub
+from server_utils.host.redaction import scrub
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from csp.databricks import executed_notebook
 from csp.databricks.client import GoneError, explained
 from csp.databricks.failures import meaning_in
 from server_utils.errors import ConfigurationError, DeploymentError
-from server_utils.storage.stores.base import scrub
+from server_utils.host.redaction import scrub
 
 _LARGEST = 10 * 10**6  # bytes of a notebook that the workspace takes
 _HEADER = "# Databricks notebook source"

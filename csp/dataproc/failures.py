@@ -8,7 +8,7 @@ from dataclasses import replace
 from re import Match
 
 from csp.cloud import Failure
-from server_utils.storage.stores.base import scrub
+from server_utils.host.redaction import scrub
 
 AGENT = "NO_AGENT_ROLE"
 _Explanation = Callable[[Match[str]], Failure]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 
 from server_utils.clusters.tags import check_tags
 from server_utils.errors import ConfigurationError
+from server_utils.host.redaction import has_password, is_secret
 
 IDLE_MINUTES = 60
 _DATABRICKS, _DATAPROC = "databricks-", "dataproc"
@@ -32,12 +33,6 @@ _ZONES = {"databricks-aws": r"[a-z]{2}(-[a-z]+)+-\d[a-z]", "databricks-gcp": r"[
 _ZONES["dataproc"] = _ZONES["databricks-gcp"]
 _SSD_COUNTS = (0, 1, 2, 4, 8, 16, 24)
 _IDLE_MINUTES = {_DATABRICKS: (10, 10_000), _DATAPROC: (5, 20_160)}
-_SECRET_NAME = re.compile(
-    r"passw|passphrase|(^|[._-])(secret|token|(api|access|private|secret|account)[._-]?key)($|\.)", re.IGNORECASE
-)
-# The user and password, or the token, of an address: https://user:password@host, https://token@host. The @ of
-# abfss://container@account is none.
-_SECRET_ADDRESS = re.compile(r"://[^/?#\s:@]*:[^/?#\s@]+@|(?i:https?)://[^/?#\s@]+@")
 _SECRET_REFERENCE = re.compile(r"\{\{secrets/[^/]+/[^/]+\}\}")
 
 
@@ -127,17 +122,12 @@ def check_downloads(settings: Mapping[str, str], platform: str) -> None:
             )
 
 
-def is_secret(name: str) -> bool:
-    """Whether a setting or a variable of this name holds a secret."""
-    return bool(_SECRET_NAME.search(name))
-
-
 def _check_secrets(values: Mapping[str, str], platform: str) -> None:
     """Refuse what is a secret by its name, or by the user and password in its address. No message shows a value."""
     for key, value in values.items():
         if is_secret(key):
             _check_secret(f"the value of {key} would be readable in Spark's UI", value, platform)
-        elif _SECRET_ADDRESS.search(value):
+        elif has_password(value):
             _check_secret(f"{key} has an address with a password or token, which would be readable", value, platform)
 
 

@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from server_utils.host.redaction import scrub
+
 _ADDRESSES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "HTTPS_PROXY")
 # Ours alone: a bucket or a volume is reached without a proxy.
 _PROXIES = ("HTTPS_PROXY", "NO_PROXY")
@@ -33,11 +35,11 @@ def without_proxy(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def redacted(text: str) -> str:
-    """A text for logs and messages: addresses that were set become their names, as each may hold a secret."""
+    """A text for logs and messages without secrets. Addresses that were set become their names: each may hold one."""
     for name in _ADDRESSES:
         for secret in _forms(os.environ.get(name, "")):
             text = text.replace(secret, f"<{name}>")
-    return re.sub(r"(?<=://)[^/\s@]+@", "<user>@", text)
+    return scrub(text)
 
 
 def _forms(address: str) -> list[str]:

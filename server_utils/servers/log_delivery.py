@@ -17,12 +17,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from server_utils.clusters.options import is_secret
 from server_utils.errors import SidecarError
 from server_utils.host import platform
+from server_utils.host.redaction import is_secret, scrub
 from server_utils.storage import urls
 from server_utils.storage.stores import factory
-from server_utils.storage.stores.base import ChangedError, ObjectNotFoundError, Store, TransientError, scrub
+from server_utils.storage.stores.base import ChangedError, ObjectNotFoundError, Store, TransientError
 
 logger = logging.getLogger(__name__)
 FOLDER = "servers"  # below the folder of logs

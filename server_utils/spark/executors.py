@@ -24,6 +24,7 @@ from typing import Any
 
 from server_utils.errors import PlacementError, SidecarError
 from server_utils.host.processes import ProcessId, ancestor
+from server_utils.host.redaction import has_password, is_secret
 from server_utils.spark import session, worker_python
 from server_utils.spark.session import ExecutorPlan, conf, gpus_per_executor, is_connect, run, slots
 
@@ -31,7 +32,6 @@ logger = logging.getLogger(__name__)
 _PAUSE_S = 0.05
 _TASK = "SPARK_SIDECAR_TASK"  # as `backends.triton.task_context` reads it
 _NUMBERS = ("partitionId", "stageId", "attemptNumber", "taskAttemptId", "cpus")
-_SECRET = re.compile("(?i)secret|password|token|access[.]?key")  # as spark.redaction.regex has it
 _PROPERTIES_BYTES = 64 << 10  # a variable of the environment has 128 KB at most
 _QUIET_S = 30.0  # after so long without a new executor no more seem to come
 
@@ -76,7 +76,7 @@ def _describe(context: Any) -> dict[str, Any]:
     kept, left_bytes = dict[str, str](), _PROPERTIES_BYTES
     for key, value in sorted(properties.items(), key=lambda pair: len(pair[1])):
         left_bytes -= len(json.dumps({key: value}))
-        if left_bytes > 0 and not _SECRET.search(key):
+        if left_bytes > 0 and not (is_secret(key) or has_password(value)):
             kept[key] = value
     return {
         **{name: getattr(context, name)() for name in _NUMBERS},

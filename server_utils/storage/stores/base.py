@@ -7,11 +7,9 @@ client into them or into a `StorageError`. It never retries by itself: `retry` i
 from __future__ import annotations
 
 import logging
-import os
 import random
-import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -23,15 +21,6 @@ _PAUSES_S = (0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
 _DAMAGED = 2  # retries of what arrived damaged: more do not mend what is stored
 _LONGEST_S = 60.0  # of what a server may ask for with Retry-After
 CHUNK = 1 << 20  # bytes that are handed on at a time: small enough for caches, large enough for Python
-# Their values must not be told, whatever a client puts into its message.
-_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "DATABRICKS_TOKEN", "DATABRICKS_CLIENT_SECRET", "HF_TOKEN")
-_SHAPES = re.compile(
-    r"(?<=\?)[^\s'\"<>]+"  # the query of a URL: presigned ones carry a signature there
-    r"|(?<=://)[^/\s@]+(?=@)"  # user and password of a URL
-    r"|\b(?:AKIA|ASIA)[A-Z0-9]{12,}|\bhf_\w{8,}|\bnvapi-[\w-]{8,}|\bdapi\w{8,}|\bya29\.[\w.-]+"
-    r"|(?i:(?<=bearer ))[\w.~+/=-]+"
-)
-_SHORTEST = 6  # a value as short as "test" would take ordinary words out of messages
 
 
 class ObjectNotFoundError(Exception):
@@ -147,12 +136,3 @@ def retry(
 def seconds(retry_after: str | None) -> float:
     """The value of a Retry-After header; 0 for none, and for a date, which the storage services do not send."""
     return float(retry_after) if retry_after and retry_after.strip().isdigit() else 0.0
-
-
-def scrub(text: object, *, secrets: Iterable[str] = ()) -> str:
-    """A message of a client, or a log, without keys, tokens and signatures. secrets: further values to leave out."""
-    message = str(text)
-    for value in (*secrets, *(os.environ.get(name, "") for name in _VARIABLES)):
-        if len(value) >= _SHORTEST:
-            message = message.replace(value, "***")
-    return _SHAPES.sub("***", message)

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from server_utils.errors import EnvironmentMissingError, StorageError
-from server_utils.storage.stores.base import CHUNK, ChangedError, ObjectNotFoundError, TransientError, scrub
+from server_utils.host.redaction import scrub
+from server_utils.storage.stores.base import CHUNK, ChangedError, ObjectNotFoundError, TransientError
 
 # What the tools say whose sign-in ended. Without a network they speak of hosts and connections.
 _SIGNED_OUT = ("auth login", "az login", "gcloud auth", "reauthenticate", "refresh token", "expired", "invalid_grant")

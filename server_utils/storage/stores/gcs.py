@@ -15,7 +15,8 @@ from typing import Any
 from urllib.parse import quote
 
 from server_utils.errors import EnvironmentMissingError, StorageError
-from server_utils.storage.stores.base import CHUNK, ChangedError, ObjectNotFoundError, TransientError, scrub, seconds
+from server_utils.host.redaction import scrub
+from server_utils.storage.stores.base import CHUNK, ChangedError, ObjectNotFoundError, TransientError, seconds
 
 _TIMEOUT_S = (10, 60)  # to connect, and between two bytes
 _WHOLE = 16  # parts that are not worth a composition: files are sent side by side anyway

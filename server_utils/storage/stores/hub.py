@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 from server_utils.errors import EnvironmentMissingError, ModelNotFoundError, StorageError
-from server_utils.storage.stores.base import scrub
+from server_utils.host.redaction import scrub
 
 
 def download(name: str, revision: str, to: Path) -> None:

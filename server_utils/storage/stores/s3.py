@@ -24,13 +24,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from server_utils.errors import ConfigurationError, EnvironmentMissingError, StorageError
+from server_utils.host.redaction import scrub
 from server_utils.storage.stores.base import (
     CHUNK,
     ChangedError,
     ObjectNotFoundError,
     TransientError,
     UnsupportedError,
-    scrub,
     seconds,
 )
 from server_utils.storage.transfer import in_parallel

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from server_utils.clusters.options import _SECRET_ADDRESS, _SECRET_NAME, Options, check_options, check_settings
+from server_utils.clusters.options import Options, check_options, check_settings
 from server_utils.errors import ConfigurationError
+from server_utils.host.redaction import SECRET_ADDRESS, SECRET_NAME
 
 ROOT = Path(__file__).parents[3]
 AWS, AZURE, GCP, DATAPROC = "databricks-aws", "databricks-azure", "databricks-gcp", "dataproc"
@@ -119,10 +120,10 @@ def test_an_at_sign_alone_is_no_secret():
 @pytest.mark.parametrize("module", ["databricks", "dataproc"])
 def test_terraform_knows_a_secret_by_the_same_patterns(module):
     text = (ROOT / "terraform" / "modules" / module / "main.tf").read_text()
-    for pattern in (f"(?i)({_SECRET_NAME.pattern})", _SECRET_ADDRESS.pattern):
+    for pattern in (f"(?i)({SECRET_NAME.pattern})", SECRET_ADDRESS.pattern):
         assert pattern.replace("\\", "\\\\") in text
     settings = ROOT / "terraform" / "modules" / f"{module}-assets" / "variables.tf"
-    assert _SECRET_ADDRESS.pattern.replace("\\", "\\\\") in settings.read_text()
+    assert SECRET_ADDRESS.pattern.replace("\\", "\\\\") in settings.read_text()
 
 
 def test_a_reference_to_a_secret_is_accepted_on_databricks():

@@ -41,11 +41,9 @@ def test_an_address_that_was_set_is_shown_by_its_name(monkeypatch, shown):
     )
 
 
-def test_the_user_of_any_other_address_is_not_shown_either():
-    assert (
-        downloads.redacted("see http://joe:pw@host:80/a and http://b/c@d")
-        == "see http://<user>@host:80/a and http://b/c@d"
-    )
+def test_the_user_and_the_signature_of_any_other_address_are_not_shown_either():
+    shown = downloads.redacted("see http://joe:pw@host:80/a, http://b/c@d and https://b/x?X-Amz-Signature=abc")
+    assert shown == "see http://***@host:80/a, http://b/c@d and https://b/x?***"
 
 
 @pytest.mark.parametrize(
