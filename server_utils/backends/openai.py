@@ -54,7 +54,7 @@ class Engine:
         stall_s: seconds without a step, while requests wait, after which the engine counts as hung.
         key_variable: the environment variable by which the engine is told its API key; None where it takes none.
         require_key: whether each start has a key that requests need.
-        health: path that answers 200 once the model can be asked.
+        health: path that answers 200 once the model takes requests.
         preferred_port: the port of the server where it is free; None for any.
         modules: files of the backend that its program imports.
     """
@@ -130,8 +130,8 @@ class OpenAIServerManager(ServerManager):
 
         Null gives null, without a request. Order is kept. With on_error="raise" (the default) the first row without
         an answer fails the job, named by its number in its partition; "null" leaves null in its place; "struct" gives
-        struct<value, error> for every row. Rows in flight at two deaths of a server are asked one at a time and nothing
-        else meanwhile: one that it dies of again has no answer. details=True gives a struct with finish_reason,
+        struct<value, error> for every row. If requests in flight crash a server twice, their rows are retried one by
+        one; the row that crashes it again becomes an error. details=True gives a struct with finish_reason,
         prompt_tokens and completion_tokens beside the value. timeout_s: seconds for a request (default 600). window:
         rows in flight per task at most; by default as many as the server can use.
         """
@@ -196,7 +196,7 @@ class OpenAIServerManager(ServerManager):
         )
 
     def _check(self, endpoint: Endpoint, fields: Mapping[str, Any], description: Mapping[str, Any]) -> None:
-        """Refuse fields that the server would refuse, ignore or die of. description: the server's of its model."""
+        """Refuse fields that the server refuses or ignores, or that crash it. description: its own of the model."""
         accepted = description.get("fields")
         if accepted is not None:
             accepted = {path: names or self.dialect.fields.get(path, ()) for path, names in accepted.items()}

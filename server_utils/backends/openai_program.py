@@ -38,7 +38,7 @@ class Settings:
 
     Attributes:
         model: the name that the model is served by.
-        health: path that answers 200 once the model can be asked.
+        health: path that answers 200 once the model takes requests.
         metrics: what the package follows -> the engine's name of it. Samples of one name are added up.
         metrics_path: where they are; None where there are none.
         key_variable: the environment variable that holds the server's API key, where it may have one.

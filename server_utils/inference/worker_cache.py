@@ -31,7 +31,7 @@ class WorkerCache(Generic[T]):
         Those to an earlier launch of the same servers are given up.
 
         Args:
-            launch: whose servers are asked.
+            launch: whose servers get the requests.
             connect: makes the connections. What it raises is raised, and nothing is kept.
             options: what else must be equal for connections to be used again.
         """

@@ -57,7 +57,8 @@ class Output:
         existing = self._first_read()
         if existing is not None and (problems := _differences(self._schema, existing.schema)):
             raise ConfigurationError(
-                f"what is at {path} has other columns: {'; '.join(problems)}. Write to another path, or ask as before"
+                f"what is at {path} has other columns: {'; '.join(problems)}. Write to another path, or add the same "
+                "columns"
             )
 
     def keys(self) -> Any:
@@ -92,7 +93,7 @@ class Output:
         except Exception as error:  # Spark's errors have no common class, and over Connect there are others
             reason = re.sub(r"^An error occurred while calling .*\n: ", "", str(error)).partition("\n")[0]
             raise ConfigurationError(
-                f"Spark cannot use the path {self.path!r}: {reason}. Nothing was asked or written; give another path, "
+                f"Spark cannot use the path {self.path!r}: {reason}. Nothing was sent or written; give another path, "
                 "or put right what it names"
             ) from error
 

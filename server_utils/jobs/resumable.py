@@ -72,7 +72,7 @@ def run(
             prompts with the same beginning together.
 
     Raises:
-        ConfigurationError: an argument, a key, or what is at the path does not fit. Nothing was asked or written.
+        ConfigurationError: an argument, a key, or what is at the path does not fit. Nothing was sent or written.
         OutputError: in the end the rows at the path are not those of the input: something else wrote there too.
             Nothing locks a path: two runs at once on one path disturb each other, and this is how it shows.
     """

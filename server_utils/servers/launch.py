@@ -50,7 +50,7 @@ class Launch:
         id: one start of one manager. The same id is never started again once it failed or was stopped.
         environment: name of the sealed environment whose interpreter runs argv. None for a server that needs none: argv
             then starts with a command of the host, which is looked up on PATH.
-        ports: names of the ports to reserve; the health check asks the first.
+        ports: names of the ports to reserve; the health check uses the first.
         preferred_ports: port by name, taken by the first server of a host that finds it free; others get another one.
         health: path that answers 200 while the server is healthy.
         model: path or URL of the model; a URL is fetched onto the host, once for all its servers, before the start.
@@ -147,7 +147,7 @@ class Server:
 
 @dataclass(frozen=True)
 class ServerStatus(Server):
-    """A server's record, and what is looked up when somebody asks for its status.
+    """A server's record, and what is looked up for its status.
 
     Attributes:
         metrics: the engine's last metrics, where it has some (see `backends.openai_program`).

@@ -133,7 +133,7 @@ class Supervisor:
             return Decision.STOP
         if self.was_ready:
             return Decision.RESTART if len(self._recent_restarts()) < self.launch.max_restarts else Decision.FAIL
-        # The program asks for another start, or a stranger took a port before the server did.
+        # The program requests another start, or another process took a port before the server did.
         not_to_blame = status == os.EX_TEMPFAIL or not self.lease.all_free()
         return Decision.RETRY if not_to_blame and self.first_starts < _MAX_FIRST_STARTS else Decision.FAIL
 
@@ -171,7 +171,7 @@ class Supervisor:
         return Decision.RESTART
 
     def _replace_lost_ports(self) -> None:
-        """Lease other ports where a stranger listens on one of ours."""
+        """Lease other ports where another process listens on one of ours."""
         if not self.lease.all_free():
             self.lease.release()
             self.lease = Lease(self.launch.ports)

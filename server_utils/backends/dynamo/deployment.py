@@ -115,7 +115,7 @@ class Deployment:
         self.workers[worker.number] = self._start_worker(worker.role, worker.number)
 
     def terminate(self) -> None:
-        """Ask all processes to end."""
+        """Send SIGTERM to all processes."""
         for process in self.processes:
             process.terminate()
 

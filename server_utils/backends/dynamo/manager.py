@@ -34,7 +34,7 @@ _OURS = {name: OURS[name] for name in ("model", "served_model_name", "host", "po
     "kv_transfer_config": "disaggregated= sets it",
     **dict.fromkeys(("embedding_worker", "embedding_worker_processes"), 'for vectors say runner="pooling"'),
     "classify_worker": "there is no column for its answers",
-    "headless": "a worker that the frontend does not know cannot be asked",
+    "headless": "the frontend sends requests only to workers that it knows",
     **dict.fromkeys(
         ("namespace", "endpoint", "discovery_backend", "request_plane", "response_plane", "event_plane"),
         "the processes of a server find one another on their host",

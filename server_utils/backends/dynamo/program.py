@@ -2,8 +2,8 @@
 
     python program.py ANNOUNCEMENT PORT STALL_S PLAN FRONTEND_OPTIONS... -- WORKER_OPTIONS...
 
-A frontend says that it is healthy without any worker, and lists a model before it can be asked (1.6.1). So the model is
-announced once all workers have registered and one token was answered. When a process dies, this program ends and all
+A frontend says that it is healthy without any worker, and lists a model before it takes requests (1.6.1). So the model
+is announced once all workers have registered and one token was answered. When a process dies, this program ends and all
 start again; with a migration limit, a worker that dies alone is replaced while the others go on.
 """
 
@@ -72,7 +72,7 @@ class Server:
         """Replace a worker that has died, or end this process: all start again then."""
         what = f"worker {worker.number} ({worker.role}) has died with status {worker.process.poll()}"
         if not self._replaces or self._watch is None or self._replaced:
-            # A stranger may have taken its port before it did: then another start is worth it.
+            # Another process may have taken its port before it did: then another start is worth it.
             lost_port = self._watch is None and not is_free(worker.status_port)
             engine_watch.end(what, status=os.EX_TEMPFAIL if lost_port else 1)
         sys.stderr.write(f"{what}: it is replaced alone\n")
@@ -107,7 +107,7 @@ class Server:
     def _follow(self) -> None:
         """Watch all processes, and announce the model the first time."""
         is_first, self._replaced = self._watch is None, None
-        sys.stderr.write("all workers can be asked\n" if is_first else "all workers can be asked again\n")
+        sys.stderr.write("all workers take requests\n" if is_first else "all workers take requests again\n")
         for worker in self._deployment.workers:
             worker.pids = [worker.process.pid, *(pid for pid, _ in engine_watch.below(worker.process.pid))]
             self._check_status_port(worker)
@@ -116,7 +116,7 @@ class Server:
             engine_watch.write(self._announcement, {"models": self._described()})
 
     def _check_status_port(self, worker: Worker) -> None:
-        """End this process if a stranger took the port: the worker then runs on without its own status (1.6.1)."""
+        """End this process if another one took the port: the worker then runs on without its own status (1.6.1)."""
         if not engine_watch.listens(worker.pids, worker.status_port):
             engine_watch.end(
                 f"port {worker.status_port}, chosen for the status of worker {worker.number} ({worker.role}), "
@@ -125,7 +125,7 @@ class Server:
             )
 
     def _watch_ready(self) -> None:
-        """Watch the frontend and the workers that can be asked."""
+        """Watch the frontend and the workers that take requests."""
         ready = [worker for worker in self._deployment.workers if worker is not self._replaced]
         pids = [self._deployment.frontend.pid, *(pid for worker in ready for pid in worker.pids)]
         ports = [worker.status_port for worker in ready]

@@ -16,7 +16,7 @@ from server_utils.validation import one_deadline
 
 _COMMAND = ("{python}", "-m", "sglang.launch_server", "--model-path", "{model}", "--host", "127.0.0.1")
 ENV = {
-    "SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION": "0",  # else each look at /health takes a second, and asks for a token
+    "SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION": "0",  # else /health takes a second, and generates a token
     "SGLANG_TIMEOUT_KEEP_ALIVE": "120",  # the engine closes idle connections after 5 s
     "SGLANG_DISTRIBUTED_INIT_METHOD_OVERRIDE": "file://{scratch}/meet",  # else a port that is open on every interface
     "TORCHINDUCTOR_COMPILE_THREADS": "1",  # else processes that end when idle, as if the engine had died
@@ -25,7 +25,7 @@ ENV = {
 _NO_KEY = (
     "SGLang takes a key only where others can read it, and writes it into its log; servers listen on loopback only"
 )
-_PLAIN_HTTP = "servers are asked over plain HTTP, on loopback only"
+_PLAIN_HTTP = "requests go over plain HTTP, on loopback only"
 _TLS = ("ssl_keyfile", "ssl_certfile", "ssl_ca_certs", "ssl_keyfile_password", "enable_ssl_refresh")
 _STALL_AT_LEAST_S = 60.0  # its gauge of what waits may be half a minute late (0.5.23)
 OURS = {

@@ -21,11 +21,11 @@ OURS = {
     "served_model_name": "it is the manager's model_name",
     "api_key": "say require_key=True: each start makes a key of its own, which never stands in a command line",
     "uds": "servers listen on a loopback port",
-    "headless": "a server without its HTTP interface cannot be asked",
-    "grpc": "servers are asked over HTTP",
+    "headless": "requests go to the HTTP interface of a server",
+    "grpc": "requests go over HTTP",
     **dict.fromkeys(
         ("ssl_keyfile", "ssl_certfile", "ssl_ca_certs", "enable_ssl_refresh", "ssl_cert_reqs"),
-        "servers are asked over plain HTTP, on loopback only",
+        "requests go over plain HTTP, on loopback only",
     ),
 }
 _TASKS: dict[str, dict[str, Any]] = {

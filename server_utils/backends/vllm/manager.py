@@ -140,7 +140,7 @@ def check(
     *,
     device: str | None = None,
 ) -> None:
-    """Refuse what the server would refuse, ignore or die of.
+    """Refuse fields that the server would refuse or ignore, or that would crash it.
 
     known: path -> the fields that the server says it takes; None where it says nothing.
     device: what it says that it runs on: "cpu" or "gpu".

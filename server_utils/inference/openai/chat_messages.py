@@ -11,11 +11,11 @@ from typing import Any
 
 
 def conversation(document: str) -> tuple[Any, str | None]:
-    """A row of a chat: its messages, and what is wrong with them; (None, None) for a row without a question.
+    """A row of a chat: its messages, and what is wrong with them; (None, None) for a row that is not sent.
 
-    document: JSON with the row's column in "m": a text is a message of the user; an array holds messages. Like a null
-        text, messages one of which has null for its content, or for a part of it, ask nothing: the model would be
-        asked something else than was meant.
+    document: JSON with the row's column in "m": a text is a message of the user; an array holds messages. A null text
+        is not sent. Neither are messages one of which has null for its content, or for a part of it: the model would
+        answer something else than was meant.
     """
     column = json.loads(document).get("m")
     if column is None:
@@ -25,7 +25,7 @@ def conversation(document: str) -> tuple[Any, str | None]:
     problem = _malformed(column)
     if problem is not None:
         return None, problem
-    if any(_asks_nothing(message) for message in column):
+    if any(_is_incomplete(message) for message in column):
         return None, None
     return [_without_nulls(message) for message in column], None
 
@@ -39,7 +39,7 @@ def _malformed(column: Any) -> str | None:
             return f"{shape}; message {number} is {json.dumps(message)[:80]}"
         if not isinstance(message.get("role"), str) or not message["role"]:
             return f"{shape}; message {number} has no role"
-        if "content" not in message and not _calls(message):
+        if "content" not in message and not _has_other_content(message):
             return f"{shape}; message {number} has no content"
         content = message.get("content")
         if content == [] or not isinstance(content, str | list | None):
@@ -47,15 +47,15 @@ def _malformed(column: Any) -> str | None:
     return None
 
 
-def _calls(message: Mapping[str, Any]) -> bool:
+def _has_other_content(message: Mapping[str, Any]) -> bool:
     """Whether it is an assistant's that says something else than content: OpenAI's interface has null there."""
     return any(message.get(name) for name in ("tool_calls", "function_call", "refusal"))
 
 
-def _asks_nothing(message: Mapping[str, Any]) -> bool:
+def _is_incomplete(message: Mapping[str, Any]) -> bool:
     content = message.get("content")
     if content is None:
-        return not _calls(message)
+        return not _has_other_content(message)
     return isinstance(content, list) and any(_is_empty_part(part) for part in content)
 
 

@@ -107,7 +107,7 @@ class Dispatcher:
 
     def __init__(self, request: CompletionRequest, connections: Sequence[Connection]) -> None:
         self._request = request
-        # Tasks begin with different servers of their executor: where each has few rows, all would ask the first one.
+        # Tasks begin with different servers of their executor: where each has few rows, all would use the first one.
         self._connections = random.sample(connections, len(connections))
         self._policy = row_errors.RowErrorPolicy(request)
         self._pending = PendingBatches()

@@ -21,7 +21,7 @@ _TOO_LONG = (
     "model's context length",
     "context_length",
 )
-_SHOWN = 80  # characters of an answer that is not what was asked for
+_SHOWN = 80  # characters of an answer that is not what was requested
 
 
 def of_error(error: InferenceError) -> Answer:

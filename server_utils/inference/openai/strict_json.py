@@ -20,7 +20,7 @@ _KINDS = "texts, numbers, True, False, None, and lists and dicts of these"
 
 
 class AnswerError(ValueError):
-    """What a model answered is not what was asked for: one row's fault, never the caller's."""
+    """A model's answer is not what was requested: one row's fault, never the caller's."""
 
 
 class Number(Decimal):

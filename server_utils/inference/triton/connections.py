@@ -1,4 +1,4 @@
-"""What a column function asks of a Triton server, and this worker's connection for it, with an adaptive batch size.
+"""What a column function requests from a Triton server, and this worker's connection for it, with its batch size.
 
 `Request` is made on the driver; everything else runs on executors.
 """
@@ -26,7 +26,7 @@ _FACTOR = 2  # by which a batch size grows and shrinks
 
 @dataclass(frozen=True)
 class Request:
-    """What a column function asks of which server.
+    """What a column function requests, and from which server.
 
     Attributes:
         output: the output that becomes the column.

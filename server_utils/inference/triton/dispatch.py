@@ -27,7 +27,7 @@ def answers(request: Request, batches: Iterator[Sequence[pa.Array]]) -> Iterator
 
     Raises:
         InferenceError: a row was refused and on_error is "raise"; names the row.
-        ServerUnavailableError, ServerStartError: there is no server to ask.
+        ServerUnavailableError, ServerStartError: there is no server to send to.
     """
     pending: deque[Batch] = deque()
     connection, first_row = worker_connection(request), 0

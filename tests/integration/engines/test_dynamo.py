@@ -110,7 +110,7 @@ def test_a_worker_that_dies_alone_is_replaced_while_its_requests_go_on_at_anothe
     assert second.alive()
 
     # Two at once are no accident: a row may have killed both.
-    assert wait_until(lambda: "all workers can be asked again" in log(running), 30)
+    assert wait_until(lambda: "all workers take requests again" in log(running), 30)
     for each in running.parts("dynamo.mocker"):
         each.signal(signal.SIGKILL)
     assert wait_until(lambda: running.record().restarts == before.restarts + 1, 30)

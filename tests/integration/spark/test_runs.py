@@ -93,7 +93,7 @@ def test_the_path_is_what_it_says(run, servers, tmp_path, name, kind):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("", "Spark cannot use the path ''.*empty string.*Nothing was asked"),
+        ("", "Spark cannot use the path ''.*empty string.*Nothing was sent"),
         ("co:lon", "Spark cannot use the path 'co:lon'.*Relative path in absolute URI"),
         ("C:\\out", "Spark cannot use the path"),
         ("nosuch://host/out", 'Spark cannot use the path.*No FileSystem for scheme "nosuch"'),
