@@ -15,21 +15,30 @@ def checked(given: Mapping[str, Any], known: Collection[str]) -> Mapping[str, An
     """Options of `start_servers` as they were given. Raises ConfigurationError for an unknown one or no number."""
     for name, value in given.items():
         if name not in known:
-            raise ConfigurationError(f"start_servers() has no option {name!r}{one_of(name, known)}")
+            raise ConfigurationError(f"start_servers() has no option {name!r}{did_you_mean(name, known)}")
         if not isinstance(value, int | float) or value < 0:
             raise ConfigurationError(f"{name} must be a number, zero or more; it is {value!r}")
     return given
 
 
-def one_of(name: str, known: Collection[str]) -> str:
-    """The end of a message about an unknown name: the nearest one, and all there are."""
-    near = nearest(name, known, most=1)
-    return (f"; did you mean {near}? it takes " if near else "; it takes ") + ", ".join(known)
+def did_you_mean(name: str, known: Collection[str], *, otherwise: str = "") -> str:
+    """The end of a message about an unknown name: the nearest one, and all there are.
+
+    otherwise: for a long list: what to do where no name is near. The message then has the nearest ones alone.
+    """
+    near = nearest(name, known, most=3 if otherwise else 1)
+    question = f"did you mean {near}?" if near else ""
+    if otherwise:
+        return f"; {question or otherwise}"
+    return f"; {f'{question} ' if near else ''}choose one of {', '.join(known)}"
 
 
 def nearest(name: str, known: Collection[str], *, most: int = 3) -> str:
-    """The known names that are most like an unknown one, as "a or b"; "" where none is."""
-    return " or ".join(difflib.get_close_matches(name, known, n=most))
+    """The known names that are most like an unknown one, as "a or b", else those that contain it; "" where none is."""
+    by_lower = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=most)
+    near = near or [each for each in by_lower if name and name.lower() in each][:most]
+    return " or ".join(by_lower[each] for each in near)
 
 
 def one_deadline(timeout_s: float | None, wait_retries: int | None, wait_timeout: float | None) -> float:
@@ -40,10 +49,3 @@ def one_deadline(timeout_s: float | None, wait_retries: int | None, wait_timeout
     if not seconds > 0:
         raise ConfigurationError(f"timeout_s must be more than 0 seconds; it is {seconds!r}")
     return float(seconds)
-
-
-def unknown(kind: str, given: str, *, offered: list[str]) -> str:
-    """The text of an error about a name that is not in a list, with the nearest that are."""
-    near = nearest(given.lower(), offered) or " or ".join(each for each in offered if given and given in each)
-    hint = f" Did you mean {near}?" if near else ""
-    return f"no {kind} is called {given!r}.{hint} Choose one of: {', '.join(offered)}"

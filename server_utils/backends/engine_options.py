@@ -20,7 +20,7 @@ from typing import Any
 from server_utils.environments import builder
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.host import platform
-from server_utils.validation import nearest
+from server_utils.validation import did_you_mean
 
 logger = logging.getLogger(__name__)
 _SCRIPT = Path(__file__).with_name("list_options.py")
@@ -175,8 +175,7 @@ class CommandLine:
 
     def _unknown(self, name: str, available: Options) -> str:
         names = [each.removeprefix("--").replace("-", "_") for each in available if each.startswith("--")]
-        near = nearest(name, names)
-        hint = f"; did you mean {near}?" if near else f"; `{self.command} --help` lists what it takes"
+        hint = did_you_mean(name, names, otherwise=f"`{self.command} --help` lists what it takes")
         return f"{self.engine} has no option {name!r}{hint}"
 
 

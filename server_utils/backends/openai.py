@@ -24,7 +24,7 @@ from server_utils.inference.row_errors import OnError
 from server_utils.servers.launch import Launch, literal
 from server_utils.spark import session
 from server_utils.storage.urls import is_elsewhere
-from server_utils.validation import nearest
+from server_utils.validation import did_you_mean
 
 STALL_S = 300.0
 PROGRAM = Path(__file__).with_name("openai_program.py")
@@ -276,6 +276,5 @@ def check_fields(
         if name in _RESERVED_FIELDS:
             raise ConfigurationError(f"{name} cannot be chosen: {_RESERVED_FIELDS[name]}")
         if names and name not in names:
-            near = nearest(name, [*names, *_ARGUMENTS])
-            hint = f"; did you mean {near}?" if near else f"; it takes {', '.join(names)}"
+            hint = did_you_mean(name, [*names, *_ARGUMENTS], otherwise=f"it takes {', '.join(names)}")
             raise ConfigurationError(f"{endpoint.value} has no field {name!r}{hint}")

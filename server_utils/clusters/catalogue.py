@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import Any
 
 from server_utils.errors import ConfigurationError
-from server_utils.validation import unknown
+from server_utils.validation import did_you_mean
 
 # The shape of a node that the user describes, instead of choosing one of the catalogue.
 OWN = "own"
@@ -106,7 +106,7 @@ def node(platform: str, shape: str) -> Node:
     """
     offered = {each.shape: each for each in nodes(platform)}
     if shape not in offered:
-        raise ConfigurationError(unknown(f"shape on {platform}", shape, offered=list(offered)))
+        raise ConfigurationError(f"no shape on {platform} is called {shape!r}{did_you_mean(shape, list(offered))}")
     return offered[shape]
 
 
@@ -155,7 +155,7 @@ def _check_own(**numbers: int) -> None:
 
 def _check_platform(name: str) -> None:
     if name not in platforms():
-        raise ConfigurationError(unknown("platform", name, offered=platforms()))
+        raise ConfigurationError(f"no platform is called {name!r}{did_you_mean(name, platforms())}")
 
 
 def _gpu(model: str) -> dict[str, Any]:

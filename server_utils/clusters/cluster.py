@@ -18,7 +18,7 @@ from server_utils.clusters.tags import tag_rules
 from server_utils.environments.lock_files import FOLDER, cuda_of
 from server_utils.errors import ConfigurationError
 from server_utils.host.gpus import OLDEST_DRIVER
-from server_utils.validation import unknown
+from server_utils.validation import did_you_mean
 
 # On YARN an application without dynamic allocation starts two executors, however many workers there are.
 _WORKER_COUNT_CONF = {"dataproc": "spark.executor.instances"}
@@ -332,14 +332,14 @@ def _runtime(platform: str, name: str | None) -> Runtime:
     offered = {each.name: each for each in runtimes(platform)}
     chosen = name or _platform(platform)["runtime"]
     if chosen not in offered:
-        raise ConfigurationError(unknown(f"runtime of {platform}", chosen, offered=list(offered)))
+        raise ConfigurationError(f"no runtime of {platform} is called {chosen!r}{did_you_mean(chosen, list(offered))}")
     return offered[chosen]
 
 
 def _platform(name: str) -> dict[str, Any]:
     offered = _facts()["platforms"]
     if name not in offered:
-        raise ConfigurationError(unknown("platform", name, offered=list(offered)))
+        raise ConfigurationError(f"no platform is called {name!r}{did_you_mean(name, list(offered))}")
     facts: dict[str, Any] = offered[name]
     return facts
 
@@ -347,7 +347,7 @@ def _platform(name: str) -> dict[str, Any]:
 def _framework(name: str) -> dict[str, Any]:
     offered = _facts()["frameworks"]
     if name not in offered:
-        raise ConfigurationError(unknown("framework", name, offered=list(offered)))
+        raise ConfigurationError(f"no framework is called {name!r}{did_you_mean(name, list(offered))}")
     facts: dict[str, Any] = offered[name]
     return facts
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from server_utils.errors import ConfigurationError
-from server_utils.validation import unknown
+from server_utils.validation import did_you_mean
 
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 # The types of a safetensors header (github.com/huggingface/safetensors, Format) that weights come in.
@@ -57,7 +57,7 @@ def read(model: str) -> Weights:
     if folder.is_dir():
         return _described(model, _config(folder), _size(folder))
     if model not in known_models():
-        problem = unknown("model", model, offered=list(known_models()))
+        problem = f"no model is called {model!r}{did_you_mean(model, list(known_models()))}"
         raise ConfigurationError(f"{problem}; or give a folder with config.json and the weights: {model} is none")
     facts = known_models()[model]
     return _described(model, facts["config"], facts["parameters"] * _BYTES[facts["config"]["torch_dtype"]])

@@ -21,13 +21,14 @@ from server_utils.environments.lock_files import lock_file, pins, uv, uv_sources
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.host import platform
 from server_utils.host.files import exclusive_lock
+from server_utils.validation import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 __all__ = [
-    "Compiling", "Interpreter", "add_to_path", "build", "find", "folder", "is_current", "lacks", "links_libpython",
-    "one_of", "require_libpython",
+    "Compiling", "Interpreter", "add_to_path", "build", "choose", "find", "folder", "is_current", "lacks",
+    "links_libpython", "require_libpython",
 ]  # fmt: skip
 
 logger = logging.getLogger(__name__)
@@ -65,15 +66,14 @@ def folder(name: str) -> Path:
         ConfigurationError: if no environment has this name.
     """
     if name not in _PACKAGES:
-        msg = f"There is no environment named {name!r}; choose one of {', '.join(sorted(_PACKAGES))}."
-        raise ConfigurationError(msg)
+        raise ConfigurationError(f"There is no environment named {name!r}{did_you_mean(name, sorted(_PACKAGES))}")
     return platform.home() / "envs" / name
 
 
-def one_of(name: str, choices: Sequence[str], *, engine: str) -> str:
+def choose(name: str, choices: Sequence[str], *, engine: str) -> str:
     """The name, if it is one of the environments that have an engine. Raises ConfigurationError if it is not."""
     if name not in choices:
-        raise ConfigurationError(f"no environment with {engine} is called {name!r}; choose one of {', '.join(choices)}")
+        raise ConfigurationError(f"no environment with {engine} is called {name!r}{did_you_mean(name, choices)}")
     return name
 
 

@@ -18,7 +18,7 @@ from server_utils.jobs import monitor
 from server_utils.jobs.output import Count, Output, part
 from server_utils.spark import session
 from server_utils.spark.partitioning import evenly
-from server_utils.validation import one_of
+from server_utils.validation import did_you_mean
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +124,8 @@ def _check(frame: Any, columns: Mapping[str, Any], keys: Sequence[str], parts: i
         raise ConfigurationError("run() needs a column to add and a key to tell rows apart; one of them is empty")
     for name in keys:
         if name not in frame.columns:
-            raise ConfigurationError(f"the input has no column {name!r} to be its key{one_of(name, frame.columns)}")
+            near = did_you_mean(name, frame.columns)
+            raise ConfigurationError(f"the input has no column {name!r} to be its key{near}")
     _check_new(frame, columns)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from server_utils.errors import ConfigurationError
-from server_utils.validation import one_of
+from server_utils.validation import did_you_mean
 
 _FACTS = Path(__file__).parents[1] / "data" / "notebooks.json"
 
@@ -72,7 +72,7 @@ class Facts:
 def facts(name: str) -> Facts:
     """The facts about a notebook. Raises ConfigurationError, with the nearest name, where there is none."""
     if name not in every():
-        raise ConfigurationError(f"there is no notebook {name!r}{one_of(name, every())}")
+        raise ConfigurationError(f"there is no notebook {name!r}{did_you_mean(name, every())}")
     return every()[name]
 
 

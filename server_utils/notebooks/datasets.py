@@ -20,7 +20,7 @@ from typing import Any
 
 from server_utils.demo import assets, reviews
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
-from server_utils.validation import one_of
+from server_utils.validation import did_you_mean
 
 Row = tuple[Any, ...]
 
@@ -47,7 +47,7 @@ def table(spark: Any, name: str, rows: int | None = None) -> Any:
         EnvironmentMissingError: the package that holds it is not installed, or could not be fetched.
     """
     if name not in _TABLES:
-        raise ConfigurationError(f"there is no table {name!r}{one_of(name, list(_TABLES))}")
+        raise ConfigurationError(f"there is no table {name!r}{did_you_mean(name, list(_TABLES))}")
     read, schema = _TABLES[name]
     available = list(read())
     chosen = _evenly(available, len(available) if rows is None else rows)

@@ -26,7 +26,7 @@ from server_utils.spark import java, session
 from server_utils.storage.locations import model_url
 from server_utils.storage.save import save_model
 from server_utils.storage.verify import is_saved
-from server_utils.validation import one_of
+from server_utils.validation import did_you_mean
 
 T = TypeVar("T")
 
@@ -96,7 +96,7 @@ class Notebook:
             raise ConfigurationError(f"{self.facts.name} trains its own model: save it with save_model()")
         name = name or self.models[0]
         if name not in self.models:
-            raise ConfigurationError(f"{self.facts.name} has no model {name!r}{one_of(name, self.models)}")
+            raise ConfigurationError(f"{self.facts.name} has no model {name!r}{did_you_mean(name, self.models)}")
         url = model_url(name)
         with suppress(ModelExistsError):
             self._save(self._models[self.models.index(name)], url)
@@ -203,7 +203,7 @@ def _scale(spark: Any, facts: Facts) -> Scale:
         return Scale.FULL if has_gpus else Scale.SMALL
     names = [scale.value for scale in Scale]
     if asked not in names:
-        raise ConfigurationError(f"there is no scale {asked!r}{one_of(asked, names)}")
+        raise ConfigurationError(f"there is no scale {asked!r}{did_you_mean(asked, names)}")
     if asked == Scale.FULL.value and facts.needs_gpu and not has_gpus:
         raise ConfigurationError(
             f"the full scale of {facts.name} needs executors with a GPU, and Spark assigns none: use a cluster with "

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from server_utils.errors import ConfigurationError
-from server_utils.validation import one_of
+from server_utils.validation import did_you_mean
 
 _GPU = "spark.executor.resource.gpu.amount"
 _REFERENCE = re.compile(r"(`([^`]|``)*`|[^`.]+)(\.(`([^`]|``)*`|[^`.]+))*")  # as col() reads it
@@ -115,7 +115,7 @@ def column_of(frame: Any, given: Any) -> Any:
     try:
         frame.select(chosen).schema  # noqa: B018 - over Connect names are resolved only now
     except AnalysisException as error:
-        near = one_of(str(given), frame.columns)
+        near = did_you_mean(str(given), frame.columns)
         raise ConfigurationError(f"the frame has no column {given!r}{near}") from error
     return chosen
 

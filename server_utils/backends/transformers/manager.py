@@ -13,7 +13,7 @@ from server_utils.backends.openai import Engine, OpenAIServerManager, command_wo
 from server_utils.errors import ConfigurationError
 from server_utils.inference.openai.dialect import Dialect
 from server_utils.inference.openai.request import Endpoint
-from server_utils.validation import one_deadline, one_of
+from server_utils.validation import did_you_mean, one_deadline
 
 _OPTIONS = (
     "attn_implementation",
@@ -84,7 +84,7 @@ class TransformersServerManager(OpenAIServerManager):
         manager_options = {name: options.pop(name) for name in MANAGER_OPTIONS if name in options}
         for name in options:
             if name not in _OPTIONS:
-                raise ConfigurationError(f"transformers serve has no option {name!r}{one_of(name, _OPTIONS)}")
+                raise ConfigurationError(f"transformers serve has no option {name!r}{did_you_mean(name, _OPTIONS)}")
         engine = serve(options, env=env)
         deadline_s = one_deadline(timeout_s, None, None)
         self._start_engine(engine, timeout_s=deadline_s, options=manager_options, replicas=replicas)

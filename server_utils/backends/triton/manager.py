@@ -52,7 +52,7 @@ class TritonServerManager(ServerManager):
     ) -> None:
         """As any manager. environment: the sealed one that has what the function imports: triton, torch or tf."""
         super().__init__(model_name, model_path, spark=spark)
-        self.environment = builder.one_of(environment, _ENVIRONMENTS, engine="Triton")
+        self.environment = builder.choose(environment, _ENVIRONMENTS, engine="Triton")
 
     def start_servers(
         self,

@@ -78,7 +78,7 @@ class VLLMServerManager(OpenAIServerManager):
     ) -> None:
         """As any manager. environment: `vllm`, which every runtime's driver runs, or `vllm-latest` (driver 580)."""
         super().__init__(model_name, model_path, spark=spark)
-        self.environment = builder.one_of(environment, _ENVIRONMENTS, engine="vLLM")
+        self.environment = builder.choose(environment, _ENVIRONMENTS, engine="vLLM")
 
     def start_servers(
         self,

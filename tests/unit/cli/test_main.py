@@ -141,10 +141,10 @@ def test_cluster_on_dataproc_is_a_command_that_a_shell_reads() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("cluster", "dataproc", "a10x1", "--framework", "vllm"), "no shape on dataproc is called 'a10x1'."),
+        (("cluster", "dataproc", "a10x1", "--framework", "vllm"), "no shape on dataproc is called 'a10x1';"),
         (
             ("cluster", "dataproc", "l4x1", "--framework", "jax"),
-            "no framework is called 'jax'. Choose one of: dynamo, nim,",
+            "no framework is called 'jax'; choose one of dynamo, nim,",
         ),
         (("cluster", "dataproc", "l4x1", "--framework", "tf", "--env", "x"), "--env takes KEY=VALUE, not 'x'"),
         (("cluster", "dataproc", "l4x2", "--framework", "tf", "--rapids"), "one GPU per executor"),
@@ -158,7 +158,7 @@ def test_cluster_on_dataproc_is_a_command_that_a_shell_reads() -> None:
         (("cluster", "dataproc", "l4x1", "--framework", "tf", "--workers", "1"), "Dataproc takes 2 or more, or 0"),
         (("cluster", "dataproc", "l4x1", "--framework", "tf", "--tag", "x"), "--tag takes KEY=VALUE, not 'x'"),
         (("cluster", "dataproc", "h100x8", "--framework", "tf"), "do not name a3-highgpu-8g (h100x8)"),
-        (("fit", "no-such-model"), "no model is called 'no-such-model'."),
+        (("fit", "no-such-model"), "no model is called 'no-such-model';"),
         (("fit", "Qwen2.5-7B", "--context", "0"), "context (0)"),
     ],
 )
@@ -186,7 +186,7 @@ def test_fit_of_a_model_that_fits_nowhere_says_by_how_much_and_ends_with_1() -> 
 def test_an_unknown_platform_is_one_line_on_stderr_and_status_2() -> None:
     done = in_a_process("shapes", "--platform", "gcp", "--json")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: no platform is called 'gcp'. Did you mean databricks-gcp?")
+    assert done.stderr.startswith("error: no platform is called 'gcp'; did you mean databricks-gcp?")
     assert done.stderr.count("\n") == 1
 
 

@@ -109,12 +109,12 @@ def test_nodes_without_a_platform_are_those_of_all_platforms() -> None:
 
 
 def test_an_unknown_platform_lists_what_there_is_and_the_nearest() -> None:
-    with pytest.raises(ConfigurationError, match=r"'aws'.*Did you mean databricks-aws\?.*dataproc"):
+    with pytest.raises(ConfigurationError, match=r"'aws'.*did you mean databricks-aws\?.*dataproc"):
         nodes("aws")
 
 
 def test_a_shape_that_is_not_offered_lists_what_is_and_the_nearest() -> None:
-    with pytest.raises(ConfigurationError, match=r"azure is called 'a100x1'.*Did you mean .*a100-80x1.*h100x8"):
+    with pytest.raises(ConfigurationError, match=r"azure is called 'a100x1'.*did you mean .*a100-80x1.*h100x8"):
         node("databricks-azure", "a100x1")
 
 

@@ -184,9 +184,9 @@ def test_what_the_user_gives_is_merged_last():
 @pytest.mark.parametrize(
     ("arguments", "options", "said"),
     [
-        (("aws", "a10x1", "vllm"), {}, "no platform is called 'aws'. Did you mean databricks-aws.*dataproc"),
+        (("aws", "a10x1", "vllm"), {}, "no platform is called 'aws'; did you mean databricks-aws.*dataproc"),
         (("dataproc", "a10x1", "vllm"), {}, "no shape on dataproc is called 'a10x1'.*l4x8"),
-        (("dataproc", "l4x1", "vlm"), {}, "no framework is called 'vlm'. Did you mean vllm.*triton, vllm, vllm-latest"),
+        (("dataproc", "l4x1", "vlm"), {}, "no framework is called 'vlm'; did you mean vllm.*triton, vllm, vllm-latest"),
         (("dataproc", "l4x1", "vllm"), {"runtime": "2.1"}, "no runtime of dataproc is called '2.1'.*2.3-ml-ubuntu22"),
         (("dataproc", "l4x1", "vllm"), {"workers": -1}, "workers is -1; give a whole number, 0 for a single node"),
         (("dataproc", "l4x1", "vllm"), {"workers": 1}, "Dataproc takes 2 or more, or 0 for a single node"),

@@ -142,6 +142,6 @@ def test_weights_of_another_format_are_refused(tmp_path):
 
 def test_an_unknown_name_lists_what_is_known_and_says_what_a_folder_needs():
     with pytest.raises(
-        ConfigurationError, match=r"'qwen2.5-7b'. Did you mean Qwen2.5-7B.*Llama-3.1-8B.*config.json and the weights"
+        ConfigurationError, match=r"'qwen2.5-7b'; did you mean Qwen2.5-7B.*Llama-3.1-8B.*config.json and the weights"
     ):
         model_memory.read("qwen2.5-7b")

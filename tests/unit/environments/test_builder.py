@@ -84,8 +84,8 @@ def start_build(target: Path, lock: Path, **variables: str) -> subprocess.Popen[
 
 
 def test_an_unknown_environment_is_refused_with_the_known_ones(home):
-    known = "dynamo, sglang, tf, torch, transformers, triton"
-    with pytest.raises(ConfigurationError, match=f"no environment named 'tritn'; choose one of {known}"):
+    known = "did you mean triton\\? choose one of dynamo, sglang, tf, torch, transformers, triton"
+    with pytest.raises(ConfigurationError, match=f"no environment named 'tritn'; {known}"):
         builder.find("tritn")
 
 

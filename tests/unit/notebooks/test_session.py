@@ -58,7 +58,7 @@ def test_the_processors_of_a_laptop_make_it_small(monkeypatch):
 @pytest.mark.parametrize(
     ("asked", "facts", "said"),
     [
-        ("large", ANYWHERE, "there is no scale 'large'; it takes small, full"),
+        ("large", ANYWHERE, "there is no scale 'large'; choose one of small, full"),
         ("full", NEEDS_GPU, "needs executors with a GPU, and Spark assigns none"),
     ],
 )
