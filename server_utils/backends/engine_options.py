@@ -1,4 +1,4 @@
-"""The options of an engine: asked of its own parser, and keyword arguments as the words of its command line.
+"""The options of an engine, as its own parser lists them, and keyword arguments as the words of its command line.
 
 Driver; starts no server. Engines rename and drop options from release to release, so none is listed here.
 """
@@ -13,7 +13,7 @@ import os
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,13 @@ class Option:
 Options = Mapping[str, Option]
 
 
-def engine_options(environment: str, *, engine: str = "vLLM") -> Options | None:
-    """The options of an environment's engine by name, as `--max-model-len`; None where this machine has none to ask.
+def engine_options(environment: str, *, engine: str) -> Options | None:
+    """The options of an environment's engine by name, as `--max-model-len`; None where this machine has no engine.
+
+    engine: its name for people.
 
     Raises:
-        EnvironmentMissingError: the engine is there, but its parser does not answer.
+        EnvironmentMissingError: the engine is there, but its parser cannot be run.
     """
     try:
         python = builder.find(environment).python
@@ -51,6 +53,14 @@ def engine_options(environment: str, *, engine: str = "vLLM") -> Options | None:
         logger.warning("%s's options are checked when the servers start, not before: %s", engine, error)
         return None
     options = _described(python, environment, _cache(python))
+    return {name: option for option in options for name in option.names}
+
+
+def listed_options(*, values: Iterable[str] = (), switches: Iterable[str] = ()) -> Options:
+    """Options by their names as keyword arguments, for an engine with a few. switches: `--x` and `--no-x`."""
+    flags = [(option_of(name), option_of(f"no_{name}")) for name in switches]
+    options = [Option((option_of(name),), flag=False, many=False, choices=()) for name in values]
+    options += [Option(names, flag=True, many=False, choices=()) for names in flags]
     return {name: option for option in options for name in option.names}
 
 
@@ -70,7 +80,7 @@ def _described(python: Path, environment: str, cache: Path) -> tuple[Option, ...
     try:
         return _read(cache.read_text())
     except (OSError, ValueError, KeyError, TypeError):  # not there, not to be read, or cut short by a full disk
-        text = _ask(python, environment)
+        text = _list_options(python, environment)
     _keep(cache, text)
     return _read(text)
 
@@ -94,14 +104,15 @@ def _keep(cache: Path, text: str) -> None:
             beside.unlink()
 
 
-def _ask(python: Path, environment: str) -> str:
-    asked = subprocess.run([python, "-I", _SCRIPT, environment], capture_output=True, text=True, check=False)
-    if asked.returncode:
+def _list_options(python: Path, environment: str) -> str:
+    """What the engine's own parser lists, as JSON."""
+    done = subprocess.run([python, "-I", _SCRIPT, environment], capture_output=True, text=True, check=False)
+    if done.returncode:
         raise EnvironmentMissingError(
-            f"the engine in {python.parents[1]} does not start: {asked.stderr.strip()[-800:]}\n"
+            f"the engine in {python.parents[1]} does not start: {done.stderr.strip()[-800:]}\n"
             f"Run `spark-sidecar env build {environment}`."
         )
-    return asked.stdout[asked.stdout.index("[{") :]  # whatever it says first
+    return done.stdout[done.stdout.index("[{") :]  # engines print other lines first
 
 
 @dataclass(frozen=True)
@@ -111,29 +122,29 @@ class CommandLine:
     Attributes:
         engine: its name in refusals.
         command: what lists its options with `--help`.
-        available: its options; None where this machine has no engine to ask, so that nothing is checked.
+        available: its options; None where this machine has no engine that lists them, so that nothing is checked.
         ours: the options that a user cannot choose, each with the reason.
     """
 
     engine: str
     command: str
     available: Options | None
-    ours: Mapping[str, str]
+    ours: Mapping[str, str] = field(default_factory=dict)
 
     def words(self, options: Iterable[tuple[str, Any]]) -> list[str]:
-        """The words for names with values; a None is left to the engine.
+        """The words for names with values, as they are: the caller passes them through `literal`.
 
-        True gives `--x`, False `--no-x`, a mapping JSON, a sequence several words.
+        True gives `--x`, False `--no-x`, a mapping JSON, a sequence several words. A None is left to the engine.
 
         Raises:
             ConfigurationError: an option is ours, or the engine does not know it; with the names that are near.
         """
-        found: list[str] = []
+        words: list[str] = []
         for name, value in options:
             self._check_ours(name)
             if value is not None:
-                found += self._words(name, value)
-        return found
+                words += self._words(name, value)
+        return words
 
     def _check_ours(self, name: str) -> None:
         """Engines take the beginning of an option for all of it, which only their own list of options would refuse."""

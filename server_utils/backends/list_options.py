@@ -14,8 +14,8 @@ import json
 import sys
 from typing import Any
 
-_PARSERS = ("vllm.entrypoints.launchers.cli_args", "vllm.entrypoints.openai.cli_args")  # 0.30 moved it
-_FLEXIBLE = ("vllm.utils.argparse_utils", "vllm.utils")
+_VLLM_PARSER = ("vllm.entrypoints.launchers.cli_args", "vllm.entrypoints.openai.cli_args")  # 0.30 moved it
+_VLLM_BASE = ("vllm.utils.argparse_utils", "vllm.utils")
 _DYNAMO = {
     "dynamo.common.configuration.groups.runtime_args": "DynamoRuntimeArgGroup",
     "dynamo.vllm.backend_args": "DynamoVllmArgGroup",
@@ -43,13 +43,13 @@ def describe(action: argparse.Action) -> dict[str, Any]:
 
 def vllm_parser() -> argparse.ArgumentParser:
     """The parser of `vllm serve`."""
-    made: argparse.ArgumentParser = _first(_PARSERS).make_arg_parser(_first(_FLEXIBLE).FlexibleArgumentParser())
+    made: argparse.ArgumentParser = _first(_VLLM_PARSER).make_arg_parser(_first(_VLLM_BASE).FlexibleArgumentParser())
     return made
 
 
 def dynamo_parser() -> argparse.ArgumentParser:
     """Both parsers of `python -m dynamo.vllm` in one: an option of Dynamo's that the engine has too is Dynamo's."""
-    made: argparse.ArgumentParser = _first(_FLEXIBLE).FlexibleArgumentParser(conflict_handler="resolve")
+    made: argparse.ArgumentParser = _first(_VLLM_BASE).FlexibleArgumentParser(conflict_handler="resolve")
     importlib.import_module("vllm.engine.arg_utils").AsyncEngineArgs.add_cli_args(made)
     for module, group in _DYNAMO.items():
         getattr(importlib.import_module(module), group)().add_arguments(made)
@@ -63,10 +63,14 @@ def sglang_parser() -> argparse.ArgumentParser:
     return made
 
 
+_PARSERS = {"dynamo": dynamo_parser, "sglang": sglang_parser, "vllm": vllm_parser, "vllm-latest": vllm_parser}
+
+
 def main(environment: str) -> None:
-    """One object per option."""
-    make = {"dynamo": dynamo_parser, "sglang": sglang_parser}.get(environment, vllm_parser)
-    actions = make()._actions  # noqa: SLF001 - argparse has no public list
+    """Print one object per option."""
+    if environment not in _PARSERS:
+        raise SystemExit(f"list_options.py has no parser for {environment!r}, only for {', '.join(_PARSERS)}: add it")
+    actions = _PARSERS[environment]()._actions  # noqa: SLF001 - argparse has no public list
     json.dump([describe(action) for action in actions if action.option_strings], sys.stdout)
 
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from server_utils.backends.base import ServerManager
+from server_utils.backends.base import MANAGER_OPTIONS, ServerManager
 from server_utils.backends.payload import program_files
 from server_utils.errors import ConfigurationError
 from server_utils.inference.openai.columns import text_column
@@ -202,6 +202,25 @@ class OpenAIServerManager(ServerManager):
             accepted = {path: names or self.dialect.fields.get(path, ()) for path, names in accepted.items()}
         check_fields(endpoint, fields, accepted, how=self.start_for)
 
+    def _start_servers(
+        self,
+        make_engine: Callable[[Mapping[str, Any]], Engine],
+        options: Mapping[str, Any],
+        *,
+        timeout_s: float,
+        replicas: int = 1,
+    ) -> None:
+        """Start the servers of the engine that `make_engine` makes of its own options.
+
+        options: all that the user gave. The manager takes those of `MANAGER_OPTIONS`, the engine gets the others.
+
+        Raises:
+            ConfigurationError: an option is unknown or wrong; nothing was started.
+        """
+        ours = {name: value for name, value in options.items() if name in MANAGER_OPTIONS}
+        engine = make_engine({name: value for name, value in options.items() if name not in ours})
+        self._start_engine(engine, timeout_s=timeout_s, options=ours, replicas=replicas)
+
     def _start_engine(self, engine: Engine, *, timeout_s: float, options: Mapping[str, Any], replicas: int = 1) -> None:
         """Start the servers. options: of `MANAGER_OPTIONS`. Raises ConfigurationError for what cannot be started."""
         if self.model_path is None and self.needs_model:
@@ -222,18 +241,6 @@ class OpenAIServerManager(ServerManager):
     def _launch(self, **fields: Any) -> Launch:
         self.key = secrets.token_urlsafe(32) if self._engine.require_key else None
         return self._engine.launch(self.key, **fields)
-
-
-def command_words(options: Mapping[str, Any]) -> list[str]:
-    """Keyword arguments as words of a command line: True gives `--x`, False `--no-x`, a mapping JSON; no None."""
-    words: list[str] = []
-    for name, value in options.items():
-        option = name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{option}" if value else f"--no-{option}")
-        elif value is not None:
-            words += [f"--{option}", literal(json.dumps(value) if isinstance(value, Mapping) else str(value))]
-    return words
 
 
 def plain_fields(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from server_utils.backends.base import MANAGER_OPTIONS
 from server_utils.backends.engine_options import engine_options
 from server_utils.backends.openai import STALL_S, Engine, OpenAIServerManager
 from server_utils.backends.vllm.command_line import OURS, arguments
@@ -142,17 +141,18 @@ class DynamoServerManager(OpenAIServerManager):
             ConfigurationError: there is no such option, or an option is ours; nothing was started.
             ServerStartError: a server failed; names each host with its log's last lines. The others are stopped.
         """
-        ours = {"stop_grace_s": _STOP_S} | {name: options.pop(name) for name in MANAGER_OPTIONS if name in options}
-        worker = worker_options(self.model_name, options)
-        pooling = ("--runner", "pooling") in pairwise(worker)
-        if pooling and (router == "kv" or disaggregated is not None):
-            raise ConfigurationError('servers for vectors keep no caches: leave router="kv" and disaggregated out')
-        roles = _roles(workers, disaggregated)
-        frontend = _frontend(router, migration_limit)
-        started = engine(worker, roles=roles, frontend=frontend, events=router == "kv", pooling=pooling)
+
+        def make_engine(own: Mapping[str, Any]) -> Engine:
+            worker = worker_options(self.model_name, own)
+            pooling = ("--runner", "pooling") in pairwise(worker)
+            if pooling and (router == "kv" or disaggregated is not None):
+                raise ConfigurationError('servers for vectors keep no caches: leave router="kv" and disaggregated out')
+            roles, frontend = _roles(workers, disaggregated), _frontend(router, migration_limit)
+            made = engine(worker, roles=roles, frontend=frontend, events=router == "kv", pooling=pooling)
+            return replace(made, user_env=dict(env or {}), stall_s=stall_timeout_s)
+
         deadline_s = one_deadline(timeout_s, None, None)
-        started = replace(started, user_env=dict(env or {}), stall_s=stall_timeout_s)
-        self._start_engine(started, timeout_s=deadline_s, options=ours)
+        self._start_servers(make_engine, {"stop_grace_s": _STOP_S} | options, timeout_s=deadline_s)
 
     def embed(self, text: Any, **options: Any) -> Any:
         """A column with the vectors, array<float>, of a text column; needs `start_servers(runner="pooling")`.
@@ -200,7 +200,7 @@ def engine(
 
 def worker_options(name: str, options: Mapping[str, Any], *, environment: str = "dynamo") -> tuple[str, ...]:
     """The options of a worker that serves its model by this name. Raises ConfigurationError as `arguments` does."""
-    given = map(literal, arguments(options, engine_options(environment), _OURS))
+    given = map(literal, arguments(options, engine_options(environment, engine="Dynamo"), _OURS))
     return ("--model", "{model}", "--served-model-name", literal(name), *given)
 
 

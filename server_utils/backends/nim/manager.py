@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from server_utils.backends.base import MANAGER_OPTIONS
-from server_utils.backends.openai import STALL_S, Engine, OpenAIServerManager, command_words
+from server_utils.backends.engine_options import CommandLine
+from server_utils.backends.openai import STALL_S, Engine, OpenAIServerManager
 from server_utils.backends.vllm.manager import DIALECT as VLLM_DIALECT
 from server_utils.clusters.cluster import refusal
 from server_utils.errors import ConfigurationError
@@ -148,30 +148,33 @@ class NIMServerManager(OpenAIServerManager):
         """
         _check_platform()
         _check_ours(container_options, env or {})
-        ours = {"stop_grace_s": _STOP_S} | {name: options.pop(name) for name in MANAGER_OPTIONS if name in options}
         variables = {
             "NIM_SERVED_MODEL_NAME": self.model_name,
             "NIM_MODEL_PROFILE": profile,
             "NIM_MAX_MODEL_LEN": max_model_len,
             "NIM_TENSOR_PARALLEL_SIZE": tensor_parallel_size,
-            "NIM_PASSTHROUGH_ARGS": self._passthrough(options),
             "NIM_MODEL_PATH": _MODEL if self.model_path else None,
         }
-        own = {name: literal(str(value)) for name, value in variables.items() if value is not None}
-        run = [*_container_words(self.model_path, {**own, **(env or {})}), "--shm-size", literal(shm_size)]
-        run += map(literal, container_options)
-        words = (_engine(container_engine), literal(self.image), *run, "--", *map(literal, command))
-        engine = Engine(words, own, dict(env or {}), stall_timeout_s, health="/v1/health/ready", modules=_MODULES)
+
+        def make_engine(own: Mapping[str, Any]) -> Engine:
+            values = variables | {"NIM_PASSTHROUGH_ARGS": self._passthrough(own)}
+            ours = {name: literal(str(value)) for name, value in values.items() if value is not None}
+            run = [*_container_words(self.model_path, {**ours, **(env or {})}), "--shm-size", literal(shm_size)]
+            run += map(literal, container_options)
+            words = (_engine(container_engine), literal(self.image), *run, "--", *map(literal, command))
+            return Engine(words, ours, dict(env or {}), stall_timeout_s, health="/v1/health/ready", modules=_MODULES)
+
         deadline_s = _START_S if timeout_s is None else one_deadline(timeout_s, None, None)
-        self._start_engine(engine, timeout_s=deadline_s, options=ours, replicas=replicas)
+        self._start_servers(make_engine, {"stop_grace_s": _STOP_S} | options, timeout_s=deadline_s, replicas=replicas)
 
     def _passthrough(self, options: Mapping[str, Any]) -> str | None:
+        """The options of the image's engine as one text. Raises ConfigurationError for series 1, which takes none."""
         if options and self.series == 1:
             raise ConfigurationError(
                 f"NIM of series 1 takes no options of its engine ({', '.join(options)}): use its variables, "
                 "env={'NIM_…': …}, or a profile"
             )
-        return shlex.join(command_words(options)) or None
+        return shlex.join(CommandLine("NIM", "vllm serve", available=None).words(options.items())) or None
 
 
 def _series(image: str, series: int | None) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from server_utils.backends.base import MANAGER_OPTIONS
 from server_utils.backends.engine_options import CommandLine, Options, engine_options
 from server_utils.backends.openai import STALL_S, Engine, OpenAIServerManager
 from server_utils.errors import ConfigurationError
@@ -113,11 +112,13 @@ class SGLangServerManager(OpenAIServerManager):
                 f"stall_timeout_s must be {_STALL_AT_LEAST_S:g} or more, as SGLang tells late what waits; "
                 f"it is {stall_timeout_s:g}"
             )
-        ours = {name: options.pop(name) for name in MANAGER_OPTIONS if name in options}
-        words = command_line(self.model_name, options, engine_options("sglang", engine="SGLang"))
-        engine = Engine(words, ENV, dict(env or {}), stall_timeout_s)
+
+        def make_engine(own: Mapping[str, Any]) -> Engine:
+            words = command_line(self.model_name, own, engine_options("sglang", engine="SGLang"))
+            return Engine(words, ENV, dict(env or {}), stall_timeout_s)
+
         deadline_s = one_deadline(timeout_s, None, None)
-        self._start_engine(engine, timeout_s=deadline_s, options=ours, replicas=replicas)
+        self._start_servers(make_engine, options, timeout_s=deadline_s, replicas=replicas)
 
     def _check(self, endpoint: Endpoint, fields: Mapping[str, Any], description: Mapping[str, Any]) -> None:
         """A server has all paths, and refuses every row of those that it was not started for."""
@@ -130,7 +131,7 @@ class SGLangServerManager(OpenAIServerManager):
 def command_line(name: str, options: Mapping[str, Any], available: Options | None) -> tuple[str, ...]:
     """The command of a server that serves its model by this name.
 
-    available: the options of the engine, None where this machine has none to ask.
+    available: the options of the engine, None where this machine has no engine that lists them.
 
     Raises ConfigurationError for an option that the engine does not have, or that is ours, and for a name with a colon.
     """

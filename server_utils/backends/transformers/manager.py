@@ -5,29 +5,30 @@ The smallest backend, and the pattern for the next: a dialect, an environment, a
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
-from server_utils.backends.base import MANAGER_OPTIONS
-from server_utils.backends.openai import Engine, OpenAIServerManager, command_words
-from server_utils.errors import ConfigurationError
+from server_utils.backends.engine_options import CommandLine, listed_options
+from server_utils.backends.openai import Engine, OpenAIServerManager
 from server_utils.inference.openai.dialect import Dialect
 from server_utils.inference.openai.request import Endpoint
-from server_utils.validation import did_you_mean, one_deadline
+from server_utils.servers.launch import literal
+from server_utils.validation import one_deadline
 
-_OPTIONS = (
-    "attn_implementation",
-    "chat_template_kwargs",
-    "compile",
-    "default_seed",
-    "device",
-    "dtype",
-    "quantization",
-    "reasoning",
-    "trust_remote_code",
+_COMMAND = ("{python}", "-m", "transformers.cli.transformers", "serve", "{model}", "--host", "127.0.0.1")
+_OPTIONS = listed_options(
+    values=(
+        "attn_implementation",
+        "chat_template_kwargs",
+        "default_seed",
+        "device",
+        "dtype",
+        "quantization",
+        "reasoning",
+    ),
+    switches=("compile", "trust_remote_code"),
 )
-
-
 # What it heeds (5.24). It reads a dozen other fields of OpenAI's and ignores them; unknown ones it refuses row by row.
 _FIELDS = ("frequency_penalty", "generation_config", "max_tokens", "stop", "temperature", "top_p")
 
@@ -81,18 +82,15 @@ class TransformersServerManager(OpenAIServerManager):
             ConfigurationError: there is no such option; nothing was started.
             ServerStartError: a server failed; names each host with its log's last lines. The others are stopped.
         """
-        manager_options = {name: options.pop(name) for name in MANAGER_OPTIONS if name in options}
-        for name in options:
-            if name not in _OPTIONS:
-                raise ConfigurationError(f"transformers serve has no option {name!r}{did_you_mean(name, _OPTIONS)}")
-        engine = serve(options, env=env)
+        make_engine = functools.partial(serve, env=env)
         deadline_s = one_deadline(timeout_s, None, None)
-        self._start_engine(engine, timeout_s=deadline_s, options=manager_options, replicas=replicas)
+        self._start_servers(make_engine, options, timeout_s=deadline_s, replicas=replicas)
 
 
 def serve(options: Mapping[str, Any], *, env: Mapping[str, str] | None = None) -> Engine:
-    """The command `transformers serve` with these options. env: the user's variables."""
-    command = ("{python}", "-m", "transformers.cli.transformers", "serve", "{model}")
-    return Engine(
-        (*command, "--host", "127.0.0.1", "--port", "{port:http}", *command_words(options)), user_env=dict(env or {})
-    )
+    """The command `transformers serve` with these options. env: the user's variables.
+
+    Raises ConfigurationError for an option that it does not have.
+    """
+    words = CommandLine("transformers serve", "transformers serve", _OPTIONS).words(options.items())
+    return Engine((*_COMMAND, "--port", "{port:http}", *map(literal, words)), user_env=dict(env or {}))

@@ -93,7 +93,7 @@ def command_line(
 
     Raises ConfigurationError for an option that the engine does not have, or that is ours.
     """
-    available = engine_options(environment)
+    available = engine_options(environment, engine="vLLM")
     given = [literal(word) for word in arguments(options, available)]
     ours: dict[str, str] = {
         "--model": "{model}",

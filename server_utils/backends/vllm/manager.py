@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from server_utils.backends.base import MANAGER_OPTIONS
 from server_utils.backends.openai import STALL_S, Engine, OpenAIServerManager, check_fields
 from server_utils.backends.vllm.command_line import STOP_S, command_line
 from server_utils.environments import builder
@@ -110,11 +109,15 @@ class VLLMServerManager(OpenAIServerManager):
             ConfigurationError: the engine has no such option, or an option is ours; nothing was started.
             ServerStartError: a server failed; names each host with its log's last lines. The others are stopped.
         """
-        ours = {"stop_grace_s": STOP_S} | {name: options.pop(name) for name in MANAGER_OPTIONS if name in options}
-        words = command_line(self.model_name, options, environment=self.environment, stop_grace_s=ours["stop_grace_s"])
-        started = engine(words, stall_s=stall_timeout_s, env=env, require_key=require_key)
+        given = {"stop_grace_s": STOP_S} | options
+        grace_s = given["stop_grace_s"]
+
+        def make_engine(own: Mapping[str, Any]) -> Engine:
+            words = command_line(self.model_name, own, environment=self.environment, stop_grace_s=grace_s)
+            return engine(words, stall_s=stall_timeout_s, env=env, require_key=require_key)
+
         deadline_s = one_deadline(timeout_s, wait_retries, wait_timeout)
-        self._start_engine(started, timeout_s=deadline_s, options=ours, replicas=replicas)
+        self._start_servers(make_engine, given, timeout_s=deadline_s, replicas=replicas)
 
     def _check(self, endpoint: Endpoint, fields: Mapping[str, Any], description: Mapping[str, Any]) -> None:
         check(endpoint, fields, description["fields"], device=description["device"])

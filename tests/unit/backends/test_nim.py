@@ -7,6 +7,7 @@ import pytest
 from server_utils import ConfigurationError, NIMServerManager
 from server_utils.backends.nim import manager as nim
 from server_utils.inference.openai.dialect import SchemaField
+from server_utils.servers.launch import fill
 
 IMAGE = "nvcr.io/nim/meta/llama-3.1-8b-instruct:1.8.4"
 
@@ -67,6 +68,15 @@ def test_options_of_the_engine_are_refused_for_series_1_and_unknown_container_en
         Prepared("llama", image=IMAGE).start_servers(enforce_eager=True)
     with pytest.raises(ConfigurationError, match="container_engine must be docker or podman; it is 'lxc'"):
         Prepared("llama", image=IMAGE).start_servers(container_engine="lxc")
+
+
+def test_mappings_and_lists_reach_the_engine_of_an_image_as_they_are():
+    servers = Prepared("qwen", image="nvcr.io/nim/nvidia/llm-nim:2.1.6")
+
+    servers.start_servers(hf_overrides={"a": 1}, lora_modules=["b", "c"], enforce_eager=True)
+
+    passed_through = fill(servers.engine.env["NIM_PASSTHROUGH_ARGS"], {"model": "/m"})
+    assert passed_through == "--hf-overrides '{\"a\": 1}' --lora-modules b --lora-modules c --enforce-eager"
 
 
 @pytest.mark.parametrize("option", ["--network=host", "-p", "-p8000:8000", "--pid=host", "--rm"])

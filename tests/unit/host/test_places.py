@@ -53,7 +53,8 @@ def test_the_models_of_a_user_without_a_home_name_their_own_variable():
 
 @needs_root
 def test_vllms_options_are_not_checked_on_a_driver_without_a_home():
-    said = as_nobody("from server_utils.backends.vllm import command_line as o; print(o.engine_options('vllm'))")
+    code = "from server_utils.backends.engine_options import engine_options as o; print(o('vllm', engine='vLLM'))"
+    said = as_nobody(code)
 
     assert said.startswith("None\n")
     assert "checked when the servers start" in said

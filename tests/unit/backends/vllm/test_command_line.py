@@ -123,7 +123,7 @@ def real():
         builder.find("vllm")
     except EnvironmentMissingError as missing:
         pytest.skip(str(missing))
-    return engine_options.engine_options("vllm")
+    return engine_options.engine_options("vllm", engine="vLLM")
 
 
 def test_the_real_engines_parser_answers_with_hundreds_of_options(real):
@@ -142,7 +142,7 @@ def test_every_translation_leads_to_an_option_that_the_real_engine_has(real):
 def test_without_an_engine_on_this_machine_options_go_through_unchecked(monkeypatch, tmp_path):
     monkeypatch.setenv("SPARK_SIDECAR_HOME", str(tmp_path))
 
-    assert engine_options.engine_options("vllm") is None
+    assert engine_options.engine_options("vllm", engine="vLLM") is None
     assert arguments({"anything": 1, "off": False}, None) == ["--anything", "1", "--no-off"]
 
 
@@ -169,7 +169,7 @@ def home(tmp_path, monkeypatch):
 def test_the_options_of_an_engine_are_asked_for_once_and_kept(home, tmp_path):
     for _ in range(2):
         engine_options._described.cache_clear()  # as another process
-        assert set(engine_options.engine_options("vllm")) == {"--max-model-len"}
+        assert set(engine_options.engine_options("vllm", engine="vLLM")) == {"--max-model-len"}
 
     assert (tmp_path / "asked").read_text() == "x\n"
     assert [file.suffix for file in (home / "cache").iterdir()] == [".json"]
@@ -179,7 +179,7 @@ def test_options_are_checked_in_a_home_that_cannot_be_written_too_and_asked_for_
     (home / "cache").write_text("no folder")
 
     for _ in range(2):
-        known = engine_options.engine_options("vllm")
+        known = engine_options.engine_options("vllm", engine="vLLM")
         with pytest.raises(ConfigurationError, match="did you mean max_model_len"):
             arguments({"max_model_length": 1}, known)
 
@@ -188,12 +188,12 @@ def test_options_are_checked_in_a_home_that_cannot_be_written_too_and_asked_for_
 
 @pytest.mark.parametrize("content", ["", "[{", "{}", "[1]", '[{"names": 1}]'])
 def test_a_file_of_options_that_was_cut_short_is_made_anew(home, content):
-    engine_options.engine_options("vllm")
+    engine_options.engine_options("vllm", engine="vLLM")
     (kept,) = (home / "cache").iterdir()
     kept.write_text(content)
     engine_options._described.cache_clear()
 
-    assert set(engine_options.engine_options("vllm")) == {"--max-model-len"}
+    assert set(engine_options.engine_options("vllm", engine="vLLM")) == {"--max-model-len"}
     assert kept.read_text().startswith("[{")
 
 
