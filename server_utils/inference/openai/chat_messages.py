@@ -65,7 +65,7 @@ def _is_empty_part(part: Any) -> bool:
         return part is None
     kind = part.get("type")
     if part.get("uuid"):
-        return False  # vLLM's own: what it has in its cache
+        return False  # an extension of OpenAI's parts: it names what the server has in its cache
     if isinstance(kind, str) and kind in part:
         return not _holds(part[kind])
     return not any(_holds(each) for name, each in part.items() if name != "type")

@@ -1,6 +1,6 @@
 """Requests to an OpenAI-compatible server on this host: kept connections, one deadline, retries after a restart.
 
-Executors; no Spark, no engine: what engines change is in `Dialect`.
+Executors; no Spark. What differs between engines is in `Dialect`.
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ def _pause(answer: urllib3.BaseHTTPResponse) -> float:
 
 
 def _message(answer: urllib3.BaseHTTPResponse) -> str:
-    """What the server says is wrong: `message` in OpenAI's errors, with Dynamo's `details`; FastAPI's `detail`."""
+    """What the server says is wrong: `message` in OpenAI's errors, with `details` where it has some, or `detail`."""
     error = _error(answer)
     message = error
     if isinstance(error, dict):
@@ -233,7 +233,7 @@ def _message(answer: urllib3.BaseHTTPResponse) -> str:
 
 
 def _field(answer: urllib3.BaseHTTPResponse) -> str | None:
-    """The field of the request that is wrong: `param` in OpenAI's errors; a path, where vLLM has it from pydantic."""
+    """The field of the request that is wrong: `param` in OpenAI's errors; or a path, as body.FIELD.0."""
     error = _error(answer)
     path = error.get("param") if isinstance(error, dict) else None
     return path.removeprefix("body.").partition(".")[0] if isinstance(path, str) else None

@@ -1,6 +1,7 @@
 """How the OpenAI-compatible server of one engine differs from the others'. Pure data: it travels to the tasks.
 
-A backend has one `Dialect`. Requests, retries and concurrency limits read it, and hold no engine's facts themselves.
+A backend has one `Dialect`. Requests, retries, row errors and concurrency limits read it: none of them depends on an
+engine.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from enum import Enum
 from typing import Any
 
 from server_utils.errors import ConfigurationError
+
+TOO_LONG = ("maximum context length", "context_length", "too long")  # in OpenAI's errors, and in most engines'
 
 
 class SchemaField(Enum):
@@ -50,6 +53,7 @@ class Dialect:
             equal shares for all tasks.
         worker_died: HTTP statuses by which a front end says that its worker died with the request.
         transient: HTTP statuses, besides those of every server, after which the same request may succeed.
+        too_long: parts of its messages, in lower case, any of which says that a row is too long for the model.
         metrics: what the package follows -> the name of the engine's Prometheus sample. `running` and `waiting` are
             requests, `steps` counts the engine's steps, `tokens_in` and `tokens_out` tokens. Samples of one name are
             added up.
@@ -66,6 +70,7 @@ class Dialect:
     first_limit: int = 128
     worker_died: frozenset[int] = frozenset()
     transient: frozenset[int] = frozenset()
+    too_long: tuple[str, ...] = TOO_LONG
     metrics: Mapping[str, str] = field(default_factory=dict)
     metrics_path: str | None = None
 

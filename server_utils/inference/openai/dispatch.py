@@ -205,7 +205,7 @@ class Dispatcher:
             if len(rows) > 1 or (isinstance(error, DiedError) and not exclusive):
                 self._submit_parts(connection, rows, error)
                 return
-            replies = [row_errors.of_error(error)]
+            replies = [row_errors.of_error(self._request, error)]
         self._store(connection, rows, replies)
 
     def _replies(self, connection: Connection, rows: list[Row], *, exclusive: bool) -> list[Answer]:

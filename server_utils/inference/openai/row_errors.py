@@ -12,33 +12,24 @@ from server_utils.inference.openai.strict_json import AnswerError
 from server_utils.inference.openai.structured_output import Checker
 from server_utils.inference.row_errors import row_error
 
-# In lower case; the last are SGLang's words, and the type of Dynamo's error.
-_TOO_LONG = (
-    "maximum context length",
-    "max_model_len",
-    "longer than the maximum",
-    "too long",
-    "model's context length",
-    "context_length",
-)
 _SHOWN = 80  # characters of an answer that is not what was requested
 
 
-def of_error(error: InferenceError) -> Answer:
-    """The answer to a row that was sent by itself, and was refused, had no answer in time, or ended the server."""
+def of_error(request: CompletionRequest, error: InferenceError) -> Answer:
+    """The answer to a row that was sent alone, and was refused, had no answer in time, or crashed the server."""
     message = str(error)
     if isinstance(error, TimedOutError):
         return Answer(error=message, kind="timed_out")
     if isinstance(error, DiedError):
         return Answer(error=message, kind="died")
-    long = any(words in message.lower() for words in _TOO_LONG)
-    return Answer(error=message, kind="too_long" if long else "refused")
+    is_too_long = any(words in message.lower() for words in request.dialect.too_long)
+    return Answer(error=message, kind="too_long" if is_too_long else "refused")
 
 
 def callers_fault(request: CompletionRequest, error: InferenceError) -> ConfigurationError | None:
-    """What is wrong with all rows alike: the server blames a field that the caller has chosen, not a row's length."""
+    """The error of all rows alike, if the server blames a field that the caller has set, and not a row's length."""
     field = error.field if isinstance(error, RefusedError) else None
-    if field is None or field not in request.fields or of_error(error).kind == "too_long":
+    if field is None or field not in request.fields or of_error(request, error).kind == "too_long":
         return None
     return ConfigurationError(f"the server refuses {field}={request.fields[field]!r}: {error}")
 

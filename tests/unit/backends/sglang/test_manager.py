@@ -18,9 +18,10 @@ from server_utils.backends.engine_options import Option
 from server_utils.backends.sglang.manager import OURS, command_line
 from server_utils.environments import builder
 from server_utils.environments.lock_files import engine_lock, pins
-from server_utils.errors import EnvironmentMissingError
-from server_utils.inference.openai.request import Endpoint
+from server_utils.errors import EnvironmentMissingError, InferenceError
+from server_utils.inference.openai.request import CompletionRequest, Endpoint
 from server_utils.inference.openai.row_errors import of_error
+from server_utils.servers.launch import Launch
 
 RECORDED = next(Path(__file__).parent.glob("options-*.json"))
 VERSION = re.search(r"options-(.*)", RECORDED.stem)[1]
@@ -174,6 +175,8 @@ def test_an_endpoint_that_servers_were_not_started_for_is_refused_before_a_job(e
 
 
 def test_a_prompt_that_is_too_long_is_known_by_the_words_of_the_engine():
-    words = "HTTP 400: The input (900 tokens) is longer than the model's context length (512 tokens)."
+    launch = Launch("app", "m", "id", "sglang", (), ("http",), "/health")
+    request = CompletionRequest(launch, Endpoint.GENERATE, "m", dialect=SGLangServerManager.dialect)
+    error = InferenceError("HTTP 400: The input (900 tokens) is longer than the model's context length (512 tokens).")
 
-    assert of_error(ConfigurationError(words)).kind == "too_long"
+    assert of_error(request, error).kind == "too_long"

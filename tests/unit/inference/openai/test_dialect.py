@@ -7,9 +7,10 @@ import struct
 
 import pytest
 
-from server_utils.errors import ConfigurationError
+from server_utils.errors import ConfigurationError, InferenceError
 from server_utils.inference.openai.dialect import Dialect, SchemaField
 from server_utils.inference.openai.request import CompletionRequest, Endpoint, body, path, replies
+from server_utils.inference.openai.row_errors import of_error
 from server_utils.servers.launch import Launch
 
 LAUNCH = Launch("app", "llm", "id", "any", (), ("http",), "/health")
@@ -76,3 +77,11 @@ def test_vectors_are_read_from_base64_and_from_numbers(as_text):
     (answer,) = replies(asked, {"data": [{"index": 0, "embedding": vector}], "usage": {"prompt_tokens": 3}}, 1)
     assert answer.value.tolist() == [0.5, -1.0]
     assert answer.value.dtype == "float32"
+
+
+def test_an_error_says_by_the_words_of_the_engine_that_a_row_is_too_long():
+    asked = request(dialect=Dialect(too_long=("beyond the window",)))
+
+    kinds = [of_error(asked, InferenceError(words)).kind for words in ("Beyond the window of 8", "too long")]
+
+    assert kinds == ["too_long", "refused"]
