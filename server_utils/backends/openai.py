@@ -74,7 +74,7 @@ class Engine:
         is_local = model is not None and (Path(model).exists() or is_elsewhere(model))
         own = {variable: literal(str(value)) for variable, value in self.user_env.items()}
         secret = {self.key_variable: key} if key and self.key_variable else {}
-        program = ("{python}", "{folder}/program.py", "{folder}/announcement", "{port:http}", f"{self.stall_s:g}")
+        program = ("{python}", "{folder}/program.py", "{folder}/ready.json", "{port:http}", f"{self.stall_s:g}")
         return Launch(
             argv=(*program, *self.words),
             ports=("http",),
@@ -82,7 +82,7 @@ class Engine:
             health=self.health,
             env={"HF_HUB_OFFLINE": "1" if is_local else "0"} | dict(self.env) | secret | own,
             model=model,
-            announces=True,
+            has_readiness_file=True,
             **fields,
         )
 

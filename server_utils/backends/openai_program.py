@@ -1,10 +1,11 @@
-"""The program of an OpenAI-compatible sidecar: runs the engine's server below itself, announces it, and watches it.
+"""The program of an OpenAI-compatible sidecar: runs the engine's server below itself, and watches it.
 
-    python program.py ANNOUNCEMENT PORT STALL_S COMMAND...
+    python program.py READINESS_FILE PORT STALL_S COMMAND...
 
-An engine's own health check may stay green while a process of it is stopped, hangs or has died. So the announcement is
-touched only while the engine is seen to work, and this process ends with any of the engine's: its supervisor then ends
-them all and starts again. Each look leaves the engine's metrics in `metrics.json` beside the announcement.
+It writes the readiness file, with a description of the model, once the engine takes requests. An engine's own health
+check may stay green while a process of it is stopped, hangs or has died. So this program touches that file, its
+heartbeat, only while the engine works. It ends with any process of the engine: its supervisor then ends them all and
+starts again. With each heartbeat it writes the engine's metrics to `metrics.json` beside the readiness file.
 
 It runs where this package is not: standard library only. `engine.json` beside it has what the manager knows of the
 engine (`Settings`). A backend whose engine needs more has a program of its own that calls `run`.
@@ -105,35 +106,35 @@ class Watch:
     """Follows an engine that is ready."""
 
     def __init__(
-        self, settings: Settings, pids: Sequence[int], ports: Sequence[int], announcement: Path, stall_s: float
+        self, settings: Settings, pids: Sequence[int], ports: Sequence[int], readiness_file: Path, stall_s: float
     ) -> None:
         """pids: its processes. ports: where its metrics are. stall_s: seconds without a step while requests wait."""
         self._settings, self._pids, self._ports, self._stall_s = settings, pids, ports, stall_s
-        self._announcement, self._metrics_file = announcement, announcement.with_name("metrics.json")
+        self._readiness_file, self._metrics_file = readiness_file, readiness_file.with_name("metrics.json")
         self._last_steps, self._last_progress = -1.0, time.monotonic()
 
-    def look(self) -> None:
-        """Note the metrics, and touch the announcement if the engine works. Ends this process if one of its died."""
+    def check(self) -> None:
+        """Send a heartbeat, or end this process if one of the engine's has died."""
         for pid in self._pids:
             if engine_watch.state(pid) in engine_watch.GONE:
                 engine_watch.end(f"a process of the engine ({pid}) has died")
-        self.beat()
+        self.send_heartbeat()
 
-    def beat(self) -> None:
-        """Note the metrics, and touch the announcement if the engine works."""
+    def send_heartbeat(self) -> None:
+        """Write the metrics, and touch the readiness file if the engine works."""
         path = self._settings.metrics_path or self._settings.health
         pages = [engine_watch.get(port, path) for port in self._ports]
         if None in pages or any(engine_watch.state(pid) == engine_watch.STOPPED for pid in self._pids):
             return
         if self._settings.metrics_path is None:
-            self._announcement.touch()
+            self._readiness_file.touch()
             return
         metrics = read_metrics("\n".join(page.decode() for page in pages if page), self._settings.metrics)
         if "kv_cache_usage" in metrics:  # a share, not a count
             metrics["kv_cache_usage"] /= len(pages)
         engine_watch.write(self._metrics_file, metrics | {"at": time.time()})
         if self._makes_progress(metrics):
-            self._announcement.touch()
+            self._readiness_file.touch()
 
     def _makes_progress(self, metrics: Mapping[str, float]) -> bool:
         """Whether it takes steps, or has nothing to do. A step of a large model on a CPU may take long."""
@@ -146,7 +147,7 @@ class Watch:
 
 def run(
     command: Sequence[str],
-    announcement: Path,
+    readiness_file: Path,
     port: int,
     stall_s: float,
     *,
@@ -155,7 +156,7 @@ def run(
 ) -> int:
     """Run the engine until it ends or this process is told to stop. Returns the exit status.
 
-    described: says once the engine is ready what the backend adds to the description of each model.
+    described: called once the engine is ready; returns what the backend adds to the description of each model.
     """
     settings = read_settings()
     if shutil.which(command[0]) is None:
@@ -171,11 +172,11 @@ def run(
     watch = None
     while engine.poll() is None:
         if watch:
-            watch.look()
+            watch.check()
         elif engine_watch.get(port, settings.health) is not None:
             pids = [engine.pid, *(pid for pid, _ in engine_watch.below(engine.pid))]
-            watch = Watch(settings, pids, [port], announcement, stall_s)
-            engine_watch.write(announcement, {"models": describe(settings, port, described())})
+            watch = Watch(settings, pids, [port], readiness_file, stall_s)
+            engine_watch.write(readiness_file, {"models": describe(settings, port, described())})
         try:
             engine.wait(_INTERVAL_S)
         except subprocess.TimeoutExpired:
@@ -185,5 +186,5 @@ def run(
 
 
 if __name__ == "__main__":
-    _announcement, _port, _stall_s, *_command = sys.argv[1:]
-    sys.exit(run(_command, Path(_announcement), int(_port), float(_stall_s)))
+    _readiness_file, _port, _stall_s, *_command = sys.argv[1:]
+    sys.exit(run(_command, Path(_readiness_file), int(_port), float(_stall_s)))

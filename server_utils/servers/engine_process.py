@@ -93,7 +93,7 @@ class EngineProcess:
     def __init__(self, launch: Launch, context: LaunchContext) -> None:
         """Start the process. Raises EnvironmentMissingError when a command of the host is not there."""
         self.launch, self._context = launch, context
-        self._readiness_file, self._log = context.folder / "announcement", context.folder / "server.log"
+        self._readiness_file, self._log = context.folder / "ready.json", context.folder / "server.log"
         self._readiness_file.unlink(missing_ok=True)
         environ = _environ(launch, context)
         command = [context.fill(part) for part in launch.argv]
@@ -106,7 +106,7 @@ class EngineProcess:
 
     def healthy(self) -> bool:
         """Whether the server answers and, if it has a readiness file, has touched that in the last seconds."""
-        return (not self.launch.announces or self._has_heartbeat()) and self._answers()
+        return (not self.launch.has_readiness_file or self._has_heartbeat()) and self._answers()
 
     def listening(self) -> bool:
         """Whether anybody accepts connections on the first port; a stopped process still does."""
@@ -123,7 +123,7 @@ class EngineProcess:
 
     def models(self) -> dict[str, Any]:
         """The models in the readiness file; empty for a program that writes none."""
-        return dict(json.loads(self._readiness_file.read_text())["models"]) if self.launch.announces else {}
+        return dict(json.loads(self._readiness_file.read_text())["models"]) if self.launch.has_readiness_file else {}
 
     def log_tail(self) -> str:
         """The last lines of the log since this process was started."""

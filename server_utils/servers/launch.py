@@ -57,8 +57,8 @@ class Launch:
         env: variables of the program's process, on top of those it inherits. They may hold secrets: they are in no
             file and no repr, and reach the program through the pipe of its supervisor.
         files: contents by name, such as the program and a cloudpickled function; laid in the server's folder.
-        announces: whether the program has a readiness file: it writes `{folder}/announcement`, JSON with its
-            `models`, once it serves, and touches it once a second from then on.
+        has_readiness_file: whether the program writes `{folder}/ready.json`, JSON with its `models`, once it serves,
+            and touches it once a second from then on: its heartbeat.
         needs_libpython: whether the program links the environment's libpython, which is then found before the start.
         executes_scratch: whether the program runs files in `{scratch}`, which must then be where that is allowed.
         start_timeout_s: seconds until healthy, fetching and loading the model included.
@@ -79,7 +79,7 @@ class Launch:
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     model: str | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
-    announces: bool = False
+    has_readiness_file: bool = False
     needs_libpython: bool = False
     executes_scratch: bool = False
     start_timeout_s: float = 600.0

@@ -1,7 +1,7 @@
 """The state of servers: one folder per server on each host, private to the user. Driver and executors; no Spark.
 
 <state root>/<application>/<name>/<owner pid>-<owner start>[-<replica>]/
-    launch.json record.json announcement token metrics.json workers/ server.log supervisor.log lock,
+    launch.json record.json ready.json token metrics.json workers/ server.log supervisor.log lock,
     and the launch's files
 """
 

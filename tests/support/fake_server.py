@@ -34,7 +34,7 @@ class Answers(BaseHTTPRequestHandler):
             self.hanging.set()
         elif self.path == "/do/stop-listening":
             threading.Thread(target=self.server.shutdown).start()
-        elif self.path == "/do/stop-announcing":
+        elif self.path == "/do/stop-heartbeat":
             self.beating.clear()
         self.answer({"/environ": dict(os.environ), "/process": os.getpid()}.get(self.path, "fine"))
 
@@ -49,7 +49,7 @@ class Answers(BaseHTTPRequestHandler):
         """Say nothing: what is in the log is a test's own doing."""
 
 
-def announce(path: Path):
+def send_heartbeats(path: Path):
     beside = path.with_suffix(".new")
     beside.write_text(json.dumps({"models": {"fake": {"inputs": ["x"]}}}))
     beside.replace(path)
@@ -74,7 +74,7 @@ def daemonise():
 def arguments():
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--announce", type=Path)
+    parser.add_argument("--readiness-file", type=Path)
     parser.add_argument("--crash", help="raise a RuntimeError of these words at once")
     parser.add_argument("--crash-after", type=float, help="seconds of service until the exit")
     parser.add_argument("--exit-code", type=int, default=1)
@@ -113,8 +113,8 @@ def main():
     asked = arguments()
     prepare(asked)
     server = ThreadingHTTPServer(("127.0.0.1", asked.port), Answers)
-    if asked.announce:
-        threading.Thread(target=announce, args=[asked.announce], daemon=True).start()
+    if asked.readiness_file:
+        threading.Thread(target=send_heartbeats, args=[asked.readiness_file], daemon=True).start()
     if asked.crash_after is not None:
         threading.Timer(asked.crash_after, os._exit, [asked.exit_code]).start()
     sys.stdout.write("listening\n")

@@ -1,10 +1,10 @@
-"""The program of a Dynamo sidecar: runs a frontend and its workers below itself, announces and watches them.
+"""The program of a Dynamo sidecar: runs a frontend and its workers below itself, and watches them.
 
-    python program.py ANNOUNCEMENT PORT STALL_S PLAN FRONTEND_OPTIONS... -- WORKER_OPTIONS...
+    python program.py READINESS_FILE PORT STALL_S PLAN FRONTEND_OPTIONS... -- WORKER_OPTIONS...
 
-A frontend says that it is healthy without any worker, and lists a model before it takes requests (1.6.1). So the model
-is announced once all workers have registered and one token was answered. When a process dies, this program ends and all
-start again; with a migration limit, a worker that dies alone is replaced while the others go on.
+A frontend says that it is healthy without any worker, and lists a model before it takes requests (1.6.1). So the
+readiness file is written once all workers have registered and one token was answered. When a process dies, this program
+ends and all start again; with a migration limit, a worker that dies alone is replaced while the others go on.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _VECTOR_METRICS = {
 }
 
 
-class Server:
-    """A deployment as it is watched."""
+class DeploymentWatch:
+    """Follows a deployment from its start on: its readiness, its heartbeat, and deaths of its processes."""
 
-    def __init__(self, deployment: Deployment, port: int, announcement: Path, stall_s: float, settings: Any) -> None:
+    def __init__(self, deployment: Deployment, port: int, readiness_file: Path, stall_s: float, settings: Any) -> None:
         """settings: the plan's, see `main`."""
-        self._deployment, self._port, self._announcement, self._stall_s = deployment, port, announcement, stall_s
+        self._deployment, self._port, self._readiness_file, self._stall_s = deployment, port, readiness_file, stall_s
         self._replaces = settings["replaces"]
         self._offered = _VECTORS if settings["pooling"] else _TEXTS
         read = openai_program.read_settings()
@@ -52,8 +52,8 @@ class Server:
         self._watch: openai_program.Watch | None = None
         self._replaced: Worker | None = None
 
-    def look(self) -> None:
-        """Notice deaths, announce the model once it can be asked, and follow what is announced."""
+    def check(self) -> None:
+        """Replace workers that have died, write the readiness file once the model takes requests, and the heartbeat."""
         self._check_frontend()
         for worker in self._deployment.workers:
             if worker.has_died():
@@ -61,7 +61,7 @@ class Server:
         if (self._watch is None or self._replaced) and self._all_registered() and self._answers():
             self._follow()
         if self._watch:
-            self._watch.beat()
+            self._watch.send_heartbeat()
 
     def _check_frontend(self) -> None:
         status = self._deployment.frontend.poll()
@@ -92,8 +92,8 @@ class Server:
 
     def _answers(self) -> bool:
         """Whether a request for one token, or one vector, has an answer."""
-        asked = {"input": "a"} if self._offered is _VECTORS else {"prompt": "a", "max_tokens": 1}
-        body = {"model": self._settings.model} | asked
+        row = {"input": "a"} if self._offered is _VECTORS else {"prompt": "a", "max_tokens": 1}
+        body = {"model": self._settings.model} | row
         timeout_s = _NEXT_ANSWER_S if self._watch else _FIRST_ANSWER_S
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=timeout_s)
         try:
@@ -105,7 +105,7 @@ class Server:
             connection.close()
 
     def _follow(self) -> None:
-        """Watch all processes, and announce the model the first time."""
+        """Watch all processes, and write the readiness file the first time."""
         is_first, self._replaced = self._watch is None, None
         sys.stderr.write("all workers take requests\n" if is_first else "all workers take requests again\n")
         for worker in self._deployment.workers:
@@ -113,7 +113,7 @@ class Server:
             self._check_status_port(worker)
         self._watch_ready()
         if is_first:
-            engine_watch.write(self._announcement, {"models": self._described()})
+            engine_watch.write(self._readiness_file, {"models": self._described()})
 
     def _check_status_port(self, worker: Worker) -> None:
         """End this process if another one took the port: the worker then runs on without its own status (1.6.1)."""
@@ -129,7 +129,7 @@ class Server:
         ready = [worker for worker in self._deployment.workers if worker is not self._replaced]
         pids = [self._deployment.frontend.pid, *(pid for worker in ready for pid in worker.pids)]
         ports = [worker.status_port for worker in ready]
-        self._watch = openai_program.Watch(self._settings, pids, ports, self._announcement, self._stall_s)
+        self._watch = openai_program.Watch(self._settings, pids, ports, self._readiness_file, self._stall_s)
 
     def _described(self) -> dict[str, Any]:
         """The model, its context length, and what is offered: Dynamo's own description names every path."""
@@ -158,15 +158,15 @@ def read_plan(settings: Mapping[str, Any], words: Sequence[str]) -> Plan:
     return Plan(settings["module"], settings["roles"], frontend, worker, events=settings["events"], gpus=devices)
 
 
-def main(announcement: str, port: str, stall_s: str, plan: str, *words: str) -> int:
+def main(readiness_file: str, port: str, stall_s: str, plan: str, *words: str) -> int:
     """Run a deployment until it ends or this process is told to stop. plan: JSON."""
     settings = json.loads(plan)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     deployment = Deployment(read_plan(settings, words), int(port), Path(tempfile.mkdtemp(prefix="d")))
-    server = Server(deployment, int(port), Path(announcement), float(stall_s), settings)
+    watch = DeploymentWatch(deployment, int(port), Path(readiness_file), float(stall_s), settings)
     while not stop.wait(_INTERVAL_S):
-        server.look()
+        watch.check()
     deployment.terminate()
     wait(deployment.processes)
     return 0

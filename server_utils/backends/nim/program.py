@@ -1,6 +1,6 @@
-"""The program of a NIM sidecar: runs its container below itself, announces it, and watches it. Standard library only.
+"""The program of a NIM sidecar: runs its container below itself, and watches it. Standard library only.
 
-    python program.py ANNOUNCEMENT PORT STALL_S ENGINES IMAGE OPTIONS... -- COMMAND...
+    python program.py READINESS_FILE PORT STALL_S ENGINES IMAGE OPTIONS... -- COMMAND...
 
 ENGINES are names such as docker,podman: the first that this host has is used. OPTIONS are of its `run`. COMMAND is what
 the image runs; without one it is the image's own.
@@ -131,7 +131,7 @@ def check_served(engine: str, port: int) -> dict[str, Any]:
 
 def main(words: Sequence[str]) -> int:
     """Run the container of this command line. Returns the exit status."""
-    announcement, port, stall_s, names, image, *rest = words
+    readiness_file, port, stall_s, names, image, *rest = words
     cut = rest.index("--")
     engine = containers.find(names.split(","))
     own_command = image_command(engine, image)
@@ -139,7 +139,7 @@ def main(words: Sequence[str]) -> int:
     remove_container(engine)
     hold_pipe()
     status: int = openai_program.run(
-        command, Path(announcement), int(port), float(stall_s), described=lambda: check_served(engine, int(port))
+        command, Path(readiness_file), int(port), float(stall_s), described=lambda: check_served(engine, int(port))
     )
     if status == _REFUSED and gpu_options(engine):
         hint = containers.HINTS[containers.NO_TOOLKIT]

@@ -181,7 +181,7 @@ class TritonServerManager(ServerManager):
             ports=_PORTS,
             health="/v2/health/ready",
             env={"PYTRITON_HOME": "{scratch}"},
-            announces=True,
+            has_readiness_file=True,
             needs_libpython=True,
             executes_scratch=True,
             **fields,

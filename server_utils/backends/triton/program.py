@@ -6,7 +6,7 @@ FOLDER is the server's folder. It holds `function.pickle` and `modules.zip`, the
 (function, names of what it takes by position, names of what it takes by name), of `ports` and `model_path`, which is
 MODEL, the folder on this host. The program imports nothing of this package: the sealed environment does not hold it.
 
-It writes the readiness file `announcement` when every bound model is ready, and touches it once a second. Triton
+It writes the readiness file `ready.json` when every bound model is ready, and touches it once a second. Triton
 answers its health check while no model is loaded yet, and goes on to answer it while this process, which runs the
 models, is stopped or hangs, and when the backend process between the two is dead.
 """
@@ -90,7 +90,7 @@ def main() -> None:
         pytriton_patches.Sidecar(
             ports=ports,
             token_file=given.folder / "token",
-            heartbeat=functools.partial(_heartbeat, given.folder / "announcement", given.http_port),
+            heartbeat=functools.partial(_heartbeat, given.folder / "ready.json", given.http_port),
             models=_models,
             stopping=_stopping,
         )

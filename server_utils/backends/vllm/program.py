@@ -1,6 +1,6 @@
 """The program of a vLLM sidecar: vLLM's own command and environment, for `openai_program`, which runs and watches it.
 
-    python program.py ANNOUNCEMENT PORT STALL_S ENGINE_ARGUMENTS...
+    python program.py READINESS_FILE PORT STALL_S ENGINE_ARGUMENTS...
 
 vLLM's own health check stays green while its engine process is stopped or hangs, and a killed API server leaves the
 engine running (0.32, measured): `openai_program` looks at the processes and at the steps of the engine.
@@ -87,14 +87,13 @@ def description(port: int) -> dict[str, str]:
     return {"version": version, "device": "cpu" if is_cpu_build() else "gpu"}
 
 
-def main(announcement: str, port: str, stall_s: str, *arguments: str) -> None:
+def main(readiness_file: str, port: str, stall_s: str, *arguments: str) -> None:
     """Run the engine until it ends or this process is told to stop."""
     offer_plugin(Path.cwd())
     words = command(without_patterns(arguments))
     described = functools.partial(description, int(port))
-    sys.exit(
-        openai_program.run(words, Path(announcement), int(port), float(stall_s), env=environment(), described=described)
-    )
+    run = functools.partial(openai_program.run, env=environment(), described=described)
+    sys.exit(run(words, Path(readiness_file), int(port), float(stall_s)))
 
 
 if __name__ == "__main__":

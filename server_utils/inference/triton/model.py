@@ -127,7 +127,7 @@ class Model:
 
 
 def choose(models: Mapping[str, Any], name: str | None) -> Model:
-    """The named model of those a server announced, or the only one."""
+    """The named model of those in a server's readiness file, or the only one."""
     configs = {config["name"]: config for config in models.values()}
     return Model.of(configs[_one(list(configs), name, "model of these servers", "model")])
 

@@ -49,7 +49,7 @@ def test_an_option_that_the_engine_does_not_have_is_refused_with_the_nearest(man
         manager.start_servers(delay=1)
 
 
-def test_its_server_starts_is_announced_and_answers(manager, make_launch, owner):
+def test_its_server_starts_gets_ready_and_answers(manager, make_launch, owner):
     manager.start_servers(delay_s=1)
     files = manager.engine.files("m", manager.dialect) | {"echo.py": ECHO, "fake_openai.py": FAKE}
     fields = {name: getattr(make_launch(), name) for name in ("application", "name", "id", "environment")}

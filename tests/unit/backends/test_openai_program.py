@@ -102,7 +102,7 @@ def test_a_server_that_says_nothing_of_itself_is_not_checked(program, serve):
 def test_a_command_that_is_not_there_is_named(tmp_path):
     for name, content in Engine(("no-such-engine", "serve")).files("m", Dialect()).items():
         (tmp_path / name).write_bytes(content)
-    command = [sys.executable, "program.py", "announcement", "1", "300", "no-such-engine", "serve"]
+    command = [sys.executable, "program.py", "ready.json", "1", "300", "no-such-engine", "serve"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert (

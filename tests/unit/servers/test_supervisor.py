@@ -71,15 +71,16 @@ def test_a_server_that_stops_listening_while_its_process_lives_is_replaced(make_
     assert not server.process.alive()
 
 
-def test_a_server_whose_program_shows_no_life_is_replaced_though_it_answers(make_launch, owner):
-    server = ensure(make_launch("--announce", "{folder}/announcement", announces=True, hang_timeout_s=0.5), owner)
+def test_a_server_whose_program_has_no_heartbeat_is_replaced_though_it_answers(make_launch, owner):
+    options = ("--readiness-file", "{folder}/ready.json")
+    server = ensure(make_launch(*options, has_readiness_file=True, hang_timeout_s=0.5), owner)
     assert server.models == {"fake": {"inputs": ["x"]}}
-    ask(server, "/do/stop-announcing")
+    ask(server, "/do/stop-heartbeat")
     assert "stopped answering" in restarted(server).reason
 
 
-def test_a_server_that_answers_but_does_not_announce_is_not_ready(make_launch, owner):
-    silent = make_launch(announces=True, start_timeout_s=2)
+def test_a_server_that_answers_but_has_no_readiness_file_is_not_ready(make_launch, owner):
+    silent = make_launch(has_readiness_file=True, start_timeout_s=2)
     with pytest.raises(ServerStartError, match="was not ready within 2 s"):
         ensure(silent, owner)
 

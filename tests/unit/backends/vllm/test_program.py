@@ -89,7 +89,7 @@ def test_a_choice_of_plugins_does_not_leave_ours_out(run, chosen, loaded):
 _MAIN = """
 import program
 try:
-    program.main("announcement", "1", "300")
+    program.main("ready.json", "1", "300")
 except SystemExit as end:
     print(end.code)
 """
