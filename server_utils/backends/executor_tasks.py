@@ -145,7 +145,7 @@ def _poll_for(launch: Launch, folders: list[Path], seconds: float, deadline: flo
 
 
 def _poll(launch: Launch, folders: list[Path], *, late: bool) -> tuple[list[Server], str]:
-    """The servers that are ready, and why another one never will be, "" if none failed. late: the time is over."""
+    """The servers that are ready, and why one failed, "" if none did. late: the time for the start is over."""
     ready = list[Server]()
     for folder in folders:
         try:
@@ -172,7 +172,7 @@ def read_servers(application: str, name: str, _placement: TaskPlacement | None) 
 
 
 def _status(folder: Path, server: Server) -> ServerStatus:
-    """A record with what it does not hold: what the server has done, and that its supervisor was killed."""
+    """The status of a record: with the server's counters and metrics, and STOPPED if its supervisor was killed."""
     if not server.state.final and not server.supervisor.alive():
         server = dataclasses.replace(server, state=State.STOPPED, reason="its supervisor was killed", process=None)
     return ServerStatus.of(server, metrics=state_dir.read_metrics(folder), **request_counters.totals(folder))

@@ -79,7 +79,7 @@ class _Collected:
 
 
 def _others(name: str, folder: Path) -> dict[str, bytes]:
-    """All other files of a package: modules that are imported by a computed name, and data.
+    """All other files of a package: data, and modules that code imports by a computed name.
 
     Only the modules if all together are too large.
     """

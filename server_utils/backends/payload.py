@@ -71,7 +71,7 @@ def imported_modules(function: Any) -> bytes:
 def by_reference(pickled: bytes) -> dict[str, str]:
     """The modules that a pickle needs where it is loaded -> one thing of each that it refers to.
 
-    Top modules, but submodules of NumPy: they move from version to version, and engines have an older one.
+    Top modules, but for NumPy submodules: these move from version to version, and engines have an older NumPy.
     """
     wanted: dict[str, str] = {}
     for module, name in _globals(pickled):

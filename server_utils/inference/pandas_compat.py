@@ -1,4 +1,4 @@
-"""Arrow columns from and to the pandas columns of Sparks before 4.1, without loss. Executors; no Spark."""
+"""Convert columns between Arrow and the pandas of Spark before 4.1, without loss. Executors; no Spark."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _encoded(value: Any) -> Any:
 
 
 def _whole(values: Array) -> Array:
-    """Whole numbers again, as in Spark: pandas has no null among whole numbers and made them floats."""
+    """Whole numbers again, as in Spark. pandas made them floats, as its whole numbers have no null."""
     if not np.array_equal(values, np.trunc(values)):
         return values  # they were no whole numbers: refused like any other such column
     if np.abs(values).max() >= _EXACT:
@@ -72,7 +72,7 @@ def _whole(values: Array) -> Array:
 
 
 def from_arrow(column: pa.Array) -> pd.Series | pd.DataFrame:
-    """What Spark turns into this very column again; a data frame for a struct."""
+    """The column as pandas, a data frame for a struct; Spark turns it into the same Arrow column again."""
     if not pa.types.is_struct(column.type):
         return _Series(pd.arrays.ArrowExtensionArray(column))
     fields = zip(column.type, column.flatten(), strict=True)
@@ -80,7 +80,7 @@ def from_arrow(column: pa.Array) -> pd.Series | pd.DataFrame:
 
 
 class _Series(pd.Series):  # type: ignore[misc] # pandas has no types here
-    """Holds Arrow. Spark 3.5 and 4.0 make Python lists of arrays by `apply`, slowly, and every NaN in them a null."""
+    """A series of Arrow. Spark 3.5 and 4.0 call `apply` to make lists of arrays: slowly, and with null for NaN."""
 
     def apply(self, *_args: Any, **_options: Any) -> _Series:
         """Change nothing: Spark then reads the Arrow array inside."""
@@ -90,5 +90,5 @@ class _Series(pd.Series):  # type: ignore[misc] # pandas has no types here
 class _Frame(pd.DataFrame):  # type: ignore[misc]
     @property
     def _constructor_sliced(self) -> type[_Series]:
-        """The columns Spark takes out of it."""
+        """The class of the columns that Spark takes out of it."""
         return _Series

@@ -44,7 +44,7 @@ class RequestCounters:
         self._change(active=1, now=True)
 
     def finish(self) -> None:
-        """It has all its answers, or was cancelled."""
+        """The column has all its answers, or was cancelled."""
         self._change(active=-1, now=True)
 
     def add(self, rows: int, kinds: list[str]) -> None:

@@ -211,6 +211,6 @@ def _is_gone(pid: int) -> bool:
 
 
 def wait(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Until all have ended: their supervisor ends those that take too long."""
+    """Wait until all have ended. The supervisor ends those that take too long."""
     while any(process.poll() is None for process in processes):
         time.sleep(0.05)

@@ -206,7 +206,7 @@ def worker_options(name: str, options: Mapping[str, Any], *, environment: str = 
 
 
 def _roles(workers: int, disaggregated: Mapping[str, int] | None) -> dict[str, int]:
-    """How many workers of each kind. Raises ConfigurationError where that is none."""
+    """How many workers of each kind. Raises ConfigurationError for values that make no deployment."""
     roles = {"agg": workers} if disaggregated is None else dict(disaggregated)
     for role, count in roles.items():
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:

@@ -53,7 +53,7 @@ def _signature(function: Callable[..., Any], name: str) -> inspect.Signature:
 
 
 def _call(signature: inspect.Signature, model_path: str | None) -> Call:
-    """By name where the function allows it, else by position."""
+    """Pass arguments by name where the function allows it, else by position."""
     parameters = list(signature.parameters.values())
     kinds = {parameter.kind for parameter in parameters}
     positional = [each.name for each in parameters if each.kind is each.POSITIONAL_ONLY]

@@ -43,7 +43,7 @@ class Sidecar:
         token_file: where the token is written by which clients of this host may share memory with Triton.
         heartbeat: runs in a thread of its own once Triton serves.
         models: names of the models that were bound: pytriton 0.7 restricts Triton's own list of models.
-        stopping: set once the server was asked to stop.
+        stopping: set once the server was told to stop.
     """
 
     ports: Sequence[int]
@@ -115,7 +115,7 @@ class SidecarTriton(Triton):  # type: ignore[misc]  # pytriton has no types
         threading.Thread(target=self.sidecar.heartbeat, daemon=True).start()
 
     def stop(self) -> Any:
-        """As `Triton`; ends this process if nobody asked for it: tritonserver, or a thread of a model, has exited.
+        """As `Triton`; ends this process if it was not told to stop: tritonserver, or a thread of a model, has exited.
 
         pytriton stops from a thread of its own then, and blocks there while it waits for the server to come up: a port
         in use would be reported when the time for the start is over.
@@ -147,8 +147,8 @@ class SidecarTriton(Triton):  # type: ignore[misc]  # pytriton has no types
 def _restarting_without_answer() -> Iterator[None]:
     """End this process, so that another takes its place, when Triton does not answer while it loads a model.
 
-    2.51 did not, once in some thousand starts, and nobody knows why. pytriton gives it a minute for what takes a
-    second: the models of the user's function are in this process.
+    Triton 2.51 did not answer once in some thousand starts; the cause is unknown. pytriton waits a minute for an
+    answer that takes a second: the models of the user's function are in this process.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""What vLLM needs of the host it runs on, whichever server it is part of: options and variables of the CPU build.
+"""Options and variables of vLLM that depend on the host: those of its CPU build, and paths of models.
 
 Laid beside a backend's program, which imports it. Standard library only: the sealed environment holds no other.
 """

@@ -41,7 +41,7 @@ def command(arguments: Sequence[str]) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """This process's, with our plugin among those that were chosen, and what the CPU build wants unless said."""
+    """The engine's variables: this process's, our plugin, and those of the CPU build unless they are set."""
     chosen = {"VLLM_PLUGINS": f"{os.environ['VLLM_PLUGINS']},{_PLUGIN}"} if "VLLM_PLUGINS" in os.environ else {}
     return (CPU_ENVIRONMENT if is_cpu_build() else {}) | dict(os.environ) | chosen
 
@@ -55,25 +55,25 @@ def offer_plugin(folder: Path) -> None:
 
 
 def adjust() -> None:
-    """What is other than in vLLM as it is. Called in each of its processes."""
+    """Change what a sidecar needs otherwise. vLLM calls this in each of its processes."""
     meet_in_a_file()
     if is_cpu_build() and os.environ.get("VLLM_CPU_OMP_THREADS_BIND") == CPU_ENVIRONMENT["VLLM_CPU_OMP_THREADS_BIND"]:
         fork_engines()
 
 
 def fork_engines() -> None:
-    """Have engines begin with what their parent has imported, as on a GPU: a start takes half the time of a processor.
+    """Have engine processes forked, as on a GPU: they need not import vLLM again, and a start takes half the time.
 
-    The CPU build begins anew, for threads that it binds to cores (0.32, measured: 20 s of a processor, 11 s by a fork).
+    The CPU build spawns them, because it binds threads to cores (0.32, measured: 20 s of a processor, 11 s by a fork).
     """
     launcher: Any = importlib.import_module("vllm.v1.engine.utils")
     launcher.get_mp_context = functools.partial(multiprocessing.get_context, "fork")
 
 
 def meet_in_a_file() -> None:
-    """Have the processes of an engine find one another by a file, as newer engines do by themselves.
+    """Have the processes of an engine connect by a file, as newer engines do by themselves.
 
-    0.19 has them meet at a port that is open on every interface, whatever --host and VLLM_HOST_IP say.
+    0.19 has them connect by a port that is open on every interface, whatever --host and VLLM_HOST_IP say.
     """
     for name in ("uniproc_executor", "multiproc_executor"):
         executor: Any = importlib.import_module(f"vllm.v1.executor.{name}")
@@ -82,7 +82,7 @@ def meet_in_a_file() -> None:
 
 
 def description(port: int) -> dict[str, str]:
-    """What vLLM adds to the description of a model: its version, and the device that it runs on."""
+    """What is added to the description of a model: the version of vLLM, and the device that it runs on."""
     version = json.loads(engine_watch.get(port, "/version") or b"{}").get("version", "")
     return {"version": version, "device": "cpu" if is_cpu_build() else "gpu"}
 

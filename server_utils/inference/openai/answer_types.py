@@ -1,4 +1,4 @@
-"""Typed answers as Spark holds them: exactly the value of the type, or an error. Both sides; no schemas, no servers.
+"""Typed answers: each is exactly a value of the type, or an error. Both sides; no schemas, no servers.
 
 `from_json` of Spark makes null, without a word, of what does not fit, reads no keys but texts, and reads times by
 settings of the session. So values are checked and written out here (executors), and `column` has Spark read the plain
@@ -105,7 +105,7 @@ def _of(python: type, value: Any, name: str, where: str) -> Any:
 
 
 def _map(kind: Mapping[str, Any], members: Mapping[str, Any], where: str) -> Any:
-    """By texts an object; by other keys an array of entries, which is all that `from_json` reads."""
+    """A map: an object if its keys are texts, else an array of entries, as `from_json` reads no other keys."""
     nullable = kind["valueContainsNull"]
     values = {key: _part(kind["valueType"], each, f"{where}.{key}", nullable=nullable) for key, each in members.items()}
     if is_text(kind["keyType"]):
@@ -151,7 +151,7 @@ def _words(kind: str, text: str, where: str) -> str:
 
 
 def _text(value: str, where: str) -> str:
-    """Escapes can write half of a character of two parts, for which Spark would put a question mark."""
+    """The text. Raises AnswerError for half of a surrogate pair, which Spark would turn into a question mark."""
     try:
         value.encode()
     except UnicodeEncodeError as error:
@@ -166,7 +166,7 @@ def _numeric(value: Any, kind: str, where: str) -> int | Decimal:
 
 
 def _whole(kind: str, value: Any, where: str) -> int:
-    """Also of what is written 3.0 or 1e2, as JSON Schema has it."""
+    """The whole number. It may be written as 3.0 or 1e2, as in JSON Schema."""
     number = _numeric(value, kind, where)
     if number != int(number):
         raise AnswerError(f"{where}: {number} is no whole number, as {_SQL[kind]} wants")
@@ -177,7 +177,7 @@ def _whole(kind: str, value: Any, where: str) -> int:
 
 
 def _float(kind: str, value: Any, where: str) -> float:
-    """The nearest; what rounds to infinity does not fit."""
+    """The nearest float. Raises AnswerError for a number that rounds to infinity."""
     number = _numeric(value, kind, where)
     try:
         with np.errstate(over="ignore"):
@@ -190,7 +190,7 @@ def _float(kind: str, value: Any, where: str) -> float:
 
 
 def _decimal(kind: str, size: tuple[int, int], value: Any, where: str) -> str:
-    """Exactly, with the digits of its scale. In whole numbers: decimals are rounded to a context's precision."""
+    """The exact number as text, with the digits of its scale. `Decimal` would round it to a context's precision."""
     precision, scale = size
     exact = Decimal(_numeric(value, kind, where))
     sign, digits, exponent = exact.as_tuple()
@@ -213,7 +213,7 @@ def _date(text: str, where: str) -> str:
 
 
 def _moment(kind: str, text: str, where: str) -> str:
-    """With microseconds. A timestamp without an offset stays without: Spark reads it in the session's time zone."""
+    """The time with microseconds. It stays without an offset if it has none: Spark reads it in the session's zone."""
     match = _TIME.fullmatch(text)
     if not match or (match["fraction"] and not match["second"]):
         example = "2024-02-29T12:00:00" + ("" if kind == "timestamp_ntz" else "Z")
@@ -247,16 +247,16 @@ def _shown(value: Any) -> str:
 def column(kind: Any, written_json: Any) -> Any:
     """Spark's column of the type, from one of the texts that `written` has made."""
     functions: Any = importlib.import_module("pyspark.sql.functions")  # its stubs differ from version to version
-    # What is written has been checked: if Spark cannot read it after all, nobody shall take it for a null.
+    # The text was checked. If Spark cannot read it after all, the job fails: a null would look like an answer.
     read = functions.from_json(written_json, spark(_wire(kind)), {"mode": "FAILFAST"})
     if _wire(kind) == kind:
         return read
-    # The parts are named often and must be computed once: as the argument of a function they are.
+    # The parts are used often and must be computed once: Spark computes the argument of a function once.
     return functions.transform(functions.array(read), lambda each: _made(kind, each, functions)).getItem(0)
 
 
 def spark(kind: Any) -> Any:
-    """The type itself."""
+    """The type as pyspark's `DataType`."""
     from pyspark.sql import types
 
     return types.StructType.fromJson({"type": "struct", "fields": [_field("value", kind)]})["value"].dataType
@@ -267,7 +267,7 @@ def _field(name: str, kind: Any) -> dict[str, Any]:
 
 
 def _wire(kind: Any) -> Any:
-    """The type that `from_json` makes of what is written: whatever it is told, null may stand anywhere."""
+    """The type for `from_json`. Every part may be null, because `from_json` ignores that a part may not."""
     if isinstance(kind, str):
         return "string" if kind in _CASTS or varchar_of(kind) else kind
     if kind["type"] == "array":
@@ -283,7 +283,7 @@ def _wire(kind: Any) -> Any:
 
 
 def _made(kind: Any, read: Any, functions: Any) -> Any:
-    """A part of the type, from what `from_json` has read."""
+    """A part as its own type, made from what `from_json` has read."""
     if _wire(kind) == kind or varchar_of(kind):
         return read
     if isinstance(kind, str):
@@ -319,7 +319,7 @@ def _mapped(kind: Mapping[str, Any], read: Any, functions: Any) -> Any:
 
 
 def _sure(kind: Any, read: Any, functions: Any, *, nullable: bool) -> Any:
-    """The part; where it cannot be null, of a type that says so: Spark believes it of what has a value in any case."""
+    """The part. Where it cannot be null, a default by `coalesce` makes Spark's type say so."""
     made = _made(kind, read, functions)
     return made if nullable else functions.coalesce(made, _any_value(kind, functions))
 
@@ -337,7 +337,7 @@ def _any_value(kind: Any, functions: Any) -> Any:
 
 
 def _any_leaf(kind: str) -> Any:
-    """Literals whose cast, if there is one, cannot fail: Spark takes the others for null."""
+    """A literal whose cast, if there is one, cannot fail: Spark takes the result of others for nullable."""
     if size := decimal_of(kind):
         return Decimal((0, (9,) * size[0], -size[1]))
     if is_text(kind) or varchar_of(kind):

@@ -41,11 +41,11 @@ class RefusedError(InferenceError):
 
 
 class TimedOutError(InferenceError):
-    """A server that is well gave no answer in time."""
+    """A healthy server gave no answer in time."""
 
 
 class DiedError(InferenceError):
-    """Servers died while they answered this request; if it was sent alone, they died of it."""
+    """Servers died while they answered this request. If it was sent alone, it crashed them."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class OpenAIClient:
         self._server: Server | None = None
 
     def within(self, timeout_s: float) -> OpenAIClient:
-        """The same connections for requests that may take another time."""
+        """A client on the same connections, with another time limit."""
         other = copy.copy(self)
         other._timeout_s = timeout_s  # noqa: SLF001 - it is one of us
         return other

@@ -47,7 +47,7 @@ def text_column(request: CompletionRequest, column: Any) -> Any:
     """The answers to a column of texts (for a chat: of conversations), as `request.on_error` and `details` say."""
     functions: Any = importlib.import_module("pyspark.sql.functions")  # its stubs differ from version to version
     name = f"{_name(request)}({udf.label(column)})"
-    # Bytes, as pandas cannot have a text that is not UTF-8: it is looked at where it is sent.
+    # Bytes, as pandas cannot hold a text that is not UTF-8: texts are checked where they are sent.
     chat = request.endpoint is Endpoint.CHAT
     answered = _function(request)(utf8.json_bytes(column, functions) if chat else column.cast("string").cast("binary"))
     if request.schema is None:
@@ -58,7 +58,7 @@ def text_column(request: CompletionRequest, column: Any) -> Any:
 
 
 def _fields(request: CompletionRequest) -> list[_Field]:
-    """What the column has beside the value; without any it is no struct."""
+    """The fields beside the value. Without any the column holds plain values, not structs."""
     return [*([_ERROR] if request.on_error == "struct" else ()), *(_DETAILS if request.details else ())]
 
 
@@ -74,7 +74,7 @@ def _typed(request: CompletionRequest) -> dict[str, Any]:
 
 
 def _returns(request: CompletionRequest) -> str:
-    """What the function gives to Spark, which for typed answers is JSON."""
+    """The type that the function returns to Spark: JSON for typed answers."""
     if request.schema is not None:
         return "string"
     value = "array<float>" if request.endpoint is Endpoint.EMBED else "string"
@@ -107,9 +107,9 @@ def _pandas(request: CompletionRequest, batches: Iterator[Any]) -> Iterator[Any]
 
 
 def _pieces(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
-    """The same rows in small batches, so that Spark has the first answers early: it may want no more (`show`).
+    """The same rows in small batches, so that Spark gets the first answers early: `show` needs no more.
 
-    It sees them once they fill its buffer of 64 KB (4.3): after some 900 rows of 200 letters instead of 10,000.
+    Spark reads answers once they fill its buffer of 64 KB (4.3): after some 900 rows of 200 letters, not 10,000.
     """
     for batch in batches:
         for start in range(0, max(len(batch), 1), _PIECE_ROWS):
@@ -130,7 +130,7 @@ def arrow_column(request: CompletionRequest, answered: Sequence[Answer]) -> pa.A
 
 
 def _json(answer: Answer, fields: Sequence[_Field]) -> str | None:
-    """A typed answer for Spark to read."""
+    """A typed answer as JSON, which Spark reads."""
     if answer.value is None and not fields:
         return None
     return json.dumps({"value": answer.value} | {field.name: field.read(answer) for field in fields})

@@ -51,7 +51,7 @@ class Batch:
 
 
 class PendingBatches:
-    """The batches that were read and not yet given on, in order."""
+    """The batches that were read and not yet returned, in order."""
 
     def __init__(self) -> None:
         self._batches: deque[Batch] = deque()
@@ -70,11 +70,11 @@ class PendingBatches:
             yield self._batches.popleft()
 
     def are_empty(self) -> bool:
-        """Whether all were given on."""
+        """Whether all were returned."""
         return not self._batches
 
     def leave_room(self, limit: int) -> bool:
-        """Whether another batch may be read, where so many rows may be in flight."""
+        """Whether another batch may be read. limit: rows in flight, at most."""
         if not self._batches:
             return True
         unanswered = sum(batch.unanswered for batch in self._batches)
@@ -152,7 +152,7 @@ class Dispatcher:
         return self._pending.leave_room(sum(connection.limit.rows for connection in self._connections))
 
     def _wait(self) -> None:
-        """Until something was answered, or a moment."""
+        """Wait until a row is answered, for a quarter of a second at most."""
         with self._changed:
             if self._failure is None:
                 self._changed.wait(_WAKE_S)
@@ -191,12 +191,12 @@ class Dispatcher:
             self._submit(connection, sent)
 
     def _submit(self, connection: Connection, rows: list[Row], *, exclusive: bool = False) -> None:
-        """Send in a thread; whatever ends it early ends the job: no row may wait for ever."""
+        """Send in a thread. An unexpected error there ends the job, so that no row waits for ever."""
         future = self._threads.submit(self._complete, connection, rows, exclusive=exclusive)
         future.add_done_callback(lambda done: None if done.cancelled() else self._fail(done.exception()))
 
     def _complete(self, connection: Connection, rows: list[Row], *, exclusive: bool) -> None:
-        """One request, in a thread of its own; one that is refused is halved until the rows to blame are found."""
+        """Send one request, in a thread. A refused one is halved until the rows at fault are alone."""
         try:
             replies = self._replies(connection, rows, exclusive=exclusive)
         except (RefusedError, TimedOutError, DiedError) as error:
@@ -218,7 +218,7 @@ class Dispatcher:
             raise RefusedError(f"the server's answer cannot be read: {type(error).__name__}: {error}") from error
 
     def _submit_parts(self, connection: Connection, rows: list[Row], error: InferenceError) -> None:
-        """In halves, side by side; after a time-out or deaths row by row: with time, or the server, to itself."""
+        """Send both halves; after a time-out row by row, each with its own time; after deaths row by row, alone."""
         size = (len(rows) + 1) // 2 if isinstance(error, RefusedError) else 1
         for start in range(0, len(rows), size):
             self._submit(connection, rows[start : start + size], exclusive=isinstance(error, DiedError))

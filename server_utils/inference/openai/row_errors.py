@@ -74,7 +74,7 @@ def _checked(answer: Answer, checker: Checker) -> Answer:
 
 
 def _is_text(value: str) -> bool:
-    """Whether Arrow and Spark can hold it: JSON's escapes can write half of a character of two parts."""
+    """Whether Arrow and Spark can hold it: an escape in JSON may be half of a surrogate pair."""
     try:
         value.encode()
     except UnicodeEncodeError:

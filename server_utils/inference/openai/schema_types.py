@@ -22,7 +22,7 @@ def spark_type(schema: Mapping[str, Any]) -> Any:
 
 
 class _Reader:
-    """Types are claimed by keywords: `type`, `$ref`, `allOf` and so on; those of one schema must agree."""
+    """Reads the type from each keyword, `type`, `$ref`, `allOf` and so on; those of one schema must agree."""
 
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._root, self._open = root, []  # type: Mapping[str, Any], list[str]

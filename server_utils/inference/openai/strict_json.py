@@ -1,4 +1,4 @@
-"""JSON without Python's liberties: what users give made plain, and what models answer read exactly. Both sides.
+"""Strict JSON: values of users in JSON's own types, and answers of models read exactly. Both sides.
 
 Python's `json` writes and reads NaN, lets the last of two equal keys win, and rounds every number with a point.
 """
@@ -95,11 +95,11 @@ def _shown(value: Any) -> str:
 
 
 def parse(text: str) -> Any:
-    """What the text says, with numbers as `int` where they have no point and no exponent, else as `Number`.
+    """The value of a JSON text. Numbers without a point and an exponent are `int`, all others `Number`.
 
     Raises:
         json.JSONDecodeError: it is not JSON.
-        AnswerError: it is, by a loose reading: NaN, a key twice, a number or a depth beyond reason.
+        AnswerError: only a loose parser reads it: NaN, a key twice, too large a number, too deep.
     """
     try:
         return json.loads(

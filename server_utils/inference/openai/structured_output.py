@@ -39,7 +39,7 @@ class AnswerFormat:
 
 
 def answer_format(response_format: Any) -> AnswerFormat:
-    """What somebody means: see `schema_of`; None is text. Raises ConfigurationError where it cannot be a column."""
+    """The format that `response_format` stands for, see `schema_of`; None is text. Raises ConfigurationError."""
     if response_format is None:
         return AnswerFormat()
     schema = schema_of(response_format)
@@ -48,7 +48,7 @@ def answer_format(response_format: Any) -> AnswerFormat:
 
 
 def schema_of(response_format: Any) -> dict[str, Any]:
-    """The JSON schema that somebody means.
+    """The JSON schema that `response_format` stands for.
 
     response_format: a JSON schema, OpenAI's `{"type": "json_schema", …}` around one, a pydantic model's class (of
         pydantic 1 too), what pydantic makes a schema of (a dataclass, a TypedDict, a TypeAdapter), or a Spark type.
@@ -134,7 +134,7 @@ _SINGLE = ("items", "additionalProperties", "not", "if", "then", "else", "contai
 
 
 def _of_today(schema: Any) -> Any:
-    """The same in the words of draft 2020-12: `nullable` is OpenAPI's, and a list of `items` was a tuple's."""
+    """The schema by draft 2020-12: OpenAPI's `nullable` and the older list of `items` for a tuple are replaced."""
     if not isinstance(schema, dict):
         return schema
     made = {key: value for key, value in schema.items() if key != "format" or value in _FORMATS}
@@ -188,9 +188,9 @@ _TEXTS: dict[str, dict[str, Any]] = {
 
 
 def _plain_type(kind: str) -> dict[str, Any]:
-    """With what grammars of engines can hold of its bounds; all of them are checked when the answer is there.
+    """The schema of a plain type, with the bounds that grammars of engines can hold. All are checked on arrival.
 
-    A bigint has none: made to stop at its bounds, a model that wants to write more digits would write other ones.
+    A bigint has no bounds: a model that is stopped at them writes other digits instead of more.
     """
     if kind in _TEXTS or is_text(kind):
         return {"type": "string"} | _TEXTS.get(kind, {})
@@ -214,7 +214,7 @@ def _decimal(precision: int, scale: int) -> dict[str, Any]:
 
 
 def _field(field: Mapping[str, Any]) -> dict[str, Any]:
-    """A field's comment is what the model is told about it."""
+    """The schema of a field. Its comment becomes the description, which the model reads."""
     schema = _nullable(_from_spark(field["type"]), maybe=field["nullable"])
     comment = field.get("metadata", {}).get("comment")
     return schema | ({"description": comment} if comment else {})
@@ -225,7 +225,7 @@ def _nullable(schema: dict[str, Any], *, maybe: bool) -> dict[str, Any]:
 
 
 class Checker:
-    """Answers against a schema and the type of their column. Executors."""
+    """Checks answers against a schema and the type of their column. Executors."""
 
     def __init__(self, schema: Mapping[str, Any], kind: Any = None) -> None:
         """Raises ConfigurationError when the schema is none, or no column's; kind: its type, where it was given."""
@@ -249,7 +249,7 @@ class Checker:
 
 
 def _validator(schema: Mapping[str, Any]) -> Any:
-    """For numbers as `strict_json.parse` reads them: exact ones, in the schema too."""
+    """A validator that computes with exact numbers, as `strict_json.parse` reads them, in the schema too."""
     from jsonschema import Draft202012Validator, FormatChecker, validators
 
     types = {
@@ -269,7 +269,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _multiple_of(_: Any, unit: Any, value: Any, __: Any) -> Iterable[Any]:
-    """Exactly. By the floats of jsonschema itself 19.99 is no multiple of 0.01."""
+    """Check `multipleOf` exactly. By the floats of jsonschema itself 19.99 is no multiple of 0.01."""
     from jsonschema.exceptions import ValidationError
 
     if _is_number(value) and Fraction(value) % Fraction(unit):

@@ -121,7 +121,7 @@ class Batch:
         return [self._valid(numbers, outputs[names.index(self._request.output.name)])]
 
     def _valid(self, numbers: Array, answers: Array) -> tuple[Array, Array]:
-        """Those rows and answers that can go into the column; the others are refused."""
+        """Refuse the answers that the column cannot hold. Returns the other rows and answers."""
         wrong = wrong_answers(answers, self._request.output)
         for number, problem in wrong.items():
             self._refuse(int(numbers[number]), problem)
