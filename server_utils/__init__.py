@@ -9,9 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from server_utils.backends.base import ServerManager
     from server_utils.backends.dynamo.manager import DynamoServerManager
     from server_utils.backends.nim.manager import NIMServerManager
+    from server_utils.backends.server_manager import ServerManager
     from server_utils.backends.sglang.manager import SGLangServerManager
     from server_utils.backends.transformers.manager import TransformersServerManager
     from server_utils.backends.triton.manager import TritonServerManager
@@ -43,7 +43,7 @@ _HOME = {
     "by_prefix": "server_utils.spark.partitioning",
     "NIMServerManager": "server_utils.backends.nim.manager",
     "SGLangServerManager": "server_utils.backends.sglang.manager",
-    "ServerManager": "server_utils.backends.base",
+    "ServerManager": "server_utils.backends.server_manager",
     "TransformersServerManager": "server_utils.backends.transformers.manager",
     "TritonServerManager": "server_utils.backends.triton.manager",
     "VLLMServerManager": "server_utils.backends.vllm.manager",

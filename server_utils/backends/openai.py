@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from server_utils.backends.base import MANAGER_OPTIONS, ServerManager
 from server_utils.backends.payload import program_files
+from server_utils.backends.server_manager import MANAGER_OPTIONS, ServerManager
 from server_utils.errors import ConfigurationError
 from server_utils.inference.openai.columns import text_column
 from server_utils.inference.openai.dialect import Dialect

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
-    from server_utils.backends.base import ServerManager
+    from server_utils.backends.server_manager import ServerManager
     from server_utils.servers.launch import ServerStatus
 
 T = TypeVar("T")

@@ -22,7 +22,7 @@ from server_utils import (
     TritonServerManager,
     VLLMServerManager,
 )
-from server_utils.backends import base, openai
+from server_utils.backends import openai, server_manager
 from server_utils.cli.main import app
 from server_utils.servers.launch import Launch, ServerStatus
 from unit.test_layering import LAYERS, MODULES, PACKAGES, RANK, package_of
@@ -56,7 +56,7 @@ MANAGERS = {each.__name__: each for each in ENGINES}
 COLUMN = set(inspect.signature(TritonServerManager._request).parameters) - {"self"}
 QUESTION = set(inspect.signature(VLLMServerManager._request).parameters) - {"self"}
 FIELDS = QUESTION | {"temperature", "structured_outputs", "max_tokens"}
-START = set(base.MANAGER_OPTIONS)
+START = set(server_manager.MANAGER_OPTIONS)
 OPTIONS = {
     DynamoServerManager: {"generate": FIELDS, "start_servers": START | {"max_model_len"}},
     NIMServerManager: {"chat": FIELDS, "start_servers": START},

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from server_utils.backends.base import ServerManager
 from server_utils.backends.payload import by_reference, by_value, imported_modules, program_files
+from server_utils.backends.server_manager import ServerManager
 from server_utils.backends.triton.function_call import Call, call_of
 from server_utils.environments import builder
 from server_utils.errors import ConfigurationError

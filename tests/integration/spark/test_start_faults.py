@@ -14,7 +14,7 @@ from support.fakes import processes_of
 from integration.spark import tiny_models
 from integration.spark.conftest import answers, executors, once, rows
 from server_utils import ServerStartError
-from server_utils.backends import base
+from server_utils.backends import server_manager
 
 _OTHER_PYTHONS = sorted(
     python
@@ -71,10 +71,10 @@ def test_a_crash_is_told_soon_after_it_not_at_the_end_of_the_time_allowed(manage
     assert told_s < 30  # seen: 1.3 to 3 s; `./run bench --only start` measures it
 
 
-@pytest.fixture(params=[base.SHORT_POLLS, 0])
+@pytest.fixture(params=[server_manager.SHORT_POLLS, 0])
 def short_polls(monkeypatch, request):
     """The first seconds of a start; and what comes after them, when tasks hold their slots and agree by exchanges."""
-    monkeypatch.setattr(base, "SHORT_POLLS", request.param)
+    monkeypatch.setattr(server_manager, "SHORT_POLLS", request.param)
 
 
 @pytest.mark.usefixtures("short_polls")
