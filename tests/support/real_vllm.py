@@ -19,7 +19,8 @@ from server_utils.host.files import exclusive_lock
 from server_utils.host.processes import ProcessId, wait_until
 from server_utils.inference.openai.client import OpenAIClient
 from server_utils.inference.openai.columns import arrow_column
-from server_utils.inference.openai.connections import ConcurrencyLimit, Connection
+from server_utils.inference.openai.concurrency_limit import ConcurrencyLimit
+from server_utils.inference.openai.connections import Connection
 from server_utils.inference.openai.dispatch import answers
 from server_utils.inference.openai.request import CompletionRequest, Endpoint
 from server_utils.inference.request_counters import RequestCounters

@@ -18,7 +18,8 @@ from server_utils.host.processes import wait_until
 from server_utils.inference import request_counters
 from server_utils.inference.openai.client import OpenAIClient
 from server_utils.inference.openai.columns import arrow_column
-from server_utils.inference.openai.connections import ConcurrencyLimit, Connection
+from server_utils.inference.openai.concurrency_limit import ConcurrencyLimit
+from server_utils.inference.openai.connections import Connection
 from server_utils.inference.openai.dispatch import answers
 from server_utils.inference.openai.request import CompletionRequest, Endpoint
 from server_utils.inference.request_counters import totals

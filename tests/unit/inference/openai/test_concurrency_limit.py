@@ -10,7 +10,7 @@ import pytest
 from server_utils.backends.vllm.manager import DIALECT
 from server_utils.host.processes import ProcessId
 from server_utils.inference import request_counters
-from server_utils.inference.openai.connections import ConcurrencyLimit
+from server_utils.inference.openai.concurrency_limit import ConcurrencyLimit
 from server_utils.inference.openai.dialect import Dialect
 from server_utils.inference.request_counters import RequestCounters
 
