@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from server_utils.host import files
@@ -39,3 +39,8 @@ def exclusive_request(folder: Path) -> Iterator[None]:
     """Run beside no other request. folder: the server's. Waits for those that run, and lets none begin meanwhile."""
     with files.exclusive_lock(folder / _ADMISSION), files.exclusive_lock(folder / _RUNNING):
         yield
+
+
+def of_request(folder: Path, *, exclusive: bool) -> AbstractContextManager[None]:
+    """The lock of a request: exclusive or shared. folder: the server's."""
+    return exclusive_request(folder) if exclusive else shared_request(folder)

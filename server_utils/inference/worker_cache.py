@@ -1,18 +1,15 @@
-"""Connections that a Python worker keeps between tasks, and the servers that they lead to. Executors.
+"""Connections that a Python worker keeps between tasks. Executors.
 
-Spark uses a Python worker for many tasks. To connect once per task would cost each of them new sockets and threads, and
-what was learnt of a server, such as how many rows it takes at a time, would be lost.
+Spark uses a Python worker for many tasks. A connection per task would cost each of them new sockets and threads. It
+would lose what was learnt of a server, such as how many rows it takes at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from pathlib import Path
 from typing import Generic, TypeVar
 
-from server_utils.servers import gpu_assignment, lifecycle, state_dir
-from server_utils.servers.launch import Launch, Server
-from server_utils.spark.executors import current_placement
+from server_utils.servers.launch import Launch
 
 T = TypeVar("T")
 
@@ -41,21 +38,3 @@ class WorkerCache(Generic[T]):
         if key not in self._kept:
             self._kept[key] = connect()
         return self._kept[key]
-
-
-def ready_server(launch: Launch, replica: int = 0) -> Server:
-    """A server of this executor; the running task starts it where there is none.
-
-    replica: which of the executor's servers, from 0.
-
-    Raises:
-        ServerUnavailableError, ServerStartError: it is not there and cannot be started.
-    """
-    placement = current_placement()
-    environ = gpu_assignment.environment(placement.gpus, launch, replica) | dict(placement.environ)
-    return lifecycle.ensure(launch, placement.owner, replica=replica, timeout_s=launch.start_timeout_s, environ=environ)
-
-
-def server_folder(launch: Launch, replica: int = 0) -> Path:
-    """The folder of a server of this executor, where it may not have been started yet."""
-    return state_dir.folder(launch.application, launch.name, current_placement().owner, replica)

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import copy
 import json
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import urllib3
 
-from server_utils.errors import InferenceError, ServerUnavailableError
+from server_utils.errors import InferenceError
 from server_utils.host.processes import ProcessId
 from server_utils.inference import request_lock
+from server_utils.inference.executor_servers import RequestDeadline
 from server_utils.inference.openai.dialect import Dialect
 from server_utils.servers.launch import Server
 
@@ -49,8 +49,8 @@ class DiedError(InferenceError):
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came of sending a request once.
+class Attempt:
+    """The result of sending a request once.
 
     Attributes:
         answered: whether there is a reply.
@@ -69,46 +69,38 @@ class Outcome:
     failed: bool = False
 
 
-class Attempts:
+class RetryPolicy:
     """The retry policy of one request: which failures it survives, and until when it is sent again."""
 
     def __init__(self, timeout_s: float, max_deaths: int) -> None:
-        """timeout_s: for one server process; the deadline begins anew at the next one."""
-        self._timeout_s, self._max_deaths = timeout_s, max_deaths
-        self._server: Server | None = None
+        """timeout_s: for one server process."""
+        self._deadline, self._max_deaths = RequestDeadline(timeout_s), max_deaths
         self._deaths = self.failures = 0
         self._arrived = False
-        self._deadline = 0.0
 
     @property
     def left_s(self) -> float:
         """Seconds that an attempt may take."""
-        return max(self._deadline - time.monotonic(), 0.1)
+        return self._deadline.left_s
 
     def begin(self, server: Server) -> None:
         """Count the death of the process before, if this is another one. Raises DiedError after too many."""
-        if self._server is not None and self._server.process == server.process:
+        if not self._deadline.begin(server):
             return
         if self._arrived:
             self._deaths += 1
         if self._deaths >= self._max_deaths:
             raise DiedError("the server died while it answered this row and no other, and twice before")
-        self._server, self._arrived, self.failures = server, False, 0
-        self._deadline = time.monotonic() + self._timeout_s
+        self._arrived, self.failures = False, 0
 
-    def record(self, outcome: Outcome) -> None:
+    def record(self, attempt: Attempt) -> None:
         """Note an attempt without a reply."""
-        self._arrived |= outcome.arrived
-        self.failures += outcome.failed
+        self._arrived |= attempt.arrived
+        self.failures += attempt.failed
 
-    def pause(self, outcome: Outcome) -> None:
+    def pause(self, attempt: Attempt) -> None:
         """Wait until the next attempt. Raises ServerUnavailableError where the deadline is before that."""
-        if time.monotonic() + outcome.pause_s > self._deadline and self._server is not None:
-            raise ServerUnavailableError(
-                f"server {self._server.name!r} on {self._server.host} gave no answer within {self._timeout_s:g} s "
-                f"({outcome.problem}); see its log {self._server.log}, or allow more with timeout_s="
-            )
-        time.sleep(outcome.pause_s)
+        self._deadline.pause(attempt.pause_s, attempt.problem)
 
 
 class OpenAIClient:
@@ -152,44 +144,43 @@ class OpenAIClient:
             DiedError: servers died while they answered it: two, or one when it was sent alone.
             ServerUnavailableError: no server could be reached before the deadline.
         """
-        lock = request_lock.exclusive_request if exclusive else request_lock.shared_request
-        with lock(self.server().folder):  # until it is known what became of it
-            attempts = Attempts(self._timeout_s, 1 if exclusive else _MAX_DEATHS)
-            return self._send_until_answered(path, json.dumps(body).encode(), attempts)
+        with request_lock.of_request(self.server().folder, exclusive=exclusive):  # until its result is known
+            policy = RetryPolicy(self._timeout_s, 1 if exclusive else _MAX_DEATHS)
+            return self._send_until_answered(path, json.dumps(body).encode(), policy)
 
-    def _send_until_answered(self, path: str, data: bytes, attempts: Attempts) -> Any:
+    def _send_until_answered(self, path: str, data: bytes, policy: RetryPolicy) -> Any:
         while True:
             server = self.server()
-            attempts.begin(server)
-            outcome = self._send_once(server, path, data, attempts.left_s)
-            if outcome.answered:
-                return outcome.reply
-            attempts.record(outcome)
+            policy.begin(server)
+            attempt = self._send_once(server, path, data, policy.left_s)
+            if attempt.answered:
+                return attempt.reply
+            policy.record(attempt)
             self._server = None  # looked up again: the record on disk says whether it was restarted
-            if attempts.failures >= _MAX_FAILURES and self.server().process == server.process:
-                raise RefusedError(f"the server failed {attempts.failures} times on it: {outcome.problem}")
-            attempts.pause(outcome)
+            if policy.failures >= _MAX_FAILURES and self.server().process == server.process:
+                raise RefusedError(f"the server failed {policy.failures} times on it: {attempt.problem}")
+            policy.pause(attempt)
 
-    def _send_once(self, server: Server, path: str, data: bytes, seconds: float) -> Outcome:
+    def _send_once(self, server: Server, path: str, data: bytes, seconds: float) -> Attempt:
         """Raises RefusedError or TimedOutError where sending it again is of no use."""
         try:
             answer = self._post(server, path, data, seconds)
             if answer.status == 200:  # noqa: PLR2004
-                return Outcome(answered=True, reply=json.loads(answer.data))
+                return Attempt(answered=True, reply=json.loads(answer.data))
         except urllib3.exceptions.ReadTimeoutError as error:
             raise TimedOutError(f"no answer within {self._timeout_s:g} s; allow more with timeout_s=") from error
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            return Outcome(problem=f"{type(error).__name__}: {error}", arrived=not isinstance(error, _NOT_SENT))
+            return Attempt(problem=f"{type(error).__name__}: {error}", arrived=not isinstance(error, _NOT_SENT))
         return self._rejected(answer)
 
-    def _rejected(self, answer: urllib3.BaseHTTPResponse) -> Outcome:
+    def _rejected(self, answer: urllib3.BaseHTTPResponse) -> Attempt:
         """What another status than 200 means. Raises RefusedError where it is final."""
         transient = answer.status in _TRANSIENT | self._dialect.transient
         if 400 <= answer.status < 500 and not transient:  # noqa: PLR2004
             raise RefusedError(_message(answer), _field(answer))
         failed = not transient
         arrived = failed or answer.status in self._dialect.worker_died
-        return Outcome(problem=_message(answer), pause_s=_pause(answer), arrived=arrived, failed=failed)
+        return Attempt(problem=_message(answer), pause_s=_pause(answer), arrived=arrived, failed=failed)
 
     def _post(self, server: Server, path: str, data: bytes, seconds: float) -> urllib3.BaseHTTPResponse:
         timeout = urllib3.Timeout(connect=min(seconds, 10.0), read=seconds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from server_utils.inference import request_counters, worker_cache
+from server_utils.inference import executor_servers, request_counters
 from server_utils.inference.openai.client import OpenAIClient
 from server_utils.inference.openai.concurrency_limit import ConcurrencyLimit
 from server_utils.inference.openai.request import CompletionRequest
@@ -49,7 +49,7 @@ def _connect(request: CompletionRequest) -> list[Connection]:
 
 
 def _connection(request: CompletionRequest, replica: int) -> Connection:
-    locate = functools.partial(worker_cache.ready_server, request.launch, replica)
+    locate = functools.partial(executor_servers.ready_server, request.launch, replica)
     client = OpenAIClient(locate, timeout_s=request.timeout_s, key=request.key, dialect=request.dialect)
     folder = client.server().folder
     return Connection(client, ConcurrencyLimit(folder, request.dialect), request_counters.of(folder))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,9 +13,10 @@ from geventhttpclient.response import HTTPParseError
 from tritonclient import http
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from server_utils.errors import InferenceError, ServerUnavailableError
+from server_utils.errors import InferenceError
 from server_utils.host.processes import ProcessId
 from server_utils.inference import request_lock
+from server_utils.inference.executor_servers import RequestDeadline
 from server_utils.inference.triton.model import Model, Tensor
 from server_utils.inference.triton.shared_memory import SharedMemoryPool
 from server_utils.inference.triton.tensors import Array
@@ -49,12 +49,10 @@ class TritonClient:
             InferenceError: the model or Triton refused it; the same request would be refused again.
             ServerUnavailableError: no server answered before the deadline.
         """
-        answering: ProcessId | None = None
-        deadline, exclusive = 0.0, False
+        deadline, exclusive = RequestDeadline(self._timeout_s), False
         while True:
             server = self._server = self._server or self._locate()
-            if not deadline or server.process != answering:
-                answering, deadline = server.process, time.monotonic() + self._timeout_s
+            deadline.begin(server)
             try:
                 return self._send_once(server, inputs, exclusive=exclusive)
             except InferenceServerException as error:
@@ -63,15 +61,13 @@ class TritonClient:
                 exclusive = True
             except _NoAnswerError as error:
                 self._server = None
-                if time.monotonic() > deadline:
-                    raise ServerUnavailableError(self._no_answer(server, error.problem)) from error.problem
-                time.sleep(_PAUSE_S)  # the supervisor notices a dead server at once, and needs a moment to say so
+                # The supervisor notices a dead server at once, and needs a moment to say so.
+                deadline.pause(_PAUSE_S, f"{type(error.problem).__name__}: {error.problem}")
 
     def _send_once(self, server: Server, inputs: Sequence[Array], *, exclusive: bool) -> list[Array]:
         """Raises _NoAnswerError, and InferenceServerException when a server that goes on has refused the request."""
-        lock = request_lock.exclusive_request if exclusive else request_lock.shared_request
         try:
-            with lock(server.folder):
+            with request_lock.of_request(server.folder, exclusive=exclusive):
                 return self._send(server, inputs)
         except InferenceServerException as error:
             if self._is_gone(server, error):
@@ -88,12 +84,6 @@ class TritonClient:
         The rows of a larger request are sent one by one in the end, so only requests of one row need to be sure.
         """
         return self.model.max_batch_size > 0 and len(inputs[0]) == 1
-
-    def _no_answer(self, server: Server, problem: Exception) -> str:
-        return (
-            f"server {server.name!r} on {server.host} gave no answer within {self._timeout_s:g} s "
-            f"({type(problem).__name__}: {problem}); see its log {server.log}, or allow more with timeout_s="
-        )
 
     def _is_gone(self, server: Server, error: InferenceServerException) -> bool:
         """Whether an error comes from a server that was about to end: then it says nothing about the request."""

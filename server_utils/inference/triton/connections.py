@@ -11,7 +11,7 @@ from concurrent import futures
 from dataclasses import dataclass
 
 from server_utils.errors import ConfigurationError
-from server_utils.inference import request_counters, row_errors, worker_cache
+from server_utils.inference import executor_servers, request_counters, row_errors
 from server_utils.inference.request_counters import RequestCounters
 from server_utils.inference.row_errors import OnError
 from server_utils.inference.triton.client import TritonClient
@@ -91,12 +91,12 @@ def worker_connection(request: Request) -> Connection:
 
 
 def _connect(request: Request) -> Connection:
-    locate = functools.partial(worker_cache.ready_server, request.launch)
+    locate = functools.partial(executor_servers.ready_server, request.launch)
     return Connection(
         TritonClient(locate, request.model, timeout_s=request.timeout_s),
         futures.ThreadPoolExecutor(request.window, thread_name_prefix="sidecar"),
         request.batch_size(),
-        request_counters.of(worker_cache.server_folder(request.launch)),
+        request_counters.of(executor_servers.server_folder(request.launch)),
     )
 
 

@@ -1,17 +1,10 @@
 from __future__ import annotations
 
-import dataclasses
-import json
-from pathlib import Path
-
 import pytest
-import urllib3
 
 from server_utils.errors import ServerUnavailableError
-from server_utils.inference import worker_cache
-from server_utils.inference.worker_cache import WorkerCache, ready_server, server_folder
+from server_utils.inference.worker_cache import WorkerCache
 from server_utils.servers.launch import Launch
-from server_utils.spark.executors import TaskPlacement
 
 
 def launched(name, number):
@@ -63,23 +56,3 @@ def test_connections_that_could_not_be_made_are_made_by_the_next_task():
     with pytest.raises(ServerUnavailableError, match="not yet"):
         cache.get(launch, fail)
     assert cache.get(launch, lambda: "connected") == "connected"
-
-
-def test_a_server_that_a_task_starts_knows_of_that_very_task(monkeypatch, launch, owner):
-    """One of the task that runs when it is started, not of the one that made the connection."""
-    monkeypatch.setattr(
-        worker_cache,
-        "current_placement",
-        lambda: TaskPlacement(owner, (), lambda _: [], {"SPARK_SIDECAR_TASK": "this one"}),
-    )
-    server = ready_server(launch)
-    assert json.loads(urllib3.request("GET", server.url("http") + "/environ").data)["SPARK_SIDECAR_TASK"] == "this one"
-
-
-def test_each_replica_has_a_server_and_a_folder_of_its_own(monkeypatch, launch, owner):
-    monkeypatch.setattr(worker_cache, "current_placement", lambda: TaskPlacement(owner, (), lambda _: []))
-    two = dataclasses.replace(launch, replicas=2)
-    folders = [server_folder(two, replica) for replica in range(2)]
-    servers = [ready_server(two, replica) for replica in range(2)]
-    assert [folder / "server.log" for folder in folders] == [Path(server.log) for server in servers]
-    assert servers[0].process != servers[1].process

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from server_utils.inference import worker_cache
+from server_utils.inference import executor_servers
 from server_utils.inference.openai import connections
 from server_utils.inference.openai.request import CompletionRequest, Endpoint
 from server_utils.inference.triton import connections as triton_connections
@@ -25,7 +25,7 @@ def launched(name, number):
 @pytest.fixture
 def connection(monkeypatch, owner):
     """connection(name of the servers, number of their launch), in a Python worker that is new."""
-    monkeypatch.setattr(worker_cache, "current_placement", lambda: TaskPlacement(owner, (), lambda _: []))
+    monkeypatch.setattr(executor_servers, "current_placement", lambda: TaskPlacement(owner, (), lambda _: []))
     monkeypatch.setattr(triton_connections, "_connections", WorkerCache(Connection.close))
     model = Model("double", (NUMBER,), (NUMBER,), max_batch_size=8)
     return lambda *which: triton_connections.worker_connection(
@@ -52,7 +52,7 @@ def test_a_connection_to_an_earlier_launch_of_the_same_servers_is_given_up(conne
 
 
 def test_what_was_learnt_of_one_server_survives_a_column_of_another(launch, owner, monkeypatch):
-    monkeypatch.setattr(worker_cache, "current_placement", lambda: TaskPlacement(owner, (), lambda _: []))
+    monkeypatch.setattr(executor_servers, "current_placement", lambda: TaskPlacement(owner, (), lambda _: []))
     monkeypatch.setattr(connections, "_cache", WorkerCache())
     other = dataclasses.replace(launch, name="other", id="other")
     first, of_other = limits_of(launch), limits_of(other)
