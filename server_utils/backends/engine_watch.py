@@ -84,9 +84,9 @@ def _stat(pid: int) -> tuple[str, str, int]:
 
 def _open_files(pid: int) -> set[str]:
     """What a process has open; nothing where it has ended."""
-    found = set()
+    files = set()
     with suppress(OSError):
         for each in Path(f"/proc/{pid}/fd").iterdir():
             with suppress(OSError):  # closed meanwhile
-                found.add(str(each.readlink()))
-    return found
+                files.add(str(each.readlink()))
+    return files

@@ -43,24 +43,24 @@ def describe(action: argparse.Action) -> dict[str, Any]:
 
 def vllm_parser() -> argparse.ArgumentParser:
     """The parser of `vllm serve`."""
-    made: argparse.ArgumentParser = _first(_VLLM_PARSER).make_arg_parser(_first(_VLLM_BASE).FlexibleArgumentParser())
-    return made
+    parser: argparse.ArgumentParser = _first(_VLLM_PARSER).make_arg_parser(_first(_VLLM_BASE).FlexibleArgumentParser())
+    return parser
 
 
 def dynamo_parser() -> argparse.ArgumentParser:
     """Both parsers of `python -m dynamo.vllm` in one: an option of Dynamo's that the engine has too is Dynamo's."""
-    made: argparse.ArgumentParser = _first(_VLLM_BASE).FlexibleArgumentParser(conflict_handler="resolve")
-    importlib.import_module("vllm.engine.arg_utils").AsyncEngineArgs.add_cli_args(made)
+    parser: argparse.ArgumentParser = _first(_VLLM_BASE).FlexibleArgumentParser(conflict_handler="resolve")
+    importlib.import_module("vllm.engine.arg_utils").AsyncEngineArgs.add_cli_args(parser)
     for module, group in _DYNAMO.items():
-        getattr(importlib.import_module(module), group)().add_arguments(made)
-    return made
+        getattr(importlib.import_module(module), group)().add_arguments(parser)
+    return parser
 
 
 def sglang_parser() -> argparse.ArgumentParser:
     """The parser of `python -m sglang.launch_server`."""
-    made = argparse.ArgumentParser()
-    importlib.import_module("sglang.srt.server_args").ServerArgs.add_cli_args(made)
-    return made
+    parser = argparse.ArgumentParser()
+    importlib.import_module("sglang.srt.server_args").ServerArgs.add_cli_args(parser)
+    return parser
 
 
 _PARSERS = {"dynamo": dynamo_parser, "sglang": sglang_parser, "vllm": vllm_parser, "vllm-latest": vllm_parser}

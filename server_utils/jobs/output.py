@@ -194,7 +194,7 @@ class Count:
         if self.left:
             raise OutputError(
                 f"{self.left} of {self.rows} rows are not at {output.path} although they were written. Did another run "
-                "write there, or does the input change from look to look? The same call again writes what is left"
+                "write there, or does the input change from read to read? The same call again writes what is left"
             )
 
     def _twice(self, output: Output) -> str:

@@ -33,8 +33,8 @@ class Progress:
     Attributes:
         seconds: between the polls.
         rows: answered, errors included; a row that Spark asked for again counts again, but never beyond the total.
-        total: rows there are; None where nobody said.
-        left_s: seconds until all are answered, at this rate; None where that cannot be told.
+        total: rows in all; None if unknown.
+        left_s: seconds until all are answered, at this rate; None if unknown.
         tokens_in_per_s: of the prompts, in tokens per second; 0 for engines that count none, as all that follows.
         running: requests that the engines work on.
         waiting: requests in their queues.

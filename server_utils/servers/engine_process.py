@@ -71,15 +71,15 @@ def resolve(launch: Launch, folder: Path, ports: Mapping[str, int], model: str) 
 
 
 def _make_scratch(launch: Launch, folder: Path) -> Path:
-    made = state_dir.make_scratch(folder)
-    if launch.executes_scratch and (reason := scratch.why_unusable(made)):
+    chosen = state_dir.make_scratch(folder)
+    if launch.executes_scratch and (reason := scratch.why_unusable(chosen)):
         tried = ", ".join(map(str, scratch.roots()))
         raise ConfigurationError(
-            f"cannot be started: {made} {reason}, and the engine runs programs from there. No other place will do "
+            f"cannot be started: {chosen} {reason}, and the engine runs programs from there. No other place will do "
             f"({tried}): set SPARK_SIDECAR_STATE to a folder from which programs can be run, with no white space "
             "in its path, on every node"
         )
-    return made
+    return chosen
 
 
 class EngineProcess:

@@ -160,9 +160,9 @@ class ServerStatus(Server):
     errors: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, record: Server, **found: Any) -> ServerStatus:
-        """The status of a record. found: the attributes that are not in the record."""
-        return cls(**vars(record), **found)
+    def of(cls, record: Server, **more: Any) -> ServerStatus:
+        """The status of a record. more: the attributes that are not in the record."""
+        return cls(**vars(record), **more)
 
 
 def literal(text: str) -> str:

@@ -182,9 +182,9 @@ def _series(image: str, series: int | None) -> int:
     """The series of an image: the first number of its tag, unless it is given."""
     series = series_of(image) if series is None else series
     if series not in DIALECTS:
-        told = "its tag does not tell" if series is None else f"it is {series}"
+        reason = "its tag does not tell" if series is None else f"it is {series}"
         raise ConfigurationError(
-            f"the series of a NIM must be 1, 2 or 3, and {told} (image {image!r}): name an image with a tag such as "
+            f"the series of a NIM must be 1, 2 or 3, and {reason} (image {image!r}): name an image with a tag such as "
             "1.8.4, or say series=2"
         )
     return series

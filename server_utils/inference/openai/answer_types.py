@@ -112,10 +112,10 @@ def _map(kind: Mapping[str, Any], members: Mapping[str, Any], where: str) -> Any
         return {_text(key, where): each for key, each in values.items()}
     entries: dict[Any, Any] = {}
     for key, each in values.items():
-        made = _mapped_key(kind["keyType"], key, where)
-        if made in entries:
+        map_key = _mapped_key(kind["keyType"], key, where)
+        if map_key in entries:
             raise AnswerError(f"{where}: the key {key!r} is there twice, in two spellings")
-        entries[made] = each
+        entries[map_key] = each
     return [{"key": key, "value": each} for key, each in entries.items()]
 
 
@@ -248,11 +248,11 @@ def column(kind: Any, written_json: Any) -> Any:
     """Spark's column of the type, from one of the texts that `written` has made."""
     functions: Any = importlib.import_module("pyspark.sql.functions")  # its stubs differ from version to version
     # The text was checked. If Spark cannot read it after all, the job fails: a null would look like an answer.
-    read = functions.from_json(written_json, spark(_wire(kind)), {"mode": "FAILFAST"})
-    if _wire(kind) == kind:
+    read = functions.from_json(written_json, spark(_json_type(kind)), {"mode": "FAILFAST"})
+    if _json_type(kind) == kind:
         return read
     # The parts are used often and must be computed once: Spark computes the argument of a function once.
-    return functions.transform(functions.array(read), lambda each: _made(kind, each, functions)).getItem(0)
+    return functions.transform(functions.array(read), lambda each: _converted(kind, each, functions)).getItem(0)
 
 
 def spark(kind: Any) -> Any:
@@ -266,34 +266,34 @@ def _field(name: str, kind: Any) -> dict[str, Any]:
     return {"name": name, "type": kind, "nullable": True, "metadata": {}}
 
 
-def _wire(kind: Any) -> Any:
+def _json_type(kind: Any) -> Any:
     """The type for `from_json`. Every part may be null, because `from_json` ignores that a part may not."""
     if isinstance(kind, str):
         return "string" if kind in _CASTS or varchar_of(kind) else kind
     if kind["type"] == "array":
-        return kind | {"elementType": _wire(kind["elementType"]), "containsNull": True}
+        return kind | {"elementType": _json_type(kind["elementType"]), "containsNull": True}
     if kind["type"] == "struct":
-        fields = [field | {"type": _wire(field["type"]), "nullable": True} for field in kind["fields"]]
+        fields = [field | {"type": _json_type(field["type"]), "nullable": True} for field in kind["fields"]]
         return kind | {"fields": fields}
-    value = _wire(kind["valueType"])
+    value = _json_type(kind["valueType"])
     if is_text(kind["keyType"]):
         return kind | {"valueType": value, "valueContainsNull": True}
-    entry = {"type": "struct", "fields": [_field("key", _wire(kind["keyType"])), _field("value", value)]}
+    entry = {"type": "struct", "fields": [_field("key", _json_type(kind["keyType"])), _field("value", value)]}
     return {"type": "array", "elementType": entry, "containsNull": True}
 
 
-def _made(kind: Any, read: Any, functions: Any) -> Any:
+def _converted(kind: Any, read: Any, functions: Any) -> Any:
     """A part as its own type, made from what `from_json` has read."""
-    if _wire(kind) == kind or varchar_of(kind):
+    if _json_type(kind) == kind or varchar_of(kind):
         return read
     if isinstance(kind, str):
         return read.cast(spark(kind))
     if kind["type"] == "array":
-        nullable = kind["containsNull"]
-        return functions.transform(read, lambda each: _sure(kind["elementType"], each, functions, nullable=nullable))
+        element, nullable = kind["elementType"], kind["containsNull"]
+        return functions.transform(read, lambda each: _as_declared(element, each, functions, nullable=nullable))
     if kind["type"] == "struct":
         fields = [
-            _sure(field["type"], read.getField(field["name"]), functions, nullable=field["nullable"]).alias(
+            _as_declared(field["type"], read.getField(field["name"]), functions, nullable=field["nullable"]).alias(
                 field["name"], metadata=field["metadata"]
             )
             for field in kind["fields"]
@@ -306,22 +306,22 @@ def _mapped(kind: Mapping[str, Any], read: Any, functions: Any) -> Any:
     nullable = kind["valueContainsNull"]
     if is_text(kind["keyType"]):
         return functions.transform_values(
-            read, lambda _, each: _sure(kind["valueType"], each, functions, nullable=nullable)
+            read, lambda _, each: _as_declared(kind["valueType"], each, functions, nullable=nullable)
         )
 
     def entry(each: Any) -> Any:
         return functions.struct(
-            _made(kind["keyType"], each.getField("key"), functions).alias("key"),
-            _sure(kind["valueType"], each.getField("value"), functions, nullable=nullable).alias("value"),
+            _converted(kind["keyType"], each.getField("key"), functions).alias("key"),
+            _as_declared(kind["valueType"], each.getField("value"), functions, nullable=nullable).alias("value"),
         )
 
     return functions.map_from_entries(functions.transform(read, entry))
 
 
-def _sure(kind: Any, read: Any, functions: Any, *, nullable: bool) -> Any:
+def _as_declared(kind: Any, read: Any, functions: Any, *, nullable: bool) -> Any:
     """The part. Where it cannot be null, a default by `coalesce` makes Spark's type say so."""
-    made = _made(kind, read, functions)
-    return made if nullable else functions.coalesce(made, _any_value(kind, functions))
+    part = _converted(kind, read, functions)
+    return part if nullable else functions.coalesce(part, _any_value(kind, functions))
 
 
 def _any_value(kind: Any, functions: Any) -> Any:

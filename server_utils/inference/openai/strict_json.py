@@ -71,13 +71,13 @@ def _text(value: str, name: str) -> str:
 
 
 def _object(value: Mapping[Any, Any], name: str) -> dict[str, Any]:
-    made: dict[str, Any] = {}
+    members: dict[str, Any] = {}
     for key, each in value.items():
         word = _key(key, name)
-        if word in made:
+        if word in members:
             raise ConfigurationError(f"{name} has the key {word!r} twice, once as a text and once as a number")
-        made[word] = _plain(each, f"{name}[{word!r}]")
-    return made
+        members[word] = _plain(each, f"{name}[{word!r}]")
+    return members
 
 
 def _key(key: Any, name: str) -> str:

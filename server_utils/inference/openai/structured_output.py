@@ -65,7 +65,7 @@ def schema_of(response_format: Any) -> dict[str, Any]:
     schema = plain(given, "response_format")
     if not isinstance(schema, dict):
         raise _no_schema(response_format)
-    return dict(_of_today(schema))
+    return dict(_as_draft_2020(schema))
 
 
 def _is_spark(given: Any) -> bool:
@@ -133,28 +133,28 @@ _LISTED = ("anyOf", "oneOf", "allOf", "prefixItems")
 _SINGLE = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
 
 
-def _of_today(schema: Any) -> Any:
+def _as_draft_2020(schema: Any) -> Any:
     """The schema by draft 2020-12: OpenAPI's `nullable` and the older list of `items` for a tuple are replaced."""
     if not isinstance(schema, dict):
         return schema
-    made = {key: value for key, value in schema.items() if key != "format" or value in _FORMATS}
-    if isinstance(made.get("items"), list):
-        rest = made.pop("additionalItems", None)
-        made["prefixItems"] = made.pop("items")
+    modern = {key: value for key, value in schema.items() if key != "format" or value in _FORMATS}
+    if isinstance(modern.get("items"), list):
+        rest = modern.pop("additionalItems", None)
+        modern["prefixItems"] = modern.pop("items")
         if rest is not None:
-            made["items"] = rest
-    for key in set(made) & {*_NAMED, *_LISTED, *_SINGLE}:
-        made[key] = _members(key, made[key])
-    nullable = made.pop("nullable", None)
-    return {"anyOf": [made, {"type": "null"}]} if nullable is True else made
+            modern["items"] = rest
+    for key in set(modern) & {*_NAMED, *_LISTED, *_SINGLE}:
+        modern[key] = _members(key, modern[key])
+    nullable = modern.pop("nullable", None)
+    return {"anyOf": [modern, {"type": "null"}]} if nullable is True else modern
 
 
 def _members(key: str, value: Any) -> Any:
     if key in _NAMED and isinstance(value, dict):
-        return {name: _of_today(each) for name, each in value.items()}
+        return {name: _as_draft_2020(each) for name, each in value.items()}
     if key in _LISTED and isinstance(value, list):
-        return [_of_today(each) for each in value]
-    return _of_today(value)
+        return [_as_draft_2020(each) for each in value]
+    return _as_draft_2020(value)
 
 
 def _from_spark(kind: Any) -> dict[str, Any]:

@@ -64,7 +64,7 @@ class Batch:
             for column, tensor in zip(columns, model.inputs, strict=True)
         ]
         self._errors: dict[int, str] = {}
-        self.requests = [connection.threads.submit(self._ask, numbers) for numbers in self._split(self._sound_rows())]
+        self.requests = [connection.threads.submit(self._send, numbers) for numbers in self._split(self._sound_rows())]
 
     def done(self) -> bool:
         """Whether all answers are there."""
@@ -105,8 +105,8 @@ class Batch:
             if len(piece):
                 yield from np.array_split(piece, math.ceil(len(piece) / self._connection.batch_size.rows))
 
-    def _ask(self, numbers: Array) -> list[tuple[Array, Array]]:
-        """One request; one that is refused is halved until the rows to blame are alone."""
+    def _send(self, numbers: Array) -> list[tuple[Array, Array]]:
+        """Send one request. A refused one is halved until the rows at fault are alone."""
         began = time.monotonic()
         try:
             outputs = self._connection.client.infer([rows.take(numbers) for rows in self._inputs])
@@ -115,7 +115,7 @@ class Batch:
                 self._refuse(int(numbers[0]), f"was refused: {error}")
                 return []
             half = len(numbers) // 2
-            return self._ask(numbers[:half]) + self._ask(numbers[half:])
+            return self._send(numbers[:half]) + self._send(numbers[half:])
         self._connection.batch_size.record(len(numbers), time.monotonic() - began)
         names = [tensor.name for tensor in self._request.model.outputs]
         return [self._valid(numbers, outputs[names.index(self._request.output.name)])]
