@@ -13,7 +13,7 @@ readonly BESIDE_SPARK=(--ignore=tests/unit --ignore=tests/integration/{engines,s
 readonly BESIDE_NODES=(--ignore=tests/unit --ignore=tests/integration/{engines,storage,terraform,spark,notebooks})
 readonly BESIDE_NOTEBOOKS=(--ignore=tests/unit --ignore=tests/integration/{engines,storage,terraform,spark,init_scripts,deployers})
 # Spark plays the same part in these on every version: they are about servers, packages and the demo.
-readonly SAME_ON_EVERY_SPARK=(--ignore=tests/integration/spark/test_{demo,demo_llm,driver_faults,dynamo,life,live_checks,model_urls,nim,published_vllm,server_faults,sglang,start_places,transformers,user_modules,vllm_replicas}.py)
+readonly SAME_ON_EVERY_SPARK=(--ignore=tests/integration/spark/test_{demo,demo_llm,driver_faults,dynamo,live_checks,model_urls,nim,published_vllm,server_faults,sglang,start_and_stop,start_places,transformers,user_modules,vllm_replicas}.py)
 
 # The longest first, behind what is quick. A part waits for servers and JVMs a third of its time: three fit two processors.
 readonly PARTS=(lint spark4 plain notebooks spark35 nodes unit) AT_ONCE=3

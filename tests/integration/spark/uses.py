@@ -1,4 +1,4 @@
-"""What people do with a column of answers, and about how many rows the servers are asked for it.
+"""What people do with a column of answers, and how many rows are sent to the servers for it.
 
 The model answers by chance (`tiny_models.chance`), so a row that is asked twice shows: two uses of its answer differ.
 Each use is a function of a frame with an `id` and of `ask`, which makes the column.

@@ -1,4 +1,4 @@
-"""About how many rows the servers are asked for what people do with a column: docs/semantics.md, counted."""
+"""How many rows are sent to the servers for what people do with a column: docs/semantics.md, counted."""
 
 from __future__ import annotations
 
