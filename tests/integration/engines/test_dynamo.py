@@ -55,9 +55,9 @@ def hit(server, part, number):
     with futures.ThreadPoolExecutor(1) as pool:
         job = pool.submit(server.ask, [f"tell me of {number}" for number in range(64)], fields=LONG)
         (own[part] if part in own else server.parts(part)[0]).signal(number)
-        found = job.result(timeout=120)
-    assert len(found) == 64
-    assert None not in found
+        rows = job.result(timeout=120)
+    assert len(rows) == 64
+    assert None not in rows
     assert wait_until(lambda: server.record().process not in (None, before.process), 60), server.record()
     after = server.ensure()
     assert after.state is State.READY
@@ -75,10 +75,10 @@ def test_a_server_is_reached_on_loopback_only_and_survives_the_death_of_each_pro
     assert {each.laddr.ip for each in listening(running)} == {"127.0.0.1"}
 
     texts = ["a", None, "b" * 50, "c"] * 20
-    found = running.ask(texts, fields={"max_tokens": 3}, on_error="struct", details=True)
-    assert [each["error"] for each in found] == [None] * 80
-    assert {each["completion_tokens"] for text, each in zip(texts, found, strict=True) if text} == {3}
-    assert all(each["value"] is None for text, each in zip(texts, found, strict=True) if text is None)
+    rows = running.ask(texts, fields={"max_tokens": 3}, on_error="struct", details=True)
+    assert [each["error"] for each in rows] == [None] * 80
+    assert {each["completion_tokens"] for text, each in zip(texts, rows, strict=True) if text} == {3}
+    assert all(each["value"] is None for text, each in zip(texts, rows, strict=True) if text is None)
 
     for part, number in [
         ("dynamo.frontend", signal.SIGKILL),
@@ -194,9 +194,9 @@ def test_vllm_behind_a_frontend_answers_and_says_why_a_row_has_no_answer(start):
     assert {each.laddr.ip for each in listening(running)} == {"127.0.0.1"}
 
     texts = ["word " * 512 if number == 7 else f"number {number}" for number in range(40)]
-    found = running.ask(texts, fields={"max_tokens": 4}, on_error="struct")
-    assert [number for number, each in enumerate(found) if each["error"]] == [7]
-    assert "context_length" in found[7]["error"]
+    rows = running.ask(texts, fields={"max_tokens": 4}, on_error="struct")
+    assert [number for number, each in enumerate(rows) if each["error"]] == [7]
+    assert "context_length" in rows[7]["error"]
 
     choice = running.ask(["is it good?"] * 4, fields={"guided_choice": ["good", "bad"], "max_tokens": 8})
     assert set(choice) <= {"good", "bad"}
@@ -211,7 +211,7 @@ def test_vllm_behind_a_frontend_answers_and_says_why_a_row_has_no_answer(start):
     # `seed` ends this engine on a CPU at a prompt of several steps: that row is found, the others are answered.
     before = running.record()
     texts = ["word " * 80 if number == 3 else f"number {number}" for number in range(8)]
-    found = running.ask(texts, fields={"max_tokens": 4, "seed": 1}, on_error="struct")
-    assert [number for number, each in enumerate(found) if each["error"]] == [3]
-    assert all(each["value"] for number, each in enumerate(found) if number != 3)
+    rows = running.ask(texts, fields={"max_tokens": 4, "seed": 1}, on_error="struct")
+    assert [number for number, each in enumerate(rows) if each["error"]] == [3]
+    assert all(each["value"] for number, each in enumerate(rows) if number != 3)
     assert running.record().restarts >= before.restarts + 2

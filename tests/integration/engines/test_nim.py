@@ -128,10 +128,10 @@ def test_a_container_serves_on_loopback_and_shows_its_key_nowhere(nim, docker, s
 def test_a_row_that_the_engine_dies_of_is_found_and_the_others_are_answered(nim):
     texts = [f"row {number}" if number != 7 else "die" for number in range(20)]
 
-    found = nim.ask(texts, on_error="struct")
+    rows = nim.ask(texts, on_error="struct")
 
-    assert [number for number, each in enumerate(found) if each["error"]] == [7]
-    assert [each["value"] for each in found[:7]] == [text.upper() for text in texts[:7]]
+    assert [number for number, each in enumerate(rows) if each["error"]] == [7]
+    assert [each["value"] for each in rows[:7]] == [text.upper() for text in texts[:7]]
     assert nim.record().restarts >= 2
 
 
@@ -220,11 +220,11 @@ def test_a_models_folder_is_mounted_and_options_reach_the_image(owner, docker, i
     nim = Nim(owner, docker, image, model=tmp_path, env={"NIM_LOG_LEVEL": "A {b} c"}, **options)
     try:
         nim.ensure()
-        found = nim.ask(["variables"])[0]
-        assert '"NIM_MODEL_PROFILE": "p-1"' in found
-        assert '"NIM_PASSTHROUGH_ARGS": "--gpu-memory-utilization 0.5 --enforce-eager"' in found
-        assert '"NIM_MODEL_PATH": "/model"' in found
-        assert '"NIM_LOG_LEVEL": "A {b} c"' in found
+        variables = nim.ask(["variables"])[0]
+        assert '"NIM_MODEL_PROFILE": "p-1"' in variables
+        assert '"NIM_PASSTHROUGH_ARGS": "--gpu-memory-utilization 0.5 --enforce-eager"' in variables
+        assert '"NIM_MODEL_PATH": "/model"' in variables
+        assert '"NIM_LOG_LEVEL": "A {b} c"' in variables
         assert containers.run(docker, "exec", nim.containers()[0], "cat", "/model/config.json") == "{}"
     finally:
         lifecycle.stop(nim.folder)

@@ -230,7 +230,7 @@ def test_modules_in_a_zip_file_such_as_add_py_file_takes_arrive(tmp_path, monkey
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "expected"),
     [
         ("np.arange(3)", "[0 1 2]"),
         ("np.array(['a', 'b'])", "['a' 'b']"),
@@ -241,12 +241,12 @@ def test_modules_in_a_zip_file_such_as_add_py_file_takes_arrive(tmp_path, monkey
         ("{'x': np.ones(1, np.float16)}['x']", "[1.]"),
     ],
 )
-def test_arrays_of_the_drivers_numpy_arrive_in_that_of_the_engine(value, said):
+def test_arrays_of_the_drivers_numpy_arrive_in_that_of_the_engine(value, expected):
     try:
         python = builder.find("triton").python
     except EnvironmentMissingError as missing:
         pytest.skip(str(missing))
-    assert arrived(in_a_notebook(f"import numpy as np\nX = {value}\ndef f(): return X"), python=python) == said
+    assert arrived(in_a_notebook(f"import numpy as np\nX = {value}\ndef f(): return X"), python=python) == expected
 
 
 def test_what_was_changed_in_a_loaded_module_arrives_changed(module):

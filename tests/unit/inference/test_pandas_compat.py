@@ -16,9 +16,9 @@ TEXT = Tensor("x", np.dtype(object), (-1,))
 
 
 def objects(*values):
-    found = np.empty(len(values), object)
-    found[:] = values
-    return pd.Series(found)
+    array = np.empty(len(values), object)
+    array[:] = values
+    return pd.Series(array)
 
 
 def states(*values):

@@ -30,30 +30,30 @@ def test_shared_requests_do_not_wait_for_each_other(tmp_path):
 
 
 def test_an_exclusive_request_waits_for_those_that_run_and_no_new_one_begins_before_it(tmp_path, run):
-    said, opened = [], threading.Event()
+    events, opened = [], threading.Event()
 
     def first():
         with request_lock.shared_request(tmp_path):
-            said.append("first in")
+            events.append("first in")
             opened.wait(10)
-            said.append("first out")
+            events.append("first out")
 
     def single():
         with request_lock.exclusive_request(tmp_path):
-            said.append("alone")
+            events.append("alone")
 
     def late():
         with request_lock.shared_request(tmp_path):
-            said.append("late")
+            events.append("late")
 
     run(first)
-    assert wait_until(lambda: said == ["first in"], 10)
+    assert wait_until(lambda: events == ["first in"], 10)
     run(single)
     assert wait_until(lambda: _exclusive_is_there(tmp_path), 10)
     run(late)
     opened.set()
-    assert wait_until(lambda: len(said) == 4, 10)
-    assert said == ["first in", "first out", "alone", "late"]
+    assert wait_until(lambda: len(events) == 4, 10)
+    assert events == ["first in", "first out", "alone", "late"]
 
 
 def _exclusive_is_there(folder):

@@ -36,25 +36,25 @@ def test_rows_tokens_and_time_left_are_those_since_the_first_look():
     before = look(100, server("a", rows=50, metrics=engine(1000, 500)), server("b", rows=0, metrics=engine()))
     after = look(110, server("a", rows=90, metrics=engine(1400, 700)), server("b", rows=60, metrics=engine(600, 300)))
 
-    found = between(before, after, total=300)
+    shown = between(before, after, total=300)
 
-    assert (found.seconds, found.rows, found.total) == (10.0, 100, 300)
-    assert found.rows_per_s == 10.0
-    assert (found.tokens_in_per_s, found.tokens_out_per_s) == (100.0, 50.0)
-    assert found.left_s == 20.0
-    assert (found.ready, found.servers) == (2, 2)
+    assert (shown.seconds, shown.rows, shown.total) == (10.0, 100, 300)
+    assert shown.rows_per_s == 10.0
+    assert (shown.tokens_in_per_s, shown.tokens_out_per_s) == (100.0, 50.0)
+    assert shown.left_s == 20.0
+    assert (shown.ready, shown.servers) == (2, 2)
 
 
 def test_rates_may_be_those_of_late_while_rows_are_all():
     looks = [look(at, server(rows=rows)) for at, rows in ((0, 0), (90, 90), (100, 200))]
 
-    found = between(looks[0], looks[2], total=420, recent=looks[1])
+    shown = between(looks[0], looks[2], total=420, recent=looks[1])
 
-    assert (found.rows, found.rows_per_s, found.left_s) == (200, 11.0, 20.0)
+    assert (shown.rows, shown.rows_per_s, shown.left_s) == (200, 11.0, 20.0)
 
 
 def test_what_the_engines_do_is_that_of_the_last_look_and_of_ready_servers():
-    found = between(
+    shown = between(
         look(0),
         look(
             1,
@@ -64,27 +64,27 @@ def test_what_the_engines_do_is_that_of_the_last_look_and_of_ready_servers():
         ),
     )
 
-    assert (found.running, found.waiting, found.kv_cache_usage) == (8, 2, 0.5)
-    assert (found.ready, found.servers) == (2, 3)
+    assert (shown.running, shown.waiting, shown.kv_cache_usage) == (8, 2, 0.5)
+    assert (shown.ready, shown.servers) == (2, 3)
 
 
 def test_a_restarted_engine_counts_from_zero_and_nothing_becomes_negative():
     before = look(0, server(rows=10, metrics=engine(1000, 1000)))
     after = look(10, server(rows=20, restarts=1, metrics=engine(50, 20)))
 
-    found = between(before, after)
+    shown = between(before, after)
 
-    assert (found.tokens_in_per_s, found.tokens_out_per_s) == (5.0, 2.0)
-    assert (found.rows, found.restarts) == (10, 1)
+    assert (shown.tokens_in_per_s, shown.tokens_out_per_s) == (5.0, 2.0)
+    assert (shown.rows, shown.restarts) == (10, 1)
 
 
 def test_a_server_that_came_later_counts_from_its_beginning_and_a_stopped_one_keeps_its_rows():
     before = look(0, server("a", rows=5))
     after = look(1, server("a", state=State.STOPPED, rows=8), server("b", rows=7, errors={"refused": 2}))
 
-    found = between(before, after)
+    shown = between(before, after)
 
-    assert (found.rows, found.ready, found.servers, found.errors) == (10, 1, 1, {"refused": 2})
+    assert (shown.rows, shown.ready, shown.servers, shown.errors) == (10, 1, 1, {"refused": 2})
 
 
 def test_errors_are_those_since_the_first_look_by_kind():
@@ -148,12 +148,12 @@ def test_the_line_has_all_of_it_and_leaves_out_what_there_is_none_of():
 
 
 def test_the_table_has_a_row_per_server_and_escapes_what_it_shows():
-    found = table(FULL, {"host/1-7": dataclasses.replace(FULL, ready=0), "<b>": Progress(ready=1)})
+    shown = table(FULL, {"host/1-7": dataclasses.replace(FULL, ready=0), "<b>": Progress(ready=1)})
 
-    assert found.count("<tr>") == 3
-    assert "<td>host/1-7</td><td>1,234 (not ready)</td>" in found
-    assert "&lt;b&gt;" in found
-    assert "<b>" not in found
+    assert shown.count("<tr>") == 3
+    assert "<td>host/1-7</td><td>1,234 (not ready)</td>" in shown
+    assert "&lt;b&gt;" in shown
+    assert "<b>" not in shown
 
 
 def test_progress_is_plain_data_for_json():
@@ -161,9 +161,9 @@ def test_progress_is_plain_data_for_json():
 
 
 def test_servers_as_json_hold_everything_that_status_tells():
-    (found,) = json.loads(state_dir.to_json([server(rows=3, metrics=engine(running=1))]))
+    (shown,) = json.loads(state_dir.to_json([server(rows=3, metrics=engine(running=1))]))
 
-    assert found["state"] == "ready"
-    assert found["rows"] == 3
-    assert found["metrics"]["running"] == 1
-    assert found["owner"] == {"pid": 1, "started": 7}
+    assert shown["state"] == "ready"
+    assert shown["rows"] == 3
+    assert shown["metrics"]["running"] == 1
+    assert shown["owner"] == {"pid": 1, "started": 7}

@@ -29,8 +29,8 @@ def host_with(monkeypatch, tmp_path):
 def visible(launch, assigned=(), **fields):
     """What each server of the launch sees, by replica."""
     launch = dataclasses.replace(launch, **fields)
-    found = [gpu_assignment.environment(assigned, launch, replica) for replica in range(launch.replicas)]
-    return [each.get("CUDA_VISIBLE_DEVICES") for each in found]
+    environments = [gpu_assignment.environment(assigned, launch, replica) for replica in range(launch.replicas)]
+    return [each.get("CUDA_VISIBLE_DEVICES") for each in environments]
 
 
 def test_one_server_sees_what_spark_gave_its_executor(launch):

@@ -86,7 +86,7 @@ def test_eight_processes_that_ask_at_once_get_one_server(launch, owner, state_ro
         asker.stdin.flush()
     answers = [asker.communicate() for asker in askers]
     assert {errors for _, errors in answers} == {""}
-    assert len({found for found, _ in answers}) == 1
+    assert len({output for output, _ in answers}) == 1
     supervisor, server, restarts = map(int, answers[0][0].split())
     assert restarts == 0
     assert len({process.pid for process in processes_of(state_root)} - {supervisor, server}) == 1  # the watchdog
@@ -94,8 +94,8 @@ def test_eight_processes_that_ask_at_once_get_one_server(launch, owner, state_ro
 
 def test_a_server_outlives_the_process_that_asked_for_it(launch, owner):
     asker = start_asker(launch, owner)
-    found, _ = asker.communicate("go\n")
-    assert ensure(launch, owner).process.pid == int(found.split()[-2])
+    output, _ = asker.communicate("go\n")
+    assert ensure(launch, owner).process.pid == int(output.split()[-2])
 
 
 def test_an_asker_that_is_killed_half_way_leaves_nothing_in_the_way(launch, owner):
@@ -292,8 +292,8 @@ def test_a_secret_of_the_launch_is_known_to_the_program_alone_whatever_dies_and_
 
 
 def only_the_program_has(secret, server, state_root):
-    found = ask(server, "/environ")
-    assert (found["API_KEY"], found["PLACE"]) == (secret, str(folder_of(server)))
+    environ = ask(server, "/environ")
+    assert (environ["API_KEY"], environ["PLACE"]) == (secret, str(folder_of(server)))
     knowing = [process.pid for process in processes_of(state_root) if secret in str(process.environ())]
     assert knowing == [server.process.pid]
     assert not [process for process in processes_of(state_root) if secret in " ".join(command_of(process))]

@@ -21,8 +21,8 @@ sys.stdin.read()
 
 @pytest.fixture
 def listener():
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        yield found
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
 
 
 def test_each_name_gets_a_port_of_its_own_in_the_order_of_the_names():

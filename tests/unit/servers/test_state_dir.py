@@ -111,10 +111,10 @@ def test_a_launch_is_read_as_it_was_written_but_for_its_environment_and_its_file
 
 @pytest.mark.parametrize("name", NAMES)
 def test_any_text_is_a_name(name, state_root):
-    found = state_dir.folder("application", name, OWNER)
-    assert found.resolve().parents[1] == (state_root / "application").resolve()
-    assert state_dir.folders("application", name) == [found]
-    assert len(found.parent.name) < 60
+    folder = state_dir.folder("application", name, OWNER)
+    assert folder.resolve().parents[1] == (state_root / "application").resolve()
+    assert state_dir.folders("application", name) == [folder]
+    assert len(folder.parent.name) < 60
 
 
 def test_different_names_have_different_folders_and_all_are_found():

@@ -45,21 +45,21 @@ print(task.partitionId(), task.stageId(), task.attemptNumber(), task.taskAttempt
 RIGHT = "3 7 1 4711 2 gpu ['0', '2'] night None"
 
 
-def said(code, task=None, *, pyspark=False):
+def printed(code, task=None, *, pyspark=False):
     """What a server's process prints. pyspark: whether its environment has one."""
     before = f"import sys; sys.path.append({str(FOLDER)!r}); import task_context\n"
     hide = "" if pyspark else "import site, sysconfig; sys.path.remove(sysconfig.get_path('purelib'))\n"
     environ = {"SPARK_SIDECAR_TASK": json.dumps(task)} if task else {}
     program = f"{before}{hide}task_context.install()\n{code}"
-    found = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-I", "-c", program], env=environ, text=True, capture_output=True, check=False
     )
-    return found.stdout.strip() if found.returncode == 0 else found.stderr.strip().splitlines()[-1]
+    return done.stdout.strip() if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
 
 
 @pytest.fixture(params=[False, True], ids=["no pyspark", "its own pyspark"])
 def asked(request):
-    return lambda code, task=None: said(code, task, pyspark=request.param)
+    return lambda code, task=None: printed(code, task, pyspark=request.param)
 
 
 @pytest.mark.parametrize(
@@ -80,12 +80,12 @@ def test_a_task_of_a_barrier_stage_knows_its_peers_and_waits_for_none(asked):
     task = TASK | {"barrier": True}
     assert asked(f"from pyspark import TaskContext\n{ASK}", task) == RIGHT
     peers = "from pyspark import BarrierTaskContext as B; print(*[each.address for each in B.get().getTaskInfos()])"
-    assert said(peers, task) == "a:1 b:2"
+    assert printed(peers, task) == "a:1 b:2"
     for call in ("barrier()", "allGather('x')"):
-        assert said(f"from pyspark import BarrierTaskContext as B; B.get().{call}", task).startswith(
+        assert printed(f"from pyspark import BarrierTaskContext as B; B.get().{call}", task).startswith(
             "RuntimeError: a se"
         )
-    assert "no barrier stage" in said("from pyspark import BarrierTaskContext as B; B.get()", TASK)
+    assert "no barrier stage" in printed("from pyspark import BarrierTaskContext as B; B.get()", TASK)
 
 
 def test_a_server_that_no_task_started_has_none(asked):
@@ -95,7 +95,7 @@ def test_a_server_that_no_task_started_has_none(asked):
 @pytest.mark.parametrize("name", ["spark.hadoop.fs.s3a.secret.key", "spark.large"])
 def test_a_property_that_is_not_handed_on_is_no_none(name):
     ask = f"from pyspark import TaskContext; TaskContext.get().getLocalProperty({name!r})"
-    assert said(ask, TASK) == (
+    assert printed(ask, TASK) == (
         f"RuntimeError: the local property {name!r} is not handed on to servers: it is secret or too long"
     )
 
@@ -112,13 +112,13 @@ def test_a_property_that_is_not_handed_on_is_no_none(name):
     ],
 )
 def test_all_else_of_a_pyspark_that_is_not_there_is_refused_with_words(code):
-    assert "is not here: the sealed environment has no pyspark but its TaskContext" in said(code, TASK)
+    assert "is not here: the sealed environment has no pyspark but its TaskContext" in printed(code, TASK)
 
 
 def test_code_that_tries_and_does_without_spark_still_does():
     code = "try:\n  from pyspark.sql import SparkSession\nexcept ImportError:\n  print('without')"
-    assert said(code, TASK) == "without"
-    assert said("import inspect, pyspark; print(inspect.getmodule(print).__name__, hasattr(pyspark, 'sql'))") == (
+    assert printed(code, TASK) == "without"
+    assert printed("import inspect, pyspark; print(inspect.getmodule(print).__name__, hasattr(pyspark, 'sql'))") == (
         "builtins False"
     )
 

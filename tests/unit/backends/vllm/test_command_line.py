@@ -18,14 +18,14 @@ from server_utils.inference.openai.request import Endpoint
 
 def known_of(**names):
     """Options by their shape: a value, a flag (with its negation), or many values."""
-    found = {}
+    options = {}
     for name, shape in names.items():
         option = f"--{name.replace('_', '-')}"
         every = (option, f"--no-{option[2:]}") if shape == "switch" else (option,)
         choices = tuple(shape) if isinstance(shape, list) else ()
-        made = Option(every, shape in ("switch", "flag"), shape == "many", choices)
-        found |= dict.fromkeys(every, made)
-    return found
+        described = Option(every, shape in ("switch", "flag"), shape == "many", choices)
+        options |= dict.fromkeys(every, described)
+    return options
 
 
 KNOWN = known_of(

@@ -107,9 +107,9 @@ signal.pause()
 """
 
 
-@pytest.mark.parametrize(("status", "told"), [(0, "1"), (3, "3")])
-def test_an_engine_that_ends_by_itself_has_failed_whatever_it_says(run, status, told):
-    assert run(_MAIN, api_server=f"raise SystemExit({status})") == [told]
+@pytest.mark.parametrize(("status", "expected"), [(0, "1"), (3, "3")])
+def test_an_engine_that_ends_by_itself_has_failed_whatever_it_says(run, status, expected):
+    assert run(_MAIN, api_server=f"raise SystemExit({status})") == [expected]
 
 
 def test_an_engine_that_was_told_to_end_and_did_has_not_failed(run):

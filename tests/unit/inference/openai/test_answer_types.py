@@ -65,11 +65,11 @@ def of(kind, text):
     ],
 )
 def test_what_fits_a_type_is_written_for_spark_exactly(kind, text, made):
-    found = of(kind, text)
+    value = of(kind, text)
 
-    assert found == made
-    assert type(found) is type(made)
-    json.dumps(found, allow_nan=False)
+    assert value == made
+    assert type(value) is type(made)
+    json.dumps(value, allow_nan=False)
 
 
 @pytest.mark.parametrize(

@@ -33,12 +33,12 @@ LAUNCH = Launch("app", "llm", "id", "vllm", (), ("http",), "/health")
 
 @pytest.fixture
 def server():
-    found = Server(0)
-    threading.Thread(target=found.serve_forever, daemon=True).start()
-    yield found
-    found.opened.set()
-    found.shutdown()
-    found.server_close()
+    server = Server(0)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.opened.set()
+    server.shutdown()
+    server.server_close()
 
 
 class Place:
@@ -145,11 +145,11 @@ def test_no_more_rows_are_in_flight_than_the_window_allows(place, server):
 def test_a_refused_row_is_found_among_the_good_ones_which_keep_their_answers(place):
     texts = ["a"] * 40 + ["refuse me"] + ["b"] * 40
 
-    (found,) = ask(place, [texts], on_error="struct")
+    (rows,) = ask(place, [texts], on_error="struct")
 
-    assert [each["value"] for each in found] == ["A"] * 40 + [None] + ["B"] * 40
-    assert found[40]["error"] == "HTTP 400: this content is not served"
-    assert {each["error"] for each in found[:40] + found[41:]} == {None}
+    assert [each["value"] for each in rows] == ["A"] * 40 + [None] + ["B"] * 40
+    assert rows[40]["error"] == "HTTP 400: this content is not served"
+    assert {each["error"] for each in rows[:40] + rows[41:]} == {None}
 
 
 def test_errors_are_counted_by_kind(place):
@@ -173,17 +173,17 @@ def test_an_answer_that_breaks_off_is_asked_for_again(place):
 
 
 def test_a_server_that_always_fails_on_a_row_costs_that_row_only(place):
-    (found,) = ask(place, [["a", "fail", "b"]], on_error="struct")
+    (rows,) = ask(place, [["a", "fail", "b"]], on_error="struct")
 
-    assert [each["value"] for each in found] == ["A", None, "B"]
-    assert found[1]["error"] == "the server failed 3 times on it: HTTP 500: the engine tripped"
+    assert [each["value"] for each in rows] == ["A", None, "B"]
+    assert rows[1]["error"] == "the server failed 3 times on it: HTTP 500: the engine tripped"
 
 
 def test_a_row_that_takes_too_long_is_its_own_error_and_others_of_its_request_have_the_time_for_themselves(place):
-    (found,) = ask(place, [["a", "hold", "b"]], on_error="struct", timeout_s=3.0)
+    (rows,) = ask(place, [["a", "hold", "b"]], on_error="struct", timeout_s=3.0)
 
-    assert [each["value"] for each in found] == ["A", None, "B"]
-    assert found[1]["error"] == "no answer within 3 s; allow more with timeout_s="
+    assert [each["value"] for each in rows] == ["A", None, "B"]
+    assert rows[1]["error"] == "no answer within 3 s; allow more with timeout_s="
 
 
 def test_a_server_that_is_gone_is_asked_for_where_it_is_now(place, tmp_path):
@@ -300,8 +300,8 @@ def test_a_conversation_with_a_null_for_what_is_said_asks_nothing_like_a_null_te
 
 def test_an_assistant_that_calls_a_tool_has_no_content_and_is_sent_so(place, server):
     """Spark's structs have all fields of all messages: those that are null are left out."""
-    told = {"role": "assistant", "content": None, "tool_calls": [*CALLS, {"id": "2", "function": None}], "name": None}
-    messages = [USER, told, {"role": "tool", "content": "", "tool_calls": None}, USER]
+    calls = {"role": "assistant", "content": None, "tool_calls": [*CALLS, {"id": "2", "function": None}], "name": None}
+    messages = [USER, calls, {"role": "tool", "content": "", "tool_calls": None}, USER]
 
     assert ask(place, [[json.dumps({"m": messages})]], endpoint=Endpoint.CHAT) == [["HI"]]
     sent = server.seen[0]["body"]["messages"]
@@ -331,9 +331,9 @@ def test_an_assistant_that_calls_a_tool_has_no_content_and_is_sent_so(place, ser
     ],
 )
 def test_messages_that_are_none_are_the_rows_own_error(place, server, messages):
-    (found,) = ask(place, [[json.dumps({"m": messages})]], endpoint=Endpoint.CHAT, on_error="struct")
+    (rows,) = ask(place, [[json.dumps({"m": messages})]], endpoint=Endpoint.CHAT, on_error="struct")
 
-    assert "messages must be a text, or an array of structs with role and content" in found[0]["error"]
+    assert "messages must be a text, or an array of structs with role and content" in rows[0]["error"]
     assert not server.seen
 
 
@@ -353,22 +353,22 @@ def test_a_text_that_is_not_utf8_is_the_error_of_its_row_and_is_not_sent(place, 
 
     (column,) = answers(asked, connections, iter([pa.array(texts, pa.binary())]), arrow_column)
 
-    found = column.to_pylist()
-    assert [row["error"] for row in found] == [None, PROBLEM, None, None, None]
-    assert [row["value"] is None for row in found] == [False, True, True, False, False]
+    rows = column.to_pylist()
+    assert [row["error"] for row in rows] == [None, PROBLEM, None, None, None]
+    assert [row["value"] is None for row in rows] == [False, True, True, False, False]
     assert sum(rows_of(server)) == 3
 
 
 def test_vectors_come_as_float32_and_a_refused_text_has_none(place):
-    (found,) = ask(place, [["abc", None, "refuse", "de"]], endpoint=Endpoint.EMBED, on_error="null")
+    (rows,) = ask(place, [["abc", None, "refuse", "de"]], endpoint=Endpoint.EMBED, on_error="null")
 
-    assert found == [[3.0, 1.0], None, None, [2.0, 1.0]]
+    assert rows == [[3.0, 1.0], None, None, [2.0, 1.0]]
 
 
 def test_details_of_a_row_are_its_own(place):
-    (found,) = ask(place, [["abcd"]], details=True)
+    (rows,) = ask(place, [["abcd"]], details=True)
 
-    assert found == [{"value": "ABCD", "finish_reason": "stop", "prompt_tokens": 4, "completion_tokens": 1}]
+    assert rows == [{"value": "ABCD", "finish_reason": "stop", "prompt_tokens": 4, "completion_tokens": 1}]
 
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
@@ -377,9 +377,9 @@ SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required"
 def test_answers_are_checked_against_the_schema_on_arrival(place):
     texts = ['say {"n": 1}', 'say {"n": "one"}', 'cut {"n": ', "say nothing", None]
 
-    (found,) = ask(place, [texts], schema=SCHEMA, on_error="struct")
+    (rows,) = ask(place, [texts], schema=SCHEMA, on_error="struct")
 
-    read = [json.loads(each) for each in found]
+    read = [json.loads(each) for each in rows]
     assert [each["value"] for each in read] == [{"n": 1}, None, None, None, None]
     assert "does not keep to the schema: $.n: 'one' is not of type 'integer'" in read[1]["error"]
     assert "was cut off; allow more with max_tokens=" in read[2]["error"]
@@ -392,9 +392,9 @@ def test_answers_are_checked_against_the_schema_on_arrival(place):
 def test_whole_numbers_written_as_floats_are_whole_and_too_large_ones_errors(place, on_error):
     texts = [f'say {{"n": {number}}}' for number in ("3.0", "1e2", "12345678901234567890", "3.5", "NaN", "true")]
 
-    (found,) = ask(place, [texts], schema=SCHEMA, on_error=on_error)
+    (rows,) = ask(place, [texts], schema=SCHEMA, on_error=on_error)
 
-    read = [None if each is None else json.loads(each)["value"] for each in found]
+    read = [None if each is None else json.loads(each)["value"] for each in rows]
     assert read == [{"n": 3}, {"n": 100}, None, None, None, None]
     assert totals(place.folder)["errors"] == {"invalid": 4}
 
@@ -402,17 +402,17 @@ def test_whole_numbers_written_as_floats_are_whole_and_too_large_ones_errors(pla
 def test_the_type_that_was_given_counts_where_the_schema_says_less(place):
     kind = {"type": "struct", "fields": [{"name": "n", "type": "byte", "nullable": True, "metadata": {}}]}
 
-    (found,) = ask(place, [['say {"n": 127}', 'say {"n": 128}']], schema=SCHEMA, answer_type=kind, on_error="struct")
+    (rows,) = ask(place, [['say {"n": 127}', 'say {"n": 128}']], schema=SCHEMA, answer_type=kind, on_error="struct")
 
-    assert json.loads(found[0])["value"] == {"n": 127}
-    assert "$.n: 128 is more than tinyint holds" in json.loads(found[1])["error"]
+    assert json.loads(rows[0])["value"] == {"n": 127}
+    assert "$.n: 128 is more than tinyint holds" in json.loads(rows[1])["error"]
 
 
 def test_a_text_that_no_column_can_hold_is_its_rows_error(place):
-    (found,) = ask(place, [["half one", "say whole \U0001f600"]], on_error="struct")
+    (rows,) = ask(place, [["half one", "say whole \U0001f600"]], on_error="struct")
 
-    assert [each["value"] for each in found] == [None, "whole \U0001f600"]
-    assert "is not Unicode" in found[0]["error"]
+    assert [each["value"] for each in rows] == [None, "whole \U0001f600"]
+    assert "is not Unicode" in rows[0]["error"]
 
 
 @pytest.mark.parametrize("fields", [{"stop": {"a"}}, {"temperature": object()}])
@@ -459,9 +459,9 @@ def test_what_is_no_number_of_seconds_or_rows_is_refused_at_once(fields, words):
 def test_an_answer_with_half_a_character_is_an_error_of_its_row(place):
     schema = {"type": "object", "properties": {"s": {"type": "string"}}}
 
-    (found,) = ask(place, [['say {"s": "\\ud800"}', 'say {"s": "\\ud83d\\ude00"}']], schema=schema, on_error="struct")
+    (rows,) = ask(place, [['say {"s": "\\ud800"}', 'say {"s": "\\ud83d\\ude00"}']], schema=schema, on_error="struct")
 
-    broken, fine = map(json.loads, found)
+    broken, fine = map(json.loads, rows)
     assert broken["value"] is None
     assert "holds half of a character" in broken["error"]
     assert fine["value"] == {"s": "\U0001f600"}

@@ -75,9 +75,9 @@ class Running:
 @pytest.fixture
 def running(make_launch, owner):
     argv = ("{python}", "{folder}/program.py", "{port:http}")
-    found = Running(make_launch(argv=argv, files={"program.py": PROGRAM}), owner)
-    yield found
-    lifecycle.stop(found.folder)
+    server = Running(make_launch(argv=argv, files={"program.py": PROGRAM}), owner)
+    yield server
+    lifecycle.stop(server.folder)
 
 
 def test_a_row_that_the_server_dies_of_is_an_error_and_all_others_of_all_tasks_are_answered(running):

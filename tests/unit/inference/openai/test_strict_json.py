@@ -42,11 +42,11 @@ class Level(enum.IntEnum):
     ],
 )
 def test_what_means_json_is_made_json(given, made):
-    found = plain(given, "field")
+    value = plain(given, "field")
 
-    assert found == made
-    assert json.loads(json.dumps(found, allow_nan=False)) == made
-    assert type(found) in (str, int, float, bool, list, dict)
+    assert value == made
+    assert json.loads(json.dumps(value, allow_nan=False)) == made
+    assert type(value) in (str, int, float, bool, list, dict)
 
 
 HOLDS_ITSELF: list = []
@@ -80,10 +80,10 @@ def test_what_json_cannot_hold_is_refused_with_its_place(given, words):
 
 
 def test_numbers_are_read_exactly_as_they_are_written():
-    found = parse('[12345678901234567890, 0.1, 1e2, -0.0, {"a": null}]')
+    value = parse('[12345678901234567890, 0.1, 1e2, -0.0, {"a": null}]')
 
-    assert found == [12345678901234567890, Number("0.1"), Number("1e2"), Number("-0.0"), {"a": None}]
-    assert repr(found[1]) == "0.1"
+    assert value == [12345678901234567890, Number("0.1"), Number("1e2"), Number("-0.0"), {"a": None}]
+    assert repr(value[1]) == "0.1"
 
 
 @pytest.mark.parametrize(

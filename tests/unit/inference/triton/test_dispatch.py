@@ -65,8 +65,8 @@ def test_answers_come_in_the_order_of_the_rows_whatever_the_order_of_the_answers
         elif first == 8:
             first_may_answer.set()
 
-    found = ask(DoublingClient(gate=gate), [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]])
-    assert [column.to_pylist() for column in found] == [[0, 2, 4, 6], [8, 10, 12, 14], [16, 18]]
+    columns = ask(DoublingClient(gate=gate), [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]])
+    assert [column.to_pylist() for column in columns] == [[0, 2, 4, 6], [8, 10, 12, 14], [16, 18]]
 
 
 def test_the_next_batch_is_sent_while_the_first_is_awaited_and_memory_is_bounded(ask):
@@ -79,10 +79,10 @@ def test_the_next_batch_is_sent_while_the_first_is_awaited_and_memory_is_bounded
                 may_answer.set()
             yield [float(number)]
 
-    found = ask(DoublingClient(gate=lambda _: may_answer.wait(10)), rows(), window=3)
-    assert next(found).to_pylist() == [0]
+    columns = ask(DoublingClient(gate=lambda _: may_answer.wait(10)), rows(), window=3)
+    assert next(columns).to_pylist() == [0]
     assert 3 <= len(read) <= 6
-    assert [value for column in found for value in column.to_pylist()] == [2.0 * n for n in range(1, 20)]
+    assert [value for column in columns for value in column.to_pylist()] == [2.0 * n for n in range(1, 20)]
 
 
 def test_nulls_are_answered_with_null_and_never_sent(ask):
@@ -145,16 +145,16 @@ def test_a_refused_request_is_narrowed_to_the_row_to_blame(ask):
 
 
 def test_with_null_only_the_refused_rows_are_null(ask):
-    found = next(ask(DoublingClient(poison=[2, 7]), [range(8)], on_error="null", batch_rows=8))
-    assert found.to_pylist() == [0, 2, None, 6, 8, 10, 12, None]
+    columns = next(ask(DoublingClient(poison=[2, 7]), [range(8)], on_error="null", batch_rows=8))
+    assert columns.to_pylist() == [0, 2, None, 6, 8, 10, 12, None]
 
 
 def test_with_struct_every_row_says_what_happened(ask):
-    found = next(ask(DoublingClient(poison=[1]), [[0, 1, None]], on_error="struct")).to_pylist()
-    assert found[0] == {"value": 0, "error": None}
-    assert found[1]["value"] is None
-    assert "does not like it" in found[1]["error"]
-    assert found[2] == {"value": None, "error": None}
+    columns = next(ask(DoublingClient(poison=[1]), [[0, 1, None]], on_error="struct")).to_pylist()
+    assert columns[0] == {"value": 0, "error": None}
+    assert columns[1]["value"] is None
+    assert "does not like it" in columns[1]["error"]
+    assert columns[2] == {"value": None, "error": None}
 
 
 @pytest.mark.parametrize(
@@ -174,12 +174,12 @@ class LoudClient:
 
 
 def test_an_answer_that_the_column_cannot_hold_is_refused_by_its_row_and_counted_once(ask, tmp_path):
-    found = ask(LoudClient(), [[1, 2, None, 3]], on_error="struct", answer=np.dtype(object))
+    columns = ask(LoudClient(), [[1, 2, None, 3]], on_error="struct", answer=np.dtype(object))
 
-    rows = next(found).to_pylist()
+    rows = next(columns).to_pylist()
     assert [row["value"] for row in rows] == ["fine", None, None, "fine"]
     assert 'as_type="binary"' in rows[1]["error"]
-    assert list(found) == []
+    assert list(columns) == []
     assert totals(tmp_path) == {"rows": 3, "errors": {"refused": 1}}
 
 

@@ -24,9 +24,9 @@ def taken(column, spec):
 
 def test_lists_of_floats_become_one_array_without_a_copy():
     column = pa.array([[1.0, 2, 3], [4, 5, 6]], pa.list_(pa.float32()))
-    found = taken(column, tensor())
-    assert found.tolist() == [[1, 2, 3], [4, 5, 6]]
-    assert np.shares_memory(found, column.flatten().to_numpy())
+    result = taken(column, tensor())
+    assert result.tolist() == [[1, 2, 3], [4, 5, 6]]
+    assert np.shares_memory(result, column.flatten().to_numpy())
 
 
 def test_a_slice_of_a_column_has_its_own_rows():
@@ -62,8 +62,8 @@ def test_a_null_inside_a_row_is_an_error_of_that_row_and_nan_is_not():
 
 
 def test_a_shape_of_several_sizes_is_filled_in_row_major_order():
-    found = taken(pa.array([[1, 2, 3, 4]], pa.list_(pa.int64())), tensor((2, 2), np.int64))
-    assert found.tolist() == [[[1, 2], [3, 4]]]
+    result = taken(pa.array([[1, 2, 3, 4]], pa.list_(pa.int64())), tensor((2, 2), np.int64))
+    assert result.tolist() == [[[1, 2], [3, 4]]]
 
 
 def test_binary_columns_hold_little_endian_elements():
@@ -74,9 +74,9 @@ def test_binary_columns_hold_little_endian_elements():
 
 def test_binary_columns_are_viewed_without_a_copy_whatever_part_of_them_is_asked_for():
     column = pa.array([np.full(3, n, "<f4").tobytes() for n in range(4)], pa.binary()).slice(1, 2)
-    found = taken(column, tensor())
-    assert found.tolist() == [[1, 1, 1], [2, 2, 2]]
-    assert np.shares_memory(found, np.frombuffer(column.buffers()[2], np.uint8))
+    result = taken(column, tensor())
+    assert result.tolist() == [[1, 1, 1], [2, 2, 2]]
+    assert np.shares_memory(result, np.frombuffer(column.buffers()[2], np.uint8))
 
 
 def test_large_binary_and_empty_columns_are_fine():
@@ -98,8 +98,8 @@ def test_text_and_bytes_are_one_element_a_row(kind):
     column = pa.array(["a", None, "", "longer"], kind)
     rows = Rows(column, tensor((1,), np.object_))
     assert rows.null.tolist() == [False, True, False, False]
-    found = rows.take(np.array([0, 2, 3]))
-    assert found.shape == (3, 1)
+    result = rows.take(np.array([0, 2, 3]))
+    assert result.shape == (3, 1)
     assert rows.sizes.tolist() == [1, 0, 0, 6]
 
 
@@ -125,7 +125,7 @@ def test_a_whole_number_that_the_models_type_cannot_hold_is_an_error_of_its_row(
     rows = Rows(pa.array(numbers, pa.list_(pa.int64())), tensor((2,), kind))
     assert list(rows.errors) == wrong
     assert all("too large or too small" in problem and kind.__name__ in problem for problem in rows.errors.values())
-    sound = [row for row, found in enumerate(numbers) if found and row not in wrong]
+    sound = [row for row, number in enumerate(numbers) if number and row not in wrong]
     assert rows.take(np.array(sound)).tolist() == [[kind(each) for each in numbers[row]] for row in sound]
 
 
@@ -218,9 +218,9 @@ def test_answers_become_a_column_with_nulls_where_nothing_was_asked():
 
 
 def test_answers_of_one_element_become_a_plain_column():
-    found = to_arrow([(np.array([1]), np.array([[7]], np.uint8))], 3, tensor((1,), np.uint8))
-    assert found.to_pylist() == [None, 7, None]
-    assert found.type == pa.int16()
+    result = to_arrow([(np.array([1]), np.array([[7]], np.uint8))], 3, tensor((1,), np.uint8))
+    assert result.to_pylist() == [None, 7, None]
+    assert result.type == pa.int16()
 
 
 def test_an_unsigned_answer_that_spark_has_no_type_for_is_refused_rather_than_wrapped():
@@ -253,9 +253,9 @@ def test_answers_that_are_no_text_are_told_by_row_and_may_be_had_as_they_are():
     assert list(wrong_answers(answers, spec)) == [1]
     assert 'as_type="binary"' in wrong_answers(answers, spec)[1]
     assert not wrong_answers(answers, spec.as_type("binary"))
-    found = to_arrow([(np.array([0, 1, 2]), answers)], 3, spec.as_type("binary"))
-    assert found.type == pa.list_(pa.binary())
-    assert found.to_pylist() == answers.tolist()
+    result = to_arrow([(np.array([0, 1, 2]), answers)], 3, spec.as_type("binary"))
+    assert result.type == pa.list_(pa.binary())
+    assert result.to_pylist() == answers.tolist()
 
 
 @pytest.mark.parametrize("kind", [np.bool_, np.int8, np.uint8, np.uint32, np.float16, np.float64])
