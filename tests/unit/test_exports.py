@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,7 @@ def test_nothing_heavy_comes_with(module):
 
 # What runs in other interpreters, and what it may import besides the standard library: other packages, and modules of
 # ours that are laid beside it.
+SERVER_UTILS = Path(server_utils.__file__).parent
 ELSEWHERE = {
     "backends/engine_watch.py": set(),
     "backends/triton/pytriton_patches.py": {"engine_watch", "pytriton"},
@@ -75,18 +77,31 @@ ELSEWHERE = {
     "backends/dynamo/deployment.py": {"engine_settings", "engine_watch", "zmq"},
     "backends/dynamo/program.py": {"deployment", "engine_watch", "openai_program"},
     "backends/dynamo/worker.py": set(),
+    "backends/nim/program.py": {"containers", "engine_watch", "openai_program"},
     "backends/vllm/engine_settings.py": set(),
     "backends/vllm/program.py": {"engine_settings", "engine_watch", "openai_program"},
+    "demo/ct2_to_hf.py": {"numpy", "torch", "transformers"},
+    "demo/gguf_to_hf.py": {"numpy"},
+    "demo/onnx_to_hf.py": {"numpy", "torch", "transformers"},
+    "demo/triton_model.py": {"numpy", "pytriton", "sentence_transformers", "torch"},
     "environments/libpython.py": set(),
+    "node/containers.py": set(),
 }
 
 
 @pytest.mark.parametrize("program", ELSEWHERE)
 def test_a_program_for_the_sealed_environment_imports_nothing_of_ours(program):
     """It does not hold the package."""
-    imported = {name.split(".")[0] for name in imports(Path(server_utils.__file__).parent / program)}
+    imported = {name.split(".")[0] for name in imports(SERVER_UTILS / program)}
     assert "server_utils" not in imported
     assert imported <= set(sys.stdlib_module_names) | ELSEWHERE[program]
+
+
+def test_the_page_on_the_architecture_lists_the_programs_for_other_interpreters():
+    page = (SERVER_UTILS.parent / "docs" / "architecture.md").read_text()
+    listed = re.findall(r"`([\w*/]+\.py)`", page.partition("Some files run where")[2].partition("`csp/")[0])
+    files = {file.relative_to(SERVER_UTILS).as_posix() for name in listed for file in SERVER_UTILS.glob(name)}
+    assert files == set(ELSEWHERE)
 
 
 def imports(file):
