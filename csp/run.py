@@ -19,6 +19,7 @@ from csp.cloud import ClusterState, Deployment, Exit, RunPhase, RunRequest, RunS
 from csp.deployer import require, send, status
 from csp.session import POLL_S, Deadline, Session, check_name, duration, retried
 from server_utils.errors import ConfigurationError, DeploymentError, SidecarError
+from server_utils.host.files import replacement
 from server_utils.storage.manifest import bad_name
 from server_utils.storage.stores.base import ObjectNotFoundError, Store, TransientError
 
@@ -267,13 +268,12 @@ def _download(store: Store, key: str, size: int, out: Path) -> None:
         raise DeploymentError(f"a result cannot be fetched: {wrong}; it stays in {store.url}")
     path = out / key
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
-    with beside.open("wb") as file:
-        try:
-            if size:
-                store.fetch(key, 0, size, file.write)
-        except ObjectNotFoundError:
-            raise DeploymentError(f"{key} was deleted from {store.url} while it was fetched") from None
-    if (came := beside.stat().st_size) != size:
-        raise TransientError(f"{came} of {size} bytes came")
-    beside.replace(path)
+    with replacement(path) as beside:
+        with beside.open("wb") as file:
+            try:
+                if size:
+                    store.fetch(key, 0, size, file.write)
+            except ObjectNotFoundError:
+                raise DeploymentError(f"{key} was deleted from {store.url} while it was fetched") from None
+        if (came := beside.stat().st_size) != size:
+            raise TransientError(f"{came} of {size} bytes came")

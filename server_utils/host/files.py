@@ -10,8 +10,8 @@ import hashlib
 import logging
 import os
 import re
-import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,10 +91,30 @@ def slug(text: str) -> str:
     return f"{readable}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
+@contextmanager
+def temporary_beside(path: Path) -> Iterator[Path]:
+    """The path for a file on the same disk as another one; whatever is there when the block ends is removed."""
+    beside = path.with_name(f".{uuid.uuid4().hex}")  # not longer than a name may be, whatever the other one's is
+    try:
+        yield beside
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacement(path: Path) -> Iterator[Path]:
+    """The path for a file that takes the place of `path` in one step when the block ends without an error.
+
+    A reader sees the old content or the new, never half.
+    """
+    with temporary_beside(path) as beside:
+        yield beside
+        beside.replace(path)
+
+
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file in one step, private to the user: a reader sees the old content or the new, never half."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-    beside.replace(path)
+    """Write a file as a `replacement`, private to the user."""
+    with replacement(path) as beside:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)

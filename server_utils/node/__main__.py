@@ -8,7 +8,6 @@ only, as the package is not installed yet.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import os
 import platform as machine
@@ -16,12 +15,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from server_utils.errors import SidecarError
+from server_utils.host.files import exclusive_lock, replacement
 from server_utils.node import downloads, nim, spark_python, steps
 from server_utils.node.steps import Node, write_log
 
@@ -75,7 +74,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         node.log.parent.mkdir(parents=True, exist_ok=True)
         write_log(node, f"{node.framework} from {node.bundle}, {sys.executable}")
-        with _exclusive(node):
+        with exclusive_lock(node.home / ".node.lock"):  # another run waits, and finds the work done
             _make_ready(node, status)
     except OSError as err:  # no folder to work in
         _failed(status, err)
@@ -133,18 +132,9 @@ def _serves(given: argparse.Namespace) -> bool:
     return bool(given.role != "Master" or given.workers == "0")
 
 
-@contextmanager
-def _exclusive(node: Node) -> Iterator[None]:
-    """Hold the lock of this node: another run waits, and finds the work done."""
-    with (node.home / ".node.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def _write_status(node: Node, status: Status) -> None:
-    beside = node.home / ".status.json"
-    beside.write_text(json.dumps(asdict(status), indent=2) + "\n")
-    beside.rename(node.home / "status.json")
+    with replacement(node.home / "status.json") as beside:
+        beside.write_text(json.dumps(asdict(status), indent=2) + "\n")
 
 
 def _publish(node: Node, status: Status) -> None:

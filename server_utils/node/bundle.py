@@ -173,11 +173,10 @@ def _download(flat: Path, to: Path, python: str) -> None:
         )
 
 
-def _write_sums(to: Path, files: list[Path]) -> None:
-    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in sorted(files)]
-    beside = to / f".{SUMS}"
-    beside.write_text("".join(lines), encoding="utf-8")
-    beside.replace(to / SUMS)
+def _write_sums(to: Path, summed: list[Path]) -> None:
+    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in sorted(summed)]
+    with files.replacement(to / SUMS) as beside:
+        beside.write_text("".join(lines), encoding="utf-8")
 
 
 def deliver(folder: Path, url: str, *, last: str) -> None:

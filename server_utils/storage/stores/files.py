@@ -9,11 +9,11 @@ import errno
 import hashlib
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from server_utils.errors import StorageError
+from server_utils.host.files import replacement, temporary_beside
 from server_utils.storage.stores.base import CHUNK, ChangedError, ObjectNotFoundError, TransientError
 
 _AGAIN = (errno.EIO, errno.EAGAIN, errno.ETIMEDOUT, errno.ESTALE)  # a mount over a network has bad moments
@@ -37,15 +37,13 @@ class Files:
 
     def write(self, key: str, content: bytes, *, replaces: str | None) -> None:
         target = self._folder / key
-        beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            beside.write_bytes(content)
-            self._put(beside, key, replaces)
+            with temporary_beside(target) as beside:
+                beside.write_bytes(content)
+                self._put(beside, key, replaces)
         except OSError as error:
             raise _translated(error, self.url) from error
-        finally:
-            beside.unlink(missing_ok=True)
 
     def _put(self, beside: Path, key: str, replaces: str | None) -> None:
         target = self._folder / key
@@ -84,15 +82,12 @@ class Files:
 
     def upload(self, key: str, source: Path) -> None:
         target = self._folder / key
-        beside = target.with_name(f".{uuid.uuid4().hex}")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, beside)
-            beside.replace(target)
+            with replacement(target) as beside:
+                shutil.copyfile(source, beside)
         except OSError as error:
             raise _translated(error, self.url) from error
-        finally:
-            beside.unlink(missing_ok=True)
 
     def parts(self, key: str, count: int) -> None:  # noqa: ARG002 - a file is written from start to end
         return None

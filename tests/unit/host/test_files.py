@@ -76,3 +76,10 @@ def test_an_atomic_write_is_private_and_leaves_nothing_beside(tmp_path):
     assert (tmp_path / "a").read_bytes() == b"new"
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_replacement_whose_block_fails_leaves_the_old_file_and_nothing_beside(tmp_path):
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(UnicodeEncodeError), files.replacement(tmp_path / "a") as beside:
+        beside.write_text("new \ud800")  # which makes the file, and then cannot write this
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "old"}
