@@ -63,6 +63,17 @@ def has_gpu() -> bool:
     return _answer("-L") is not None
 
 
+def peer_reads() -> str | None:
+    """The table of how GPUs may read each other's memory: OK, or why not (CNS, GNS, TNS, NS, DR, U); None for none."""
+    table = _answer("topo", "-p2p", "r")
+    return table and table.partition("Legend")[0]
+
+
+def has_nvidia_smi() -> bool:
+    """Whether this machine's image has NVIDIA's driver and its tool; the driver need not answer."""
+    return shutil.which("nvidia-smi") is not None
+
+
 def _answer(*arguments: str) -> str | None:
     """What `nvidia-smi` prints; None where there is none, or no driver that answers it."""
     try:

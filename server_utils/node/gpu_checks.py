@@ -5,9 +5,7 @@ Driver and executors; changes nothing.
 
 from __future__ import annotations
 
-import contextlib
 import re
-import subprocess
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +16,6 @@ from server_utils.host.gpus import Gpu
 # bfloat16, which most language models are published in, came with Ampere.
 _OLDEST_CAPABILITY = (8, 0)
 _GPU_FIX = "reboot after a driver update, or install the driver again; until nvidia-smi works, models run on the CPU"
-_PEER_QUERY = ("nvidia-smi", "topo", "-p2p", "r")
 _REFUSED_PEERS = re.compile(r"\b(CNS|GNS|TNS|NS|DR|U)\b")
 
 
@@ -88,17 +85,9 @@ def _virtual(gpus: list[Gpu]) -> list[Finding]:
 
 def _peers(gpus: list[Gpu]) -> list[Finding]:
     """Whether several GPUs can read each other's memory. Over PCIe some nodes forbid it, and vLLM may not notice."""
-    if len(gpus) == 1 or not gpus or (matrix := _topology()) is None:
+    if len(gpus) == 1 or not gpus or (reads := host_gpus.peer_reads()) is None:
         return []
-    if "OK" in matrix and not _REFUSED_PEERS.search(matrix):
+    if "OK" in reads and not _REFUSED_PEERS.search(reads):
         return [Finding("GPU peers", "ok", f"all {len(gpus)} GPUs reach each other's memory")]
     fix = "if a server over all GPUs does not start: vLLM's disable_custom_all_reduce=True, and NCCL_P2P_DISABLE=1"
     return [Finding("GPU peers", "warning", "not all GPUs of this node reach each other's memory (no NVLink)", fix)]
-
-
-def _topology() -> str | None:
-    """What nvidia-smi says of reading from peers: OK, or the reason why not (CNS, GNS, TNS, NS, U); None if nothing."""
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run(_PEER_QUERY, capture_output=True, text=True, timeout=30, check=False)
-        return done.stdout.partition("Legend")[0] if done.returncode == 0 else None
-    return None

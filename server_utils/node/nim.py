@@ -11,6 +11,7 @@ import shutil
 import subprocess
 
 from server_utils.clusters.cluster import runs_containers
+from server_utils.host.gpus import has_nvidia_smi
 from server_utils.node import container_checks, containers, downloads
 from server_utils.node.container_checks import GROUP, IMAGE
 from server_utils.node.steps import Node, StepError, run, write_log
@@ -41,7 +42,7 @@ def prepare(node: Node) -> None:
 
 def _prepare_toolkit(node: Node, engine: str) -> None:
     """Have the container engine give GPUs to containers, where there are any."""
-    if shutil.which("nvidia-smi") is None or container_checks.has_toolkit(engine):
+    if not has_nvidia_smi() or container_checks.has_toolkit(engine):
         return
     if shutil.which("nvidia-ctk") is None:
         _install_toolkit(node)

@@ -90,12 +90,14 @@ def settings(node: Node) -> None:
 
 def gpu(node: Node) -> None:
     """Check GPU and driver, where the image has a driver, before gigabytes are installed."""
-    if not node.serves or shutil.which("nvidia-smi") is None:
+    if not node.serves:
         return
     try:
         present = gpus.gpus()
     except EnvironmentMissingError as err:
         raise StepError(f"the image has a GPU driver, but no GPU answers: {err}; {_fix_of_no_gpu()}") from err
+    if not present:
+        return
     built, cuda = _built_for(node.framework)
     if cuda and gpus.is_older(present[0].driver, gpus.OLDEST_DRIVER[cuda]):
         raise StepError(
@@ -227,7 +229,7 @@ def verify(node: Node) -> None:
     """Run the doctor; its first error is the reason of the failure."""
     if not node.serves:
         return
-    need_gpu = ["--need-gpu"] if shutil.which("nvidia-smi") else []
+    need_gpu = ["--need-gpu"] if gpus.has_nvidia_smi() else []
     command = [*_command(), "doctor", "--node", node.framework, *need_gpu, "--json"]
     done = subprocess.run(command, env=_environ(node), capture_output=True, text=True, check=False)
     write_log(node, done.stdout + done.stderr)
