@@ -1,8 +1,8 @@
 """Prepare the node of a cluster: the init scripts run this module from the unpacked wheel. Nodes only.
 
-The steps install the package into a folder of its own, build the sealed environment, and check the result. A step does
-nothing where its work is done, so a second run takes seconds. A status file says how the run ended. Standard library
-only, as the package is not installed yet.
+It runs the steps of `steps.py` in their order: they install the package into a folder of its own, build the sealed
+environment, and check the result. A step does nothing where its work is done, so a second run takes seconds. A status
+file says how the run ended. Standard library only, as the package is not installed yet.
 """
 
 from __future__ import annotations
@@ -21,34 +21,12 @@ from pathlib import Path
 
 from server_utils.errors import SidecarError
 from server_utils.host.files import exclusive_lock, replacement
-from server_utils.node import downloads, nim, spark_python, steps
-from server_utils.node.steps import Node, write_log
+from server_utils.node import downloads
+from server_utils.node.node import Node, write_log
+from server_utils.node.steps import STEPS, WITH_DOWNLOADS
 
 _DEFAULT_HOME = "/opt/spark-sidecar"
 _TAIL_LINES = 12
-
-
-def _verify(node: Node) -> None:
-    """Check that notebooks can import the package, and what the doctor checks."""
-    spark_python.check_import(node)
-    steps.verify(node)
-
-
-_STEPS = {
-    "settings": steps.settings,
-    "gpu": steps.gpu,
-    "uv": steps.uv,
-    "package": steps.package,
-    "link": spark_python.link,
-    "gpu-addresses": steps.gpu_addresses,
-    "local-disk": steps.local_disk,
-    "python": steps.python,
-    "environment": steps.environment,
-    "containers": nim.prepare,
-    "into-spark": spark_python.into_spark,
-    "verify": _verify,
-}
-_STEPS_WITH_DOWNLOADS = ("uv", "package", "environment", "into-spark")
 _NO_WHEELS = (
     "The bundle has no wheels/, so the package index was asked: the nodes need a way to it, or a bundle with wheels "
     "(spark-sidecar wheelhouse build)."
@@ -98,7 +76,7 @@ def _failed(status: Status, err: Exception) -> None:
 
 
 def _run_steps(node: Node, status: Status) -> None:
-    for name, step in _STEPS.items():
+    for name, step in STEPS.items():
         status.step, began = name, time.monotonic()
         _write_status(node, status)
         step(node)
@@ -162,7 +140,7 @@ def _report(node: Node, status: Status) -> int:
         return 0
     if node.log.exists():
         print("\n".join(node.log.read_text(encoding="utf-8").splitlines()[-_TAIL_LINES:]), file=sys.stderr)
-    if not node.wheels and status.step in _STEPS_WITH_DOWNLOADS:
+    if not node.wheels and status.step in WITH_DOWNLOADS:
         print(_NO_WHEELS, file=sys.stderr)
     print(f"error: spark-sidecar: step {status.step} failed: {status.reason}", file=sys.stderr)
     return 1

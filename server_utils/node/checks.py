@@ -170,17 +170,17 @@ def _versions(name: str) -> list[Finding]:
     """Compare what the environment holds with its lock; nothing where there is no environment."""
     if (python := _python_of(name)) is None:
         return []
-    asked = subprocess.run([python, "-I", "-c", _LIST], capture_output=True, text=True, check=False)
+    done = subprocess.run([python, "-I", "-c", _LIST], capture_output=True, text=True, check=False)
     locked = pins(lock_file(name))
-    installed = [line.rsplit(" ", 1) for line in asked.stdout.splitlines()]
-    other = [
+    installed = [line.rsplit(" ", 1) for line in done.stdout.splitlines()]
+    different = [
         f"{package} {version}"
         for package, version in installed
         if version not in locked.get(re.sub(r"[-_.]+", "-", package).lower(), {version})
     ]
     title = f"packages of {name}"
-    if asked.returncode or other:
-        differences = f"not of {lock_file(name).name}: {', '.join(other) or asked.stderr.strip()[-200:]}"
+    if done.returncode or different:
+        differences = f"not of {lock_file(name).name}: {', '.join(different) or done.stderr.strip()[-200:]}"
         return [Finding(title, "error", differences, f"rm -r {builder.folder(name)} && spark-sidecar env build {name}")]
     return [Finding(title, "ok", f"{len(installed)}, as {lock_file(name).name} says")]
 
@@ -191,8 +191,8 @@ def _compiler(gpus: list[Gpu], name: str) -> list[Finding]:
     if not gpus or python is None or "triton" not in pins(lock_file(name)):
         return []
     compiler = os.environ.get("CC") or next(filter(None, map(shutil.which, _COMPILERS)), "")
-    asked = subprocess.run([python, "-I", "-c", _HEADER], capture_output=True, text=True, check=False)
-    header = Path(asked.stdout.strip())
+    done = subprocess.run([python, "-I", "-c", _HEADER], capture_output=True, text=True, check=False)
+    header = Path(done.stdout.strip())
     missing = [*(["a C compiler"] if not compiler else []), *([str(header)] if not header.is_file() else [])]
     if not missing:
         return [Finding("compiler", "ok", f"{compiler}, {header}")]

@@ -14,7 +14,7 @@ from server_utils.clusters.cluster import runs_containers
 from server_utils.host.gpus import has_nvidia_smi
 from server_utils.node import container_checks, containers, downloads
 from server_utils.node.container_checks import GROUP, IMAGE
-from server_utils.node.steps import Node, StepError, run, write_log
+from server_utils.node.node import Node, StepError, run, write_log
 
 SECRET = "NGC_SECRET_NAME"  # noqa: S105 - the name of a variable
 _TOOLKIT = "nvidia-container-toolkit"

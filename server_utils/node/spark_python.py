@@ -15,7 +15,7 @@ from pathlib import Path
 
 from server_utils.clusters.cluster import runs_containers
 from server_utils.environments.lock_files import lock_file, uv_sources
-from server_utils.node.steps import Node, StepError, run, sources, write_log
+from server_utils.node.node import Node, StepError, run, sources, write_log
 
 # It needs numpy 1.26, which the runtimes no longer have; models in process need no Triton.
 _NEVER = "nvidia-pytriton"

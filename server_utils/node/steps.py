@@ -1,4 +1,4 @@
-"""The steps that prepare a node; `python -m server_utils.node` runs them in order. Nodes only.
+"""The steps that prepare a node, and their order: `STEPS`, which `python -m server_utils.node` runs. Nodes only.
 
 Each does nothing where its work is done. Standard library only, until our package and what it needs are installed.
 """
@@ -7,68 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
-import time
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 from server_utils.clusters.cluster import environment as environment_of
 from server_utils.clusters.cluster import frameworks, refusal, runs_containers
 from server_utils.environments.interpreters import PYTHONS
 from server_utils.environments.lock_files import FOLDER, cuda_of, lock_file
-from server_utils.errors import EnvironmentMissingError, SidecarError
-from server_utils.host import gpus, logs, platform
-from server_utils.node import container_checks, downloads
+from server_utils.errors import EnvironmentMissingError
+from server_utils.host import gpus, platform
+from server_utils.node import container_checks, nim, spark_python
+from server_utils.node.node import Node, StepError, environ, own_command, run, sources, write_log
 
 _FIRMWARE = Path("/sys/firmware/efi/efivars")
-
-
-class StepError(SidecarError):
-    """A step failed; the message is its reason, in one line."""
-
-
-@dataclass(frozen=True)
-class Node:
-    """What to prepare.
-
-    Attributes:
-        logs: a folder, or gs://…
-        serves: whether executors run on this node, and servers beside them.
-        into_spark: whether Spark's own Python gets what it lacks of the environment.
-    """
-
-    framework: str
-    bundle: Path
-    home: Path
-    logs: str
-    serves: bool = True
-    into_spark: bool = False
-
-    @property
-    def wheels(self) -> Path | None:
-        """The folder of wheels; None where the bundle has none, so that the package index is asked."""
-        folder = self.bundle / "wheels"
-        return folder if folder.is_dir() else None
-
-    @property
-    def log(self) -> Path:
-        """The output of all steps."""
-        return self.home / "log" / "init.log"
-
-    @property
-    def lib(self) -> Path:
-        """The folder of the package and of what Spark's Python lacks for it."""
-        return self.home / "lib"
-
-    @property
-    def cache(self) -> Path:
-        """The cache of uv, on the disk of the environments, so that files are linked, not copied."""
-        return self.home / ".uv-cache"
 
 
 def settings(node: Node) -> None:
@@ -139,17 +94,8 @@ def uv(node: Node) -> None:
     scratch = node.home / ".uv"
     shutil.rmtree(scratch, ignore_errors=True)
     if wheel is None:
-        options = [
-            "--quiet",
-            "--disable-pip-version-check",
-            "--retries",
-            "1",
-            "--require-hashes",
-            "--no-deps",
-            "--only-binary",
-            ":all:",
-        ]
-        options += ["--dest", str(scratch)]
+        options = ["--quiet", "--disable-pip-version-check", "--retries", "1", "--no-deps", "--only-binary", ":all:"]
+        options += ["--require-hashes", "--dest", str(scratch)]
         run(node, [sys.executable, "-m", "pip", "download", *options, "-r", str(FOLDER / "uv.txt")])
         wheel = next(scratch.glob("uv-*.whl"))
     with zipfile.ZipFile(wheel) as archive:
@@ -175,11 +121,6 @@ def package(node: Node) -> None:
         (beside / stamp.name).write_text(wanted)
         shutil.rmtree(node.lib, ignore_errors=True)
         beside.rename(node.lib)
-
-
-def sources(node: Node) -> list[str]:
-    """The options that tell uv where the wheels are."""
-    return ["--no-index", "--find-links", str(node.wheels)] if node.wheels else []
 
 
 def gpu_addresses(node: Node) -> None:
@@ -222,16 +163,17 @@ def environment(node: Node) -> None:
         write_log(node, f"{node.framework} runs in containers: the node gets no environment")
         return
     wheels = ["--wheels", str(node.wheels)] if node.wheels else []
-    run(node, [*_command(), "env", "build", node.framework, "--compile-later", *wheels])
+    run(node, [*own_command(), "env", "build", node.framework, "--compile-later", *wheels])
 
 
 def verify(node: Node) -> None:
-    """Run the doctor; its first error is the reason of the failure."""
+    """Check that notebooks can import the package, then run the doctor: its first error is the reason of a failure."""
+    spark_python.check_import(node)
     if not node.serves:
         return
     need_gpu = ["--need-gpu"] if gpus.has_nvidia_smi() else []
-    command = [*_command(), "doctor", "--node", node.framework, *need_gpu, "--json"]
-    done = subprocess.run(command, env=_environ(node), capture_output=True, text=True, check=False)
+    command = [*own_command(), "doctor", "--node", node.framework, *need_gpu, "--json"]
+    done = subprocess.run(command, env=environ(node), capture_output=True, text=True, check=False)
     write_log(node, done.stdout + done.stderr)
     errors = [each for each in json.loads(done.stdout or "[]") if each["level"] == "error"]
     if errors:
@@ -240,33 +182,19 @@ def verify(node: Node) -> None:
         raise StepError(f"the doctor ended {done.returncode}: {done.stderr.strip()[-300:]}")
 
 
-def _command() -> list[str]:
-    return [sys.executable, "-c", "from server_utils.cli.main import app; app(prog_name='spark-sidecar')"]
-
-
-def _environ(node: Node) -> dict[str, str]:
-    paths = {"PYTHONPATH": str(node.lib), "PATH": f"{node.home / 'bin'}:{os.environ['PATH']}"}
-    folders = {"SPARK_SIDECAR_HOME": str(node.home), "UV_CACHE_DIR": str(node.cache)}
-    return os.environ | downloads.environ(os.environ) | paths | folders
-
-
-def run(node: Node, command: Sequence[str]) -> None:
-    """Run one command; all it says goes into the log.
-
-    Raises:
-        StepError: if it fails, with the last line that looks like a reason.
-    """
-    write_log(node, f"+ {' '.join(command)}")
-    done = subprocess.run(
-        command, env=_environ(node), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    write_log(node, done.stdout)
-    if done.returncode:
-        reason = logs.reason(done.stdout) or f"it ended {done.returncode}"
-        raise StepError(downloads.redacted(downloads.explained(reason, done.stdout)))
-
-
-def write_log(node: Node, text: str) -> None:
-    """Add a line to the log, without secrets."""
-    with node.log.open("a", encoding="utf-8") as log:
-        log.write(f"{time.strftime('%H:%M:%S')} {downloads.redacted(text.rstrip())}\n")
+# What is done on a node, in this order.
+STEPS: dict[str, Callable[[Node], None]] = {
+    "settings": settings,
+    "gpu": gpu,
+    "uv": uv,
+    "package": package,
+    "link": spark_python.link,
+    "gpu-addresses": gpu_addresses,
+    "local-disk": local_disk,
+    "python": python,
+    "environment": environment,
+    "containers": nim.prepare,
+    "into-spark": spark_python.into_spark,
+    "verify": verify,
+}
+WITH_DOWNLOADS = ("uv", "package", "environment", "into-spark")

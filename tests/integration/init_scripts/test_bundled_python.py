@@ -20,7 +20,8 @@ CHOOSE = f"""
 from pathlib import Path
 from server_utils.environments import interpreters
 from server_utils.node import steps
-node = steps.Node("triton", Path("{VOLUME}"), Path("/opt/spark-sidecar"), "")
+from server_utils.node.node import Node
+node = Node("triton", Path("{VOLUME}"), Path("/opt/spark-sidecar"), "")
 node.log.parent.mkdir(parents=True, exist_ok=True)
 for _ in range(2):  # the second time there is nothing to do
     steps.python(node)

@@ -10,7 +10,7 @@ import pytest
 
 from server_utils.node import container_checks, nim
 from server_utils.node.checks import check_node
-from server_utils.node.steps import Node, StepError
+from server_utils.node.node import Node, StepError
 
 IMAGE = "nvcr.io/nim/meta/llama-3.1-8b-instruct:1.8.4"
 KEY = "nvapi-of-this-test"

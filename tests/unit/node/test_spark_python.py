@@ -13,7 +13,7 @@ LINK = """
 import sys
 from pathlib import Path
 from server_utils.node import spark_python
-from server_utils.node.steps import Node
+from server_utils.node.node import Node
 home = Path(sys.argv[1])
 spark_python.link(Node("triton", home, home, ""))
 """

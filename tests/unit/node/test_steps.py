@@ -8,7 +8,7 @@ import pytest
 
 from server_utils.node import __main__ as program
 from server_utils.node import steps
-from server_utils.node.steps import Node, StepError
+from server_utils.node.node import Node, StepError
 
 
 @pytest.fixture
