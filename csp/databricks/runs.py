@@ -18,6 +18,7 @@ from csp.databricks import executed_notebook
 from csp.databricks.client import GoneError, explained
 from csp.databricks.failures import meaning_in
 from server_utils.errors import ConfigurationError, DeploymentError
+from server_utils.host.files import file_size
 from server_utils.host.redaction import scrub
 
 _LARGEST = 10 * 10**6  # bytes of a notebook that the workspace takes
@@ -228,7 +229,7 @@ def _content(source: Path) -> bytes:
     content = json.dumps(notebook).encode()
     if len(content) > _LARGEST:
         raise ConfigurationError(
-            f"{source} has {len(content) / 1e6:.1f} MB without outputs, and the workspace takes 10 MB: move data or "
+            f"{source} has {file_size(len(content))} without outputs, and the workspace takes 10 MB: move data or "
             "code out of it"
         )
     return content

@@ -12,6 +12,7 @@ from pathlib import Path
 from server_utils.backends.code_references import absolute
 from server_utils.backends.user_modules import UserModules, find, prefixes
 from server_utils.errors import ConfigurationError
+from server_utils.host.files import file_size
 
 _COMPILED = {".pyc", ".pyo", ".so", ".pyd"}
 _MOST_BYTES = 32 << 20
@@ -30,8 +31,8 @@ def archive(imports: Mapping[str, bool], own: UserModules) -> bytes:
     total = sum(map(len, files.values()))
     if total > _MOST_BYTES:
         raise ConfigurationError(
-            f"the modules of yours that triton_server imports have {total >> 20} MB together, and at most "
-            f"{_MOST_BYTES >> 20} MB travel; move what is large out of their package"
+            f"the modules of yours that triton_server imports have {file_size(total)} together, and at most "
+            f"{file_size(_MOST_BYTES)} travel; move what is large out of their package"
         )
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:

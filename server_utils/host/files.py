@@ -1,4 +1,4 @@
-"""File locks, file names for any text, and atomic writes. Driver and executors.
+"""File locks, file names for any text, sizes of files in words, and atomic writes. Driver and executors.
 
 A lock belongs to an open file, so it works between processes, and ends with the process that has it.
 """
@@ -89,6 +89,11 @@ def slug(text: str) -> str:
     if readable == text:
         return text
     return f"{readable}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def file_size(count: int) -> str:
+    """So many bytes, for people, as disks and stores count them: "64.0 MB", "14.2 GB"."""
+    return f"{count / 1e9:.1f} GB" if count >= 10**9 else f"{count / 1e6:.1f} MB"
 
 
 @contextmanager

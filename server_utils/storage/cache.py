@@ -23,7 +23,7 @@ from pathlib import Path
 
 from server_utils.errors import ConfigurationError, ModelCorruptError, StorageError
 from server_utils.host import platform
-from server_utils.host.files import exclusive_lock, exclusive_lock_if_free, shared_lock
+from server_utils.host.files import exclusive_lock, exclusive_lock_if_free, file_size, shared_lock
 from server_utils.storage import manifest as manifests
 from server_utils.storage.manifest import Manifest
 from server_utils.storage.urls import MANIFEST
@@ -133,8 +133,8 @@ def free_space(root: Path, manifest: Manifest, limit: int | None) -> None:
                 del others[folder]
         if missing := _missing_bytes(root, manifest, sum(others.values()), limit):
             raise StorageError(
-                f"a model of {manifest.size / 1e9:.2f} GB does not fit into {root}: {missing / 1e9:.2f} GB lack, and "
-                f"{sum(others.values()) / 1e9:.2f} GB there are in use. Raise SPARK_SIDECAR_CACHE_GB, set "
+                f"a model of {file_size(manifest.size)} does not fit into {root}: {file_size(missing)} are missing, "
+                f"and {file_size(sum(others.values()))} there are in use. Raise SPARK_SIDECAR_CACHE_GB, set "
                 "SPARK_SIDECAR_CACHE to a folder on a larger disk, or stop what uses the others"
             )
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from server_utils.errors import ModelCorruptError, StorageError
+from server_utils.host.files import file_size
 from server_utils.storage.manifest import Entry, Hash, Manifest, Part
 from server_utils.storage.stores.base import CHUNK, DamagedError, Store, retry
 from server_utils.storage.transfer import Meter, in_parallel
@@ -35,7 +36,7 @@ def fetch(store: Store, manifest: Manifest, folder: Path, meter: Meter, *, threa
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise StorageError(
-            f"no space left in {folder} for {store.url} ({manifest.size / 1e9:.2f} GB); make room, or set "
+            f"no space left in {folder} for {store.url} ({file_size(manifest.size)}); make room, or set "
             "SPARK_SIDECAR_CACHE to a folder on a larger disk"
         ) from error
 

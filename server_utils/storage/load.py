@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from server_utils.errors import ModelCorruptError, ModelNotFoundError, SidecarError
-from server_utils.host.files import write_atomically
+from server_utils.host.files import file_size, write_atomically
 from server_utils.storage import cache, download, manifest
 from server_utils.storage.manifest import Manifest
 from server_utils.storage.stores import factory
@@ -100,7 +100,7 @@ def _fill(store: Store, model: Manifest, progress: Progress | None, folder: Path
     began, meter = time.monotonic(), Meter(f"fetching {store.url}", model.size, progress)
     download.fetch(store, model, folder, meter, threads=factory.CONNECTIONS)
     took = time.monotonic() - began
-    logger.info("%s is here: %d files, %.1f MB in %.1f s", store.url, len(model.files), model.size / 1e6, took)
+    logger.info("%s is here: %d files, %s in %.1f s", store.url, len(model.files), file_size(model.size), took)
 
 
 def _what_is_there(store: Store, address: Address) -> str:

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from server_utils.errors import ModelCorruptError, ModelExistsError, StorageError
+from server_utils.host.files import file_size
 from server_utils.storage import upload
 from server_utils.storage.manifest import Entry, Manifest, read
 from server_utils.storage.stores import factory
@@ -86,7 +87,7 @@ def _save(source: Path, store: Store, *, overwrite: bool, progress: Progress | N
     upload.check_unchanged(local)
     saved = datetime.now(UTC).isoformat(timespec="seconds")
     _publish(store, Manifest(folder, saved, part_size, files), overwrite=overwrite)
-    logger.info("%s is saved: %d files, %.1f MB", store.url, len(files), total / 1e6)
+    logger.info("%s is saved: %d files, %s", store.url, len(files), file_size(total))
 
 
 def _folder(store: Store, taken: str, start: str) -> str:
@@ -156,7 +157,7 @@ def _existing_model(store: Store) -> _ExistingModel:
         model = read(content, store.url)
     except ModelCorruptError as error:
         return _ExistingModel(tag, "", f"{error}; {hint}")
-    size = f"{len(model.files)} files, {model.size / 1e6:.1f} MB"
+    size = f"{len(model.files)} files, {file_size(model.size)}"
     refusal = f"{store.url} holds a model already (saved {model.saved}, {size}); {hint}"
     return _ExistingModel(tag, model.folder, refusal)
 

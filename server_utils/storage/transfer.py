@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
+from server_utils.host.files import file_size
+
 logger = logging.getLogger(__name__)
 # Called with the bytes that are done and the bytes in all; from any thread, but never from two at once.
 Progress = Callable[[int, int], None]
@@ -63,5 +65,5 @@ class Meter:
         if self._report:
             self._report(self._done, self._total)
             return
-        rate = self._done / max(now - self._began, 1e-3)
-        logger.info("%s: %.0f of %.0f MB, %.0f MB/s", self._what, self._done / 1e6, self._total / 1e6, rate / 1e6)
+        rate = int(self._done / max(now - self._began, 1e-3))
+        logger.info("%s: %s of %s, %s/s", self._what, *map(file_size, (self._done, self._total, rate)))

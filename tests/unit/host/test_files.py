@@ -78,6 +78,15 @@ def test_an_atomic_write_is_private_and_leaves_nothing_beside(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
+def test_sizes_of_files_are_told_as_disks_and_stores_count_them():
+    assert [files.file_size(count) for count in (0, 64_000_000, 999_000_000, 14_200_000_000)] == [
+        "0.0 MB",
+        "64.0 MB",
+        "999.0 MB",
+        "14.2 GB",
+    ]
+
+
 def test_a_replacement_whose_block_fails_leaves_the_old_file_and_nothing_beside(tmp_path):
     (tmp_path / "a").write_text("old")
     with pytest.raises(UnicodeEncodeError), files.replacement(tmp_path / "a") as beside:
