@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
 from benchmarks import arms, functions
-from benchmarks.measure import alternate, progress, seconds, session
+from benchmarks.measure import alternate, progress, seconds, session, shares, table
 from server_utils import TritonServerManager
 from server_utils.demo import assets
 from server_utils.environments import builder as environments_builder
@@ -143,16 +143,13 @@ def main() -> None:
         chosen = [workloads[options.only]] if options.only else list(workloads.values())
         report = {title: run() for title, run in chosen}
     spark.stop()
-    print(json.dumps(report) if options.json else "\n".join(table(report)))
-
-
-def table(report: dict[str, dict[str, float]]) -> list[str]:
-    """Every figure, and its ratio to the last arm of its workload."""
-    lines = []
+    if options.json:
+        print(json.dumps(report))
+        return
     for title, figures in report.items():
-        base = figures.get("ours") or figures["load"]
-        lines += [title, *(f"  {name:<20}{value:12.1f}{value / base:8.2f}" for name, value in figures.items())]
-    return lines
+        name, unit = title.split(", ")
+        base = "ours" if "ours" in figures else "load"
+        print("\n".join(table(name, shares(figures, base), unit, f"of {base}")))
 
 
 if __name__ == "__main__":

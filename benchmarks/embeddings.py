@@ -16,7 +16,7 @@ from concurrent import futures
 
 import urllib3
 
-from benchmarks.measure import alternate, seconds, session
+from benchmarks.measure import alternate, seconds, session, shares, table
 from server_utils import VLLMServerManager
 from server_utils.demo import assets
 
@@ -66,9 +66,8 @@ def main() -> None:
         times = alternate(arms, options.rounds, title="embeddings")
     spark.stop()
     speeds = {name: len(texts) / took for name, took in times.items()}
-    best = max(speeds.values())
-    text = "\n".join(f"{name:<22}{speed:10.1f} rows/s{speed / best:8.2f}" for name, speed in speeds.items())
-    print(json.dumps(speeds) if options.json else text)
+    best = max(speeds, key=speeds.__getitem__)
+    print(json.dumps(speeds) if options.json else "\n".join(table("", shares(speeds, best), "rows/s", "of best")))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import Literal
 from pyspark.sql import SparkSession
 
 from benchmarks.measure import progress, seconds, session
-from benchmarks.prefix import hits, prompts
+from benchmarks.prefix import hits, prompts, text
 from server_utils import DynamoServerManager
 
 _CACHE_BYTES = 64 << 20  # of each worker
@@ -63,7 +63,7 @@ def main() -> None:
         }
         for router, each in found.items()
     }
-    print(json.dumps(report) if options.json else report)
+    print(json.dumps(report) if options.json else text(report))
     spark.stop()
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from pyspark.ml.functions import predict_batch_udf
 from pyspark.sql.types import StringType
 
-from benchmarks.measure import alternate, progress, seconds, session
+from benchmarks.measure import alternate, progress, seconds, session, shares, table
 from server_utils import VLLMServerManager
 from server_utils.environments import builder as environments_builder
 
@@ -145,18 +145,15 @@ def main() -> None:
             if options.only not in (None, name):
                 continue
             report[name] = measure(spark, servers, offline, make(options.rows), options.rounds, title=name)
-            progress("\n".join(table({name: report[name]})))
+            progress(text(name, report[name]))
     offline.close()
     spark.stop()
-    print(json.dumps(report) if options.json else "\n".join(table(report)))
+    print(json.dumps(report) if options.json else "\n".join(text(*each) for each in report.items()))
 
 
-def table(report: dict[str, dict[str, float]]) -> list[str]:
+def text(workload: str, figures: dict[str, float]) -> str:
     """Rows per second, and shares of the offline engine."""
-    lines = []
-    for workload, figures in report.items():
-        lines += [workload, *(f"  {n:<10}{v:10.1f}{v / figures['offline']:8.2f}" for n, v in figures.items())]
-    return lines
+    return "\n".join(table(workload, shares(figures, "offline"), "rows/s", "share"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""What the benchmarks share: a Spark session, the time of a job, and arms that alternate. Progress goes to stderr."""
+"""What the benchmarks share: a Spark session, the time of a job, arms that alternate, and a table of their figures.
+
+Progress goes to standard error.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from pyspark.sql import SparkSession
 
@@ -50,3 +53,20 @@ def alternate(arms: Mapping[str, Callable[[], float]], rounds: int, *, title: st
 def progress(text: str) -> None:
     """Say what has just been done, or begins. Standard output is for the report."""
     print(text, file=sys.stderr, flush=True)
+
+
+def table(title: str, figures: Mapping[str, Sequence[float]], *columns: str) -> list[str]:
+    """The figures of each arm below the title of their workload and the names of the columns, which hold the units."""
+    width = max(map(len, (title, *figures))) + 2
+    lines = [f"{title:<{width}}{''.join(f'{name:>10}' for name in columns)}"]
+    lines += [f"  {name:<{width - 2}}{''.join(map(_figure, row))}" for name, row in figures.items()]
+    return lines
+
+
+def shares(figures: Mapping[str, float], base: str) -> dict[str, tuple[float, float]]:
+    """Each figure, and its share of that of one arm."""
+    return {name: (value, value / figures[base]) for name, value in figures.items()}
+
+
+def _figure(value: float) -> str:
+    return f"{value:10,.1f}" if value >= 10 else f"{value:10.2f}"  # noqa: PLR2004 - three digits at least

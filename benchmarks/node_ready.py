@@ -24,6 +24,7 @@ import time
 import zipfile
 from pathlib import Path
 
+from benchmarks.measure import table
 from server_utils.environments.lock_files import FOLDER
 from server_utils.node import bundle as node_bundle
 
@@ -134,8 +135,8 @@ def main():
         if not (bundle / node_bundle.SUMS).exists():
             node_bundle.build(given.framework, bundle, python=MINOR, cpu=True)
         medians = measure(Path(work), given.framework, given.rounds, bundle)
-    for name, seconds in medians.items():
-        print(f"{name:<26}{seconds:8.1f} s{medians[PIP] / seconds:9.1f}x")
+    rows = {name: (seconds, medians[PIP] / seconds) for name, seconds in medians.items()}
+    print("\n".join(table("", rows, "s", "times pip")))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from benchmarks.measure import progress, seconds, session
+from benchmarks.measure import progress, seconds, session, table
 from server_utils import ServerManager, VLLMServerManager, by_prefix
 
 _WORDS = 120  # of a document
@@ -45,7 +45,9 @@ def hits(servers: ServerManager, before: dict[str, float]) -> tuple[dict[str, fl
     return now, (now["prefix_hits"] - before.get("prefix_hits", 0.0)) / queries if queries else 0.0
 
 
-def measure(spark: SparkSession, servers: VLLMServerManager, rows: list[tuple[str]], rounds: int) -> dict[str, object]:
+def measure(
+    spark: SparkSession, servers: VLLMServerManager, rows: list[tuple[str]], rounds: int
+) -> dict[str, dict[str, float]]:
     """Median rows per second and share of hits of each arm; every round runs both."""
     frame = spark.createDataFrame(rows, "prompt string").repartition(4).cache()
     frame.count()
@@ -81,7 +83,12 @@ def main() -> None:
         servers.start_servers(kv_cache_memory_bytes=_CACHE_BYTES, max_model_len=1024)
         report = measure(spark, servers, rows, options.rounds)
     spark.stop()
-    print(json.dumps(report) if options.json else "\n".join(f"{name:<12} {each}" for name, each in report.items()))
+    print(json.dumps(report) if options.json else text(report))
+
+
+def text(report: dict[str, dict[str, float]]) -> str:
+    """Rows per second, and the share of tokens that was in a cache."""
+    return "\n".join(table("", {name: list(each.values()) for name, each in report.items()}, "rows/s", "hits"))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))  # the servers are tho
 
 from integration.storage import servers
 
+from benchmarks.measure import table
 from server_utils import local_model, save_model
 
 _DELAY_MS, _RATE_MIB_S, _SLOW_SHARE = 10, 30, 4  # the delay is of one way
@@ -222,19 +223,16 @@ def main() -> None:
                     with endpoint(kind, port, slow=way == "slow"):
                         measure(kind, port, tiny, scratch, 1)  # imports what the arms need
                         report[f"{kind}, {way}"] = measure(kind, port, folder, scratch, options.rounds)
-    print(json.dumps(report) if options.json else "\n".join(table(report)))
+    print(json.dumps(report) if options.json else "\n".join(text(*each) for each in report.items()))
 
 
-def table(report: dict[str, dict[str, dict[str, float]]]) -> list[str]:
+def text(title: str, arms: dict[str, dict[str, float]]) -> str:
     """Seconds, and the speed as a share of ours."""
-    lines = []
-    for title, arms in report.items():
-        lines.append(f"{title:<22}{'up, s':>10}{'of ours':>9}{'down, s':>10}{'of ours':>9}")
-        for name, took in arms.items():
-            shares = (arms["ours"][way] / took[way] for way in ("up", "down"))
-            figures = (f"{took[way]:10.2f}{share:9.2f}" for way, share in zip(("up", "down"), shares, strict=True))
-            lines.append(f"  {name:<20}{''.join(figures)}")
-    return lines
+    rows = {
+        name: [figure for way in ("up", "down") for figure in (took[way], arms["ours"][way] / took[way])]
+        for name, took in arms.items()
+    }
+    return "\n".join(table(title, rows, "up, s", "of ours", "down, s", "of ours"))
 
 
 if __name__ == "__main__":

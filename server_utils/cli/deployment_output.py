@@ -39,8 +39,8 @@ def print_plan(plan: Plan, checks: Sequence[Check], price: str, *, as_json: bool
     print_tables(_FACTS, {"": [each for each in rows.items() if each[1]]})
     print_text("--json shows the whole request, with Spark settings and variables.")
     print_text("")
-    files = [(name, f"{size / 1e3:,.1f}") for name, size in plan.files.items()]
-    print_tables((Column("file"), Column("kB", right=True)), {f"Files to {plan.folder}": files})
+    files = [(name, f"{size / 1024:,.1f}") for name, size in plan.files.items()]
+    print_tables((Column("file"), Column("KiB", right=True)), {f"Files to {plan.folder}": files})
     if checks:
         print_text("")
     for each in checks:

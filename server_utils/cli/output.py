@@ -6,6 +6,7 @@ On a terminal a line is no wider than the screen. In a pipe or a file it is as l
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import shutil
@@ -52,14 +53,16 @@ def print_json(value: Any) -> None:
 def print_tables(columns: Sequence[Column], groups: Mapping[str, Sequence[Row]]) -> None:
     """Print one table per group below the group's name; a group named "" has no such line.
 
-    A column has the same width in all tables, and is left out where every cell is empty. No cell is cut: on a screen
-    that is too narrow for a row, its first cell has a line of its own. What is too long below it breaks between words.
+    A column has the same width in all tables, and is left out where every cell is empty. No cell is cut: where the
+    screen is too narrow, cells break between words, and stay in their column. Where even that is too wide, the first
+    cell of a row has a line of its own.
     """
     rows = [row for group in groups.values() for row in group]
     used = [index for index in range(len(columns)) if any(row[index] for row in rows)]
     shown = [columns[index] for index in used]
     headings = [column.heading for column in columns]
-    widths = [max(_width(row[index]) for row in (headings, *rows)) for index in used]
+    cells = [[row[index] for row in (headings, *rows)] for index in used]
+    widths = _widths(shown, cells)
     for number, (name, group) in enumerate(groups.items()):
         if number:
             print_text("")
@@ -113,15 +116,45 @@ def _wrapped(text: str, indent: int) -> list[str]:
     return textwrap.wrap(text, width, subsequent_indent=spaces, break_long_words=False, break_on_hyphens=False)
 
 
-def _print_row(cells: Row, columns: Sequence[Column], widths: Sequence[int], *, style: str) -> None:
+def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> list[int]:
+    """The width of each column: of its widest cell; where the screen is narrow, less, down to its longest word.
+
+    The widest columns give way first. Numbers do not: they stay on one line. Where it is not enough, none gives way.
+    """
+    widest = [max(map(_width, column)) for column in cells]
+    words = [[word for cell in column for word in cell.split()] for column in cells]
+    widths, excess = widest.copy(), _excess(widest)
+    for index in sorted(range(len(widths)), key=widths.__getitem__, reverse=True):
+        if not columns[index].right:
+            narrower = min(excess, widths[index] - max(map(_width, words[index])))
+            widths[index] -= narrower
+            excess -= narrower
+    return widest if excess else widths
+
+
+def _excess(widths: Sequence[int]) -> int:
+    """How many columns of the screen a row is too wide."""
     screen = screen_width()
-    padded = [_padded(*each) for each in zip(cells, columns, widths, strict=True)]
-    line = _GAP.join(padded)
-    if screen is None or sum(widths) + len(_GAP) * (len(widths) - 1) <= screen:
-        print_line(line.rstrip(), style=style)
+    return 0 if screen is None else max(sum(widths) + len(_GAP) * (len(widths) - 1) - screen, 0)
+
+
+def _print_row(cells: Row, columns: Sequence[Column], widths: Sequence[int], *, style: str) -> None:
+    if _excess(widths):
+        padded = [_padded(*each) for each in zip(cells[1:], columns[1:], widths[1:], strict=True)]
+        print_line(cells[0], style=style)
+        print_text((_GAP + _GAP.join(padded)).rstrip(), indent=len(_GAP), style=style)
         return
-    print_line(cells[0], style=style)
-    print_text((_GAP + _GAP.join(padded[1:])).rstrip(), indent=len(_GAP), style=style)
+    broken = [_broken(cell, width) for cell, width in zip(cells, widths, strict=True)]
+    for parts in itertools.zip_longest(*broken, fillvalue=""):
+        padded = [_padded(*each) for each in zip(parts, columns, widths, strict=True)]
+        print_line(_GAP.join(padded).rstrip(), style=style)
+
+
+def _broken(cell: str, width: int) -> list[str]:
+    """The lines of a cell, broken between words."""
+    from rich.text import Text
+
+    return [line.plain.rstrip() for line in Text(cell).wrap(_console(), width)] if _width(cell) > width else [cell]
 
 
 def _padded(cell: str, column: Column, width: int) -> str:

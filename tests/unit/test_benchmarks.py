@@ -28,6 +28,9 @@ def test_each_run_is_shown_when_it_ends_and_standard_output_is_left_to_the_repor
     assert shown.out == ""
 
 
-def test_the_table_of_a_workload_has_shares_of_the_offline_engine():
-    lines = llm.table({"uniform": {"offline": 50.0, "ours": 40.0}})
-    assert [line.split() for line in lines] == [["uniform"], ["offline", "50.0", "1.00"], ["ours", "40.0", "0.80"]]
+def test_the_table_of_a_workload_has_shares_of_the_offline_engine_below_their_units():
+    assert llm.text("uniform", {"offline": 50.0, "ours": 1040.0}).splitlines() == [
+        "uniform      rows/s     share",
+        "  offline      50.0      1.00",
+        "  ours      1,040.0      20.8",
+    ]

@@ -29,6 +29,12 @@ rows = [("a-model-with-a-long-name", "", "1.5", "one"), ("模型", "", "12.0", "
 print_tables(columns, {"here": rows, "there": rows[:1]})
 """
 
+WIDE_CELLS = """
+from server_utils.cli.output import Column, print_tables
+columns = Column("what"), Column("GiB", right=True), Column("value")
+print_tables(columns, {"": [("state", "1 234", "starting: 新 nodes are found"), ("a-page", "2", "short")]})
+"""
+
 TRITON_DEMO = """
 from pathlib import Path
 from server_utils.demo.triton_report import Answer, Report, Search, print_tables
@@ -255,6 +261,16 @@ def test_an_empty_column_is_left_out_and_wide_characters_are_counted_as_two():
     assert [line.split()[0] for line in lines if line] == [
         "here", "name", "a-model-with-a-long-name", "模型", "there", "name", "a-model-with-a-long-name",
     ]  # fmt: skip
+
+
+def test_a_cell_that_is_too_wide_breaks_between_words_within_its_column():
+    assert screen(width=30, code=WIDE_CELLS) == [
+        "what      GiB  value",
+        "state   1 234  starting: 新",
+        "               nodes are found",
+        "a-page      2  short",
+    ]
+    assert screen(width=23, code=WIDE_CELLS)[:4] == ["what", "    GiB  value", "state", "  1 234  starting: 新"]
 
 
 @widths
