@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import notebook_files
@@ -44,34 +45,38 @@ SIZES = ("databricks-aws", ("t4x4", "a10x8", "l40sx8", "h100x8"))
 TABLE = re.compile(r"(?<=<!-- made by \./run render -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
-def table() -> str:
+def markdown(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table in Markdown."""
+    head, *lines = [f"|{'|'.join(f' {cell} ' if cell else ' ' for cell in row)}|\n" for row in (headings, *rows)]
+    return f"{head}|{'---|' * len(list(headings))}\n{''.join(lines)}"
+
+
+def settings() -> str:
     """Every setting with its value on two nodes, and its reason."""
     first, second = (node(*each) for each in EXAMPLES)
-    settings = [
+    explained = [
         {each.key: each for each in spark_conf.explained(first, rapids=True)},
         {each.key: each for each in spark_conf.explained(second)},
     ]
-    heads = [f"`{platform} {shape}`" for platform, shape in EXAMPLES]
-    lines = [f"| setting | {heads[0]} | {heads[1]} | why |", "|---|---|---|---|"]
-    for key, each in (settings[0] | settings[1]).items():
-        values = [f"`{one[key].value}`" if key in one else "" for one in settings]
-        lines.append(f"| `{key}` | {values[0]} | {values[1]} | {each.why} |")
-    return "\n".join(lines) + "\n"
+    headings = ["setting", *(f"`{platform} {shape}`" for platform, shape in EXAMPLES), "why"]
+    rows = [
+        [f"`{key}`", *(f"`{one[key].value}`" if key in one else "" for one in explained), each.why]
+        for key, each in (explained[0] | explained[1]).items()
+    ]
+    return markdown(headings, rows)
 
 
 def frameworks() -> str:
     """What nodes can be prepared for."""
-    rows = [f"| `{name}` | {each['what']} | `{each['used_by']}` |" for name, each in cluster.framework_facts().items()]
-    return "\n".join(["| framework | is | used by |", "|---|---|---|", *rows]) + "\n"
+    rows = [(f"`{name}`", each["what"], f"`{each['used_by']}`") for name, each in cluster.framework_facts().items()]
+    return markdown(["framework", "is", "used by"], rows)
 
 
 def engines() -> str:
     """What each engine's server offers, by its dialect."""
     columns = {name: _features(engine, dialect) for engine in ENGINES for name, dialect in _dialects_of(engine).items()}
-    lines = [f"| | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
     features = list(columns.values())
-    lines += [f"| {name} | {' | '.join(each[name] for each in features)} |" for name in features[0]]
-    return "\n".join(lines) + "\n"
+    return markdown(["", *columns], [[name, *(each[name] for each in features)] for name in features[0]])
 
 
 def _dialects_of(engine: type[OpenAIServerManager]) -> dict[str, Dialect]:
@@ -107,22 +112,21 @@ def _vectors(engine: type[OpenAIServerManager], dialect: Dialect) -> str:
 def sizes() -> str:
     """The memory of every model that `fit` knows by name, and over how many GPUs of each kind it is spread."""
     platform, shapes = SIZES
-    rows = [node(platform, shape) for shape in shapes]
-    heads = [f"{row.gpu.upper()} ({row.gpu_memory_gib} GiB)" for row in rows]
-    lines = [f"| model | weights | cache of 1,000 tokens | {' | '.join(heads)} |", f"|---|---|---|{'---|' * len(rows)}"]
+    gpus = [f"{each.gpu.upper()} ({each.gpu_memory_gib} GiB)" for each in (node(platform, shape) for shape in shapes)]
+    rows = []
     for model in sorted(map(model_memory.read, model_memory.known_models()), key=lambda each: each.size):
         fits = {fit.shape: fit for fit in gpu_fit.check(model, gpu_fit.Demand(context=6600), platform=platform)}
         counts = [str(fits[shape].tensor_parallel) if fits[shape].fits else "no" for shape in shapes]
         cache = (model.kv_bytes + model.window_kv_bytes) * 1000 / 2**20
-        lines.append(f"| {model.name} | {model.size / 2**30:.1f} GiB | {cache:.0f} MiB | {' | '.join(counts)} |")
-    return "\n".join(lines) + "\n"
+        rows.append([model.name, f"{model.size / 2**30:.1f} GiB", f"{cache:.0f} MiB", *counts])
+    return markdown(["model", "weights", "cache of 1,000 tokens", *gpus], rows)
 
 
 def rendered() -> dict[Path, str]:
     """File -> what it should hold."""
     return {
         CLUSTERS: cluster.render(),
-        DOCUMENT: TABLE.sub(lambda _: table(), DOCUMENT.read_text()),
+        DOCUMENT: TABLE.sub(lambda _: settings(), DOCUMENT.read_text()),
         ENGINES_DOCUMENT: TABLE.sub(lambda _: engines(), ENGINES_DOCUMENT.read_text()),
         SIZES_DOCUMENT: TABLE.sub(lambda _: sizes(), SIZES_DOCUMENT.read_text()),
         NODES_DOCUMENT: TABLE.sub(lambda _: frameworks(), NODES_DOCUMENT.read_text()),
