@@ -14,9 +14,9 @@ MOST_LINES, LEAST_LINES, MOST_LINES_OF_A_FUNCTION = 400, 40, 40
 # Modules below the least, each with the reason why it is not part of another one.
 SMALL = {
     "server_utils/backends/dynamo/worker.py": "it runs as a process of its own, before what it runs is imported",
-    "server_utils/demo/triton_model.py": "the function of a user: shipped to the servers, and read as an example",
-    "server_utils/servers/gpu_assignment.py": "tasks that start servers and workers that call them divide GPUs alike",
-    "server_utils/storage/stores/hub.py": "one module per kind of store",
+    "server_utils/demo/triton_model.py": "it runs in the sealed environment, and imports only what that one holds",
+    "server_utils/servers/gpu_assignment.py": "tasks that start servers and workers that call them both ask it",
+    "server_utils/storage/stores/hub.py": "the only module that imports huggingface-hub: one module per service",
 }
 
 
