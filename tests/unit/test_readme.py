@@ -273,6 +273,18 @@ def test_a_document_names_no_address_of_a_registry_and_no_folder_of_one_machine(
     assert re.findall(forbidden, document.read_text()) == []
 
 
+WIDEST = int(re.search(r"\[\*\.md\]\nmax_line_length = (\d+)", (ROOT / ".editorconfig").read_text())[1])
+TERRAFORM_PAGES = sorted((ROOT / "terraform").rglob("README.md"))
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, *TERRAFORM_PAGES], ids=lambda path: f"{path.parent.name}-{path.name}")
+def test_the_prose_of_a_document_is_as_wide_as_editors_are_told(document):
+    """Tables and code are not prose, and nobody can break a link to a heading."""
+    text = re.sub(r"^ *```.*?^ *```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    prose = [line for line in text.splitlines() if not re.match(r"\||- \[[^]]*\]\(\S*\)$", line)]
+    assert [line for line in prose if len(line) > WIDEST] == []
+
+
 def test_the_readme_is_short():
     assert len(README.read_text().splitlines()) <= 250
 
