@@ -162,8 +162,25 @@ def test_the_version_and_the_changelog_say_alike_what_is_released():
 
 def test_a_commit_is_checked_by_the_command_that_ci_begins_with():
     hooks = (ROOT / ".pre-commit-config.yaml").read_text()
-    assert re.findall(r"^ +entry: (.+)$", hooks, re.MULTILINE) == ["./run check"]
+    command, subject = re.findall(r"^ +entry: (.+)$", hooks, re.MULTILINE)
+    assert command == "./run check"
+    assert subject.startswith(r"'\A[A-Z]")
     assert re.findall(r"^ *- repo: (.+)$", hooks, re.MULTILINE) == ["local"]  # nothing is fetched
+
+
+@pytest.mark.parametrize(
+    ("message", "fits"),
+    [
+        ("Move executor discovery into its own module", True),
+        ("A" * 72 + "\n\n" + "a body may be longer " * 9, True),
+        ("A" * 73, False),
+        ("move it\n\nMove it\n", False),
+        ("\nMove it", False),
+    ],
+)
+def test_a_commit_whose_subject_is_long_or_begins_with_a_small_letter_is_refused(message, fits):
+    entry = re.search(r"entry: '(.*)'", (ROOT / ".pre-commit-config.yaml").read_text())[1]
+    assert bool(re.search(entry, message, re.MULTILINE | re.DOTALL)) is fits
 
 
 def test_the_core_does_not_depend_on_pyspark():
