@@ -104,8 +104,8 @@ def environment(framework: str) -> str | None:
     Raises:
         ConfigurationError: if there is no such framework.
     """
-    found: str | None = _framework(framework)["environment"]
-    return found
+    name: str | None = _framework(framework)["environment"]
+    return name
 
 
 def runs_containers(name: str) -> bool:

@@ -138,19 +138,19 @@ def heap_gib(node: Node) -> int:
 def _memory(node: Node, *, single_node: bool) -> tuple[Setting, ...]:
     if node.platform != "dataproc":
         return (_heap(heap_gib(node)),)
-    given = yarn_gib(node, single_node=single_node) - _YARN_MASTER_GIB
-    if given < _LEAST_EXECUTOR_GIB:
+    executor_gib = yarn_gib(node, single_node=single_node) - _YARN_MASTER_GIB
+    if executor_gib < _LEAST_EXECUTOR_GIB:
         raise ConfigurationError(
             f"ram_gib of {node.node_type} is {node.ram_gib}, which leaves YARN no memory for an executor beside the "
-            f"system's; take a node with {node.ram_gib + _LEAST_EXECUTOR_GIB - given} GiB or more"
+            f"system's; take a node with {node.ram_gib + _LEAST_EXECUTOR_GIB - executor_gib} GiB or more"
         )
     # On the smallest nodes a quarter of the memory is more than YARN has left.
-    heap = max(min(heap_gib(node), given // 2), 1)
+    heap = max(min(heap_gib(node), executor_gib // 2), 1)
     return (
         _heap(heap),
         Setting(
             "spark.executor.memoryOverhead",
-            f"{max(given - heap, 1)}g",
+            f"{max(executor_gib - heap, 1)}g",
             "all the memory that YARN has to give beside the heap, so that one executor fills the node: Python and the "
             "server take it",
         ),

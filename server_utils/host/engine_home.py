@@ -40,7 +40,7 @@ def variables(environ: Mapping[str, str]) -> dict[str, str]:
     changed = {
         name: folder for name, folder in _XDG.items() if environ.get(name) and not _is_usable(Path(environ[name]))
     }
-    if unusable(environ):
+    if why_unusable(environ):
         changed["HOME"] = ""
     if changed:
         own = _made()
@@ -50,7 +50,7 @@ def variables(environ: Mapping[str, str]) -> dict[str, str]:
     return changed | _user() | {_TORCH_COMPILE: environ.get(_TORCH_COMPILE) or f"{caches}/torchinductor"}
 
 
-def unusable(environ: Mapping[str, str]) -> str:
+def why_unusable(environ: Mapping[str, str]) -> str:
     """Why nothing can be kept in HOME; "" where it can."""
     home = environ.get("HOME")
     if not home:

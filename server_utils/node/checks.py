@@ -232,7 +232,7 @@ def scratch_folder() -> Finding:
 
 def home_folder() -> Finding:
     """Where engines keep what they compile: HOME, or a folder of servers' own where this user cannot write to it."""
-    reason = engine_home.unusable(os.environ)
+    reason = engine_home.why_unusable(os.environ)
     if not reason:
         return Finding("HOME", "ok", os.environ["HOME"])
     try:

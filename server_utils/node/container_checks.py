@@ -57,10 +57,11 @@ def driver(gpus: list[Gpu]) -> list[Finding]:
     cuda = cuda_of_image()
     if cuda:
         return gpu_checks.driver(gpus, f"{image()} is built for CUDA {cuda}", cuda)
-    found = gpu_checks.driver(gpus, "NIM of the series 2 and 3 is built for CUDA 13", 13)
-    if found and found[0].level == "error":
-        return [Finding("GPU driver", "warning", found[0].found, f"take a NIM of series 1, or {found[0].fix}")]
-    return found
+    findings = gpu_checks.driver(gpus, "NIM of the series 2 and 3 is built for CUDA 13", 13)
+    if findings and findings[0].level == "error":
+        error = findings[0]
+        return [Finding("GPU driver", "warning", error.found, f"take a NIM of series 1, or {error.fix}")]
+    return findings
 
 
 def has_toolkit(engine: str) -> bool:
@@ -86,15 +87,17 @@ def may_use_socket(user: str) -> bool:
 def _engine(engine: str) -> Finding:
     """Whether it answers this user, and whether it is new enough."""
     done = subprocess.run([engine, *_VERSION[engine]], capture_output=True, text=True, check=False)
-    said = done.stdout.strip()
-    if done.returncode or not said:
-        found = f"{engine} says: {containers.last_line(done.stderr)}"
-        return Finding("container engine", "error", found, containers.advise(engine, done.stderr))
-    major = re.match(r"\d+", said)
+    version = done.stdout.strip()
+    if done.returncode or not version:
+        problem = f"{engine} says: {containers.last_line(done.stderr)}"
+        return Finding("container engine", "error", problem, containers.advise(engine, done.stderr))
+    major = re.match(r"\d+", version)
     if engine == "docker" and major and int(major[0]) < _OLDEST_DOCKER:
-        found = f"docker {said}; NIM of series 2 wants {_OLDEST_DOCKER} or newer"
-        return Finding("container engine", "warning", found, "take an image with a newer Docker, or a NIM of series 1")
-    return Finding("container engine", "ok", f"{engine} {said} ({shutil.which(engine)})")
+        problem = f"docker {version}; NIM of series 2 wants {_OLDEST_DOCKER} or newer"
+        return Finding(
+            "container engine", "warning", problem, "take an image with a newer Docker, or a NIM of series 1"
+        )
+    return Finding("container engine", "ok", f"{engine} {version} ({shutil.which(engine)})")
 
 
 def _rights(engine: str) -> list[Finding]:

@@ -11,7 +11,7 @@ import sys
 from server_utils.errors import ConfigurationError
 from server_utils.host import platform
 from server_utils.host.platform import Platform
-from server_utils.storage.urls import expanded, join, join_model, whole
+from server_utils.storage.urls import absolute, expanded, join, join_model
 
 _EXAMPLES = {Platform.DATABRICKS: "/Volumes/main/default/{0}", Platform.DATAPROC: "gs://my-bucket/{0}"}
 
@@ -28,7 +28,7 @@ def model_url(name: str) -> str:
 
 def models_root() -> str:
     """The URL below which models belong. Raises ConfigurationError where none is set on a cluster."""
-    return whole(_root("models"))
+    return absolute(_root("models"))
 
 
 def data_url(name: str) -> str:

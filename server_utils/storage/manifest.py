@@ -201,8 +201,8 @@ def has_crc32c() -> bool:
     return bool(google_crc32c.implementation == "c")
 
 
-class Both:
-    """The hashes of a part that is sent."""
+class PartHashes:
+    """The two hashes of a part that is sent, made as its bytes pass."""
 
     def __init__(self) -> None:
         self._sha256, self._crc32c = hashlib.sha256(), crc32c() if has_crc32c() else None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from server_utils.errors import ConfigurationError, StorageError
-from server_utils.storage.manifest import PART, Both, Entry, bad_name
+from server_utils.storage.manifest import PART, Entry, PartHashes, bad_name
 from server_utils.storage.stores.base import CHUNK, Parts, Store, retry
 from server_utils.storage.transfer import Meter, in_parallel
 
@@ -73,7 +73,7 @@ class _Upload:
     def _whole(self, each: LocalFile, key: str, *, is_sent: bool) -> None:
         with each.path.open("rb", buffering=0) as file:
             for number in range(len(self.hashes[each.name])):
-                left, hashes = min(self._part_size, each.size - number * self._part_size), Both()
+                left, hashes = min(self._part_size, each.size - number * self._part_size), PartHashes()
                 while left and (chunk := file.read(min(CHUNK, left))):
                     hashes.update(chunk)
                     left -= len(chunk)
@@ -85,7 +85,7 @@ class _Upload:
     def _part(self, each: LocalFile, in_parts: _FileInParts, number: int) -> Callable[[], None]:
         def job() -> None:
             content = _bytes(each, number * self._part_size, self._part_size)
-            hashes = Both()
+            hashes = PartHashes()
             hashes.update(content)
             self.hashes[each.name][number] = hashes.hexdigests()
             what = f"sending {each.name}, part {number + 1} of {len(self.hashes[each.name])}"

@@ -123,8 +123,8 @@ def from_driver(url: str | Path) -> str:
     return str(Path(path).absolute()) if begins_here else path
 
 
-def whole(root: str) -> str:
-    """A root as every folder and user of this host understands it."""
+def absolute(root: str) -> str:
+    """A root without ~ and without a relative path: every process of this host understands it."""
     return root if _split(root)[0] else str(Path(expanded(root)).absolute())
 
 
@@ -155,10 +155,10 @@ def join_model(root: str, name: str) -> str:
 
 def expanded(path: str) -> str:
     """A path with the home of this user, or of another one, in place of its ~ at the beginning."""
-    whole = os.path.expanduser(path)  # noqa: PTH111 - Path.expanduser() ends in an error for the name ~x of a folder
-    if whole == path and re.match(r"~(/|$)", path):
+    written_out = os.path.expanduser(path)  # noqa: PTH111 - Path.expanduser() ends in an error for the name ~x of a folder
+    if written_out == path and re.match(r"~(/|$)", path):
         raise ConfigurationError(f"{path!r} begins with the home folder and this user has none; set HOME, or write it")
-    return whole
+    return written_out
 
 
 def _split(text: str) -> tuple[str, str]:

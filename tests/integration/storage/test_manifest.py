@@ -7,7 +7,7 @@ import json
 import pytest
 
 from server_utils import ModelCorruptError
-from server_utils.storage.manifest import Both, Entry, Manifest, Part, digest, read
+from server_utils.storage.manifest import Entry, Manifest, Part, PartHashes, digest, read
 
 HASH, CRC = "0" * 64, "0" * 8
 GOOD = Manifest(
@@ -29,7 +29,7 @@ def test_what_is_written_is_read():
 
 
 def test_a_download_is_checked_by_the_fast_hash_and_a_verification_by_the_strong_one():
-    sent = Both()
+    sent = PartHashes()
     sent.update(b"12345")
     sent.update(b"6789")
     sha256, crc32c = sent.hexdigests()
