@@ -1,6 +1,6 @@
 """The limit: the model called directly, without Spark or a server.
 
-python -m benchmarks.direct start MODEL 1                    loads, answers once, ends: what no server can do without
+python -m benchmarks.direct start MODEL 1                    loads, answers once, ends: the least that a server does
 python -m benchmarks.direct encode MODEL THREADS < texts     for each line with a JSON list: seconds to encode it
 """
 

@@ -26,7 +26,7 @@ _ROUTERS: tuple[Literal["round-robin", "kv"], ...] = ("round-robin", "kv")
 
 
 def measure(spark: SparkSession, model: Path, router: str, rows: list[tuple[str]]) -> tuple[float, float]:
-    """Seconds for all rows, and the share of their tokens that was found in a cache."""
+    """Seconds for all rows, and the share of their tokens that came from a cache."""
     frame = spark.createDataFrame(rows, "prompt string").repartition(2).cache()
     frame.count()
     with DynamoServerManager("routing", str(model)) as servers:
@@ -50,18 +50,19 @@ def main() -> None:
     options = parser.parse_args()
     rows = prompts(options.documents, options.questions)
     spark = session("local[2]")
-    found: dict[str, list[tuple[float, float]]] = {router: [] for router in _ROUTERS}
+    measured: dict[str, list[tuple[float, float]]] = {router: [] for router in _ROUTERS}
     for number in range(options.rounds):
         for router in _ROUTERS:
             progress(f"round {number + 1} of {options.rounds}, {router}: starting")
-            found[router].append(measure(spark, options.model, router, rows))
-            progress(f"{router}: {found[router][-1][0]:.1f} s, {found[router][-1][1]:.0%} of the tokens from a cache")
+            took, share = measure(spark, options.model, router, rows)
+            measured[router].append((took, share))
+            progress(f"{router}: {took:.1f} s, {share:.0%} of the tokens from a cache")
     report = {
         router: {
             "rows/s": len(rows) / statistics.median(took for took, _ in each),
             "hits": statistics.median(share for _, share in each),
         }
-        for router, each in found.items()
+        for router, each in measured.items()
     }
     print(json.dumps(report) if options.json else text(report))
     spark.stop()

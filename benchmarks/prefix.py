@@ -38,7 +38,7 @@ def prompts(documents: int, questions: int) -> list[tuple[str]]:
 
 
 def hits(servers: ServerManager, before: dict[str, float]) -> tuple[dict[str, float], float]:
-    """The counters of both caches now, and the share of tokens that was found since."""
+    """The counters of both caches now, and the share of tokens that came from them since."""
     time.sleep(1.0)  # the servers write their counters twice a second
     now = {name: sum(server.metrics[name] for server in servers.status()) for name in ("prefix_queries", "prefix_hits")}
     queries = now["prefix_queries"] - before.get("prefix_queries", 0.0)

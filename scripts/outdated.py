@@ -21,8 +21,8 @@ Moves = dict[str, dict[str, tuple[list[str], list[str]]]]
 
 def moved(now: Path, then: Path) -> Moves:
     """What differs between two folders of lock files; locks without a difference are left out."""
-    found = {lock.stem: _between(pins(now / lock.name), pins(lock)) for lock in sorted(then.glob("*.txt"))}
-    return {name: moves for name, moves in found.items() if moves}
+    by_lock = {lock.stem: _between(pins(now / lock.name), pins(lock)) for lock in sorted(then.glob("*.txt"))}
+    return {name: moves for name, moves in by_lock.items() if moves}
 
 
 def _between(now: dict[str, set[str]], then: dict[str, set[str]]) -> dict[str, tuple[list[str], list[str]]]:

@@ -248,7 +248,7 @@ def no_token(what: str, error: OSError) -> Exception:
 
     what: could not be done, for the message.
     """
-    said = " ".join(text_of(error).split())
-    if not any(each in said.lower() for each in _SIGNED_OUT):
-        return TransientError(said)
-    return StorageError(f"{what}: the sign-in has ended: {said}. Sign in again with `databricks auth login`")
+    message = " ".join(text_of(error).split())
+    if not any(each in message.lower() for each in _SIGNED_OUT):
+        return TransientError(message)
+    return StorageError(f"{what}: the sign-in has ended: {message}. Sign in again with `databricks auth login`")
