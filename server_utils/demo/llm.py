@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 
 from server_utils import VLLMServerManager
 from server_utils.demo import assets, sentiment, spark_cluster
-from server_utils.demo.llm_report import LLMReport, Person, print_json, print_tables
+from server_utils.demo.llm_report import LLMReport, Person, print_tables
+from server_utils.demo.report import print_json
 from server_utils.demo.reviews import Review, read
 from server_utils.environments import builder
 from server_utils.host.processes import wait_until

@@ -1,17 +1,15 @@
-"""What the demo with a language model has to say in the end: tables, or one JSON object. Laptop."""
+"""The report of the demo with a language model: its fields, and its tables for people. Laptop."""
 
 from __future__ import annotations
 
-import json
-import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from server_utils.demo.report import numbers, plain_table, print_files
 from server_utils.demo.sentiment import NEGATIVE, POSITIVE, Cell, Judged
 
 if TYPE_CHECKING:
@@ -63,22 +61,16 @@ class LLMReport:
     people: list[Person]
 
 
-def print_json(report: LLMReport) -> None:
-    """One object on standard output."""
-    fields = asdict(report) | {"parquet": str(report.parquet), "plot": str(report.plot)}
-    sys.stdout.write(json.dumps(fields, indent=2, ensure_ascii=False) + "\n")
-
-
 def print_tables(report: LLMReport) -> None:
     """The numbers, where model and people differ, examples, and where the files are."""
     console = Console(highlight=False)
     console.print(_work(report), _servers(report), _confusion(report), _examples(report), _people(report.people))
-    console.print(f"Parquet  {report.parquet}\nPlot     {report.plot}", soft_wrap=True)  # never wrapped: to be copied
+    print_files(console, report.parquet, report.plot)
 
 
 def _work(report: LLMReport) -> Table:
     speeds = (report.rows_per_s, report.tokens_in_per_s, report.tokens_out_per_s)
-    return _numbers(
+    return numbers(
         {
             "rows": f"{report.rows:,}",
             **dict(zip(("rows/s", "tokens/s in", "tokens/s out"), (f"{speed:,.1f}" for speed in speeds), strict=True)),
@@ -89,7 +81,7 @@ def _work(report: LLMReport) -> Table:
 
 
 def _servers(report: LLMReport) -> Table:
-    return _numbers(
+    return numbers(
         {
             "servers": str(report.servers),
             "restarts": str(report.restarts),
@@ -99,15 +91,9 @@ def _servers(report: LLMReport) -> Table:
     )
 
 
-def _numbers(shown: dict[str, str]) -> Table:
-    table = Table(*(Column(name, justify="right") for name in shown), box=box.SIMPLE_HEAD)
-    table.add_row(*shown.values())
-    return table
-
-
 def _confusion(report: LLMReport) -> Table:
     names = ("model: positive", "model: negative")
-    table = Table("what people say", *(Column(name, justify="right") for name in names), box=box.SIMPLE_HEAD)
+    table = plain_table("what people say", *(Column(name, justify="right") for name in names))
     rows = {(cell.human, cell.model): cell.rows for cell in report.confusion}
     for human in (POSITIVE, NEGATIVE):
         styled = [("green" if human == model else "red", rows[human, model]) for model in (POSITIVE, NEGATIVE)]
@@ -116,7 +102,7 @@ def _confusion(report: LLMReport) -> Table:
 
 
 def _examples(report: LLMReport) -> Table:
-    table = Table("", "model", Column("score", justify="right"), "review", box=box.SIMPLE_HEAD)
+    table = plain_table("", "model", Column("score", justify="right"), "review")
     for mark, examples in (("[green]✓[/]", report.right), ("[red]✗[/]", report.wrong)):
         for each in examples:
             # Text, not markup: a review may hold brackets.
@@ -126,7 +112,7 @@ def _examples(report: LLMReport) -> Table:
 
 
 def _people(people: list[Person]) -> Table:
-    table = Table("", "name string", Column("age int", justify="right"), "city string", "text", box=box.SIMPLE_HEAD)
+    table = plain_table("", "name string", Column("age int", justify="right"), "city string", "text")
     for each in people:
         facts = ["" if value is None else str(value) for value in (each.name, each.age, each.city)]
         table.add_row("[green]✓[/]" if each.right else "[red]✗[/]", *map(Text, facts), Text(each.text, style="dim"))

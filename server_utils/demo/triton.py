@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 
 from server_utils import TritonServerManager
 from server_utils.demo import assets, spark_cluster
+from server_utils.demo.report import print_json
 from server_utils.demo.reviews import QUERIES, Hit, Review, evenly, read, top_hits
 from server_utils.demo.triton_model import triton_server
-from server_utils.demo.triton_report import Answer, Report, Search, print_json, print_tables
+from server_utils.demo.triton_report import Answer, Report, Search, print_tables
 from server_utils.environments import builder
 from server_utils.spark import java
 

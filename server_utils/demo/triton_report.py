@@ -1,17 +1,16 @@
-"""What the demo has to say in the end: tables for people, one JSON object for programs. Laptop."""
+"""The report of the demo with Triton: its fields, and its tables for people. Laptop."""
 
 from __future__ import annotations
 
-import json
-import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
+
+from server_utils.demo.report import numbers, plain_table, print_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,33 +57,31 @@ class Report:
     searches: list[Search]
 
 
-def print_json(report: Report) -> None:
-    """One object on standard output."""
-    fields = asdict(report) | {"parquet": str(report.parquet), "plot": str(report.plot)}
-    sys.stdout.write(json.dumps(fields, indent=2, ensure_ascii=False) + "\n")
-
-
 def print_tables(report: Report) -> None:
     """The numbers, the answers, and where the files are."""
     console = Console(highlight=False)
     console.print(_numbers(report), _answers(report.searches))
-    console.print(f"Parquet  {report.parquet}\nPlot     {report.plot}", soft_wrap=True)  # never wrapped: to be copied
+    print_files(console, report.parquet, report.plot)
     if report.rows < report.total:
         console.print(f"[dim]All {report.total:,} rows: --rows {report.total}[/]")
 
 
 def _numbers(report: Report) -> Table:
-    names = ("rows", "rows/s", "servers", "restarts", "start", "in all")
-    table = Table(*(Column(name, justify="right") for name in names), box=box.SIMPLE_HEAD)
-    share = f"{report.rows:,} of {report.total:,} ({report.rows / report.total:.0%})"
-    numbers = f"{report.rows_per_s:,.0f}", str(report.servers), str(report.restarts)
-    table.add_row(share, *numbers, f"{report.start_s:.1f} s", f"{report.seconds:.0f} s")
-    return table
+    return numbers(
+        {
+            "rows": f"{report.rows:,} of {report.total:,} ({report.rows / report.total:.0%})",
+            "rows/s": f"{report.rows_per_s:,.0f}",
+            "servers": str(report.servers),
+            "restarts": str(report.restarts),
+            "start": f"{report.start_s:.1f} s",
+            "in all": f"{report.seconds:.0f} s",
+        }
+    )
 
 
 def _answers(searches: list[Search]) -> Table:
-    numbers = (Column(name, justify="right") for name in ("similarity", "score"))
-    table = Table("query and best reviews", *numbers, box=box.SIMPLE_HEAD)
+    columns = (Column(name, justify="right") for name in ("similarity", "score"))
+    table = plain_table("query and best reviews", *columns)
     for search in searches:
         table.add_row(Text(search.query, style="bold cyan"))
         for answer in search.answers:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from server_utils.demo import llm_report
+from server_utils.demo import llm_report, report
 from server_utils.demo.llm_plot import draw, stacked
 from server_utils.demo.llm_report import LLMReport, Person
 from server_utils.demo.reviews import Review
@@ -134,7 +134,7 @@ def test_the_picture_is_a_png_however_few_the_reviews(count, tmp_path):
 
 
 def test_json_is_one_object_and_every_fact_is_in_it(capsys):
-    llm_report.print_json(DONE)
+    report.print_json(DONE)
     said = json.loads(capsys.readouterr().out)
     assert said["parquet"] == "/a/opinions.parquet"
     assert said["confusion"][1] == {"human": "positive", "model": "negative", "rows": 1}

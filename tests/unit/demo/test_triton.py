@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from server_utils.demo import triton_report
+from server_utils.demo import report, triton_report
 from server_utils.demo.reviews import Review, evenly, read, top_hits, widest_plane
 from server_utils.demo.triton import main
 from server_utils.demo.triton_plot import Pin, draw
@@ -115,7 +115,7 @@ def test_the_picture_is_a_png_however_few_the_rows(clouds, rows, tmp_path):
 
 
 def test_json_is_one_object_and_every_fact_is_in_it(capsys):
-    triton_report.print_json(DONE)
+    report.print_json(DONE)
     said = json.loads(capsys.readouterr().out)
     assert said["parquet"] == "/a/reviews.parquet"
     assert said["searches"] == [
