@@ -16,13 +16,14 @@ from server_utils.errors import EnvironmentMissingError
 from server_utils.host.gpus import has_gpu
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 logger = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).parents[1] / "data" / "requirements"
 _ENGINES = ("dynamo", "sglang", "tf", "torch", "transformers", "triton", "vllm", "vllm-latest")
 _PIN = re.compile(r"^([\w.-]+)==([\w.+!]+)", re.MULTILINE)
+_REQUIREMENT = re.compile(r"^([\w.-]+)==([\w.+!]+)[^\n]*((?:\n +--hash=[^\n]+)+)", re.MULTILINE)
 _CUDA_RUNTIME = re.compile(r"nvidia-cuda-runtime(-cu\d+)?")
 _CPU_LOCKS = {"vllm-latest": "vllm"}  # without a GPU there is no driver to fit: both are the newest version
 _GPU_ONLY = ("sglang",)
@@ -47,6 +48,12 @@ def pins(lock: Path) -> dict[str, set[str]]:
     for name, version in _PIN.findall(lock.read_text(encoding="utf-8")):
         versions.setdefault(name, set()).add(version)
     return versions
+
+
+def requirements(lock: Path, wanted: Callable[[str, str], bool]) -> str:
+    """The lines of a lock file, hashes included and markers left out, whose package and version are wanted."""
+    locked = _REQUIREMENT.findall(lock.read_text(encoding="utf-8"))
+    return "".join(f"{name}=={version} \\{hashes}\n" for name, version, hashes in locked if wanted(name, version))
 
 
 def cuda_of(lock: Path) -> tuple[int, int] | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from server_utils.clusters.cluster import runs_containers
 from server_utils.environments import builder
-from server_utils.environments.lock_files import FOLDER, engine_lock, pins, uv, uv_sources
+from server_utils.environments.lock_files import FOLDER, engine_lock, pins, requirements, uv, uv_sources
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.host import files, platform
 from server_utils.storage import urls
@@ -152,12 +151,7 @@ def _flattened(lock: Path, python: str, scratch: Path) -> str:
         *uv_sources(lock), str(lock), "--output-file", str(scratch)],
        purpose=f"read {lock.name} for Python {python}")  # fmt: skip
     chosen = pins(scratch)
-    blocks = re.findall(
-        r"^([\w.-]+)==([\w.+!]+)[^\n]*((?:\n +--hash=[^\n]+)+)", lock.read_text(encoding="utf-8"), re.MULTILINE
-    )
-    return "".join(
-        f"{name}=={version} \\{hashes}\n" for name, version, hashes in blocks if version in chosen.get(name, ())
-    )
+    return requirements(lock, lambda name, version: version in chosen.get(name, ()))
 
 
 def _download(flat: Path, to: Path, python: str) -> None:

@@ -14,12 +14,11 @@ from importlib import metadata
 from pathlib import Path
 
 from server_utils.clusters.cluster import runs_containers
-from server_utils.environments.lock_files import lock_file, uv_sources
+from server_utils.environments.lock_files import lock_file, requirements, uv_sources
 from server_utils.node.node import Node, StepError, run, sources, write_log
 
 # It needs numpy 1.26, which the runtimes no longer have; models in process need no Triton.
 _NEVER = "nvidia-pytriton"
-_BLOCK = re.compile(r"^([\w.-]+)==([\w.+!]+)[^\n]*((?:\n +--hash=[^\n]+)+)", re.MULTILINE)
 _OURS = "spark-sidecar"  # linked even where another one is a library of the cluster, which then comes first
 _NO_MODULES = {"bin", "__pycache__", ".."}
 # -S: no .pth file is read, as a notebook reads none of the cluster's. The modules need neither Spark nor an engine.
@@ -92,15 +91,13 @@ def into_spark(node: Node) -> None:
     lock = lock_file(node.framework)
     site = next((node.home / "envs" / node.framework).glob("lib/python*/site-packages"))
     theirs, ours = dict(_installed([str(site)])), {name for name, _ in _installed(sys.path)}
-    lines = [
-        f"{name}=={version} \\{hashes}\n"
-        for name, version, hashes in _BLOCK.findall(lock.read_text(encoding="utf-8"))
-        if theirs.get(name) == version and name not in ours and name != _NEVER
-    ]
+    lines = requirements(
+        lock, lambda name, version: theirs.get(name) == version and name not in ours and name != _NEVER
+    )
     if not lines:
         return
     wanted = node.home / "into-spark.txt"
-    wanted.write_text("".join(lines), encoding="utf-8")
+    wanted.write_text(lines, encoding="utf-8")
     command = [str(node.home / "bin" / "uv"), "pip", "install", "--quiet", "--python", sys.executable]
     places = sources(node) if node.wheels else uv_sources(lock)
     run(node, [*command, "--no-deps", "--require-hashes", *places, "-r", str(wanted)])
