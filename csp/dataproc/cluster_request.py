@@ -1,6 +1,6 @@
 """A cluster as the request that Dataproc's API takes. Laptop; starts nothing, imports nothing of Google's.
 
-It is the cluster that `cluster_spec.gcloud_command` describes: gcloud makes the same request of that command.
+It is the cluster that `gcloud_command` describes: gcloud makes the same request of that command.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from csp.dataproc import cluster_spec
+from csp.dataproc.gcloud_command import gcloud_command
 from server_utils.clusters.cluster import Cluster
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -49,7 +49,7 @@ def create_request(
     Raises:
         ConfigurationError: for a name or an address that Dataproc does not take.
     """
-    cluster_spec.gcloud_command(cluster, name=name, init_script=init_script, bundle=bundle)  # refuses what is wrong
+    gcloud_command(cluster, name=name, init_script=init_script, bundle=bundle)  # refuses what is wrong
     given = {"framework": cluster.framework, "spark-sidecar-bundle": bundle, **metadata, **cluster.options.metadata}
     action = {"executable_file": init_script, "execution_timeout": {"seconds": cluster.platform["init_timeout_s"]}}
     config = {

@@ -143,7 +143,7 @@ def _flag(name: str) -> str:
 def _print(cluster: Cluster, *, name: str, init_script: str | None, bundle: str | None, as_json: bool) -> None:
     """Print the definition on standard output, and what may not work on standard error."""
     from csp.databricks import cluster_spec as databricks_spec
-    from csp.dataproc import cluster_spec as dataproc_spec
+    from csp.dataproc.gcloud_command import gcloud_command
     from server_utils.clusters.cluster import driver_warning
 
     on_dataproc = cluster.node.platform == "dataproc"
@@ -153,7 +153,7 @@ def _print(cluster: Cluster, *, name: str, init_script: str | None, bundle: str 
     for warning in filter(None, warnings):
         typer.echo(f"warning: {warning}", err=True)
     if on_dataproc:
-        words = dataproc_spec.gcloud_command(cluster, name=name, init_script=init_script, bundle=bundle)
+        words = gcloud_command(cluster, name=name, init_script=init_script, bundle=bundle)
         _print_gcloud(words, as_json=as_json)
     else:
         print_json(databricks_spec.request_body(cluster, name=name, init_script=init_script, bundle=bundle))

@@ -16,7 +16,7 @@ from support.dataproc_server.server import PROJECT, REGION
 
 from csp import deployer
 from csp.cloud import Exit, Phase, RunPhase, RunRequest
-from csp.dataproc import cluster_spec
+from csp.dataproc.gcloud_command import gcloud_command
 from csp.up import up
 from server_utils.errors import DeploymentError
 
@@ -69,7 +69,7 @@ def test_gcloud_sees_a_deployment_runs_a_job_on_it_and_deletes_it(server, sessio
 def test_the_command_that_we_print_makes_the_cluster_and_its_broken_node_is_found(server, session, wanted, gcloud):
     server.clusters.nodes = lambda cluster, role, workers, action: (1, "no route to the package index\n")
     (defined,) = wanted(zone="us-central1-b", staging_bucket=server.bucket.name).clusters
-    _, *words = cluster_spec.gcloud_command(defined, name="theirs", init_script="gs://b/s.sh", bundle="gs://b/files")
+    _, *words = gcloud_command(defined, name="theirs", init_script="gs://b/s.sh", bundle="gs://b/files")
     made = gcloud(*words, f"--region={REGION}")
     assert (made.returncode, "Initialization action failed" in made.stderr) == (1, True), made.stderr
     (state,) = session.cloud.find("theirs")

@@ -1,7 +1,7 @@
 """Every platform, shape and framework: what Terraform plans is what the command line prints, field for field.
 
 Databricks: the planned resource against the JSON. Dataproc: the planned resource against gcloud's flags, which are read
-here by a parser of the test. What the real gcloud makes of them is in tests/unit/csp/test_dataproc_cluster_spec.py.
+here by a parser of the test. What the real gcloud makes of them is in tests/unit/csp/dataproc/test_gcloud_command.py.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from support.gcloud_flags import differences, flags
 
 from csp.databricks import cluster_spec as databricks_spec
 from csp.databricks import deployer as databricks_deployer
-from csp.dataproc import cluster_spec as dataproc_spec
 from csp.dataproc import deployer as dataproc_deployer
+from csp.dataproc.gcloud_command import gcloud_command
 from integration.terraform import modules
 from integration.terraform.harness import REPOSITORY, copy_repository
 from server_utils.clusters import cluster
@@ -270,7 +270,7 @@ def test_a_cluster_on_dataproc_is_the_one_that_is_printed(newest, copies):
     assert set(found) == set(combined)
     for key, (row, framework) in combined.items():
         computed = cluster.cluster("dataproc", row.shape, framework, options=GIVEN_ON_DATAPROC, allow_undocumented=True)
-        printed = dataproc_spec.gcloud_command(computed, name="spark-sidecar")
+        printed = gcloud_command(computed, name="spark-sidecar")
         assert differences(as_flags(found[key]), flags(printed)) == {}, key
 
 
@@ -306,9 +306,7 @@ def test_with_every_option_too_dataproc_is_told_the_same(workers, spot_workers, 
             "dataproc", row.shape, framework, workers=workers, conf={"spark.mine": "1"}, env={"MINE": "1"},
             options=replace(options, local_ssds=disks[row.shape]), allow_undocumented=True,
         )  # fmt: skip
-        printed = dataproc_spec.gcloud_command(
-            computed, name="spark-sidecar", init_script="gs://b/dataproc.sh", bundle="gs://b/x"
-        )
+        printed = gcloud_command(computed, name="spark-sidecar", init_script="gs://b/dataproc.sh", bundle="gs://b/x")
         assert differences(as_flags(found[key]), flags(printed)) == {}, key
 
 
@@ -503,7 +501,7 @@ IN_PYTHON = {
 ARGUMENTS = {
     name
     for each in (
-        cluster.cluster, own_node, databricks_spec.request_body, dataproc_spec.gcloud_command,
+        cluster.cluster, own_node, databricks_spec.request_body, gcloud_command,
         databricks_deployer.connect, dataproc_deployer.connect,
     )
     for name in inspect.signature(each).parameters

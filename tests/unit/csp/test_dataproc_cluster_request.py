@@ -14,13 +14,13 @@ from google.cloud import dataproc_v1
 from google.protobuf import json_format
 from support.gcloud_flags import differences, flags
 
-from csp.dataproc import cluster_spec
 from csp.dataproc.cluster_request import Place, create_request
+from csp.dataproc.gcloud_command import gcloud_command
 from server_utils.clusters.catalogue import nodes
 from server_utils.clusters.cluster import cluster, frameworks, runtimes
 from server_utils.clusters.options import Options
 from server_utils.errors import ConfigurationError
-from unit.csp.test_dataproc_cluster_spec import RefusingDataproc, read_by_gcloud
+from unit.csp.dataproc.test_gcloud_command import RefusingDataproc, read_by_gcloud
 
 SCRIPT, BUNDLE = "gs://b/dataproc.sh", "gs://b/bundle"
 SPOT = Options(zone="us-central1-b", spot_workers=2, local_ssds=1, network_tags=("a", "b"), staging_bucket="files")
@@ -150,7 +150,7 @@ def test_for_every_shape_and_framework_it_has_the_fields_of_our_gcloud_command(w
     for row, framework in itertools.product(SOLD, frameworks()):
         given = options_of(row, options, workers) if options is EVERY else options
         defined = cluster("dataproc", row.shape, framework, workers=workers, options=given, allow_undocumented=True)
-        command = cluster_spec.gcloud_command(defined, name="mine", init_script=SCRIPT, bundle=BUNDLE)
+        command = gcloud_command(defined, name="mine", init_script=SCRIPT, bundle=BUNDLE)
         assert command[4] == request_of(defined)["cluster"]["cluster_name"]
         assert differences(as_flags(request_of(defined)), flags(command)) == {}, f"{row.shape}/{framework}"
         compared += 1
@@ -160,7 +160,7 @@ def test_for_every_shape_and_framework_it_has_the_fields_of_our_gcloud_command(w
 def test_for_every_image_it_has_the_fields_of_our_gcloud_command():
     for image in runtimes("dataproc"):
         defined = cluster("dataproc", "l4x1", "vllm", runtime=image.name, options=PLAIN)
-        command = cluster_spec.gcloud_command(defined, name="mine", init_script=SCRIPT, bundle=BUNDLE)
+        command = gcloud_command(defined, name="mine", init_script=SCRIPT, bundle=BUNDLE)
         assert differences(as_flags(request_of(defined)), flags(command)) == {}, image.name
 
 
@@ -174,7 +174,7 @@ def test_for_every_image_it_has_the_fields_of_our_gcloud_command():
     ids=["spot workers", "a single node without a driver"],
 )
 def test_it_is_what_gcloud_sends_for_our_command(dataproc, tmp_path, defined):
-    command = cluster_spec.gcloud_command(defined, name="mine", init_script=SCRIPT, bundle=BUNDLE)
+    command = gcloud_command(defined, name="mine", init_script=SCRIPT, bundle=BUNDLE)
     left_to_the_default = {"/config/masterConfig/numInstances": "1"}
     assert flat(body_of(request_of(defined))) == flat(read_by_gcloud(dataproc, command, tmp_path)) | left_to_the_default
 

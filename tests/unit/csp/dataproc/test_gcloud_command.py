@@ -7,12 +7,13 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from csp.dataproc import cluster_spec
+from csp.dataproc.gcloud_command import gcloud_command
 from server_utils.clusters.cluster import cluster
 from server_utils.clusters.options import Options
 from server_utils.errors import ConfigurationError
@@ -61,7 +62,7 @@ def dataproc():
 
 
 def test_the_example_in_the_docstring_is_true():
-    assert doctest.testmod(cluster_spec) == (0, 3)
+    assert doctest.testmod(sys.modules[gcloud_command.__module__]) == (0, 3)
 
 
 def read_by_gcloud(dataproc, argv, folder):
@@ -88,7 +89,7 @@ def test_gcloud_reads_a_single_node_with_an_attached_gpu_and_every_option(datapr
         network_tags=("spark-sidecar", "more"), staging_bucket="project-1-files", idle_minutes=0,
     )  # fmt: skip
     defined = cluster("dataproc", "t4x1-small", "vllm", workers=0, options=options)
-    config = (body := read_by_gcloud(dataproc, cluster_spec.gcloud_command(defined, name="mine"), tmp_path))["config"]
+    config = (body := read_by_gcloud(dataproc, gcloud_command(defined, name="mine"), tmp_path))["config"]
     master, machines = config["masterConfig"], config["gceClusterConfig"]
     assert (master["machineTypeUri"], master["diskConfig"]["bootDiskSizeGb"]) == ("n1-standard-8", 500)
     assert master["accelerators"] == [{"acceleratorCount": 1, "acceleratorTypeUri": "nvidia-tesla-t4"}]
@@ -106,7 +107,7 @@ def test_gcloud_reads_a_single_node_with_an_attached_gpu_and_every_option(datapr
 @pytest.mark.skipif(shutil.which("gcloud") is None, reason="no gcloud on this machine")
 def test_gcloud_reads_spot_workers_as_secondary_ones(dataproc, tmp_path):
     defined = cluster("dataproc", "t4x1", "vllm", options=Options(spot_workers=3, local_ssds=2))
-    argv = [*cluster_spec.gcloud_command(defined, name="mine"), "--region=us-central1"]
+    argv = [*gcloud_command(defined, name="mine"), "--region=us-central1"]
     config = read_by_gcloud(dataproc, argv, tmp_path)["config"]
     spot = config["secondaryWorkerConfig"]
     assert (spot["numInstances"], spot["preemptibility"]) == (3, "SPOT")
@@ -117,26 +118,26 @@ def test_gcloud_reads_spot_workers_as_secondary_ones(dataproc, tmp_path):
 
 def test_a_cluster_for_nim_has_docker_and_tells_nodes_of_image_and_secret():
     told = {"NIM_IMAGE": "nvcr.io/nim/meta/llama-3.1-8b-instruct:1.8.4", "NGC_SECRET_NAME": "ngc"}
-    words = cluster_spec.gcloud_command(cluster("dataproc", "l4x1", "nim", options=Options(metadata=told)), name="mine")
+    words = gcloud_command(cluster("dataproc", "l4x1", "nim", options=Options(metadata=told)), name="mine")
     assert "--optional-components=JUPYTER,DOCKER" in words
     assert f"--metadata=^#^framework=nim#NIM_IMAGE={told['NIM_IMAGE']}#NGC_SECRET_NAME=ngc" in words
 
 
 def test_a_bundle_that_is_in_no_bucket_is_refused():
     with pytest.raises(ConfigurationError, match=r"'/Volumes/a' is not: .* --to gs://"):
-        cluster_spec.gcloud_command(cluster("dataproc", "l4x1", "vllm"), name="a", bundle="/Volumes/a")
+        gcloud_command(cluster("dataproc", "l4x1", "vllm"), name="a", bundle="/Volumes/a")
 
 
 @pytest.mark.parametrize("name", ["Mine", "1st", "a_b", "a" * 52, "a-"])
 def test_a_name_that_dataproc_refuses_is_refused(name):
     with pytest.raises(ConfigurationError, match="at most 51 lower-case letters, digits and hyphens"):
-        cluster_spec.gcloud_command(cluster("dataproc", "l4x1", "vllm"), name=name)
+        gcloud_command(cluster("dataproc", "l4x1", "vllm"), name=name)
 
 
 @pytest.mark.skipif(shutil.which("gcloud") is None, reason="no gcloud on this machine")
 def test_gcloud_reads_our_command_as_the_cluster_that_was_meant(dataproc, tmp_path):
     defined = cluster("dataproc", "l4x2", "tf", workers=3, conf={"spark.plugins": "a.B,c.D"})
-    argv = cluster_spec.gcloud_command(defined, name="mine", init_script="gs://b/dataproc.sh", bundle="gs://b/wheels")
+    argv = gcloud_command(defined, name="mine", init_script="gs://b/dataproc.sh", bundle="gs://b/wheels")
     body = read_by_gcloud(dataproc, [*argv, "--region=us-central1"], tmp_path)
     config = body["config"]
     assert body["clusterName"] == "mine"
@@ -155,8 +156,8 @@ def test_gcloud_reads_our_command_as_the_cluster_that_was_meant(dataproc, tmp_pa
 
 def test_an_image_without_drivers_gets_no_secure_boot():
     """A driver that an initialization action builds is not signed."""
-    with_drivers = cluster_spec.gcloud_command(cluster("dataproc", "l4x1", "vllm"), name="a")
-    without = cluster_spec.gcloud_command(cluster("dataproc", "l4x1", "vllm", runtime="2.3-ubuntu22"), name="a")
+    with_drivers = gcloud_command(cluster("dataproc", "l4x1", "vllm"), name="a")
+    without = gcloud_command(cluster("dataproc", "l4x1", "vllm", runtime="2.3-ubuntu22"), name="a")
     assert "--no-shielded-secure-boot" in without
     assert "--no-shielded-secure-boot" not in with_drivers
 
@@ -164,10 +165,10 @@ def test_an_image_without_drivers_gets_no_secure_boot():
 @pytest.mark.parametrize("path", ["init.sh", "dbfs:/init.sh", "https://host/init.sh"])
 def test_an_init_script_elsewhere_is_refused(path):
     with pytest.raises(ConfigurationError, match=r"an initialization action is in a bucket \(gs://…\)"):
-        cluster_spec.gcloud_command(cluster("dataproc", "l4x1", "vllm"), name="a", init_script=path)
+        gcloud_command(cluster("dataproc", "l4x1", "vllm"), name="a", init_script=path)
 
 
 def test_a_value_with_the_separator_is_refused_and_not_split():
     defined = cluster("dataproc", "l4x1", "vllm", conf={"spark.mine": "a#b"})
     with pytest.raises(ConfigurationError, match=r"the value of spark:spark\.mine contains '#'"):
-        cluster_spec.gcloud_command(defined, name="a")
+        gcloud_command(defined, name="a")
