@@ -31,7 +31,7 @@ from csp.cloud import (
 )
 from csp.dataproc import checks, comparison, logs, own_clusters, runs
 from csp.dataproc.clients import TIMEOUT_S, Clients, sign_in, translated
-from csp.dataproc.cluster_request import Place, create_request
+from csp.dataproc.cluster_spec import Place, create_request
 from csp.dataproc.failures import explain, short
 from server_utils.clusters.cluster import Cluster
 from server_utils.errors import ConfigurationError, DeploymentError

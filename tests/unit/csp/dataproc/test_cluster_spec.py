@@ -14,7 +14,7 @@ from google.cloud import dataproc_v1
 from google.protobuf import json_format
 from support.gcloud_flags import differences, flags
 
-from csp.dataproc.cluster_request import Place, create_request
+from csp.dataproc.cluster_spec import Place, create_request
 from csp.dataproc.gcloud_command import gcloud_command
 from server_utils.clusters.catalogue import nodes
 from server_utils.clusters.cluster import cluster, frameworks, runtimes
