@@ -16,7 +16,7 @@ from typing import Any
 
 from csp import ownership
 from csp.cloud import SUMS, Check, ClusterState, Deployment, Exit, Log
-from csp.session import Deadline, Session, check_name
+from csp.cloud_session import Deadline, Session, check_name
 from server_utils.clusters.cluster import Cluster
 from server_utils.clusters.gpu_fit import check as fit
 from server_utils.errors import DeploymentError, StorageError

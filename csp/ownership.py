@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from csp.cloud import ClusterState, Exit
-from csp.session import Session
+from csp.cloud_session import Session
 from server_utils.errors import DeploymentError
 from server_utils.storage.stores.base import ChangedError, ObjectNotFoundError
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from csp import ownership
 from csp.cloud import ClusterState, Deployment, Exit, RunPhase, RunRequest, RunState
+from csp.cloud_session import POLL_S, Deadline, Session, check_name, duration, retried
 from csp.deployer import require, send, status
-from csp.session import POLL_S, Deadline, Session, check_name, duration, retried
 from server_utils.errors import ConfigurationError, DeploymentError, SidecarError
 from server_utils.host.files import replacement
 from server_utils.storage.manifest import bad_name

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from csp import ownership
 from csp.cloud import ClusterState, Deployment, Difference, Exit, Failure, Phase
+from csp.cloud_session import POLL_S, UNREACHABLE_S, Deadline, Session, check_name, duration, retried
 from csp.deployer import nodes_of, require, send
-from csp.session import POLL_S, UNREACHABLE_S, Deadline, Session, check_name, duration, retried
 from server_utils.clusters.cluster import Cluster
 from server_utils.errors import DeploymentError, SidecarError
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from csp.live_checks import ask, report, verbs
+from csp.live_checks import ask, deployment_checks, report
 from csp.live_checks.ask import Answer
 from csp.live_checks.on_cluster import Target
 from csp.live_checks.questions import Question, of
@@ -42,7 +42,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _deployed(target: Target, options: Sequence[str], questions: Sequence[Question]) -> Iterator[Answer]:
     """Say each answer when it comes: a cluster takes many minutes."""
-    for each in verbs.deployed(target, options, lambda name: ask.ask(questions, replace(target, cluster=name))):
+    for each in deployment_checks.deployed(
+        target, options, lambda name: ask.ask(questions, replace(target, cluster=name))
+    ):
         print(f"{each.question.key}: {each.outcome.value}", file=sys.stderr)
         yield each
 

@@ -30,8 +30,8 @@ from csp.cloud import (
     RunState,
     Upload,
 )
+from csp.databricks import checks, comparison, failures, logs, runs
 from csp.databricks import client as sdk
-from csp.databricks import comparison, failures, logs, preflight, runs
 from csp.databricks.client import GoneError, explained
 from csp.databricks.cluster_spec import request_body
 from server_utils.clusters.cluster import Cluster
@@ -160,7 +160,7 @@ class Databricks:
     def checks(self, deployment: Deployment) -> Iterator[Check]:
         request = self.definition(deployment, deployment.clusters[0])
         volume = self._volume or ""
-        return preflight.checks(self._client, deployment, request, volume=volume, dedicated=self._dedicated)
+        return checks.checks(self._client, deployment, request, volume=volume, dedicated=self._dedicated)
 
     def candidates(self, deployment: Deployment) -> Sequence[Cluster]:
         return deployment.clusters

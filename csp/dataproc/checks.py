@@ -1,4 +1,4 @@
-"""The free checks before a cluster is made: who one is, APIs, zones and quota; access.py has who may what. Laptop.
+"""The free checks before a cluster is made: sign-in, APIs, zones, quota, and those of access_checks.py. Laptop.
 
 A check that Google does not answer for lack of a permission passes, and says so: the cluster may still be possible.
 """
@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from csp.cloud import Check, Deployment
-from csp.dataproc import access
+from csp.dataproc import access_checks
 from csp.dataproc.clients import Clients
 from server_utils.clusters.cluster import Cluster
 from server_utils.errors import DeploymentError
@@ -22,7 +22,7 @@ def free_checks(clients: Clients, deployment: Deployment, bucket: str) -> Iterat
     me = user(clients)
     yield Check("signed in", f"{me or 'an account that Google does not tell'}, project {clients.project}")
     yield Check.asked("APIs", lambda: _apis(clients))
-    yield from access.checks(clients, me, {each.options.service_account for each in deployment.clusters}, bucket)
+    yield from access_checks.checks(clients, me, {each.options.service_account for each in deployment.clusters}, bucket)
     for cluster in deployment.clusters:
         yield Check.asked("zones", lambda each=cluster: _zones(clients, each))  # type: ignore[misc]
     yield Check.asked("quota", lambda: _quota(clients, deployment.clusters))

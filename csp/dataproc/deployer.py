@@ -29,7 +29,7 @@ from csp.cloud import (
     RunState,
     Upload,
 )
-from csp.dataproc import checks, comparison, logs, own_clusters, runs
+from csp.dataproc import checks, comparison, logs, runs, workflow_runs
 from csp.dataproc.clients import TIMEOUT_S, Clients, sign_in, translated
 from csp.dataproc.cluster_spec import Place, create_request
 from csp.dataproc.failures import explain, short
@@ -206,27 +206,27 @@ class Dataproc:
             raise ConfigurationError("a run needs a cluster, or a deployment that says what its own cluster is")
         definition = self.definition(deployment, self.candidates(deployment)[0])["cluster"]
         owner = self._acting_for()
-        return own_clusters.submit(self._clients, request, _owned(definition, owner), owner)
+        return workflow_runs.submit(self._clients, request, _owned(definition, owner), owner)
 
     def cancel(self, run_id: str) -> None:
-        own_clusters.cancel(self._clients, run_id)
+        workflow_runs.cancel(self._clients, run_id)
 
     def active_runs(self, name: str) -> Sequence[str]:
         mine = {"", self._acting_for(), self.user()}
         deployed, own = ([each for each in self._labelled(label, name) if _owner(each) in mine]
                          for label in (TAG, runs.LABEL))  # fmt: skip
-        workflows = own_clusters.active(self._clients, {each.cluster_name for each in own}, self.root(name), mine)
+        workflows = workflow_runs.active(self._clients, {each.cluster_name for each in own}, self.root(name), mine)
         return [*workflows, *runs.active(self._clients, name, {each.cluster_uuid for each in deployed})]
 
     def run_state(self, run_id: str) -> RunState:
-        return own_clusters.state_of(self._clients, run_id)
+        return workflow_runs.state_of(self._clients, run_id)
 
     def run_output(self, run_id: str) -> str:
-        job_id = own_clusters.job_of(self._clients, run_id)
+        job_id = workflow_runs.job_of(self._clients, run_id)
         return runs.output_of(self._clients, job_id) if job_id else ""
 
     def executed(self, run_id: str) -> Mapping[str, bytes]:
-        job_id = own_clusters.job_of(self._clients, run_id)
+        job_id = workflow_runs.job_of(self._clients, run_id)
         return runs.executed(self._clients, job_id) if job_id else {}
 
     def _acting_for(self) -> str:

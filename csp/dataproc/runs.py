@@ -1,6 +1,6 @@
 """Runs of notebooks and Python files as PySpark jobs, and what is kept of them. Laptop.
 
-A run has a folder in the bucket, beside its results: RESULTS.run/. It holds the source, `main/run_source.py`, which is
+A run has a folder in the bucket, beside its results: RESULTS.run/. It holds the source, `main/job_main.py`, which is
 the main file of the job, and later how it ended and the executed notebook. All that is known of a run later is in the
 arguments of its job, so that any laptop finds it.
 """
@@ -21,7 +21,7 @@ from server_utils.storage import urls
 from server_utils.storage.stores import factory
 from server_utils.storage.stores.base import ObjectNotFoundError, Store
 
-_RUNNER = Path(__file__).with_name("run_source.py")
+_RUNNER = Path(__file__).with_name("job_main.py")
 _MAIN = f"main/{_RUNNER.name}"
 LABEL = "spark-sidecar-run"  # of a job, and of a cluster of its own -> the name of the deployment
 _ENDED, _EXECUTED = "ended.json", "executed/"

@@ -15,7 +15,7 @@ from server_utils.cli.output import print_json
 
 if TYPE_CHECKING:
     from csp.cloud import Cloud, Deployment
-    from csp.session import Session
+    from csp.cloud_session import Session
 
 _DATAPROC_CLUSTER = (
     "zone", "spot_workers", "service_account", "subnetwork", "network_tag", "metadata", "local_ssds", "accelerator",

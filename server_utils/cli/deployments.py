@@ -24,8 +24,8 @@ from server_utils.errors import ConfigurationError, DeploymentError
 
 if TYPE_CHECKING:
     from csp.cloud import Cloud, Deployment
+    from csp.cloud_session import Session
     from csp.run import Result
-    from csp.session import Session
 
 Given = Mapping[str, Any]
 Body = Callable[["Session", Given, "Deployment"], None]
@@ -277,7 +277,7 @@ def _with_deployment(body: Body) -> Callable[[CloudCommands, Given], None]:
 @contextmanager
 def _session(cloud: CloudCommands, given: Given) -> Iterator[Session]:
     """Where the work is done. At its end the line of progress is closed, before a result or an error is printed."""
-    from csp.session import Session
+    from csp.cloud_session import Session
 
     # databricks-sdk 0.156 sends files by more threads than its pool keeps connections: a warning per file, no harm.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)

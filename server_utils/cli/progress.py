@@ -12,7 +12,7 @@ _TIME = re.compile(r"\d+ (s|min|h)\b")  # changes at every look
 
 
 class Progress:
-    """What `csp.session.Report` asks for. Standard output is for the result, and for what a run prints."""
+    """What `csp.cloud_session.Report` asks for. Standard output is for the result, and for what a run prints."""
 
     def __init__(self, *, output_to_stderr: bool) -> None:
         self._output_to_stderr = output_to_stderr  # where standard output is for JSON alone

@@ -10,8 +10,8 @@ from support.dataproc_server.server import DataprocServer
 from unit.csp.deployments import Recorder, bundle
 
 from csp.cloud import Deployment
+from csp.cloud_session import Session
 from csp.dataproc.deployer import connect
-from csp.session import Session
 from integration.storage import servers
 from server_utils.clusters.cluster import cluster
 from server_utils.clusters.options import Options

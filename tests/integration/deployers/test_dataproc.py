@@ -19,9 +19,9 @@ from unit.csp.deployments import WHEEL, Recorder, bundle
 
 from csp import deployer
 from csp.cloud import Deployment, Exit, Phase, RunPhase, RunRequest
+from csp.cloud_session import Session
 from csp.dataproc.deployer import Dataproc, connect
 from csp.run import follow, run
-from csp.session import Session
 from csp.up import up
 from server_utils.cli.main import app
 from server_utils.errors import ConfigurationError, DeploymentError, EnvironmentMissingError
@@ -526,7 +526,7 @@ def test_a_run_that_is_not_there_ends_with_7_and_is_cancelled_already(session, r
 def test_a_program_with_the_name_of_our_main_file_is_the_one_that_runs(server, session, wanted, program):
     server.jobs.driver = SparkDriver(server.bucket, server.environ, submit=lambda cluster: [sys.executable])
     up(session, wanted())
-    assert run(session, "mine", program.rename(program.with_name("run_source.py"))).exit_code == Exit.DONE
+    assert run(session, "mine", program.rename(program.with_name("job_main.py"))).exit_code == Exit.DONE
     assert session.report.printed == "1\n"
 
 

@@ -15,10 +15,10 @@ from support.dataproc_server.server import DataprocServer
 from unit.csp.deployments import Recorder, bundle
 
 from csp.cloud import Deployment, Exit, RunPhase
+from csp.cloud_session import Session
 from csp.dataproc.deployer import connect
 from csp.deployer import down, init_script
 from csp.run import run
-from csp.session import Session
 from csp.up import up
 from integration.storage import servers
 from server_utils.clusters.cluster import cluster

@@ -8,9 +8,9 @@ from support.dataproc_server.server import DataprocServer
 from unit.csp.deployments import Recorder
 
 from csp.cloud import Deployment
+from csp.cloud_session import Session
 from csp.dataproc.deployer import connect
 from csp.deployer import init_script, logs
-from csp.session import Session
 from csp.up import up
 from integration.init_scripts.conftest import GCLOUD, REASON, ROOT, VOLUME, give_python
 from integration.init_scripts.node_tree import NodeTree

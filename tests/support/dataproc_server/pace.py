@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from csp.session import Clock
+from csp.cloud_session import Clock
 
 
 class Pace:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from csp.cloud import Deployment
+from csp.cloud_session import Clock, Session
 from csp.deployer import init_script
-from csp.session import Clock, Session
 from server_utils.clusters.cluster import cluster
 
 WHEEL = "spark_sidecar-0.1.0-py3-none-any.whl"

@@ -13,7 +13,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from csp.live_checks import job, listed, report
+from csp.live_checks import compare_listing, job, report
 from csp.live_checks.ask import Outcome, judged
 from csp.live_checks.on_cluster import CommandResult
 from csp.live_checks.questions import Where, of, questions
@@ -301,7 +301,7 @@ def test_a_wrong_question_is_refused_before_anything_is_asked(arguments, said):
 
 def test_what_is_no_list_is_said(monkeypatch, capsys):
     monkeypatch.setattr("sys.stdin", io.StringIO("Error: not logged in"))
-    assert listed.main(["runtimes", "databricks-aws"]) == 1
+    assert compare_listing.main(["runtimes", "databricks-aws"]) == 1
     assert "the platform printed no JSON" in capsys.readouterr().out
 
 

@@ -13,7 +13,7 @@ from support.dataproc_server.server import PROJECT, REGION
 from typer.testing import CliRunner
 from unit.csp.deployments import bundle
 
-from csp.live_checks import verbs
+from csp.live_checks import deployment_checks
 from csp.live_checks.ask import Answer, Outcome
 from csp.live_checks.on_cluster import CommandResult, Target
 from csp.live_checks.questions import of
@@ -45,7 +45,7 @@ def dataproc(server, bucket, monkeypatch, options):
     monkeypatch.setenv("SPARK_SIDECAR_BUCKET", bucket)
 
     def go(ask=lambda name: []):
-        return list(verbs.deployed(Target("dataproc"), [*options, "--shape", "l4x1"], ask, call=invoke))
+        return list(deployment_checks.deployed(Target("dataproc"), [*options, "--shape", "l4x1"], ask, call=invoke))
 
     return go
 
@@ -104,7 +104,7 @@ def test_every_verb_is_tried_on_databricks_and_nothing_stays(tmp_path, monkeypat
         monkeypatch.setenv("HOME", str(tmp_path))
         monkeypatch.setenv("SPARK_SIDECAR_VOLUME", "/Volumes/main/default/sidecar")
         words = [*options, "--shape", "a10x1", "--idle-minutes", "10000"]  # each request moves the time
-        answers = list(verbs.deployed(Target("databricks-aws"), words, lambda name: [], call=invoke))
+        answers = list(deployment_checks.deployed(Target("databricks-aws"), words, lambda name: [], call=invoke))
     nothing_printed = dict.fromkeys(["verb-run", "verb-logs"], Outcome.DIFFERS)  # there are no nodes
     assert outcomes(answers) == dict.fromkeys(ALL, Outcome.EXPECTED) | nothing_printed
 
@@ -112,7 +112,8 @@ def test_every_verb_is_tried_on_databricks_and_nothing_stays(tmp_path, monkeypat
 def test_the_command_runs_with_the_place_of_the_target(server, monkeypatch):
     for name in ("GOOGLE_CLOUD_PROJECT", "CLOUDSDK_DATAPROC_REGION"):
         monkeypatch.delenv(name)
-    ended = verbs._calls(Target("dataproc", project=PROJECT, region=REGION))(["dataproc", "status", "--name", "mine"])
+    call = deployment_checks._calls(Target("dataproc", project=PROJECT, region=REGION))
+    ended = call(["dataproc", "status", "--name", "mine"])
     assert (ended.code, f"there is no deployment 'mine' in {PROJECT}, {REGION}" in ended.output) == (7, True)
 
 

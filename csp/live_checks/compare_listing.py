@@ -1,6 +1,6 @@
-"""Compare what a platform lists with our facts: `… --output json | python -m csp.live_checks.listed WHAT PLATFORM`.
+"""Compare the list of a platform with the catalogue: `… | python -m csp.live_checks.compare_listing KIND PLATFORM`.
 
-Reads the platform's JSON from standard input, prints one line, and ends 1 where something is missing. Laptop.
+It reads the platform's JSON from standard input, prints one line, and exits with 1 if something is missing. Laptop.
 """
 
 from __future__ import annotations

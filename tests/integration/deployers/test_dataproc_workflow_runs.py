@@ -9,9 +9,9 @@ from unit.csp.deployments import Recorder
 
 from csp import deployer
 from csp.cloud import Exit, RunPhase, RunRequest
+from csp.cloud_session import Session
 from csp.dataproc.deployer import connect
 from csp.run import run
-from csp.session import Session
 from csp.up import up
 from server_utils.errors import DeploymentError
 

@@ -16,7 +16,7 @@ from databricks.sdk.service.compute import (
 
 from csp.databricks.failures import MEANINGS, failure_of
 
-README = Path(__file__).parents[3] / "csp" / "databricks" / "README.md"
+README = Path(__file__).parents[4] / "csp" / "databricks" / "README.md"
 TABLE = README.read_text().partition("## Errors, and what to do")[2]
 CODES = sorted(set(re.findall(r"`([A-Z]+_[A-Z_]+)`", TABLE)))
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from csp.cloud import Check, Deployment
-from csp.databricks import node_checks, policy_check
+from csp.databricks import node_checks, policy_checks
 from csp.databricks.client import GoneError, explained
 from server_utils.errors import DeploymentError
 
@@ -38,7 +38,7 @@ def checks(
         me = client.current_user.me()
     yield Check("identity", f"signed in as {me.user_name}")
     if policy := request.get("policy_id"):
-        yield Check.asked("policy", lambda: policy_check.check(client, policy, request))
+        yield Check.asked("policy", lambda: policy_checks.check(client, policy, request))
     else:
         yield Check.asked(_CREATION, lambda: _creation(client, me))
     yield from _volume(client, me, volume, dedicated)
