@@ -1,11 +1,11 @@
-"""What a cloud can do for a deployment: the steps that `deployer.py` puts in order. Laptop; imports no SDK.
+"""The steps of a deployment that each cloud implements, and the types that they exchange. Laptop; imports no SDK.
 
-A cloud is one class with the methods of `Cloud`, in a folder beside this file. It says how its API does a step, and
-never in which order steps go, when one is tried again, or what is printed.
+A cloud is one class with the methods of `Cloud`, in a folder beside this file. It implements single steps by its API.
+The order of the steps, retries and output are in `deployer.py`, `up.py` and `run.py`.
 
-A method raises `TransientError` for what may work the next time: no network, 429, a server's own error. It raises
-`DeploymentError` for what is refused, and says why and what to do. Every text of an SDK goes through `scrub`, so that
-no message holds a token.
+A method raises `TransientError` for an error that a retry may solve: no network, 429, an error of the server. It raises
+`DeploymentError` for a refusal, with the reason and the fix. Every text of an SDK goes through `scrub`, so that no
+message holds a token.
 """
 
 from __future__ import annotations
@@ -24,37 +24,37 @@ from server_utils.host.redaction import scrub
 from server_utils.storage.stores.base import Store
 
 TAG = "spark-sidecar-deployment"  # tag or label of a cluster -> the name of its deployment
-SUMS = "SHA256SUMS"  # the file of an upload that is sent last
+SUMS = "SHA256SUMS"  # is sent as the last file of an upload
 TAIL_LINES = 100
-NEWEST_LOGS = 4  # of each kind that are shown
+NEWEST_LOGS = 4  # how many logs of each kind are shown
 
 
 class Exit(IntEnum):
-    """How the command line ends. This is the one list; docs/deploy.md shows it."""
+    """The exit codes of the command line. docs/deploy.md shows this list."""
 
     DONE = 0
     REFUSED = 1  # the cloud refused or failed; the message says what exists now
     USAGE = 2  # an argument or a setting is wrong: nothing was made
-    RUN_FAILED = 3  # the run itself
-    RUN_NOT_DONE = 4  # skipped, cancelled or out of time
-    CHECK_FAILED = 5  # a check before the start: nothing was made
-    TIMEOUT = 6  # the time is up: the cluster or the run goes on, or may, and bills
-    NOT_FOUND = 7  # there is no such deployment or run, or its cluster is not ready
-    TAKEN = 8  # the name is another person's
+    RUN_FAILED = 3  # the run itself failed
+    RUN_NOT_DONE = 4  # the run was skipped or cancelled, or timed out
+    CHECK_FAILED = 5  # a check before the start failed: nothing was made
+    TIMEOUT = 6  # the command timed out: the cluster or the run may go on, and then bills
+    NOT_FOUND = 7  # the deployment or the run does not exist, or its cluster is not ready
+    TAKEN = 8  # the name belongs to another person
     INTERRUPTED = 130  # Ctrl-C
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """What a user asks for.
+    """The deployment that a user requests.
 
     Attributes:
-        clusters: the first is made; the next where the cloud has no capacity for it, and so on.
+        clusters: the choices, in order. The next one is tried if the cloud has no capacity for the one before.
         bundle: local folder with our wheel, SHA256SUMS and perhaps wheels/.
         init_script: local path of the script that prepares a node.
-        downloads: how nodes reach the package index, such as UV_DEFAULT_INDEX.
-        model: the weights of the language model that is to be served, and the demand; None where nobody said.
-        price: of one hour of the cluster, in the user's own words, such as "3.20 USD"; "" where nobody said.
+        downloads: variables by which nodes reach the package index, such as UV_DEFAULT_INDEX.
+        model: the weights of the language model to be served, and the demand; None if the user named no model.
+        price: the price of one hour of the cluster as the user wrote it, such as "3.20 USD"; "" if it is unknown.
     """
 
     name: str
@@ -68,39 +68,40 @@ class Deployment:
 
 @dataclass(frozen=True)
 class Check:
-    """One free check before anything is made.
+    """The result of one free check, before anything is made.
 
     Attributes:
-        fix: "" where it passed.
-        looked: whether the cloud answered; what it does not tell passes, and is said.
+        detail: the result in words.
+        fix: what to do; "" if the check passed.
+        was_checked: False if the cloud did not tell. Such a check passes, and the report says so.
     """
 
     name: str
-    found: str
+    detail: str
     fix: str = ""
-    looked: bool = True
+    was_checked: bool = True
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is to be done."""
+        """Whether the user has nothing to fix."""
         return not self.fix
 
     @classmethod
-    def asked(cls, name: str, look: Callable[[], Check]) -> Check:
-        """What a look finds. What the cloud does not let this user see passes: it decides by itself then."""
+    def from_call(cls, name: str, call: Callable[[], Check]) -> Check:
+        """Call a check. It passes if the cloud refuses to answer: the cloud decides when the cluster is made."""
         try:
-            return look()
+            return call()
         except DeploymentError as error:
-            return cls(name, f"could not be checked: {error}", looked=False)
+            return cls(name, f"could not be checked: {error}", was_checked=False)
 
 
 @dataclass(frozen=True)
 class Upload:
-    """The files that nodes install from, and where they go.
+    """The files that nodes install from, and their folder in the cloud.
 
     Attributes:
-        folder: its address holds a hash of all contents, so files of a running cluster never change.
-        files: name below the folder -> a local file or a text; SHA256SUMS among them.
+        folder: address with a hash of all contents, so files of a running cluster never change.
+        files: name below the folder -> a local file or a text; SHA256SUMS is one of them.
     """
 
     folder: str
@@ -108,12 +109,12 @@ class Upload:
 
 
 class Phase(StrEnum):
-    """What a cluster is doing, in words that all clouds share."""
+    """The state of a cluster, in words that all clouds share."""
 
     STARTING = "starting"
-    RUNNING = "running"  # the cloud says so; executors may still be missing
-    STOPPED = "stopped"  # no node of it bills, though disks may; it can be started again
-    FAILED = "failed"  # it can only be deleted
+    RUNNING = "running"  # executors may still be missing
+    STOPPED = "stopped"  # nodes do not bill, disks may; the cluster can be started again
+    FAILED = "failed"  # the cluster can only be deleted
     DELETING = "deleting"
 
 
@@ -122,13 +123,13 @@ class ClusterState:
     """A cluster as its cloud describes it now.
 
     Attributes:
-        cluster_id: what the API calls it.
-        owner: who made it, as the cloud names people; "" where the cloud does not tell.
-        ours: whether it has the tag of the deployment; else it only has the name.
+        cluster_id: the id in the API.
+        owner: the user who made it, as the cloud names users; "" if the cloud does not tell.
+        ours: True if it has the tag of the deployment, False if it only has the same name.
         detail: the cloud's own word for the state, and its message.
         nodes: such as "1 x g5.2xlarge, 2 x g5.4xlarge".
-        workers: how many were asked for, 0 for a single node.
-        ready: how many of them are there.
+        workers: number of requested workers, 0 for a single node.
+        ready: number of workers that are ready.
         root: address of the folder of the deployment: uploads, logs and results are below it.
         page: web page of the cluster; "" for none.
     """
@@ -148,22 +149,23 @@ class ClusterState:
 
     @property
     def is_ready(self) -> bool:
-        """Whether every worker is there."""
+        """Whether every worker is ready."""
         return self.phase is Phase.RUNNING and self.ready >= self.workers
 
     @property
     def bills(self) -> bool:
-        """Whether nodes of it may cost money now. A failed cluster may have some, and a stopped one none but disks."""
+        """Whether its nodes may cost money now. A failed cluster may still have nodes; a stopped one has only disks."""
         return self.phase is not Phase.STOPPED
 
 
 @dataclass(frozen=True)
 class Difference:
-    """In what a cluster that is there is not the one asked for.
+    """One difference between the existing cluster and the requested one.
 
     Attributes:
         text: such as "the node type is a, not b".
-        is_setting: of Spark, or a variable: the nodes and what they install are the same, so it may be used as it is.
+        is_setting: True if only settings of Spark or variables differ. Nodes and their files are the same, so the
+            cluster may be used as it is.
     """
 
     text: str
@@ -172,14 +174,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a cluster is not there.
+    """Why a cluster failed or stopped.
 
     Attributes:
-        code: the cloud's own, such as AWS_RESOURCE_QUOTA_EXCEEDED.
+        code: the cloud's own code, such as AWS_RESOURCE_QUOTA_EXCEEDED.
         reason: a sentence.
         fix: what to do, as a sentence.
-        log: the end of the init script's own log; "" where there is none.
-        no_capacity: whether another zone or node type may be had.
+        log: the end of the init script's own log; "" if there is none.
+        no_capacity: whether another zone or node type may have capacity.
     """
 
     code: str
@@ -194,10 +196,10 @@ class RunRequest:
     """A notebook or a Python file to run.
 
     Attributes:
-        cluster: on which to run; None for a cluster of its own, which `deployment` describes.
+        cluster: the cluster to run on; None for a cluster of its own, which `deployment` describes.
         results: address of the folder that the run gets as its parameter `results`.
-        token: makes a second submit of the same run the same run.
-        timeout_s: after which the cloud ends the run.
+        token: idempotency token: a second submission with the same token starts no second run.
+        timeout_s: seconds after which the cloud ends the run.
     """
 
     name: str
@@ -211,7 +213,7 @@ class RunRequest:
 
 
 class RunPhase(StrEnum):
-    """What a run is doing, in words that all clouds share."""
+    """The state of a run, in words that all clouds share."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -223,7 +225,7 @@ class RunPhase(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether it stays so."""
+        """Whether the run has ended."""
         return self not in {RunPhase.WAITING, RunPhase.RUNNING}
 
 
@@ -233,7 +235,7 @@ class RunState:
 
     Attributes:
         error: the end of its stack trace, "" for none.
-        no_capacity: whether its own cluster could not be had, and another zone or node type may be.
+        no_capacity: True if the cloud had no capacity for the run's own cluster; another choice may have it.
     """
 
     run_id: str
@@ -255,12 +257,12 @@ class Log:
 
 
 def tail(content: bytes, lines: int = TAIL_LINES) -> str:
-    """The last lines of a log, without secrets."""
+    """Return the last lines of a log, without secrets."""
     return scrub("".join(content.decode(errors="replace").splitlines(keepends=True)[-lines:]))
 
 
 class Cloud(Protocol):
-    """How one cloud does each step.
+    """The steps of one cloud.
 
     Attributes:
         command: the sub-command of `spark-sidecar`, such as "databricks".
@@ -270,77 +272,77 @@ class Cloud(Protocol):
 
     @property
     def place(self) -> str:
-        """Where it works, for people: the workspace, or project and region. Asks nothing of the cloud."""
+        """Return the workspace, or project and region, as text for people. Sends no request."""
 
     @property
     def options(self) -> str:
-        """Words of the command line that name the place, such as "--profile x". Asks nothing of the cloud."""
+        """Return the command-line options that name the place, such as "--profile x". Sends no request."""
 
     def root(self, name: str) -> str:
-        """Address of the folder of a deployment; "" where nobody said where. Asks nothing of the cloud."""
+        """Return the address of the folder of a deployment; "" if no volume or bucket is given. Sends no request."""
 
     def definition(self, deployment: Deployment, cluster: Cluster) -> dict[str, Any]:
-        """The request that would make the cluster, as the API takes it. Asks nothing of the cloud."""
+        """Return the API's request that would make the cluster. Sends no request."""
 
     def upload(self, deployment: Deployment) -> Upload:
-        """What nodes install from. Asks nothing of the cloud."""
+        """Return the files that nodes install from. Sends no request."""
 
     def user(self) -> str:
-        """Who is signed in, as `ClusterState.owner` names people."""
+        """Return the signed-in user, as `ClusterState.owner` names users."""
 
     def checks(self, deployment: Deployment) -> Iterable[Check]:
-        """Look, for free, whether what is wanted can be had: privileges, node types, runtime, quota. Makes nothing."""
+        """Check privileges, node types, runtime and quota, for free. Makes nothing."""
 
     def candidates(self, deployment: Deployment) -> Sequence[Cluster]:
-        """The clusters to try, in this order; a cloud whose zones differ in GPUs adds one for each zone."""
+        """Return the clusters to try, in order. A cloud whose zones differ in GPUs adds one for each zone."""
 
     def make_root(self, deployment: Deployment) -> None:
-        """Make what must be there before an upload, such as a volume; a bucket must be there."""
+        """Make what an upload needs, such as a volume. A bucket is not made: it must exist."""
 
     def store(self, folder: str) -> Store:
-        """The store of a folder below a root."""
+        """Return the store of a folder below a root."""
 
     def find(self, name: str) -> Sequence[ClusterState]:
-        """Every cluster with the tag of the deployment, and every one of its name. Those of jobs are left out."""
+        """Return the clusters that have the tag of the deployment, or its name. Clusters of jobs are left out."""
 
     def differences(self, state: ClusterState, deployment: Deployment, cluster: Cluster) -> Sequence[Difference]:
-        """In what a cluster that is there is not the one asked for."""
+        """Return the differences between the existing cluster and the requested one."""
 
     def create(self, deployment: Deployment, cluster: Cluster) -> str:
-        """Ask for a cluster, and return its id at once. Never tries again by itself: the caller looks first."""
+        """Request a cluster, and return its id at once. Sends the request once: the caller checks before a retry."""
 
     def start(self, state: ClusterState) -> None:
         """Start a stopped cluster."""
 
     def state(self, cluster_id: str) -> ClusterState | None:
-        """A cluster now; None where there is none any more."""
+        """Return the state of a cluster now; None if it does not exist any more."""
 
     def failure(self, state: ClusterState) -> Failure:
-        """Why it is stopped or failed, with the fix, and the init script's log."""
+        """Explain why a cluster stopped or failed, with the fix and the init script's log."""
 
     def delete(self, state: ClusterState) -> None:
-        """Delete a cluster; it may be gone already. Where it has to end first, it is deleted again when it ended."""
+        """Delete a cluster, which may not exist any more. A cluster that must end first is deleted after its end."""
 
     def delete_others(self, name: str) -> Sequence[str]:
-        """Delete what a deployment has outside of its root, such as uploaded notebooks; returns their names."""
+        """Delete the files of a deployment outside of its root, such as uploaded notebooks; return their names."""
 
     def logs(self, state: ClusterState, kinds: Sequence[str]) -> Iterable[Log]:
-        """The last lines of a cluster's newest logs, also after it failed."""
+        """Return the last lines of a cluster's newest logs, also after it failed."""
 
     def submit(self, request: RunRequest) -> str:
-        """Send the source and start a run; returns its id. With the same token it is the same run."""
+        """Send the source, start a run and return its id. The same token starts no second run."""
 
     def cancel(self, run_id: str) -> None:
-        """Ask for the end of a run; a cluster of its own ends with it. A run that ended or is gone is no error."""
+        """Cancel a run, and with it a cluster of its own. A run that ended or does not exist is no error."""
 
     def active_runs(self, name: str) -> Sequence[str]:
-        """Ids of the runs of a deployment that go on now, also on clusters of their own; of the owner and the user."""
+        """Return the ids of the active runs of a deployment, started by its owner or the user, on any cluster."""
 
     def run_state(self, run_id: str) -> RunState:
-        """A run now. Raises DeploymentError where there is none."""
+        """Return the state of a run now. Raises DeploymentError if there is no such run."""
 
     def run_output(self, run_id: str) -> str:
-        """What a run has printed so far; "" where the cloud tells only at the end, or nothing."""
+        """Return what a run has printed so far; "" if the cloud tells that only at the end, or never."""
 
     def executed(self, run_id: str) -> Mapping[str, bytes]:
-        """File name -> content of the executed notebook, and of what else the cloud keeps of a run."""
+        """Return the executed notebook, and the cloud's other files of a run: file name -> content."""

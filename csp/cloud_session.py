@@ -1,4 +1,4 @@
-"""What every verb needs: a cloud, where progress goes, whose deployments, and how calls are tried again. Laptop."""
+"""The session of a verb: the cloud, the progress report, the owner, and how calls to the cloud are retried. Laptop."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from server_utils.storage.stores.base import ChangedError, ObjectNotFoundError, 
 
 _T = TypeVar("_T")
 POLL_S = 10.0
-UNREACHABLE_S = 300.0  # after which a step that is no wait gives up
-CANCEL_S = 600.0  # a cluster of the run's own goes with it
+UNREACHABLE_S = 300.0  # a single step is retried for this long
+CANCEL_S = 600.0  # the run's own cluster ends within this time too
 _LONGEST_PAUSE_S = 20.0
 _ENDED = frozenset({Phase.STOPPED, Phase.FAILED})
 _CHANGING = frozenset({"up", "run", "down"})  # the verbs that have --owner
@@ -24,16 +24,16 @@ _NAME = re.compile(r"[a-z]([a-z0-9-]{0,49}[a-z0-9])?")
 
 
 class Report(Protocol):
-    """Where progress goes. The result of a command is not progress."""
+    """The progress report of a command. The result of the command is not part of it."""
 
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """Show a line that stays."""
 
     def wait(self, text: str) -> None:
-        """The state of a wait, in place of the last one where the screen can do that."""
+        """Show the state of a wait. It replaces the last one if the screen can do that."""
 
     def output(self, text: str) -> None:
-        """What a run printed, as it is."""
+        """Show the output of a run, unchanged."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def retried(call: Callable[[], _T], *, what: str, report: Report, deadline: Dead
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people read them: 45 s, 12 min, 1 h 5 min."""
+    """Return seconds as text for people: 45 s, 12 min, 1 h 5 min."""
     minutes = int(seconds // 60)
     if minutes < 1:
         return f"{seconds:.0f} s"
@@ -108,7 +108,7 @@ def duration(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Session:
-    """One command at work in one cloud. owner: whose deployments it changes; None for the user who is signed in."""
+    """The context of one command. owner: of the deployments that it changes; None for the signed-in user."""
 
     cloud: Cloud
     report: Report
@@ -116,13 +116,13 @@ class Session:
     clock: Clock = field(default_factory=Clock)
 
     def delete(self, state: ClusterState, deadline: Deadline) -> str:
-        """Delete a cluster, and wait until it is gone. Returns what it was."""
+        """Delete a cluster, wait until it does not exist any more, and return its name and id as text."""
         self.report.say(f"Deleting cluster {state.name} ({state.cluster_id}).")
         if state.phase is not Phase.DELETING:  # clouds refuse a second deletion
             self.call(lambda: self.cloud.delete(state), f"deleting cluster {state.name}")
         before = state.phase
         while now := self.call(lambda: self.cloud.state(state.cluster_id), "asking for its state"):
-            if now.phase is not before and now.phase in _ENDED:  # it may be forgotten, or its deletion failed
+            if now.phase is not before and now.phase in _ENDED:  # it only ended, or its deletion failed
                 self.call(lambda now=now: self.cloud.delete(now), f"deleting cluster {state.name}")  # type: ignore[misc]
                 before = now.phase
                 continue
@@ -138,7 +138,7 @@ class Session:
         return f"cluster {state.name} ({state.cluster_id})"
 
     def cancel(self, run_id: str) -> RunState:
-        """Cancel a run that goes on, and wait until it ended. Returns how it ended."""
+        """Cancel a run, wait until it has ended, and return its last state."""
         deadline = Deadline.after(self.clock, CANCEL_S)
         state = self._run_state(run_id)
         if not state.phase.is_final:
@@ -161,23 +161,23 @@ class Session:
         return self.call(lambda: self.cloud.run_state(run_id), f"asking for run {run_id}")
 
     def find(self, name: str) -> list[ClusterState]:
-        """Every cluster of that name or tag; none is no error."""
+        """Return every cluster of that name or tag; none is no error."""
         return list(self.call(lambda: self.cloud.find(name), "looking for the deployment"))
 
     def call(self, step: Callable[[], _T], what: str) -> _T:
-        """Do one step of the cloud, again where it may work the next time."""
-        deadline, where = Deadline.after(self.clock, UNREACHABLE_S), f"{what} in {self.cloud.place}"
-        return retried(step, what=where, report=self.report, deadline=deadline, late=Exit.REFUSED)
+        """Do one step of the cloud, with retries."""
+        deadline, step_name = Deadline.after(self.clock, UNREACHABLE_S), f"{what} in {self.cloud.place}"
+        return retried(step, what=step_name, report=self.report, deadline=deadline, late=Exit.REFUSED)
 
     def line(self, verb: str, name: str) -> str:
-        """The command line of a verb, for a user to copy: with the place, which the next shell may not know."""
+        """Return the command line of a verb, for a user to copy. It names the place, as another shell may not."""
         options = f" {self.cloud.options}" if self.cloud.options else ""
         owner = f" --owner {shlex.quote(self.owner)}" if self.owner and verb in _CHANGING else ""
         return f"spark-sidecar {self.cloud.command} {verb} --name {name}{options}{owner}"
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that not every cloud takes.
+    """Refuse a name that not every cloud accepts.
 
     Raises:
         ConfigurationError: with the rule.

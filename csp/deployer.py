@@ -1,9 +1,9 @@
-"""The verbs of a deployment that need no cluster to become ready: plan, check, send, status, logs, down. Laptop.
+"""The verbs of a deployment that do not wait for a cluster: plan, check, send, status, logs, down. Laptop.
 
-`up.py` makes the cluster, and `run.py` runs a notebook or a program on it. All of them are the same for every cloud:
-`cloud.py` lists the steps that a cloud has to know.
+`up.py` makes the cluster, and `run.py` runs a notebook or a program on it. All verbs are the same for every cloud:
+`cloud.py` lists the steps that a cloud implements.
 
-Nothing is remembered on the laptop: a tag on the cluster and the folder of the deployment tell all that there is.
+The laptop keeps no state: the cluster's tag and the folder of the deployment hold all of it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ KEPT = ("models", "data")  # folders of a deployment that `down` leaves
 
 @dataclass(frozen=True)
 class Plan:
-    """What `up` would make. request: as the API takes it. files: name -> size in bytes."""
+    """What `up` would make. request: of the cloud's API. files: name -> size in bytes."""
 
     name: str
     place: str
@@ -43,19 +43,25 @@ class Plan:
 
 @dataclass(frozen=True)
 class Removal:
-    """What `down` did. kept: folders of models and data. looked: whether a folder for files was known at all."""
+    """What `down` did.
+
+    Attributes:
+        deleted: clusters, notebooks and folders.
+        kept_folders: folders of models and data.
+        files_were_searched: False if no bucket or volume was named.
+    """
 
     deleted: list[str]
-    kept: list[str]
-    looked: bool
+    kept_folders: list[str]
+    files_were_searched: bool
 
     @property
-    def left(self) -> str:
+    def remaining_costs(self) -> str:
         """What still costs something, in sentences."""
         parts = [] if self.deleted else ["There is nothing to delete."]
-        if self.kept:
-            parts.append(f"Kept, and billed as storage: {', '.join(self.kept)}; --delete-models deletes them.")
-        if not self.looked:
+        if self.kept_folders:
+            parts.append(f"Kept, and billed as storage: {', '.join(self.kept_folders)}; --delete-models deletes them.")
+        if not self.files_were_searched:
             parts.append("Files were not looked for, as no bucket or volume was named.")
         if self.deleted:
             parts.append("Nothing else is left that bills." if parts else "Nothing is left that bills.")
@@ -63,7 +69,7 @@ class Removal:
 
 
 def plan(session: Session, deployment: Deployment) -> Plan:
-    """What `up` would make. Asks nothing of the cloud."""
+    """Return what `up` would make. Sends no request."""
     check_name(deployment.name)
     first, upload = deployment.clusters[0], session.cloud.upload(deployment)
     return Plan(
@@ -80,29 +86,29 @@ def plan(session: Session, deployment: Deployment) -> Plan:
 
 
 def check(session: Session, deployment: Deployment) -> list[Check]:
-    """The free checks, the failed ones too."""
-    return [*_fits(deployment), *session.call(lambda: list(session.cloud.checks(deployment)), "checking")]
+    """Run the free checks, and return all results."""
+    return [*_check_fit(deployment), *session.call(lambda: list(session.cloud.checks(deployment)), "checking")]
 
 
 def require(session: Session, deployment: Deployment) -> None:
-    """Check, and go on only where everything passed.
+    """Run the free checks, and report them.
 
     Raises:
-        DeploymentError: names every check that failed, with its fix.
+        DeploymentError: a check failed; the message names each that did, with its fix.
     """
     checks = check(session, deployment)
     if failed := [each for each in checks if not each.passed]:
-        lines = ";\n".join(f"{each.name}: {each.found}; {each.fix}" for each in failed)
+        lines = ";\n".join(f"{each.name}: {each.detail}; {each.fix}" for each in failed)
         raise DeploymentError(f"nothing was made, because {lines}", Exit.CHECK_FAILED)
-    looked = dict.fromkeys(each.name for each in checks if each.looked)
-    session.report.say(f"{len(looked)} checks passed: {', '.join(looked)}.")
+    passed = dict.fromkeys(each.name for each in checks if each.was_checked)
+    session.report.say(f"{len(passed)} checks passed: {', '.join(passed)}.")
     for each in checks:
-        if not each.looked:
-            session.report.say(f"Not sure: {each.name} {each.found}.")
+        if not each.was_checked:
+            session.report.say(f"Not sure: {each.name} {each.detail}.")
 
 
 def send(session: Session, deployment: Deployment) -> None:
-    """Send what nodes install from: what is there already stays, and the checksums go last.
+    """Send the files that nodes install from, but those that exist already. The checksums are sent last.
 
     Raises:
         DeploymentError: the folder is another person's, or a file could not be sent.
@@ -122,10 +128,10 @@ def send(session: Session, deployment: Deployment) -> None:
 
 
 def status(session: Session, name: str) -> list[ClusterState]:
-    """Every cluster of that name or tag.
+    """Return every cluster of that name or tag.
 
     Raises:
-        DeploymentError: if there is none.
+        DeploymentError: there is none.
     """
     check_name(name)
     states = session.find(name)
@@ -139,7 +145,7 @@ def status(session: Session, name: str) -> list[ClusterState]:
 
 
 def logs(session: Session, name: str, kinds: Sequence[str]) -> list[Log]:
-    """The logs of a deployment, of the kinds that are asked for."""
+    """Return the logs of a deployment, of these kinds."""
     state = next((each for each in status(session, name) if each.ours), None)
     if state is None:
         raise DeploymentError(f"the cluster {name!r} is none of ours, and so has no logs of ours", Exit.NOT_FOUND)
@@ -147,7 +153,7 @@ def logs(session: Session, name: str, kinds: Sequence[str]) -> list[Log]:
 
 
 def down(session: Session, name: str, *, models: bool = False) -> list[str]:
-    """Delete a deployment, and nothing else. Its runs are cancelled first. Returns what was deleted.
+    """Cancel the runs of a deployment, delete it and nothing else, and return what was deleted.
 
     models: delete models and data too.
     """
@@ -155,7 +161,7 @@ def down(session: Session, name: str, *, models: bool = False) -> list[str]:
 
 
 def remove(session: Session, name: str, *, models: bool = False) -> Removal:
-    """As `down`; returns what was kept too."""
+    """Do what `down` does, and return what was kept too."""
     check_name(name)
     try:
         return _remove(session, name, models=models)
@@ -170,34 +176,34 @@ def remove(session: Session, name: str, *, models: bool = False) -> Removal:
 def _remove(session: Session, name: str, *, models: bool) -> Removal:
     states = [each for each in session.find(name) if each.ours]
     ownership.check(session, name, states)
-    for run_id in _active_runs(session, name):  # on clusters of their own too, which would go on and bill
+    for run_id in _active_runs(session, name):  # also on clusters of their own, which would go on and bill
         session.cancel(run_id)
     deleted = [session.delete(each, Deadline.after(session.clock, DELETE_S)) for each in states]
     deleted += session.call(lambda: list(session.cloud.delete_others(name)), "deleting notebooks")
     roots = list(dict.fromkeys(filter(None, [*(each.root for each in states), session.cloud.root(name)])))
-    kept = list[str]()
+    kept_folders = list[str]()
     for root in roots:
-        doomed, staying = _sorted_out(session, root, models=models)
-        deleted += _delete_folders(session, root, doomed, whole=not staying)
-        kept += [f"{root}/{each}" for each in staying]
-    return Removal(deleted, kept, bool(roots))
+        to_delete, to_keep = _divide_folders(session, root, models=models)
+        deleted += _delete_folders(session, root, to_delete, delete_owner=not to_keep)
+        kept_folders += [f"{root}/{each}" for each in to_keep]
+    return Removal(deleted, kept_folders, bool(roots))
 
 
 def init_script(cloud: str) -> Path:
-    """The script that prepares a node of a cloud: of the repository, or of the installed package."""
+    """Return the path of the script that prepares a node, in the installed package or in the repository."""
     installed = Path(__file__).parent / "init-scripts" / f"{cloud}.sh"
     return installed if installed.exists() else Path(__file__).parents[1] / "init-scripts" / f"{cloud}.sh"
 
 
 def nodes_of(cluster: Cluster) -> str:
-    """What a cluster bills: "1 x g5.2xlarge, 2 x g5.4xlarge"."""
+    """Return the nodes of a cluster as text, such as "1 x g5.2xlarge, 2 x g5.4xlarge"."""
     workers = cluster.workers + cluster.options.spot_workers
     driver = f"1 x {cluster.driver_node_type}"
     return f"{driver}, {workers} x {cluster.node.node_type}" if workers else driver
 
 
 def cost(state: ClusterState, price: str) -> str:
-    """What it costs to leave a cluster up, in a sentence: prices are the user's, never ours."""
+    """Return what a running cluster costs, as a sentence. The user gives the price; we have no price list."""
     until = f"until `down`, or {state.idle_minutes} minutes without work" if state.idle_minutes else "until `down`"
     return f"{state.nodes} bill{f' {price} an hour,' if price else ''} {until}."
 
@@ -206,24 +212,24 @@ def _active_runs(session: Session, name: str) -> list[str]:
     return session.call(lambda: list(session.cloud.active_runs(name)), "listing runs")
 
 
-def _sorted_out(session: Session, root: str, *, models: bool) -> tuple[list[str], list[str]]:
-    """The folders of a deployment that go, and those that stay."""
+def _divide_folders(session: Session, root: str, *, models: bool) -> tuple[list[str], list[str]]:
+    """Return the folders of a deployment to delete, and those to keep."""
     store = session.cloud.store(root)
     folders = [each for each in session.call(store.folders, f"looking into {root}") if each != ownership.FOLDER]
-    staying = [] if models else [each for each in folders if each in KEPT]
-    return [each for each in folders if each not in staying], staying
+    to_keep = [] if models else [each for each in folders if each in KEPT]
+    return [each for each in folders if each not in to_keep], to_keep
 
 
-def _delete_folders(session: Session, root: str, doomed: Sequence[str], *, whole: bool) -> list[str]:
+def _delete_folders(session: Session, root: str, folders: Sequence[str], *, delete_owner: bool) -> list[str]:
     store = session.cloud.store(root)
-    # Whose it is goes last, and stays with what stays.
-    for each in [*doomed, *([ownership.FOLDER] if whole else [])]:
+    # The owner's name is deleted last, and stays as long as any folder stays.
+    for each in [*folders, *([ownership.FOLDER] if delete_owner else [])]:
         session.call(lambda folder=each: store.delete(folder), f"deleting {root}/{each}")  # type: ignore[misc]
-    return [f"{root}/{each}" for each in doomed]
+    return [f"{root}/{each}" for each in folders]
 
 
-def _fits(deployment: Deployment) -> list[Check]:
-    """Whether the model fits on a node, where a model is named. Asks no cloud."""
+def _check_fit(deployment: Deployment) -> list[Check]:
+    """Check whether the model fits on a node, if the user named a model. Sends no request."""
     if deployment.model is None:
         return []
     weights, demand = deployment.model

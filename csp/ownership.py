@@ -1,7 +1,8 @@
-"""Whose a deployment is: nobody changes another person's by accident. Laptop.
+"""The owner of a deployment: nobody changes another person's deployment by accident. Laptop.
 
-A cluster tells who made it, in some clouds. The folder of a deployment tells it always, by an object that the first
-upload writes: names are shared, and files, logs and models stay where there is no cluster any more.
+All users of a cloud share the names of deployments. In some clouds a cluster names the user who made it. The folder of
+a deployment always names its owner, in an object that the first upload writes. So files, logs and models have an owner
+even after the cluster is deleted.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ _KEY = f"{FOLDER}/name"
 
 
 def check(session: Session, name: str, states: Sequence[ClusterState]) -> None:
-    """Refuse to touch what another person made: clusters, and files that need no cluster.
+    """Refuse a deployment whose clusters or files belong to another person.
 
     Raises:
-        DeploymentError: says whose it is.
+        DeploymentError: names the owner.
     """
     roots = dict.fromkeys(filter(None, [*(each.root for each in states), session.cloud.root(name)]))
     owners = {each.owner for each in states} | {_owner_of(session, root) for root in roots}
@@ -29,32 +30,32 @@ def check(session: Session, name: str, states: Sequence[ClusterState]) -> None:
 
 
 def claim(session: Session, name: str) -> None:
-    """Write whose the folder of a deployment is, where nothing says so yet.
+    """Write the owner into the folder of a deployment, if the folder names none yet.
 
     Raises:
-        DeploymentError: it is another person's.
+        DeploymentError: the deployment belongs to another person.
     """
     root = session.cloud.root(name)
     owner = _owner_of(session, root)
-    if not owner and (mine := _mine(session)):
+    if not owner and (new_owner := _acting_owner(session)):
 
         def write() -> None:
             try:
-                session.cloud.store(root).write(_KEY, mine.encode(), replaces=None)
+                session.cloud.store(root).write(_KEY, new_owner.encode(), replaces=None)
             except ChangedError:
-                return  # somebody was faster, or our first try was heard
+                return  # another person was faster, or our first request has arrived
 
         session.call(write, f"writing {root}/{_KEY}")
         owner = _owner_of(session, root)
     _refuse_others(session, name, {owner})
 
 
-def _mine(session: Session) -> str:
+def _acting_owner(session: Session) -> str:
     return session.owner or session.call(session.cloud.user, "asking who is signed in")
 
 
 def _owner_of(session: Session, root: str) -> str:
-    """Whose a folder is; "" where nothing says so."""
+    """Return the owner of a folder; "" if it names none."""
 
     def read() -> str:
         try:
@@ -66,12 +67,12 @@ def _owner_of(session: Session, root: str) -> str:
 
 
 def _refuse_others(session: Session, name: str, owners: set[str]) -> None:
-    """Refuse what is neither of the owner that the user names nor of who is signed in, who may have made it."""
-    theirs = owners - {"", session.owner}
-    if not theirs:
+    """Refuse every owner but the one that `--owner` names, and the signed-in user, who may have acted for that one."""
+    other_owners = owners - {"", session.owner}
+    if not other_owners:
         return
     user = session.call(session.cloud.user, "asking who is signed in")
-    if others := sorted(theirs - {user}):
+    if others := sorted(other_owners - {user}):
         raise DeploymentError(
             f"{name!r} is a deployment of {', '.join(others)}, and you are {user or 'unknown'}; nothing was changed. "
             f"Choose another --name, or give --owner {others[0]} if you mean it",

@@ -1,8 +1,8 @@
-"""The verb `run`: a notebook or a Python file as a job, on the deployment's cluster or on one of its own. Laptop.
+"""The verb `run`: run a notebook or a Python file as a job, on the deployment's cluster or on one of its own. Laptop.
 
-The source is sent, the run is submitted once (a token makes a second try the same run), and its state and output are
-shown until it ends. Then the executed notebook, and the files that the run wrote into its folder of results, are
-fetched. Where the laptop stops or loses its network the run goes on: its id is enough to wait for it again.
+`run` sends the source, submits the run and shows its state and output until it ends. An idempotency token keeps a retry
+from starting a second run. Then `run` fetches the executed notebook and the files in the run's folder of results. If
+the laptop stops or loses its network, the run goes on: its id is enough to wait for it again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from server_utils.storage.manifest import bad_name
 from server_utils.storage.stores.base import ObjectNotFoundError, Store, TransientError
 
 TIMEOUT_S = 6 * 3600.0
-_PATIENCE_S = 600.0  # beyond the cloud's own limit on a run, for its clean-up
+_CLEAN_UP_S = 600.0  # after the cloud's own limit on a run
 SUFFIXES = (".ipynb", ".py")
 _NOT_DONE = frozenset({RunPhase.SKIPPED, RunPhase.CANCELLED, RunPhase.TIMED_OUT})
 
@@ -34,8 +34,8 @@ class Result:
     """How a run ended.
 
     Attributes:
-        files: what was fetched to this laptop.
-        unfetched: why there are not all; "" where nothing is missing.
+        files: the files that were fetched to this laptop.
+        unfetched: why some files were not fetched; "" if nothing is missing.
     """
 
     state: RunState
@@ -44,7 +44,7 @@ class Result:
 
     @property
     def exit_code(self) -> Exit:
-        """With which the command ends."""
+        """The exit code of the command."""
         if self.state.phase is RunPhase.SUCCEEDED:
             return Exit.REFUSED if self.unfetched else Exit.DONE
         return Exit.RUN_NOT_DONE if self.state.phase in _NOT_DONE else Exit.RUN_FAILED
@@ -63,17 +63,17 @@ def run(
     """Run a notebook or a Python file, wait for its end, and fetch its results.
 
     Args:
-        session: where, and who.
+        session: the cloud and the user.
         name: of the deployment.
         source: an .ipynb or .py file of this laptop.
         parameters: of the notebook, or options of the program. `results`, the folder to write to, is added.
-        own_cluster: what the cluster of this run is; None for the deployment's, which must be ready.
+        own_cluster: describes a new cluster for this run; None runs on the deployment's cluster, which must be ready.
         out: local folder for the results; None fetches nothing.
-        timeout_s: after which the cloud ends the run.
+        timeout_s: seconds after which the cloud ends the run.
 
     Raises:
-        ConfigurationError: if there is no such file, or it is of another kind.
-        DeploymentError: if it could not be started or followed; a run that fails is a result.
+        ConfigurationError: there is no such file, or it is of another kind.
+        DeploymentError: the run could not be started or followed. A run that fails is a result and no error.
     """
     check_name(name)
     check_source(source)
@@ -85,8 +85,9 @@ def run(
     for number, choice in enumerate(choices, start=1):
         token = uuid.uuid4().hex
         root = cluster.root if cluster else session.cloud.root(name)
-        given = {**(parameters or {}), "results": f"{root}/runs/{token}"}
-        request = RunRequest(name, source, given, given["results"], token, int(timeout_s), cluster, choice)
+        results = f"{root}/runs/{token}"
+        all_parameters = {**(parameters or {}), "results": results}
+        request = RunRequest(name, source, all_parameters, results, token, int(timeout_s), cluster, choice)
         result = follow(session, _submit(session, request), name=name, out=out, timeout_s=timeout_s)
         if not result.state.no_capacity or number == len(choices):
             return result
@@ -95,18 +96,18 @@ def run(
 
 
 def _choices(session: Session, own_cluster: Deployment) -> Sequence[Deployment]:
-    """The clusters of its own to try in turn, where the cloud has no capacity for one."""
-    found = session.call(lambda: list(session.cloud.candidates(own_cluster)), "listing what to try")
-    return [dataclasses.replace(own_cluster, clusters=(each,)) for each in found]
+    """Return the choices for a run's own cluster. The next one is tried if the cloud has no capacity."""
+    candidates = session.call(lambda: list(session.cloud.candidates(own_cluster)), "listing what to try")
+    return [dataclasses.replace(own_cluster, clusters=(each,)) for each in candidates]
 
 
 def follow(
     session: Session, run_id: str, *, name: str, out: Path | None = None, timeout_s: float = TIMEOUT_S
 ) -> Result:
-    """Wait for the end of a run that was submitted, here or by another laptop, and fetch its results."""
+    """Wait for the end of a submitted run, also of one from another laptop, and fetch its results."""
     again = f"`{session.line('run', name)} --resume {run_id}` waits for it again"
     end = f"`{session.line('run', name)} --cancel {run_id}` ends it"
-    deadline = Deadline.after(session.clock, timeout_s + _PATIENCE_S)
+    deadline = Deadline.after(session.clock, timeout_s + _CLEAN_UP_S)
     try:
         state = _wait(session, run_id, deadline)
     except KeyboardInterrupt:
@@ -121,10 +122,10 @@ def follow(
 
 
 def check_source(source: Path) -> None:
-    """Refuse what is no notebook and no program, also by its content.
+    """Refuse a file that is neither a notebook nor a program, by its name and content.
 
     Raises:
-        ConfigurationError: says which.
+        ConfigurationError: names the file, and says what is wrong with it.
     """
     if source.suffix not in SUFFIXES:
         raise ConfigurationError(f"{source} is neither a notebook (.ipynb) nor a Python file (.py)")
@@ -148,7 +149,7 @@ def _check_notebook(source: Path, text: str) -> None:
 
 
 def _ready(session: Session, name: str) -> ClusterState:
-    """The deployment's cluster, which must be ours and have all its workers."""
+    """Return the deployment's cluster, which must have our tag and all its workers."""
     ours = [each for each in status(session, name) if each.ours]
     ownership.check(session, name, ours)
     if ready := [each for each in ours if each.is_ready]:
@@ -162,20 +163,20 @@ def _ready(session: Session, name: str) -> ClusterState:
 
 
 def _submit(session: Session, request: RunRequest) -> str:
-    unheard = False  # whether an answer was lost: the run may be there all the same
+    request_may_have_arrived = False  # a submission whose answer was lost may still have started the run
 
     def submit() -> str:
-        nonlocal unheard
+        nonlocal request_may_have_arrived
         try:
             return session.cloud.submit(request)
         except TransientError:
-            unheard = True
+            request_may_have_arrived = True
             raise
 
     try:
         run_id = session.call(submit, "submitting the run")
     except DeploymentError as error:
-        if not unheard:
+        if not request_may_have_arrived:
             raise
         raise DeploymentError(
             f"{error}. The run may go on and bill: `{session.line('down', request.name)}` ends it and removes the "
@@ -195,7 +196,7 @@ def _submit(session: Session, request: RunRequest) -> str:
 def _wait(session: Session, run_id: str, deadline: Deadline) -> RunState:
     shown, page = 0, ""
     while True:
-        state, text = _look(session, run_id, deadline)
+        state, text = _poll(session, run_id, deadline)
         if state.page != page:
             page = state.page
             session.report.say(f"Its page: {page}")
@@ -211,22 +212,22 @@ def _wait(session: Session, run_id: str, deadline: Deadline) -> RunState:
         session.clock.pause(POLL_S)
 
 
-def _look(session: Session, run_id: str, deadline: Deadline) -> tuple[RunState, str]:
-    """The state, and then the output: what was printed before the end is not missed."""
+def _poll(session: Session, run_id: str, deadline: Deadline) -> tuple[RunState, str]:
+    """Read the state first and then the output, so that no output from before the end is missed."""
 
-    def look() -> tuple[RunState, str]:
+    def poll() -> tuple[RunState, str]:
         state = session.cloud.run_state(run_id)
         return state, session.cloud.run_output(run_id)
 
-    return retried(look, what=f"asking {session.cloud.place} for the run", report=session.report, deadline=deadline)
+    return retried(poll, what=f"asking {session.cloud.place} for the run", report=session.report, deadline=deadline)
 
 
 def _with_files(session: Session, state: RunState, out: Path, again: str) -> Result:
-    """The result with its files. What cannot be fetched changes nothing of how the run ended."""
+    """Fetch the files, and return the result. A file that cannot be fetched does not change how the run ended."""
     fetched: list[Path] = []
     try:
         for path in _fetch(session, state, out):
-            fetched.append(path)  # noqa: PERF402 - what came before a fault stays
+            fetched.append(path)  # noqa: PERF402 - the files before an error stay in the list
     except KeyboardInterrupt:
         raise DeploymentError(
             f"stopped by Ctrl-C. Run {state.run_id} has ended, {state.phase}, and not all of its results are here; "
@@ -234,23 +235,23 @@ def _with_files(session: Session, state: RunState, out: Path, again: str) -> Res
             Exit.INTERRUPTED,
         ) from None
     except (SidecarError, OSError) as error:  # the disk of this laptop may be full
-        where = f"they are in {state.results}, and " if state.results else ""
-        unfetched = f"{error}. Not all results are here; {where}{again}"
+        place = f"they are in {state.results}, and " if state.results else ""
+        unfetched = f"{error}. Not all results are here; {place}{again}"
         session.report.say(f"Run {state.run_id} has ended, {state.phase}. {unfetched}")
         return Result(state, tuple(fetched), unfetched)
     return Result(state, tuple(fetched))
 
 
 def _fetch(session: Session, state: RunState, out: Path) -> Iterator[Path]:
-    """Bring the files of the folder of results, and then the executed notebook, whose export may be refused."""
+    """Fetch the files of the folder of results, and then the executed notebook, whose export may be refused."""
     out.mkdir(parents=True, exist_ok=True)
     if state.results:
         store = session.cloud.store(state.results)
         for key, size in session.call(lambda: sorted(store.names()), "listing results"):
             session.call(lambda key=key, size=size: _download(store, key, size, out), f"fetching {key}")  # type: ignore[misc]
             yield out / key
-    kept = session.call(lambda: session.cloud.executed(state.run_id), "fetching the executed notebook")
-    for name, content in kept.items():
+    executed = session.call(lambda: session.cloud.executed(state.run_id), "fetching the executed notebook")
+    for name, content in executed.items():
         if wrong := bad_name(name):
             raise DeploymentError(f"the executed notebook cannot be written: {wrong}")
         (out / name).write_bytes(content)
@@ -258,11 +259,11 @@ def _fetch(session: Session, state: RunState, out: Path) -> Iterator[Path]:
 
 
 def _download(store: Store, key: str, size: int, out: Path) -> None:
-    """Fetch an object into a file, which has its name when it is whole.
+    """Fetch an object into a file. The file gets its name when it is complete.
 
     Raises:
-        TransientError: fewer bytes came than there are.
-        DeploymentError: it is not there any more, or has no name that is safe here.
+        TransientError: the object arrived only in part.
+        DeploymentError: the object does not exist any more, or its name is not safe as a file name.
     """
     if wrong := bad_name(key):
         raise DeploymentError(f"a result cannot be fetched: {wrong}; it stays in {store.url}")
@@ -275,5 +276,5 @@ def _download(store: Store, key: str, size: int, out: Path) -> None:
                     store.fetch(key, 0, size, file.write)
             except ObjectNotFoundError:
                 raise DeploymentError(f"{key} was deleted from {store.url} while it was fetched") from None
-        if (came := beside.stat().st_size) != size:
-            raise TransientError(f"{came} of {size} bytes came")
+        if (received := beside.stat().st_size) != size:
+            raise TransientError(f"{received} of {size} bytes came")

@@ -1,8 +1,8 @@
-"""The verb `up`: one cluster, from nothing or from what is there, until every worker is there. Laptop.
+"""The verb `up`: make a cluster, or adopt the existing one, and wait until every worker is ready. Laptop.
 
-In order: find what is there by its tag; check for free what could be refused; send the files that are not there; make
-the cluster, or adopt the one that is there; wait. A cluster that fails is explained, and deleted unless it is to be
-kept. Where there is no capacity, the next candidate is tried.
+The steps in order: find the existing cluster by its tag; run the free checks; send the missing files; make the cluster;
+wait. `up` explains why a cluster failed and deletes it, unless the user keeps it. If the cloud has no capacity, `up`
+tries the next candidate.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _USABLE = frozenset({Phase.STARTING, Phase.RUNNING, Phase.STOPPED})
 
 
 class ClusterFailedError(DeploymentError):
-    """A cluster did not become ready. failure: why."""
+    """A cluster did not become ready. failure: the reason."""
 
     def __init__(self, message: str, failure: Failure) -> None:
         super().__init__(message)
         self.failure = failure
 
     def deleted(self) -> ClusterFailedError:
-        """The same failure, once its cluster is gone."""
+        """Return the same error with a message that says that the cluster is deleted."""
         message = str(self).replace(_BEING_DELETED, "It is deleted, and nothing bills", 1)
         return ClusterFailedError(message, self.failure)
 
@@ -42,17 +42,17 @@ def up(
     keep: bool = False,
     replace: bool = False,
 ) -> ClusterState:
-    """Make the cluster, or adopt the one that is there, and wait until every worker is there.
+    """Make the cluster, or adopt the existing one, and wait until every worker is ready.
 
     Args:
-        session: where, and who.
-        deployment: what is wanted.
-        timeout_s: for the whole of it.
-        keep: leave a cluster that failed.
-        replace: delete a cluster of the same deployment that is another one than is wanted.
+        session: the cloud and the user.
+        deployment: the requested deployment.
+        timeout_s: seconds for the whole verb.
+        keep: do not delete a cluster that failed.
+        replace: delete the existing cluster of the deployment if it differs from the requested one.
 
     Raises:
-        DeploymentError: with what exists now and how to go on; `exit_code` tells the kinds apart.
+        DeploymentError: the message says what exists now and how to go on; `exit_code` tells the kinds apart.
     """
     check_name(deployment.name)
     attempt = _Up(session, deployment, Deadline.after(session.clock, timeout_s), keep=keep)
@@ -63,29 +63,29 @@ def up(
 
 
 class _Up:
-    """One `up`: what is wanted, until when, and what there is so far."""
+    """One call of `up`: the requested deployment, the deadline, and the cluster so far."""
 
     def __init__(self, session: Session, deployment: Deployment, deadline: Deadline, *, keep: bool) -> None:
         self._session, self._deployment, self._deadline, self._keep = session, deployment, deadline, keep
         self._cloud, self._report = session.cloud, session.report
         self._made: ClusterState | None = None
-        self._asked = False  # whether a cluster may be there that nobody has seen yet
-        self._tried: list[Cluster] = []  # the candidates that an adopted cluster is
+        self._request_may_have_arrived = False  # a create or start whose answer was lost may still have worked
+        self._tried: list[Cluster] = []  # the candidates that equal an adopted cluster
 
     def adopt(self, *, replace: bool) -> ClusterState | None:
-        """Wait for the cluster that is there; None where one is to be made."""
-        state = self._made = self._ended(self._existing())
+        """Wait for the existing cluster; return None if one is to be made."""
+        state = self._made = self._wait_for_end(self._existing())
         if state is None:
             return None
         different = self._differences(state)
         if state.phase in _USABLE and not replace:
-            _refuse_another(state, different)
+            _refuse_different(state, different)
         if state.phase not in _USABLE or (different and replace):
-            self._give_up(state)
-            self._tried = []  # it is made anew, so every choice is open
+            self._delete_existing(state)
+            self._tried = []  # a new cluster may be any candidate
             return None
         self._report.say(
-            f"Adopting cluster {state.name} ({state.cluster_id}), which is {state.phase}.{_kept(different)}"
+            f"Adopting cluster {state.name} ({state.cluster_id}), which is {state.phase}.{_notice(different)}"
         )
         if state.phase is Phase.STOPPED:
             send(self._session, self._deployment)
@@ -99,7 +99,7 @@ class _Up:
             return None
 
     def make(self) -> ClusterState:
-        """Check, send and create; the next candidate where there is no capacity."""
+        """Run the checks, send the files and make a cluster; try the next candidate if there is no capacity."""
         require(self._session, self._deployment)
         send(self._session, self._deployment)
         candidates = self._untried()
@@ -114,7 +114,7 @@ class _Up:
         raise AssertionError("unreachable: there is a candidate, and the last one returns or raises")
 
     def now(self) -> str:
-        """What exists and bills now, and how to go on or remove it."""
+        """Say what exists and bills now, and how to go on or remove it."""
         name, line = self._deployment.name, self._session.line
         if self._made:
             return (
@@ -122,15 +122,15 @@ class _Up:
                 f"{' and bills' if self._made.bills else ''}. Run the same command again to go on; "
                 f"`{line('down', name)}` removes it"
             )
-        if self._asked:
+        if self._request_may_have_arrived:
             return f"A cluster may be there: `{line('status', name)}` shows it, `{line('down', name)}` removes it"
         return "No cluster was made, and nothing bills. Run the same command again to go on"
 
     def _existing(self) -> ClusterState | None:
         states = self._session.find(self._deployment.name)
-        _refuse_strangers([each for each in states if not each.ours and each.bills])
+        _refuse_untagged([each for each in states if not each.ours and each.bills])
         ours = [each for each in states if each.ours]
-        if ours:  # else nothing is there to touch, and the first upload looks
+        if ours:  # without a cluster, the first upload checks the owner
             ownership.check(self._session, self._deployment.name, ours)
         if len(ours) > 1:
             raise DeploymentError(
@@ -140,15 +140,15 @@ class _Up:
             )
         return ours[0] if ours else None
 
-    def _ended(self, state: ClusterState | None) -> ClusterState | None:
-        """Wait where a cluster is just ending: it can be started again then, or is gone."""
+    def _wait_for_end(self, state: ClusterState | None) -> ClusterState | None:
+        """Wait while a cluster is ending. Then it can be started again, or does not exist any more."""
         while state and state.phase is Phase.DELETING:
             self._made = state
             self._report.wait(f"ending: {state.detail}; {duration(self._deadline.elapsed_s)}")
             if self._deadline.is_over:
                 raise self._late(state)
             self._deadline.clock.pause(POLL_S)
-            state = self._look(state.cluster_id)
+            state = self._poll(state.cluster_id)
         return state
 
     def _candidates(self) -> Sequence[Cluster]:
@@ -158,7 +158,7 @@ class _Up:
         return [each for each in self._candidates() if each not in self._tried]
 
     def _differences(self, state: ClusterState) -> Sequence[Difference]:
-        """In what it differs from the candidate that it is, but for settings; from the first where it is none."""
+        """Return the differences from the candidate with the same nodes and files; without one, from the first."""
         candidates = self._candidates()
 
         def compare() -> list[Sequence[Difference]]:
@@ -169,8 +169,8 @@ class _Up:
         self._tried = [candidates[at] for at in same]
         return different[same[0] if same else 0]
 
-    def _give_up(self, state: ClusterState) -> None:
-        """Delete a cluster that is there; one that failed is explained first, and kept where the user says so."""
+    def _delete_existing(self, state: ClusterState) -> None:
+        """Delete the existing cluster. If it failed, explain it first, and keep it if the user says so."""
         if state.phase is Phase.FAILED:
             failed = self._failed(state)
             if self._keep and not failed.failure.no_capacity:
@@ -179,13 +179,13 @@ class _Up:
         self._delete(state)
 
     def _start(self, state: ClusterState) -> None:
-        """Start a stopped cluster; look before a second try, as the first may have been heard."""
+        """Start a stopped cluster. Before a second try, check whether the first request has arrived."""
 
         def start() -> None:
-            heard = self._asked and self._cloud.state(state.cluster_id)
-            if heard and heard.phase is not Phase.STOPPED:
+            now = self._cloud.state(state.cluster_id) if self._request_may_have_arrived else state
+            if now and now.phase is not Phase.STOPPED:
                 return
-            self._asked = True
+            self._request_may_have_arrived = True
             self._cloud.start(state)
 
         try:
@@ -199,23 +199,23 @@ class _Up:
             ) from None
 
     def _create(self, cluster: Cluster) -> str:
-        """Ask for a cluster; look before a second try, as the first may have been heard."""
+        """Make a cluster. Before a second try, check whether the first request has arrived."""
 
         def create() -> str:
-            heard = self._asked
-            if heard and (state := self._existing()):
+            earlier_request_may_have_arrived = self._request_may_have_arrived
+            if earlier_request_may_have_arrived and (state := self._existing()):
                 return state.cluster_id
-            self._asked = True
+            self._request_may_have_arrived = True
             try:
                 return self._cloud.create(self._deployment, cluster)
-            except DeploymentError:  # a clear answer: this request made none
-                self._asked = heard
+            except DeploymentError:  # a refusal: this request made no cluster
+                self._request_may_have_arrived = earlier_request_may_have_arrived
                 raise
 
         try:
             cluster_id = self._session.call(create, "creating the cluster")
         except DeploymentError as error:
-            if not self._asked:
+            if not self._request_may_have_arrived:
                 raise
             raise DeploymentError(f"{error}. {self.now()}", Exit.TIMEOUT) from None
         self._made = ClusterState(cluster_id, self._deployment.name, Phase.STARTING, nodes=nodes_of(cluster))
@@ -243,15 +243,15 @@ class _Up:
                 raise self._late(state)
             self._deadline.clock.pause(POLL_S)
 
-    def _look(self, cluster_id: str) -> ClusterState | None:
+    def _poll(self, cluster_id: str) -> ClusterState | None:
         what, cloud = f"asking {self._cloud.place} for the state", self._cloud
         try:
             return retried(lambda: cloud.state(cluster_id), what=what, report=self._report, deadline=self._deadline)
-        except DeploymentError as error:  # unreachable or refused: the cluster goes on without us
+        except DeploymentError as error:  # the cloud is unreachable or refuses: the cluster goes on
             raise DeploymentError(f"{error}. {self.now()}", error.exit_code) from None
 
     def _state(self, cluster_id: str) -> ClusterState:
-        state = self._look(cluster_id)
+        state = self._poll(cluster_id)
         if state is None:
             self._made = None
             raise DeploymentError(f"cluster {cluster_id} was deleted by somebody else while it started")
@@ -261,33 +261,33 @@ class _Up:
     def _failed(self, state: ClusterState) -> ClusterFailedError:
         try:
             failure = self._session.call(lambda: self._cloud.failure(state), "asking why")
-        except SidecarError as error:  # the cluster is there all the same, and is deleted as any that failed
+        except SidecarError as error:  # the cluster still exists, and is deleted like every failed one
             failure = Failure("UNKNOWN", state.detail, f"Its cause could not be read: {error}")
-        stays = f"It is kept: `{self._session.line('down', state.name)}` removes it"
-        left = stays if self._keep and not failure.no_capacity else _BEING_DELETED
+        kept = f"It is kept: `{self._session.line('down', state.name)}` removes it"
+        outcome = kept if self._keep and not failure.no_capacity else _BEING_DELETED
         log = f"\nThe init script's log ends:\n{failure.log}" if failure.log else ""
         return ClusterFailedError(
             f"cluster {state.name} ({state.cluster_id}) failed, {failure.code}: {failure.reason}. {failure.fix}. "
-            f"{left}.{log}",
+            f"{outcome}.{log}",
             failure,
         )
 
     def _late(self, state: ClusterState) -> DeploymentError:
-        few = f" with {state.ready} of {state.workers} workers" if state.phase is Phase.RUNNING else ""
+        workers = f" with {state.ready} of {state.workers} workers" if state.phase is Phase.RUNNING else ""
         return DeploymentError(
-            f"after {duration(self._deadline.elapsed_s)} the cluster is {state.phase}{few}: {state.detail}. "
+            f"after {duration(self._deadline.elapsed_s)} the cluster is {state.phase}{workers}: {state.detail}. "
             f"{self.now()}, and a longer --timeout waits longer",
             Exit.TIMEOUT,
         )
 
     def _delete(self, state: ClusterState) -> None:
-        """Delete what failed or is another one: it would stay in the list of clusters, and in some clouds bill."""
+        """Delete a failed or a different cluster: it would stay in the list of clusters, and in some clouds bill."""
         self._session.delete(state, Deadline.after(self._deadline.clock, UNREACHABLE_S))
-        self._made, self._asked = None, False
+        self._made, self._request_may_have_arrived = None, False
 
 
-def _refuse_strangers(strangers: Sequence[ClusterState]) -> None:
-    for each in strangers:
+def _refuse_untagged(clusters: Sequence[ClusterState]) -> None:
+    for each in clusters:
         raise DeploymentError(
             f"there is a cluster {each.name!r} ({each.cluster_id}, made by {each.owner or 'somebody'}) that is no "
             "deployment of ours; nothing was made. Choose another --name",
@@ -295,18 +295,18 @@ def _refuse_strangers(strangers: Sequence[ClusterState]) -> None:
         )
 
 
-def _refuse_another(state: ClusterState, different: Sequence[Difference]) -> None:
-    another = [each for each in different if not each.is_setting]
-    if not another:
+def _refuse_different(state: ClusterState, different: Sequence[Difference]) -> None:
+    decisive = [each for each in different if not each.is_setting]
+    if not decisive:
         return
     raise DeploymentError(
-        f"{state.name!r} ({state.cluster_id}) is there, and is another cluster: {_texts(another)}. It was "
+        f"{state.name!r} ({state.cluster_id}) is there, and is another cluster: {_texts(decisive)}. It was "
         "not changed. Give --replace to delete it and make this one, or choose another --name",
     )
 
 
-def _kept(settings: Sequence[Difference]) -> str:
-    """What an adopted cluster has otherwise than is asked for; "" for nothing."""
+def _notice(settings: Sequence[Difference]) -> str:
+    """Say which settings of an adopted cluster differ from the requested ones; "" for none."""
     return f" It stays as it is, although {_texts(settings)}; --replace makes it anew." if settings else ""
 
 

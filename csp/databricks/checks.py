@@ -38,12 +38,12 @@ def checks(
         me = client.current_user.me()
     yield Check("identity", f"signed in as {me.user_name}")
     if policy := request.get("policy_id"):
-        yield Check.asked("policy", lambda: policy_checks.check(client, policy, request))
+        yield Check.from_call("policy", lambda: policy_checks.check(client, policy, request))
     else:
-        yield Check.asked(_CREATION, lambda: _creation(client, me))
+        yield Check.from_call(_CREATION, lambda: _creation(client, me))
     yield from _volume(client, me, volume, dedicated)
     for name, look in node_checks.all_of(client, deployment):
-        yield Check.asked(name, look)
+        yield Check.from_call(name, look)
 
 
 def _creation(client: Any, me: Any) -> Check:
@@ -71,9 +71,9 @@ def _volume(client: Any, me: Any, volume: str, dedicated: str | None) -> Iterato
     except DeploymentError as error:
         yield Check("volume", str(error), _OTHER_VOLUME)
         return
-    yield Check.asked("volume", lambda: _granted(client, me, "volume", existing, volume))
+    yield Check.from_call("volume", lambda: _granted(client, me, "volume", existing, volume))
     if dedicated and dedicated != me.user_name:
-        yield Check.asked("volume for the nodes", lambda: _of_nodes(client, existing, volume, dedicated))
+        yield Check.from_call("volume for the nodes", lambda: _of_nodes(client, existing, volume, dedicated))
 
 
 def _schema(client: Any, me: Any, full_name: str, volume: str) -> Check:
@@ -87,7 +87,7 @@ def _schema(client: Any, me: Any, full_name: str, volume: str) -> Check:
         return Check("volume", f"there is no schema {full_name}", fix)
     except DeploymentError as error:
         return Check("volume", str(error), _OTHER_VOLUME)
-    return Check.asked("volume", lambda: _granted(client, me, "schema", existing, f"{volume}, which is to be made"))
+    return Check.from_call("volume", lambda: _granted(client, me, "schema", existing, f"{volume}, which is to be made"))
 
 
 def _of_nodes(client: Any, volume: Any, path: str, dedicated: str) -> Check:
@@ -97,7 +97,7 @@ def _of_nodes(client: Any, volume: Any, path: str, dedicated: str) -> Check:
         return Check("volume for the nodes", f"{dedicated} may use {path}")
     seen = f"could not be checked: no grant on {path} names {dedicated}, and a group may have one. "
     seen += f"If the nodes fail, run {_grant('READ VOLUME, WRITE VOLUME', 'volume', volume, dedicated)}"
-    return Check("volume for the nodes", seen, looked=False)
+    return Check("volume for the nodes", seen, was_checked=False)
 
 
 def _granted(client: Any, me: Any, kind: str, securable: Any, what: str) -> Check:

@@ -62,18 +62,18 @@ def checks(clients: Clients, me: str, accounts: Iterable[str | None], bucket: st
         accounts: of the nodes; None for the project's default.
         bucket: its name.
     """
-    yield Check.asked("permissions", lambda: _permissions(clients))
+    yield Check.from_call("permissions", lambda: _permissions(clients))
     project = cache(lambda: _project(clients))
     emails, default = [each for each in accounts if each], ""
     if None in accounts:
         try:
             emails.append(default := _default_account(clients))
         except DeploymentError as error:
-            yield Check("service account", f"could not be checked: {error}", looked=False)
+            yield Check("service account", f"could not be checked: {error}", was_checked=False)
     for email in sorted(emails):
         look = _act_as_default if email == default else _act_as
-        yield Check.asked("service account", lambda email=email, look=look: look(clients, email, me))  # type: ignore[misc]
-        yield Check.asked("roles of the nodes", lambda email=email: _worker(project(), email))  # type: ignore[misc]
+        yield Check.from_call("service account", lambda email=email, look=look: look(clients, email, me))  # type: ignore[misc]
+        yield Check.from_call("roles of the nodes", lambda email=email: _worker(project(), email))  # type: ignore[misc]
     yield from _bucket(clients, me, project, emails, bucket)
 
 
@@ -87,7 +87,7 @@ def _permissions(clients: Clients) -> Check:
     fix = f"ask for roles/dataproc.editor on {clients.project}; {_README} lists the roles"
     if not set(missing).isdisjoint(_TO_CREATE):
         return Check("permissions", found, fix)
-    return Check("permissions", f"{found}. A cluster can be made. If a later step is refused, {fix}", looked=False)
+    return Check("permissions", f"{found}. A cluster can be made. If a later step is refused, {fix}", was_checked=False)
 
 
 def _default_account(clients: Clients) -> str:
@@ -113,7 +113,7 @@ def _act_as_default(clients: Clients, email: str, me: str) -> Check:
     check = _act_as(clients, email, me)
     if check.passed:
         return check
-    return _unsure(check.name, f"{check.found}, which older organizations do not need", "Google refuses it", check.fix)
+    return _unsure(check.name, f"{check.detail}, which older organizations do not need", "Google refuses it", check.fix)
 
 
 def _project(clients: Clients) -> _Project:
@@ -149,13 +149,13 @@ def _bucket(
 ) -> Iterator[Check]:
     """Where it is, and whether the user and the nodes may use it."""
     bucket = clients.storage.bucket(name)
-    place = Check.asked("bucket", lambda: _place(clients, bucket))
+    place = Check.from_call("bucket", lambda: _place(clients, bucket))
     yield place
     if not place.passed:
         return
-    yield Check.asked("access to the bucket", lambda: _objects(bucket, me))
+    yield Check.from_call("access to the bucket", lambda: _objects(bucket, me))
     for email in emails:
-        yield Check.asked("bucket of the nodes", lambda email=email: _of_nodes(project(), bucket, email))  # type: ignore[misc]
+        yield Check.from_call("bucket of the nodes", lambda email=email: _of_nodes(project(), bucket, email))  # type: ignore[misc]
 
 
 def _place(clients: Clients, bucket: Any) -> Check:
@@ -167,14 +167,14 @@ def _place(clients: Clients, bucket: Any) -> Check:
             bucket.reload(timeout=TIMEOUT_S, retry=None)
     except (BadRequest, Forbidden) as error:  # roles/storage.objectUser may not look, and is enough
         lack = f"where it is could not be checked: {short(error.message)}"
-        return Check("bucket", f"gs://{name}; {lack}", looked=False)
+        return Check("bucket", f"gs://{name}; {lack}", was_checked=False)
     except NotFound:
         fix = f"`gcloud storage buckets create gs://{name} --location={clients.region} --uniform-bucket-level-access`"
         return Check("bucket", f"there is no gs://{name}", fix)
     location = (bucket.location or "").upper()
     if not _near(location, clients.region):
         far = f"gs://{name} is in {location}, and the cluster in {clients.region}: nodes read gigabytes from it"
-        return Check("bucket", f"{far}. A --bucket in {clients.region} is faster and costs less", looked=False)
+        return Check("bucket", f"{far}. A --bucket in {clients.region} is faster and costs less", was_checked=False)
     return Check("bucket", f"gs://{name} in {location or 'an unknown place'}")
 
 
@@ -239,4 +239,4 @@ def _unseen(project: _Project, held: set[str]) -> str:
 
 def _unsure(name: str, found: str, fails: str, fix: str) -> Check:
     """What is not seen may be there all the same. fails: how the user finds that it is not."""
-    return Check(name, f"could not be checked: {found}. If {fails}, {fix}", looked=False)
+    return Check(name, f"could not be checked: {found}. If {fails}, {fix}", was_checked=False)

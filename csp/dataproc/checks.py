@@ -21,11 +21,11 @@ def free_checks(clients: Clients, deployment: Deployment, bucket: str) -> Iterat
     """Every check of a deployment, one after the other."""
     me = user(clients)
     yield Check("signed in", f"{me or 'an account that Google does not tell'}, project {clients.project}")
-    yield Check.asked("APIs", lambda: _apis(clients))
+    yield Check.from_call("APIs", lambda: _apis(clients))
     yield from access_checks.checks(clients, me, {each.options.service_account for each in deployment.clusters}, bucket)
     for cluster in deployment.clusters:
-        yield Check.asked("zones", lambda each=cluster: _zones(clients, each))  # type: ignore[misc]
-    yield Check.asked("quota", lambda: _quota(clients, deployment.clusters))
+        yield Check.from_call("zones", lambda each=cluster: _zones(clients, each))  # type: ignore[misc]
+    yield Check.from_call("quota", lambda: _quota(clients, deployment.clusters))
 
 
 def user(clients: Clients) -> str:

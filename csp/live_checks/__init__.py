@@ -1,1 +1,1 @@
-"""What only a live cluster can tell: the questions, who asks them, and a report to paste into an issue."""
+"""Checks on a live cluster: the questions, the commands that answer them, and a report to paste into an issue."""

@@ -1,6 +1,6 @@
-"""Ask the questions of a platform: commands on this laptop, and one job on the cluster. Laptop; changes no cluster.
+"""Ask the questions of a platform: by commands on this laptop and one job on the cluster. Laptop; changes no cluster.
 
-A question never fails the others: each has an answer, whatever its command does.
+Each question gets an answer, even if the command of another one fails.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from csp.live_checks.on_cluster import CommandResult, Target
 from csp.live_checks.questions import Question, Where
 
 _COMMAND_S = 180.0
-_NOT_FOUND = 127  # of a shell
+_COMMAND_NOT_FOUND = 127  # exit status of a shell
 
 
 class Outcome(Enum):
-    """How a question was answered."""
+    """How an answer compares with the expected one."""
 
     EXPECTED = "as expected"
     DIFFERS = "differs"
@@ -32,45 +32,46 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Answer:
-    """A question and what was found."""
+    """A question and its answer. output: of the command, or why there is none."""
 
     question: Question
     outcome: Outcome
-    found: str
+    output: str
 
     @property
     def wrong(self) -> bool:
-        """Whether something is to be done about it."""
+        """Whether the answer needs a change in this repository."""
         return self.outcome not in {Outcome.EXPECTED, Outcome.NOT_ASKED}
 
 
 def ask(questions: Sequence[Question], target: Target) -> list[Answer]:
-    """The answers, in the order of the questions."""
+    """Return the answers, in the order of the questions."""
     for_job = [each for each in questions if each.where.on_cluster and target.cluster]
     results = on_cluster.run_job(for_job, target) if for_job else {}
-    return [judged(each, results[each.key]) if each.key in results else _asked_here(each, target) for each in questions]
+    return [compare(each, results[each.key]) if each.key in results else _ask_here(each, target) for each in questions]
 
 
-def judged(question: Question, result: CommandResult) -> Answer:
-    """Compare what a command said with what is expected of it."""
-    if question.expects(result.output) and result.code != _NOT_FOUND:
+def compare(question: Question, result: CommandResult) -> Answer:
+    """Compare the output of a command with the expected one."""
+    if question.expects(result.output) and result.code != _COMMAND_NOT_FOUND:
         return Answer(question, Outcome.EXPECTED, result.output)
-    if result.code == _NOT_FOUND:
+    if result.code == _COMMAND_NOT_FOUND:
         return Answer(question, Outcome.MISSING, result.output)
     return Answer(question, Outcome.FAILED if result.code else Outcome.DIFFERS, result.output)
 
 
-def _asked_here(question: Question, target: Target) -> Answer:
+def _ask_here(question: Question, target: Target) -> Answer:
+    """Answer a question by a command on this laptop."""
     if question.where is Where.BY_HAND:
         return Answer(question, Outcome.NOT_ASKED, "needs a person: see below")
     if missing := [f"--{name}" for name in question.needs if not getattr(target, name)]:
         return Answer(question, Outcome.NOT_ASKED, f"needs {' and '.join(missing)}")
-    return judged(question, _run(question.command, target))
+    return compare(question, _run(question.command, target))
 
 
 def _run(command: str, target: Target) -> CommandResult:
     environ = os.environ | target.variables() | {"PYTHON": sys.executable}
-    # pipefail: the last command of a pipe would hide that the first one is missing.
+    # pipefail: else the last command of a pipe hides that the first one does not exist.
     words = ["bash", "-o", "pipefail", "-c", command]
     try:
         done = subprocess.run(

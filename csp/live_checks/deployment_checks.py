@@ -1,8 +1,8 @@
-"""The verbs of a deployment on a live account: up, status, run, logs and down, by the command `spark-sidecar`. Laptop.
+"""Check the verbs of a deployment on a live account: up, status, run, logs and down, by `spark-sidecar`. Laptop.
 
-The deployment has a name of its own, so that no other one is touched, and `down` comes in any case. Where it is made is
-what the environment says, as for every `spark-sidecar` command. Each verb is a question like the others: it has a
-command, an expected answer, and a place to look at where the answer differs.
+The deployment has a name of its own, so no other one is changed, and `down` runs in any case. The environment says
+where it is made, as for every `spark-sidecar` command. Each verb is a question like the others: it has a command, an
+expected answer, and a file to change if the answer differs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from csp.live_checks.ask import Answer, Outcome, judged
+from csp.live_checks.ask import Answer, Outcome, compare
 from csp.live_checks.on_cluster import CommandResult, Target
 from csp.live_checks.questions import Question, Where
 
@@ -35,7 +35,7 @@ print("SPARK-SIDECAR-RUN", SparkSession.builder.getOrCreate().range(1000).count(
 
 @dataclass(frozen=True)
 class _Verb:
-    """What is asked of a verb. answer: pattern of its output; code: its exit status."""
+    """The question about a verb. answer: pattern of its output; code: its exit status."""
 
     asks: str
     expected: str
@@ -60,21 +60,21 @@ def deployed(
     """Make a cluster, ask about it, and delete it.
 
     Args:
-        target: the platform; its region and project are given to the commands.
-        options: of `up`: what the cluster is.
-        ask: gets the cluster as the platform's own command names it, and asks the questions of a cluster.
-        call: runs `spark-sidecar` with some words.
+        target: the platform; the commands get its region and project.
+        options: of `up`, which describe the cluster.
+        ask: gets the cluster's name or id for the platform's own command, and asks the questions of a cluster.
+        call: runs `spark-sidecar` with these arguments.
     """
-    made = _Deployment(target, call or _calls(target))
+    deployment = _Deployment(target, call or _calls(target))
     try:
-        up = made.ask("up", *options, "--timeout", _MINUTES)
+        up = deployment.ask("up", *options, "--timeout", _MINUTES)
         yield up
         if not up.wrong:
-            yield from made.verbs()
-            yield from ask(_cluster_of(up.found))
+            yield from deployment.verbs()
+            yield from ask(_cluster_of(up.output))
     finally:
-        yield made.ask("down", "--delete-models")
-        yield made.ask("gone")
+        yield deployment.ask("down", "--delete-models")
+        yield deployment.ask("gone")
 
 
 class _Deployment:
@@ -99,12 +99,12 @@ class _Deployment:
             f"verb-{key}", (cloud,), verb.asks, Where.LAPTOP, command, verb.expected, verb.change, verb.answer
         )
         result = self._call(words)
-        answer = judged(row, result)
+        answer = compare(row, result)
         return answer if result.code == verb.code else dataclasses.replace(answer, outcome=Outcome.FAILED)
 
 
 def _calls(target: Target) -> Call:
-    """Runs the command of this environment."""
+    """Return a function that runs `spark-sidecar` of this environment."""
     place = {"CLOUDSDK_CORE_PROJECT": target.project, "CLOUDSDK_DATAPROC_REGION": target.region}
     environ = os.environ | {name: value for name, value in place.items() if value}
     command = [sys.executable, "-c", "from server_utils.cli.main import app; app()"]
@@ -123,6 +123,6 @@ def _calls(target: Target) -> Call:
 
 
 def _cluster_of(output: str) -> str:
-    """The id on Databricks; the name on Dataproc, whose ids have a UUID behind it."""
+    """Return the id on Databricks, and the name on Dataproc, where an id is the name and a UUID."""
     match = re.search(r'"cluster_id": "([^"/]+)', output)
     return match[1] if match else ""

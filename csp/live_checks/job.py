@@ -1,7 +1,7 @@
-"""The job that asks a cluster's questions: on the driver, and in one task on an executor. Runs on the cluster.
+"""The job that asks the questions of a cluster: on the driver, and in one task on an executor. Runs on the cluster.
 
-It is sent there as one file, with its questions in it, so it imports the standard library and Spark, nothing of ours.
-Its last line, or the result of the notebook, has all answers: key -> [exit status, output].
+The cluster gets this one file, with the questions in it. So the file imports the standard library and Spark, and
+nothing of ours. Its last line, or the result of the notebook, has all answers: key -> [exit status, output].
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import traceback
 
 MARK = "SPARK-SIDECAR-ANSWERS "
 _COMMAND_S = 120.0
-# Whoever sends this file puts the questions here.
+# `on_cluster.py` puts the questions here.
 QUESTIONS = "@QUESTIONS@"
 
 Row = tuple[str, str, bool, bool]  # key, command, whether it is Python, whether the driver is asked
 
 
 def answers(rows: list[Row]) -> dict[str, tuple[int, str]]:
-    """Run the commands of questions here."""
-    return {key: _by_python(command) if python else _by_shell(command) for key, command, python, _ in rows}
+    """Run the commands of the questions in this process, and return their results by key."""
+    return {key: _run_python(command) if python else _run_shell(command) for key, command, python, _ in rows}
 
 
-def _by_shell(command: str) -> tuple[int, str]:
+def _run_shell(command: str) -> tuple[int, str]:
     try:
         done = subprocess.run(
             ["bash", "-c", command],  # noqa: S607 - wherever the node has it
@@ -42,7 +42,7 @@ def _by_shell(command: str) -> tuple[int, str]:
     return done.returncode, done.stdout.strip()
 
 
-def _by_python(command: str) -> tuple[int, str]:
+def _run_python(command: str) -> tuple[int, str]:
     printed = io.StringIO()
     try:
         with contextlib.redirect_stdout(printed):
@@ -53,7 +53,7 @@ def _by_python(command: str) -> tuple[int, str]:
 
 
 def main() -> None:
-    """Ask all questions, print the answers, and give them to the notebook's caller where there is one."""
+    """Ask all questions, print the answers, and return them as the result of the notebook on Databricks."""
     from pyspark.sql import SparkSession
 
     rows: list[Row] = [tuple(row) for row in json.loads(base64.b64decode(QUESTIONS))]

@@ -1,6 +1,7 @@
-"""One job on the cluster that asks all its questions: by the platform's own command line. Laptop.
+"""Run one job on the cluster that asks all its questions, by the platform's own command line. Laptop.
 
-Databricks runs `job.py` as a notebook, because what a notebook can import is a question; Dataproc as a PySpark job.
+Databricks runs `job.py` as a notebook, because some questions are about what a notebook can import. Dataproc runs it as
+a PySpark job.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ _NOTEBOOK = "# Databricks notebook source\n"
 
 @dataclass(frozen=True)
 class Target:
-    """Which cluster is asked.
+    """The platform and the cluster that get the questions.
 
     Attributes:
-        cluster: the id on Databricks, the name on Dataproc; None where only what needs no cluster is asked.
+        cluster: the id on Databricks, the name on Dataproc; None asks only what needs no cluster.
         folder: Databricks: folder of the workspace for the notebook, which is deleted afterwards.
     """
 
@@ -40,14 +41,14 @@ class Target:
     folder: str = "/Shared"
 
     def variables(self) -> dict[str, str]:
-        """The variables of the commands that are run on a laptop."""
+        """Return the environment variables of the commands that run on a laptop."""
         named = {"PLATFORM": self.platform, "CLUSTER": self.cluster, "REGION": self.region, "PROJECT": self.project}
         return {name: value or "" for name, value in named.items()}
 
 
 @dataclass(frozen=True)
 class CommandResult:
-    """How a command ended, and all it printed."""
+    """The exit status of a command, and its output."""
 
     code: int
     output: str
@@ -58,7 +59,7 @@ class JobError(Exception):
 
 
 def run_job(questions: Sequence[Question], target: Target) -> dict[str, CommandResult]:
-    """The answers of a job by the questions' keys. Where there is no job, the same failure for all."""
+    """Run the job, and return its answers by the keys of the questions. If it fails, all get the same failure."""
     submit = _on_dataproc if target.platform == "dataproc" else _on_databricks
     try:
         with _program(questions) as program:
@@ -71,7 +72,7 @@ def run_job(questions: Sequence[Question], target: Target) -> dict[str, CommandR
 
 @contextmanager
 def _program(questions: Sequence[Question]) -> Iterator[Path]:
-    """The text of the job, with its questions in it."""
+    """Write the program of the job with its questions in it, and yield its path."""
     rows = [(each.key, each.command, each.where.python, each.where.on_driver) for each in questions]
     packed = base64.b64encode(json.dumps(rows).encode()).decode()
     text = Path(job.__file__).read_text(encoding="utf-8").replace(job.QUESTIONS, packed, 1)
@@ -82,10 +83,10 @@ def _program(questions: Sequence[Question]) -> Iterator[Path]:
 
 
 def _on_dataproc(program: Path, target: Target) -> dict[str, Any]:
-    where = [f"--cluster={target.cluster}", f"--region={target.region}"]
+    place = [f"--cluster={target.cluster}", f"--region={target.region}"]
     project = [f"--project={target.project}"] if target.project else []
-    # gcloud shows what the driver prints among its own lines.
-    printed = _command(["gcloud", "dataproc", "jobs", "submit", "pyspark", str(program), *where, *project])
+    # gcloud shows the output of the driver among its own lines.
+    printed = _command(["gcloud", "dataproc", "jobs", "submit", "pyspark", str(program), *place, *project])
     return _answers(printed)
 
 

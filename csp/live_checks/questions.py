@@ -1,4 +1,4 @@
-"""What only a live cluster can tell: the questions of `data/live-checks.json`. Laptop; `ask.py` asks them."""
+"""The questions of `data/live-checks.json`, which only a live cluster can answer. Laptop; `ask.py` asks them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class Where(Enum):
-    """Who can answer a question."""
+    """The place where a question is asked."""
 
     LAPTOP = "laptop"
     DRIVER = "driver"
@@ -23,23 +23,23 @@ class Where(Enum):
 
     @property
     def on_cluster(self) -> bool:
-        """Whether a job of the cluster asks it."""
+        """Whether a job on the cluster asks it."""
         return self not in {Where.LAPTOP, Where.BY_HAND}
 
     @property
     def on_driver(self) -> bool:
-        """Whether that job asks it on the driver."""
+        """Whether the job asks it on the driver."""
         return self in {Where.DRIVER, Where.DRIVER_PYTHON}
 
     @property
     def python(self) -> bool:
-        """Whether its command is Python, and not one of a shell."""
+        """Whether its command is Python, and no shell command."""
         return self in {Where.DRIVER_PYTHON, Where.EXECUTOR_PYTHON}
 
 
 @dataclass(frozen=True)
 class Question:
-    """A question, and what to do about an answer that differs; the schema beside the facts describes the fields."""
+    """A question, and what to change if its answer differs. The schema beside the JSON file describes the fields."""
 
     key: str
     platforms: tuple[str, ...]
@@ -52,12 +52,12 @@ class Question:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The options of the script without which it cannot be asked."""
+        """The options of the script that the question needs."""
         cluster = self.where.on_cluster or "$CLUSTER" in self.command
         return ("cluster",) * cluster + ("region",) * ("$REGION" in self.command)
 
     def is_about(self, platform: str) -> bool:
-        """Whether it is a question of a platform, such as databricks-aws."""
+        """Whether it is a question about a platform, such as databricks-aws."""
         return platform.startswith(self.platforms)
 
     def expects(self, output: str) -> bool:
@@ -67,13 +67,13 @@ class Question:
 
 @cache
 def questions() -> tuple[Question, ...]:
-    """All questions, in the order of the file."""
+    """Return all questions, in the order of the file."""
     text = (files("server_utils") / "data" / "live-checks.json").read_text(encoding="utf-8")
     rows: list[dict[str, Any]] = json.loads(text)["questions"]
     return tuple(Question(**row | {"where": Where(row["where"]), "platforms": tuple(row["platforms"])}) for row in rows)
 
 
 def of(platform: str) -> list[Question]:
-    """The questions of a platform: those that a program can ask first."""
+    """Return the questions of a platform; those that need a person come last."""
     about = [each for each in questions() if each.is_about(platform)]
     return sorted(about, key=lambda each: each.where is Where.BY_HAND)

@@ -1,4 +1,4 @@
-"""What was found, as a table to paste into an issue and as JSON; and all questions as a page. Laptop; asks nothing."""
+"""The answers as a table to paste into an issue and as JSON, and all questions as a page. Laptop; asks nothing."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from csp.live_checks.questions import Question, Where, questions
 
 _WIDTH = 80
 _KEY, _OUTCOME = 21, 11
-_FOUND = _WIDTH - _KEY - _OUTCOME - 10  # the bars and blanks of a row
-# What a page calls the places, and in which order it has them.
+_OUTPUT = _WIDTH - _KEY - _OUTCOME - 10  # the bars and blanks of a row
+# The names of the places on the page, in its order.
 _PLACES = {
     Where.LAPTOP: "on a laptop",
     Where.DRIVER: "on the driver",
@@ -24,7 +24,7 @@ _PLACES = {
 
 
 def as_json(answers: Sequence[Answer]) -> list[dict[str, Any]]:
-    """One object per question."""
+    """Return one object for each answer."""
     return [
         {
             "question": each.question.key,
@@ -33,7 +33,7 @@ def as_json(answers: Sequence[Answer]) -> list[dict[str, Any]]:
             "command": each.question.command,
             "expected": each.question.expected,
             "outcome": each.outcome.value,
-            "found": each.found,
+            "found": each.output,
             "change": each.question.change if each.wrong else "",
         }
         for each in answers
@@ -41,23 +41,23 @@ def as_json(answers: Sequence[Answer]) -> list[dict[str, Any]]:
 
 
 def as_markdown(answers: Sequence[Answer], *, heading: str) -> str:
-    """A table of 80 columns, what to do about each answer that is not the expected one, and what is left to ask."""
-    asked = [each for each in answers if each.outcome is not Outcome.NOT_ASKED]
-    left = [each for each in answers if each.outcome is Outcome.NOT_ASKED]
-    by_hand = [each for each in left if each.question.where is Where.BY_HAND]
-    without = [f"{each.question.key} ({each.found})" for each in left if each not in by_hand]
-    parts = [f"## {heading}", "", _row("question", "result", "found"), _row("-" * _KEY, "-" * _OUTCOME, "-" * _FOUND)]
-    parts += [_row(each.question.key, each.outcome.value, _one_line(each.found)) for each in asked]
-    parts += [line for each in asked if each.wrong for line in _details(each)]
-    if without:
-        parts += ["", "### Not asked", "", *_wrapped(", ".join(without))]
+    """Return a table of 80 columns, the details of each unexpected answer, and the questions that were not asked."""
+    answered = [each for each in answers if each.outcome is not Outcome.NOT_ASKED]
+    unanswered = [each for each in answers if each.outcome is Outcome.NOT_ASKED]
+    by_hand = [each for each in unanswered if each.question.where is Where.BY_HAND]
+    not_asked = [f"{each.question.key} ({each.output})" for each in unanswered if each not in by_hand]
+    parts = [f"## {heading}", "", _row("question", "result", "found"), _row("-" * _KEY, "-" * _OUTCOME, "-" * _OUTPUT)]
+    parts += [_row(each.question.key, each.outcome.value, _one_line(each.output)) for each in answered]
+    parts += [line for each in answered if each.wrong for line in _details(each)]
+    if not_asked:
+        parts += ["", "### Not asked", "", *_wrapped(", ".join(not_asked))]
     if by_hand:
-        parts += ["", "### To be asked by hand", "", *(line for each in by_hand for line in _left(each))]
+        parts += ["", "### To be asked by hand", "", *(line for each in by_hand for line in _item(each))]
     return "\n".join(parts) + "\n"
 
 
 def page() -> str:
-    """The tables of docs/live-checks.md."""
+    """Return the tables of docs/live-checks.md."""
     parts = []
     for where, place in _PLACES.items():
         rows = [each for each in questions() if each.where is where]
@@ -78,18 +78,18 @@ def _page_row(question: Question) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _row(key: str, outcome: str, result: str) -> str:
-    return f"| {key:{_KEY}} | {outcome:{_OUTCOME}} | {result:{_FOUND}} |"
+def _row(key: str, outcome: str, output: str) -> str:
+    return f"| {key:{_KEY}} | {outcome:{_OUTCOME}} | {output:{_OUTPUT}} |"
 
 
 def _one_line(text: str) -> str:
     plain = " ".join(text.split()).replace("|", "/")
-    return plain if len(plain) <= _FOUND else f"{plain[: _FOUND - 1]}…"
+    return plain if len(plain) <= _OUTPUT else f"{plain[: _OUTPUT - 1]}…"
 
 
 def _details(answer: Answer) -> list[str]:
     question = answer.question
-    last_lines = [f"    {line}" for line in answer.found.splitlines()[-12:]] or ["    (nothing)"]
+    last_lines = [f"    {line}" for line in answer.output.splitlines()[-12:]] or ["    (nothing)"]
     return [
         "",
         f"### {question.key}: {answer.outcome.value}",
@@ -104,7 +104,7 @@ def _details(answer: Answer) -> list[str]:
     ]
 
 
-def _left(answer: Answer) -> list[str]:
+def _item(answer: Answer) -> list[str]:
     question = answer.question
     return _wrapped(
         f"- {question.key}: {question.asks}? {question.command} (expected: {question.expected})", indent="  "

@@ -23,7 +23,7 @@ _SHARED = {"cluster_name", "spark_version", "autotermination_minutes"}
 def print_plan(plan: Plan, checks: Sequence[Check], price: str, *, as_json: bool) -> None:
     """What `up` would make, and the free checks where they were asked for."""
     if as_json:
-        print_json(asdict(plan) | {"price": price, "checks": [asdict(each) for each in checks]})
+        print_json(asdict(plan) | {"price": price, "checks": [_check_json(each) for each in checks]})
         return
     rows = {
         "deployment": plan.name,
@@ -44,7 +44,7 @@ def print_plan(plan: Plan, checks: Sequence[Check], price: str, *, as_json: bool
     if checks:
         print_text("")
     for each in checks:
-        print_text(f"{_word(each)}: {each.name}: {each.found}{each.fix and '; ' + each.fix}")
+        print_text(f"{_word(each)}: {each.name}: {each.detail}{each.fix and '; ' + each.fix}")
 
 
 def print_cluster(state: ClusterState) -> None:
@@ -91,8 +91,13 @@ def print_logs(logs: Sequence[Log], kinds: Sequence[str], *, as_json: bool) -> N
         print_text(f"There are no logs yet of {', '.join(kinds)}.")
 
 
+def _check_json(check: Check) -> dict[str, str | bool]:
+    """Return a check as JSON, whose keys stay as they are when fields of `Check` get other names."""
+    return {"name": check.name, "found": check.detail, "fix": check.fix, "looked": check.was_checked}
+
+
 def _word(check: Check) -> str:
-    return "failed" if not check.passed else "ok" if check.looked else "not sure"
+    return "failed" if not check.passed else "ok" if check.was_checked else "not sure"
 
 
 def _rows_of(state: ClusterState) -> list[tuple[str, str]]:

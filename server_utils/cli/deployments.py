@@ -262,7 +262,7 @@ def _down(cloud: CloudCommands, given: Given) -> None:
         return
     for each in removal.deleted:
         print_text(f"Deleted {each}.")
-    print_text(removal.left)
+    print_text(removal.remaining_costs)
 
 
 def _with_deployment(body: Body) -> Callable[[CloudCommands, Given], None]:

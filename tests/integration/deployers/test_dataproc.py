@@ -139,7 +139,7 @@ def test_a_bucket_that_is_not_there_is_said_before_anything_is_made(server, want
 def test_a_check_that_may_not_be_asked_stops_nothing(server, session, wanted):
     server.compute.failing = {"services:batchGet": (403, "serviceusage.services.list denied")}
     (apis,) = (each for each in deployer.check(session, wanted()) if each.name == "APIs")
-    assert (apis.passed, apis.found[:20]) == (True, "could not be checked")
+    assert (apis.passed, apis.detail[:20]) == (True, "could not be checked")
 
 
 def test_a_zone_of_the_user_is_the_only_one_that_is_tried(server, session, wanted):

@@ -33,14 +33,14 @@ def test_what_is_not_seen_of_the_files_is_a_notice_and_no_refusal(server, sessio
     server.storage.unseen = {"storage.objects.get"}
     name = server.bucket.name
     check = found(session, wanted(), FILES)
-    assert (check.passed, check.looked) == (True, False)
-    assert check.found == (
+    assert (check.passed, check.was_checked) == (True, False)
+    assert check.detail == (
         f"could not be checked: nothing that is seen gives you storage.objects.get on gs://{name}. If a file is "
         f"refused, ask for `gcloud storage buckets add-iam-policy-binding gs://{name} --member=user:ann@example.com "
         "--role=roles/storage.objectUser`, or give another --bucket"
     )
     assert up(session, wanted()).is_ready
-    assert f"Not sure: {FILES} {check.found}." in session.report.said
+    assert f"Not sure: {FILES} {check.detail}." in session.report.said
 
 
 def test_a_bucket_that_the_user_may_not_write_into_ends_it_before_anything_bills(server, session, wanted):
@@ -77,16 +77,16 @@ def test_a_bucket_that_cannot_be_read_is_told_in_the_words_of_google(server, ses
     asked = f"GET {server.storage_url}/storage/v1/b/{name}?***"
     clients = dataclasses.replace(session.cloud._clients, credentials=Renewed())
     check = found(dataclasses.replace(session, cloud=Dataproc(clients, name)), wanted(), "bucket")
-    assert check.found == REFUSED[error].format(name=name, asked=asked, said=error[1])
-    assert (check.passed, check.looked) == (True, False)
+    assert check.detail == REFUSED[error].format(name=name, asked=asked, said=error[1])
+    assert (check.passed, check.was_checked) == (True, False)
 
 
 @pytest.mark.parametrize("location", ["EU", "EUROPE-WEST1", "US-EAST1"])
 def test_a_bucket_that_is_far_away_is_said_and_not_refused(server, session, wanted, location):
     server.storage.location = location
     check = found(session, wanted(), "bucket")
-    assert (check.passed, check.looked) == (True, False)
-    assert f"is in {location}, and the cluster in us-central1: nodes read gigabytes from it. A --bucket" in check.found
+    assert (check.passed, check.was_checked) == (True, False)
+    assert f"is in {location}, and the cluster in us-central1: nodes read gigabytes from it. A --bucket" in check.detail
 
 
 def test_a_bucket_whose_objects_may_be_used_is_enough(server, session, wanted):
@@ -111,9 +111,9 @@ def test_an_account_without_the_role_of_nodes_is_said_before_anything_is_made(se
 
 def test_without_an_account_the_default_one_of_the_project_is_looked_at(server, session, wanted):
     """New projects give it no role."""
-    assert found(session, wanted(), ROLES).found == f"{DEFAULT_ACCOUNT} has roles/editor"
+    assert found(session, wanted(), ROLES).detail == f"{DEFAULT_ACCOUNT} has roles/editor"
     server.compute.roles = {}
-    assert f"{PROJECT} gives {DEFAULT_ACCOUNT} no role" in found(session, wanted(), ROLES).found
+    assert f"{PROJECT} gives {DEFAULT_ACCOUNT} no role" in found(session, wanted(), ROLES).detail
 
 
 UNSEEN = {
@@ -136,7 +136,7 @@ def test_what_cannot_be_seen_is_a_notice_and_no_refusal(server, session, wanted,
     hide, told = UNSEEN[why]
     hide(server.compute)
     check = found(session, wanted(service_account=NODES), ROLES)
-    assert (check.passed, check.looked, told in check.found) == (True, False, True), check.found
+    assert (check.passed, check.was_checked, told in check.detail) == (True, False, True), check.detail
     assert up(session, wanted(service_account=NODES)).is_ready
     (notice,) = (each for each in session.report.said if each.startswith(f"Not sure: {ROLES}"))
     assert why == "no answer" or f"If the nodes fail, run `{WORKER}`" in notice
@@ -145,28 +145,28 @@ def test_what_cannot_be_seen_is_a_notice_and_no_refusal(server, session, wanted,
 def test_a_bucket_of_another_project_needs_a_role_for_the_nodes(server, session, wanted):
     server.compute.roles["roles/dataproc.worker"] = {f"serviceAccount:{NODES}"}
     deployment = wanted(service_account=NODES)
-    assert found(session, deployment, BUCKET).found == f"{NODES} has roles/dataproc.worker on {PROJECT}"
+    assert found(session, deployment, BUCKET).detail == f"{NODES} has roles/dataproc.worker on {PROJECT}"
     server.storage.number, name = "999", server.bucket.name
     grant = f"gcloud storage buckets add-iam-policy-binding gs://{name} --member=serviceAccount:{NODES}"
     check = found(session, deployment, BUCKET)
-    assert (check.passed, check.looked) == (True, False)
-    assert f"{NODES} use gs://{name}. If the nodes fail, run `{grant} --role=roles/storage.objectUser`" in check.found
+    assert (check.passed, check.was_checked) == (True, False)
+    assert f"{NODES} use gs://{name}. If the nodes fail, run `{grant} --role=roles/storage.objectUser`" in check.detail
     server.storage.roles["roles/storage.objectUser"] = {f"serviceAccount:{NODES}"}
-    assert found(session, deployment, BUCKET).found == f"{NODES} has roles/storage.objectUser on gs://{name}"
+    assert found(session, deployment, BUCKET).detail == f"{NODES} has roles/storage.objectUser on gs://{name}"
     server.storage.permissions = {"storage.buckets.get"}
-    assert "storage.buckets.getIamPolicy" in found(session, deployment, BUCKET).found
+    assert "storage.buckets.getIamPolicy" in found(session, deployment, BUCKET).detail
 
 
 def test_an_editor_uses_a_bucket_only_by_the_policy_of_the_bucket(server, session, wanted):
     name = server.bucket.name
     policy = found(session, wanted(), BUCKET)
-    assert policy.found == f"{DEFAULT_ACCOUNT} has roles/storage.legacyBucketOwner on gs://{name}"
+    assert policy.detail == f"{DEFAULT_ACCOUNT} has roles/storage.legacyBucketOwner on gs://{name}"
     del server.storage.roles["roles/storage.legacyObjectOwner"]  # which reads files
     lacking = found(session, wanted(), BUCKET)
-    assert (lacking.passed, lacking.looked) == (True, False)
-    assert f"nothing that is seen lets {DEFAULT_ACCOUNT} use gs://{name}" in lacking.found
+    assert (lacking.passed, lacking.was_checked) == (True, False)
+    assert f"nothing that is seen lets {DEFAULT_ACCOUNT} use gs://{name}" in lacking.detail
     server.storage.roles["roles/storage.objectAdmin"] = {f"projectEditor:{PROJECT}"}
-    assert found(session, wanted(), BUCKET).found == f"{DEFAULT_ACCOUNT} has roles/storage.objectAdmin on gs://{name}"
+    assert found(session, wanted(), BUCKET).detail == f"{DEFAULT_ACCOUNT} has roles/storage.objectAdmin on gs://{name}"
 
 
 def test_a_custom_role_that_is_enough_to_make_a_cluster_is_enough(server, session, wanted):

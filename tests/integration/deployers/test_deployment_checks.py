@@ -64,7 +64,7 @@ def test_every_verb_is_tried_on_dataproc_and_nothing_stays(server, dataproc):
 
     answers = dataproc(ask)
     assert [each.question.key for each in answers] == [*ALL[:4], question.key, *ALL[4:]]
-    assert {each.outcome for each in answers} == {Outcome.EXPECTED}, [each.found for each in answers if each.wrong]
+    assert {each.outcome for each in answers} == {Outcome.EXPECTED}, [each.output for each in answers if each.wrong]
     ((name, there),) = asked
     assert (there, name[:5]) == ([name], "live-")
     assert list(server.bucket.list_blobs(prefix="spark-sidecar/")) == server.clusters.names == []
@@ -78,7 +78,7 @@ def test_a_cluster_that_cannot_be_had_is_said_and_nothing_else_is_tried(server, 
         "verb-down": Outcome.EXPECTED,
         "verb-gone": Outcome.EXPECTED,
     }
-    assert "you may not run nodes as a@b.c" in answers[0].found
+    assert "you may not run nodes as a@b.c" in answers[0].output
 
 
 def test_a_run_that_fails_after_it_printed_is_a_failure_and_the_cluster_goes(server, dataproc):

@@ -114,6 +114,11 @@ def test_a_plan_with_checks_shows_the_failed_ones(server, invoke):
     result = invoke("plan", "--check", "--cloud", "aws")
     assert "ok: identity" in result.stdout
     assert "failed: node type: the workspace does not offer g5.4xlarge" in result.stdout
+    checks = json.loads(invoke("plan", "--check", "--cloud", "aws", "--json").stdout)["checks"]
+    (failed,) = (each for each in checks if each["fix"])
+    assert failed | {"fix": ""} == {
+        "name": "node type", "found": "the workspace does not offer g5.4xlarge", "fix": "", "looked": True,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 
 from csp.live_checks import compare_listing, job, report
-from csp.live_checks.ask import Outcome, judged
+from csp.live_checks.ask import Outcome, compare
 from csp.live_checks.on_cluster import CommandResult
 from csp.live_checks.questions import Where, of, questions
 from server_utils.clusters.catalogue import nodes, platforms
@@ -70,17 +70,17 @@ here = pathlib.Path(__file__).parent
 words = " ".join(sys.argv[1:])
 with (here / "calls").open("a") as calls:
     calls.write(words + "\\n")
-said = json.loads((here / "said.json").read_text())
-for start, (code, text) in said["commands"].items():
+responses = json.loads((here / "responses.json").read_text())
+for start, (code, text) in responses["commands"].items():
     if words.startswith(start):
         print(text)
         sys.exit(code)
 if "submit pyspark" in words:
-    print("Job submitted.\\n{job.MARK}" + json.dumps(said["job"]) + "\\nJob finished.", file=sys.stderr)
+    print("Job submitted.\\n{job.MARK}" + json.dumps(responses["job"]) + "\\nJob finished.", file=sys.stderr)
 elif words.startswith("jobs submit"):
     print(json.dumps({{"run_id": 1, "tasks": [{{"run_id": 7}}]}}))
 elif words.startswith("jobs get-run-output 7"):
-    print(json.dumps({{"notebook_output": {{"result": "{job.MARK}" + json.dumps(said["job"])}}}}))
+    print(json.dumps({{"notebook_output": {{"result": "{job.MARK}" + json.dumps(responses["job"])}}}}))
 """
 
 
@@ -98,7 +98,7 @@ class Platform:
         program.chmod(0o755)
 
     def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        (self.folder / "said.json").write_text(json.dumps({"job": self.job, "commands": self.commands}))
+        (self.folder / "responses.json").write_text(json.dumps({"job": self.job, "commands": self.commands}))
         environ = os.environ | {"PATH": f"{self.folder}:/usr/local/sbin:/usr/sbin:/sbin:/bin-of-the-system"}
         (self.folder / "bash").exists() or (self.folder / "bash").symlink_to("/bin/bash")
         command = [sys.executable, SCRIPT, self.platform, *arguments]
@@ -158,9 +158,9 @@ def test_the_questions_fit_their_schema_and_have_sorted_keys():
 @pytest.mark.parametrize("key", [each.key for each in questions() if each.where is not Where.BY_HAND])
 def test_a_question_knows_its_answer_from_another_one(key):
     good, other = ANSWERS[key]
-    assert judged(BY_KEY[key], CommandResult(0, good)).outcome is Outcome.EXPECTED
-    assert judged(BY_KEY[key], CommandResult(0, other)).outcome is Outcome.DIFFERS
-    assert judged(BY_KEY[key], CommandResult(0, "")).outcome is Outcome.DIFFERS
+    assert compare(BY_KEY[key], CommandResult(0, good)).outcome is Outcome.EXPECTED
+    assert compare(BY_KEY[key], CommandResult(0, other)).outcome is Outcome.DIFFERS
+    assert compare(BY_KEY[key], CommandResult(0, "")).outcome is Outcome.DIFFERS
 
 
 @pytest.mark.parametrize("platform", platforms())
@@ -199,9 +199,11 @@ def test_an_answer_that_differs_says_what_to_change(dataproc):
     done = dataproc.ask(*ON_DATAPROC)
     assert done.returncode == 1
     assert re.search(r"^\| gpu-driver +\| differs +\| Tesla T4, 525\.85\.12 +\|$", done.stdout, re.MULTILINE)
-    said = " ".join(done.stdout.split())
-    assert "### gpu-driver: differs" in said
-    assert "Expected: 535 or newer. Change: driver of the runtime in platforms.json. Found: Tesla T4, 525.85.12" in said
+    printed = " ".join(done.stdout.split())
+    assert "### gpu-driver: differs" in printed
+    assert (
+        "Expected: 535 or newer. Change: driver of the runtime in platforms.json. Found: Tesla T4, 525.85.12" in printed
+    )
 
 
 @pytest.mark.parametrize(
@@ -217,35 +219,35 @@ def test_a_command_of_the_cluster_that_fails_or_is_missing_is_told_apart(answer,
     if answer is None:
         del dataproc.job["gpu-driver"]
     done = dataproc.ask(*ON_DATAPROC, "--json")
-    found = {each["question"]: each for each in json.loads(done.stdout)}
+    answers = {each["question"]: each for each in json.loads(done.stdout)}
     assert done.returncode == 1
-    assert found["gpu-driver"]["outcome"] == outcome
-    assert found["gpu-driver"]["found"] == (answer[1] if answer else "the job did not answer it")
-    assert {each["outcome"] for key, each in found.items() if key != "gpu-driver"} == {"as expected", "not asked"}
+    assert answers["gpu-driver"]["outcome"] == outcome
+    assert answers["gpu-driver"]["found"] == (answer[1] if answer else "the job did not answer it")
+    assert {each["outcome"] for key, each in answers.items() if key != "gpu-driver"} == {"as expected", "not asked"}
 
 
 def test_a_job_that_is_refused_fails_the_questions_of_the_cluster_only(dataproc):
     dataproc.commands["dataproc jobs submit"] = [1, ""]
     done = dataproc.ask(*ON_DATAPROC, "--json")
-    found = {each["question"]: each for each in json.loads(done.stdout)}
-    assert found["yarn-memory"]["outcome"] == "failed"
-    assert found["yarn-memory"]["found"].startswith("the job gave no answers: gcloud dataproc jobs ended 1")
-    assert found["dataproc-runs"]["outcome"] == "as expected"
+    answers = {each["question"]: each for each in json.loads(done.stdout)}
+    assert answers["yarn-memory"]["outcome"] == "failed"
+    assert answers["yarn-memory"]["found"].startswith("the job gave no answers: gcloud dataproc jobs ended 1")
+    assert answers["dataproc-runs"]["outcome"] == "as expected"
 
 
 def test_without_the_platforms_command_each_question_says_so(tmp_path):
     done = Platform(tmp_path, "dataproc").ask(*ON_DATAPROC, "--json")
-    found = {each["question"]: each for each in json.loads(done.stdout)}
+    answers = {each["question"]: each for each in json.loads(done.stdout)}
     assert done.returncode == 1
-    assert found["dataproc-runs"]["outcome"] == "no command"
-    assert "there is no command gcloud on PATH" in found["gpu-driver"]["found"]
+    assert answers["dataproc-runs"]["outcome"] == "no command"
+    assert "there is no command gcloud on PATH" in answers["gpu-driver"]["found"]
 
 
 def test_without_a_cluster_only_what_needs_none_is_asked(dataproc):
     done = dataproc.ask("--region", "us-central1", "--json")
-    found = {each["question"]: each["outcome"] for each in json.loads(done.stdout)}
+    answers = {each["question"]: each["outcome"] for each in json.loads(done.stdout)}
     assert done.returncode == 0
-    assert {key for key, outcome in found.items() if outcome != "not asked"} == {"quotas"}
+    assert {key for key, outcome in answers.items() if outcome != "not asked"} == {"quotas"}
     assert len(dataproc.calls) == 1
     assert "needs --region" in dataproc.ask().stdout
 
@@ -279,24 +281,24 @@ def test_a_node_type_that_the_workspace_does_not_offer_is_named(databricks):
     refused["node_info"] = {"status": ["NotEnabledOnSubscription"]}
     databricks.commands["clusters list-node-types"] = [0, json.dumps(types[1:])]
     done = databricks.ask("--only", "node-types", "--json")
-    (found,) = json.loads(done.stdout)
+    (answer,) = json.loads(done.stdout)
     assert done.returncode == 1
-    assert f"{lost['node_type_id']} (not listed)" in found["found"]
-    assert f"{refused['node_type_id']} (NotEnabledOnSubscription)" in found["found"]
+    assert f"{lost['node_type_id']} (not listed)" in answer["found"]
+    assert f"{refused['node_type_id']} (NotEnabledOnSubscription)" in answer["found"]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("dataproc", "--cluster", "mine"), "--cluster needs --region on dataproc"),
         (("dataproc", "--only", "gpu-drivr"), "dataproc has no question gpu-drivr"),
         (("emr",), "invalid choice: 'emr'"),
     ],
 )
-def test_a_wrong_question_is_refused_before_anything_is_asked(arguments, said):
+def test_a_wrong_question_is_refused_before_anything_is_asked(arguments, message):
     done = subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 def test_what_is_no_list_is_said(monkeypatch, capsys):
@@ -312,8 +314,8 @@ def test_the_job_tells_a_missing_command_and_a_failing_python_line():
         ("python", "print(1 + 1)", True, True),
         ("wrong", "import no_such_module", True, True),
     ]
-    found = job.answers(rows)
-    assert found["shell"] == (0, "one\ntwo")
-    assert found["missing"][0] == 127
-    assert found["python"] == (0, "2")
-    assert found["wrong"] == (1, "ModuleNotFoundError: No module named 'no_such_module'")
+    answers = job.answers(rows)
+    assert answers["shell"] == (0, "one\ntwo")
+    assert answers["missing"][0] == 127
+    assert answers["python"] == (0, "2")
+    assert answers["wrong"] == (1, "ModuleNotFoundError: No module named 'no_such_module'")

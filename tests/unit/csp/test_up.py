@@ -464,12 +464,12 @@ def test_down_names_what_it_keeps_and_what_it_did_not_look_for(cloud, here, want
     models.mkdir()
     (models / "weights").write_text("")
     kept = f"Kept, and billed as storage: {models}; --delete-models deletes them."
-    assert deployer.remove(here, "reviews").left == f"{kept} Nothing else is left that bills."
-    assert deployer.remove(here, "reviews").left == f"There is nothing to delete. {kept}"
-    assert deployer.remove(here, "reviews", models=True).left == "Nothing is left that bills."
+    assert deployer.remove(here, "reviews").remaining_costs == f"{kept} Nothing else is left that bills."
+    assert deployer.remove(here, "reviews").remaining_costs == f"There is nothing to delete. {kept}"
+    assert deployer.remove(here, "reviews", models=True).remaining_costs == "Nothing is left that bills."
     cloud.root = lambda name: ""
     unknown = "There is nothing to delete. Files were not looked for, as no bucket or volume was named."
-    assert deployer.remove(here, "reviews").left == unknown
+    assert deployer.remove(here, "reviews").remaining_costs == unknown
 
 
 def test_ctrl_c_in_down_says_how_to_delete_the_rest(cloud, here, wanted):

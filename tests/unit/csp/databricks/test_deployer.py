@@ -463,7 +463,7 @@ def member(server, monkeypatch, **given):
 def test_who_may_create_clusters_and_volumes_by_a_group_may_do_so(server, wanted, monkeypatch):
     here = member(server, monkeypatch, groups=(Group("team", may_create_clusters=True),))
     (creation,) = found(here, wanted, "may create clusters")
-    assert (creation.found, creation.passed) == ("yes, as a member of team", True)
+    assert (creation.detail, creation.passed) == ("yes, as a member of team", True)
     assert up(here, wanted).is_ready
 
 
@@ -475,7 +475,7 @@ def test_what_may_not_be_read_is_said_and_not_refused(server, wanted, monkeypatc
     for route in (grants, types, types):
         server.plan.faults.append(Fault(route, 403, "PERMISSION_DENIED", "User cannot read it", times=9))
     checks = deployer.check(here, wanted)
-    unknown = {each.name: each.found for each in checks if "could not be checked" in each.found}
+    unknown = {each.name: each.detail for each in checks if "could not be checked" in each.detail}
     assert set(unknown) == {"may create clusters", "volume", "node type"}
     assert "reading the entitlements of the group team is not allowed" in unknown["may create clusters"]
     assert "reading the grants on main.default is not allowed" in unknown["volume"]
@@ -489,21 +489,21 @@ def test_a_policy_that_may_not_be_read_is_said_and_not_refused(server, wanted):
     with_policy = session(connect(volume=VOLUME, policy="p"), server.clock)
     (check,) = found(with_policy, wanted, "policy")
     assert check.passed
-    assert "could not be checked: reading the policy is not allowed" in check.found
+    assert "could not be checked: reading the policy is not allowed" in check.detail
 
 
 def test_the_nodes_of_another_user_need_the_volume_too(server, here, wanted):
     here.cloud.make_root(wanted)
     for_robot = session(connect(volume=VOLUME, user="robot"), server.clock)
     (unseen,) = found(for_robot, wanted, "volume for the nodes")
-    assert (unseen.passed, unseen.looked) == (True, False)
-    assert f"no grant on {VOLUME} names robot, and a group may have one" in unseen.found
-    assert unseen.found.endswith(
+    assert (unseen.passed, unseen.was_checked) == (True, False)
+    assert f"no grant on {VOLUME} names robot, and a group may have one" in unseen.detail
+    assert unseen.detail.endswith(
         "If the nodes fail, run GRANT READ VOLUME, WRITE VOLUME ON VOLUME `main`.`default`.`sidecar` TO `robot`"
     )
     server.unity.grant("robot", "ALL_PRIVILEGES", "main.default")
     (seen,) = found(for_robot, wanted, "volume for the nodes")
-    assert seen.found == f"robot may use {VOLUME}"
+    assert seen.detail == f"robot may use {VOLUME}"
 
 
 def test_a_quota_that_the_workspace_tells_is_compared(tmp_path, monkeypatch):
@@ -514,7 +514,7 @@ def test_a_quota_that_the_workspace_tells_is_compared(tmp_path, monkeypatch):
         name = wanted.clusters[0].node.node_type
         server.catalogue.change(name, free_cores=4)
         (short,) = [each for each in deployer.check(here, wanted) if not each.passed]
-        assert "cores, and 4 of 350 are free" in short.found
+        assert "cores, and 4 of 350 are free" in short.detail
         assert "ask the cloud for more quota" in short.fix
         server.catalogue.change(name, free_cores=350)
         assert up(here, wanted).is_ready
@@ -644,7 +644,7 @@ def test_what_a_policy_does_not_allow_is_found_before_anything_is_made(under_pol
 def test_a_rule_of_a_policy_that_cannot_be_compared_is_said_and_not_refused(under_policy, wanted, path, rule):
     (checked,) = (each for each in deployer.check(under_policy({path: rule}), wanted) if each.name == "policy")
     assert checked.passed
-    assert checked.found.endswith(f"; {path} could not be compared")
+    assert checked.detail.endswith(f"; {path} could not be compared")
 
 
 def test_a_policy_that_is_not_there_is_found_before_anything_is_made(server, wanted):
