@@ -1,7 +1,7 @@
-"""A deployment as a Databricks Asset Bundle, for teams that deploy by `databricks bundle deploy`. Laptop.
+"""Write a deployment as a Databricks Asset Bundle, for teams that run `databricks bundle deploy`. Laptop.
 
-The cluster is the definition that `up` sends. Each notebook is a job on that cluster. The files that nodes install from
-are in the volume, where `up` puts them: a bundle cannot send files there.
+The cluster has the definition that `up` sends. Each notebook is a job on that cluster. A bundle cannot send files to a
+volume, so nodes install from the files that `spark-sidecar databricks bundle` sent.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ def write(cloud: Cloud, deployment: Deployment, notebooks: Sequence[Path], to: P
 
     Args:
         cloud: of the deployment.
-        deployment: what the cluster is.
-        notebooks: each becomes a job; they are in that folder or below it.
-        to: the folder, which is made where it is not there; a bundle of another kind in it is not overwritten.
+        deployment: describes the cluster.
+        notebooks: in that folder or below it; each becomes a job.
+        to: the folder. It is made if it does not exist. A bundle that this command did not write is not replaced.
 
     Raises:
-        ConfigurationError: if a notebook is elsewhere, or the folder has another bundle.
+        ConfigurationError: a notebook is elsewhere, or the folder has another bundle.
     """
     path = to / FILE
     if path.exists() and not path.read_text(encoding="utf-8").startswith(_HEAD):
@@ -44,7 +44,7 @@ def write(cloud: Cloud, deployment: Deployment, notebooks: Sequence[Path], to: P
 
 
 def configuration(cloud: Cloud, deployment: Deployment, notebooks: Sequence[Path], to: Path) -> dict[str, Any]:
-    """What databricks.yml says, as plain data."""
+    """Return the content of databricks.yml as plain data."""
     root = cloud.root(deployment.name)
     keys = _keys([_relative(each, to) for each in notebooks])
     return {
@@ -58,7 +58,7 @@ def configuration(cloud: Cloud, deployment: Deployment, notebooks: Sequence[Path
 
 
 def as_yaml(value: Mapping[str, Any]) -> str:
-    """Plain data as YAML. Texts are quoted as in JSON, which YAML reads alike."""
+    """Return plain data as YAML. Texts are quoted as in JSON, which is valid YAML."""
     return "".join(f"{line}\n" for line in _lines(value))
 
 
@@ -71,7 +71,8 @@ def _job(name: str, notebook: str, key: str, results: str) -> dict[str, Any]:
             "base_parameters": {"results": results},
         },
     }
-    return {"name": f"{name}: {notebook}", "max_concurrent_runs": 1, "tasks": [task]}  # two runs would share servers
+    # Two concurrent runs would share the servers.
+    return {"name": f"{name}: {notebook}", "max_concurrent_runs": 1, "tasks": [task]}
 
 
 def _relative(notebook: Path, to: Path) -> str:
@@ -84,7 +85,7 @@ def _relative(notebook: Path, to: Path) -> str:
 
 
 def _keys(notebooks: Sequence[str]) -> dict[str, str]:
-    """Notebook -> key of its job: the name without suffix, or the whole path where that is another one's too."""
+    """Return notebook -> key of its job: the name without suffix, or the whole path if two notebooks have one name."""
     stems = {each: re.sub(r"\W", "_", Path(each).stem) for each in notebooks}
     uses = Counter(stems.values())
     keys = dict[str, str]()
@@ -96,7 +97,7 @@ def _keys(notebooks: Sequence[str]) -> dict[str, str]:
 
 
 def _lines(value: Any) -> Iterator[str]:
-    """The lines of a mapping or a list, in block style."""
+    """Yield the lines of a mapping or a list, in block style."""
     if isinstance(value, Mapping):
         for key, each in value.items():
             yield from _entry(f"{json.dumps(str(key))}:", each)

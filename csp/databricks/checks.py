@@ -1,7 +1,7 @@
-"""What can be looked at for free before a cluster is made: who may do it, and where its files go. Laptop.
+"""The free checks before a cluster is made: sign-in, privileges, volume, and those of policy and nodes. Laptop.
 
-Nothing here changes anything. What an owner or an administrator may do stands in no grant, so they pass. What the
-workspace does not let this user read passes too, and says so: the workspace itself decides then.
+The checks change nothing. Grants do not list what owners and administrators may do, so both pass. A check also passes
+if this user may not read what it needs, and says so: the workspace decides when the cluster is made.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _NEEDED = {"volume": _READ_WRITE, "schema": ("CREATE_VOLUME",)}
 def checks(
     client: Any, deployment: Deployment, request: Mapping[str, Any], *, volume: str, dedicated: str | None
 ) -> Iterator[Check]:
-    """All of them, in the order in which a user would repair them.
+    """Yield all checks, in the order in which a user would fix them.
 
     Args:
         client: of the workspace.
-        deployment: what is wanted.
-        request: the one that makes its first cluster.
-        volume: for its files.
-        dedicated: whom the cluster is dedicated to, if it is not who is signed in.
+        deployment: the requested deployment.
+        request: makes the first cluster of the deployment.
+        volume: for the files of the deployment.
+        dedicated: the user to whom the cluster is dedicated; None for the signed-in user.
     """
     with explained("asking who is signed in"):
         me = client.current_user.me()
@@ -42,12 +42,12 @@ def checks(
     else:
         yield Check.from_call(_CREATION, lambda: _creation(client, me))
     yield from _volume(client, me, volume, dedicated)
-    for name, look in node_checks.all_of(client, deployment):
-        yield Check.from_call(name, look)
+    for name, call in node_checks.all_of(client, deployment):
+        yield Check.from_call(name, call)
 
 
 def _creation(client: Any, me: Any) -> Check:
-    """Whether a user, or a group of the user, has the entitlement. A user's own list leaves out those of groups."""
+    """Check the entitlement of the user and of the user's groups. A user's own list leaves out those of groups."""
     if _CREATE in _values(me.entitlements) or "admins" in _groups(me):
         return Check(_CREATION, "yes")
     for each in me.groups or []:
@@ -60,7 +60,7 @@ def _creation(client: Any, me: Any) -> Check:
 
 
 def _volume(client: Any, me: Any, volume: str, dedicated: str | None) -> Iterator[Check]:
-    """The volume, or where it is to be made; and whether the nodes may use it, which act for another user."""
+    """Check the volume, or the schema in which it is made, and whether nodes of another user may use the volume."""
     catalog, schema, name = volume.removeprefix("/Volumes/").split("/")
     try:
         with explained(f"reading the volume {volume}", needs="USE CATALOG, USE SCHEMA and READ VOLUME"):
@@ -71,7 +71,7 @@ def _volume(client: Any, me: Any, volume: str, dedicated: str | None) -> Iterato
     except DeploymentError as error:
         yield Check("volume", str(error), _OTHER_VOLUME)
         return
-    yield Check.from_call("volume", lambda: _granted(client, me, "volume", existing, volume))
+    yield Check.from_call("volume", lambda: _user_access(client, me, "volume", existing, volume))
     if dedicated and dedicated != me.user_name:
         yield Check.from_call("volume for the nodes", lambda: _of_nodes(client, existing, volume, dedicated))
 
@@ -87,56 +87,58 @@ def _schema(client: Any, me: Any, full_name: str, volume: str) -> Check:
         return Check("volume", f"there is no schema {full_name}", fix)
     except DeploymentError as error:
         return Check("volume", str(error), _OTHER_VOLUME)
-    return Check.from_call("volume", lambda: _granted(client, me, "schema", existing, f"{volume}, which is to be made"))
+    return Check.from_call(
+        "volume", lambda: _user_access(client, me, "schema", existing, f"{volume}, which is to be made")
+    )
 
 
 def _of_nodes(client: Any, volume: Any, path: str, dedicated: str) -> Check:
-    """Whom the cluster is dedicated to reads and writes the volume. Groups of others cannot be looked up."""
-    held = _held(client, "volume", volume, {dedicated, _EVERYONE})
-    if volume.owner == dedicated or held >= set(_READ_WRITE):
+    """Check whether the user to whom the cluster is dedicated may use the volume. Their groups cannot be read."""
+    privileges = _privileges(client, "volume", volume, {dedicated, _EVERYONE})
+    if volume.owner == dedicated or privileges >= set(_READ_WRITE):
         return Check("volume for the nodes", f"{dedicated} may use {path}")
-    seen = f"could not be checked: no grant on {path} names {dedicated}, and a group may have one. "
-    seen += f"If the nodes fail, run {_grant('READ VOLUME, WRITE VOLUME', 'volume', volume, dedicated)}"
-    return Check("volume for the nodes", seen, was_checked=False)
+    detail = f"could not be checked: no grant on {path} names {dedicated}, and a group may have one. "
+    detail += f"If the nodes fail, run {_grant('READ VOLUME, WRITE VOLUME', 'volume', volume, dedicated)}"
+    return Check("volume for the nodes", detail, was_checked=False)
 
 
-def _granted(client: Any, me: Any, kind: str, securable: Any, what: str) -> Check:
-    """Whether the user has what `up` needs of a volume, or of the schema in which it makes one."""
-    lacking = _lacking(client, me, kind, securable, _NEEDED[kind])
-    if not lacking:
-        return Check("volume", what)
-    names = ", ".join(each.replace("_", " ") for each in lacking)
+def _user_access(client: Any, me: Any, kind: str, securable: Any, label: str) -> Check:
+    """Check whether the user has the privileges of `up` on a volume, or on the schema in which `up` makes one."""
+    missing = _missing(client, me, kind, securable, _NEEDED[kind])
+    if not missing:
+        return Check("volume", label)
+    names = ", ".join(each.replace("_", " ") for each in missing)
     grant = _grant(names, kind, securable, me.user_name)
-    return Check("volume", f"{what}: you lack {names}", f"ask the owner for {grant}")
+    return Check("volume", f"{label}: you lack {names}", f"ask the owner for {grant}")
 
 
 def _grant(privileges: str, kind: str, securable: Any, principal: str) -> str:
-    """The SQL that gives what is missing. Names such as my-catalog need quotes."""
+    """Return the SQL statement that grants the privileges. Names such as my-catalog need quotes."""
     name = ".".join(f"`{each}`" for each in securable.full_name.split("."))
     return f"GRANT {privileges} ON {kind.upper()} {name} TO `{principal}`"
 
 
-def _lacking(client: Any, me: Any, kind: str, securable: Any, wanted: tuple[str, ...]) -> list[str]:
-    """The privileges that are not seen; none for an owner or an administrator, whom grants do not name."""
-    mine = {me.user_name, _EVERYONE, *_groups(me)}
-    if securable.owner in mine or "admins" in mine:
+def _missing(client: Any, me: Any, kind: str, securable: Any, needed: tuple[str, ...]) -> list[str]:
+    """Return the privileges that the user has by no grant. Owners and administrators need no grants."""
+    principals = {me.user_name, _EVERYONE, *_groups(me)}
+    if securable.owner in principals or "admins" in principals:
         return []
-    held = _held(client, kind, securable, mine)
-    return [each for each in wanted if each not in held]
+    privileges = _privileges(client, kind, securable, principals)
+    return [each for each in needed if each not in privileges]
 
 
-def _held(client: Any, kind: str, securable: Any, principals: set[str]) -> set[str]:
-    """The privileges that these have by grants."""
+def _privileges(client: Any, kind: str, securable: Any, principals: set[str]) -> set[str]:
+    """Return the privileges that grants give to these principals."""
     with explained(f"reading the grants on {securable.full_name}"):
         assignments = client.grants.get_effective(kind, securable.full_name).privilege_assignments or []
-    held = {
+    privileges = {
         each.privilege.value
         for one in assignments
         if one.principal in principals
         for each in one.privileges or []
         if each.privilege
     }
-    return {*held, *_READ_WRITE, "CREATE_VOLUME"} if "ALL_PRIVILEGES" in held else held
+    return {*privileges, *_READ_WRITE, "CREATE_VOLUME"} if "ALL_PRIVILEGES" in privileges else privileges
 
 
 def _values(entries: Any) -> set[str]:

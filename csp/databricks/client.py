@@ -1,6 +1,6 @@
-"""The SDK's clients, and its errors as ours. Laptop.
+"""Make the SDK's clients, and translate its errors into ours. Laptop.
 
-Host and credentials are the SDK's business: environment, ~/.databrickscfg, a sign-in by browser. There is no option
+The SDK finds host and credentials by itself: environment, ~/.databrickscfg, a sign-in by browser. There is no option
 for a token.
 """
 
@@ -15,22 +15,22 @@ from server_utils.errors import DeploymentError, EnvironmentMissingError, Sideca
 from server_utils.storage.stores.base import TransientError
 from server_utils.storage.stores.databricks import no_token, text_of
 
-# The SDK would try again for five minutes without a word. Ours tries again with progress.
+# The SDK would retry for five minutes without a message. Ours retries, and reports each retry.
 _SDK_RETRY_S = 30
-_ONCE_S = 1  # create and start: after the first failure we look before a second request
+_ONCE_S = 1  # for create and start: `up` checks the cluster before it sends a second request
 _NO_TOKEN = ("invalid access token", "token is expired", "token expired", "cannot configure default credentials")
 
 
 class GoneError(DeploymentError):
-    """What was asked for is not there."""
+    """The requested object does not exist."""
 
 
 def connect(profile: str | None, *, tries_once: bool = False) -> Any:
-    """A client of the workspace that the profile or the environment names. Sends nothing but the sign-in.
+    """Return a client of the workspace that the profile or the environment names. Sends nothing but the sign-in.
 
     Raises:
         EnvironmentMissingError: databricks-sdk is not installed.
-        DeploymentError: there is no way to sign in.
+        DeploymentError: there are no credentials.
     """
     with explained("signing in"):
         from databricks.sdk import WorkspaceClient
@@ -42,23 +42,23 @@ def connect(profile: str | None, *, tries_once: bool = False) -> Any:
 
 @contextmanager
 def explained(what: str, *, needs: str = "") -> Iterator[None]:
-    """The SDK's errors as ours. Never `from` theirs: they may hold presigned addresses.
+    """Translate the SDK's errors into ours. Never `from` theirs: they may hold presigned addresses.
 
     Args:
-        what: is done, such as "creating the cluster".
-        needs: the privilege, for where the workspace does not name it.
+        what: the step, such as "creating the cluster".
+        needs: the privilege that the step needs, which the workspace does not always name.
 
     Raises:
-        GoneError: there is no such thing.
-        TransientError: it may work the next time.
-        DeploymentError: it is refused.
+        GoneError: the requested object does not exist.
+        TransientError: a retry may work.
+        DeploymentError: the workspace refuses the step.
     """
     base, platform = _errors()
     from requests import RequestException
 
     try:
         yield
-    except SidecarError:  # ours already, and perhaps a ValueError
+    except SidecarError:  # already one of ours, perhaps also a ValueError
         raise
     except platform.PermissionDenied as error:
         raise _denied(what, error, needs) from None
@@ -70,9 +70,9 @@ def explained(what: str, *, needs: str = "") -> Iterator[None]:
         raise _refused(what, error, platform) from None
     except (TimeoutError, RequestException) as error:
         raise TransientError(text_of(error.__cause__ or error)) from None
-    except OSError as error:  # the tool that has the sign-in gave no token
+    except OSError as error:  # the tool that holds the sign-in gave no token
         raise _no_token(what, error) from None
-    except ValueError as error:  # no way to sign in
+    except ValueError as error:  # there are no credentials
         raise _unknown(what, error) from None
 
 
@@ -82,7 +82,7 @@ def _no_token(what: str, error: OSError) -> Exception:
 
 
 def _errors() -> tuple[Any, Any]:
-    """The SDK's errors. Raises EnvironmentMissingError where there is no SDK."""
+    """Return the SDK's modules of errors. Raises EnvironmentMissingError if the SDK is not installed."""
     try:
         from databricks.sdk.errors import base, platform
     except ImportError as error:
@@ -98,7 +98,7 @@ def _refused(what: str, error: Any, platform: Any) -> Exception:
         return GoneError(f"{what}: {text}", Exit.NOT_FOUND)
     is_quota = "quota" in text.lower()
     busy = platform.TooManyRequests, platform.InternalError, platform.TemporarilyUnavailable, platform.DeadlineExceeded
-    # A resource that is exhausted stays so, if it is a quota; one of requests is there again in a moment.
+    # A quota of resources stays exhausted. A quota of requests is free again in a moment.
     if isinstance(error, (*busy, platform.Aborted)) and not (
         is_quota and isinstance(error, platform.ResourceExhausted)
     ):

@@ -1,4 +1,4 @@
-"""A cluster in the format of Databricks' REST API. Runs on a laptop; sends nothing."""
+"""Describe a cluster in the format of Databricks' REST API. Runs on a laptop; sends nothing."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def request_body(
 
 
 def init_script_warning(path: str | None) -> str | None:
-    """What does not work with an init script at that path: only those in volumes may read volumes. None if all does."""
+    """Return a warning about an init script outside of volumes, which may not read volumes; None for no warning."""
     if path is None or path.startswith("/Volumes/"):
         return None
     return (
@@ -87,19 +87,19 @@ def init_script_warning(path: str | None) -> str | None:
 
 
 def _variables(cluster: Cluster, bundle: str | None) -> dict[str, str]:
-    # With workers, the init script builds no engine's environment on the driver: gigabytes that nothing there uses.
-    told = {"SPARK_SIDECAR_WORKERS": str(cluster.workers)}
-    return told | ({"SPARK_SIDECAR_BUNDLE": bundle} if bundle else {}) | cluster.env
+    # With workers, the init script builds no engine's environment on the driver, which would not use its gigabytes.
+    variables = {"SPARK_SIDECAR_WORKERS": str(cluster.workers)}
+    return variables | ({"SPARK_SIDECAR_BUNDLE": bundle} if bundle else {}) | cluster.env
 
 
 def _tags(cluster: Cluster) -> dict[str, str]:
-    # Databricks takes no workers for a mistake, unless this tag and two Spark settings say that it is meant.
+    # Databricks refuses a cluster without workers, unless this tag and two Spark settings confirm it.
     single = {"ResourceClass": "SingleNode"} if cluster.single_node else {}
     return {"spark-sidecar": cluster.framework, **cluster.options.tags, **single}
 
 
 def _attributes(cluster: Cluster) -> dict[str, Any]:
-    """What is the cloud's. Without it, Databricks would take spot instances, for the driver too."""
+    """Return the fields of the cloud. Without them, Databricks would take spot instances, also for the driver."""
     facts = cluster.platform
     attributes = {
         "availability": facts["spot"] if cluster.options.spot else facts["on_demand"],

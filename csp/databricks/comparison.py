@@ -1,6 +1,6 @@
-"""A cluster that is there beside the request that would make it: in what they differ. Laptop; asks nothing.
+"""Compare an existing cluster with the request that would make it. Laptop; sends no request.
 
-Another version of Spark Sidecar may ask for another setting or variable. Nodes and files are the same then.
+Another version of Spark Sidecar may request another setting or variable. Nodes and files are the same then.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 from csp.cloud import Difference
 
-# The zone is not one: `auto` becomes a real one.
+# The zone is not compared: the workspace replaces `auto` by the zone that it chose.
 _FIELDS = {
     "spark_version": "the runtime",
     "node_type_id": "the node type",
@@ -24,30 +24,30 @@ _OF_THE_CLOUD = {"availability": "the availability", "instance_profile_arn": "th
 _SETTINGS = {"spark_conf": "Spark settings", "spark_env_vars": "variables"}
 
 
-def differences(asked: Mapping[str, Any], has: Mapping[str, Any]) -> Iterator[Difference]:
-    """In what the cluster differs from the request; what it has beyond it is no difference."""
-    for field, what in _FIELDS.items():
-        if field in asked and asked[field] != has.get(field):
-            yield Difference(f"{what} is {has.get(field)}, not {asked[field]}")
-    yield from _of_the_cloud(asked, has)
-    if asked["init_scripts"] != has.get("init_scripts"):
+def differences(existing: Mapping[str, Any], requested: Mapping[str, Any]) -> Iterator[Difference]:
+    """Return the differences between the existing cluster and the requested one. Further fields are no difference."""
+    for field, label in _FIELDS.items():
+        if field in requested and requested[field] != existing.get(field):
+            yield Difference(f"{label} is {existing.get(field)}, not {requested[field]}")
+    yield from _cloud_differences(existing, requested)
+    if requested["init_scripts"] != existing.get("init_scripts"):
         yield Difference("the files that nodes install from have changed")
-    yield from _settings(asked, has)
+    yield from _setting_differences(existing, requested)
 
 
-def _of_the_cloud(asked: Mapping[str, Any], has: Mapping[str, Any]) -> Iterator[Difference]:
-    """In the cloud's own attributes, such as spot."""
-    (field,) = (each for each in asked if each.endswith("_attributes"))
-    there = has.get(field) or {}
-    for key, what in _OF_THE_CLOUD.items():
-        value, now = asked[field].get(key), there.get(key)
+def _cloud_differences(existing: Mapping[str, Any], requested: Mapping[str, Any]) -> Iterator[Difference]:
+    """Compare the cloud's own attributes, such as spot."""
+    (field,) = (each for each in requested if each.endswith("_attributes"))
+    attributes = existing.get(field) or {}
+    for key, label in _OF_THE_CLOUD.items():
+        value, now = requested[field].get(key), attributes.get(key)
         if value and value != now:
-            yield Difference(f"{what} is {now}, not {value}")
+            yield Difference(f"{label} is {now}, not {value}")
 
 
-def _settings(asked: Mapping[str, Any], has: Mapping[str, Any]) -> Iterator[Difference]:
-    """Names alone: a value may be a secret."""
-    for field, what in _SETTINGS.items():
-        actual = has.get(field) or {}
-        if different := sorted(key for key, value in asked[field].items() if actual.get(key) != value):
-            yield Difference(f"{what} differ ({', '.join(different)})", is_setting=True)
+def _setting_differences(existing: Mapping[str, Any], requested: Mapping[str, Any]) -> Iterator[Difference]:
+    """Compare settings. The text names them without their values, which may be secrets."""
+    for field, label in _SETTINGS.items():
+        actual = existing.get(field) or {}
+        if different := sorted(key for key, value in requested[field].items() if actual.get(key) != value):
+            yield Difference(f"{label} differ ({', '.join(different)})", is_setting=True)

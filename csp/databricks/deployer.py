@@ -1,8 +1,8 @@
-"""Databricks as a cloud of deployments: how its API does each step of `csp.cloud.Cloud`. Laptop.
+"""Implement each step of a deployment on Databricks: the class `Databricks` is a `csp.cloud.Cloud`. Laptop.
 
-Names of clusters are not unique, and `create` knows no idempotency: the tag tells what is ours. Files, logs and results
-are in a volume, below spark-sidecar/DEPLOYMENT; notebooks are in the home folder of the user. RUNNING is not enough:
-workers are counted by the executors that are there.
+Names of clusters are not unique, and `create` has no idempotency token, so a tag marks our clusters. Files, logs and
+results are in a volume, below spark-sidecar/DEPLOYMENT. Notebooks are in the home folder of the user. A cluster may be
+RUNNING before all workers are ready, so the workers are counted by their executors.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _PHASES = {
     "TERMINATING": Phase.DELETING,
     "TERMINATED": Phase.STOPPED,
     "ERROR": Phase.FAILED,
-}  # any other, such as UNKNOWN, is waited for: nobody deletes what may be well
+}  # any other state, such as UNKNOWN, counts as STARTING: such a cluster may be well, and must not be deleted
 
 
 def connect(
@@ -61,17 +61,17 @@ def connect(
     user: str | None = None,
     owner: str | None = None,
 ) -> Databricks:
-    """The workspace of a profile, or of the environment. Sends nothing yet.
+    """Return the workspace of a profile, or of the environment. Sends no request yet.
 
     Args:
-        profile: of ~/.databrickscfg; None for what the SDK finds by itself.
-        volume: for files, models, logs and results; needed by `up` and by runs on a cluster of their own.
+        profile: of ~/.databrickscfg; None lets the SDK choose.
+        volume: for files, models, logs and results; `up` and runs on a cluster of their own need it.
         policy: id of the cluster policy.
-        user: whom clusters are dedicated to; None for who is signed in.
-        owner: whose notebooks and runs `down` ends, beside those of who is signed in.
+        user: the user to whom clusters are dedicated; None for the signed-in user.
+        owner: `down` deletes this user's notebooks and runs too, beside those of the signed-in user.
 
     Raises:
-        ConfigurationError: if the volume is none.
+        ConfigurationError: the volume is no path of a volume.
     """
     if volume is not None and not _VOLUME.fullmatch(volume):
         raise ConfigurationError(f"--volume is {volume!r}; give /Volumes/CATALOG/SCHEMA/NAME")
@@ -95,7 +95,7 @@ class Databricks:
 
     @cached_property
     def _once(self) -> Any:
-        """Sends each request once: the SDK's second try of what was heard would be refused, or make a second one."""
+        """A client that sends each request once: a repeated request would be refused, or make a second cluster."""
         return sdk.connect(self._profile, tries_once=True)
 
     @cached_property
@@ -105,16 +105,16 @@ class Databricks:
 
     @property
     def place(self) -> str:
-        """The workspace; its address once it was asked something."""
+        """The address of the workspace; a general name before the first request."""
         return str(self._client.config.host) if "_client" in self.__dict__ else "the Databricks workspace"
 
     @property
     def options(self) -> str:
-        given = {"--profile": self._profile, "--volume": self._volume}
-        return shlex.join(word for name, value in given.items() if value for word in (name, value))
+        options = {"--profile": self._profile, "--volume": self._volume}
+        return shlex.join(word for name, value in options.items() if value for word in (name, value))
 
     def cloud_name(self) -> str:
-        """The cloud of the workspace: aws, azure or gcp."""
+        """Return the cloud of the workspace: aws, azure or gcp."""
         config = self._client.config
         return "azure" if config.is_azure else "gcp" if config.is_gcp else "aws"
 
@@ -136,7 +136,7 @@ class Databricks:
         bundle = deployment.bundle
         files = {path.relative_to(bundle).as_posix(): path for path in sorted(bundle.rglob("*")) if path.is_file()}
         script = deployment.init_script.read_text(encoding="utf-8")
-        # The same facts as in the Terraform module databricks-assets, so a change of any file changes the path.
+        # The hash covers the same facts as in the Terraform module databricks-assets: any change changes the path.
         sums = {name: sha256(path) for name, path in files.items()}
         facts = [sums, script, deployment.clusters[0].framework, dict(deployment.downloads)]
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
@@ -192,17 +192,16 @@ class Databricks:
         return [each for each in states if each]
 
     def differences(self, state: ClusterState, deployment: Deployment, cluster: Cluster) -> Sequence[Difference]:
-        asked = self.definition(deployment, cluster)
-        has = self._details(state.cluster_id).as_dict()
-        return list(comparison.differences(asked, has))
+        existing = self._details(state.cluster_id).as_dict()
+        return list(comparison.differences(existing, self.definition(deployment, cluster)))
 
     def create(self, deployment: Deployment, cluster: Cluster) -> str:
         from databricks.sdk.service.compute import ClusterSpec
 
         spec = ClusterSpec.from_dict(self._complete(deployment, cluster))
-        given = {each.name: getattr(spec, each.name) for each in dataclasses.fields(spec)}
+        fields = {each.name: getattr(spec, each.name) for each in dataclasses.fields(spec)}
         with _creating():
-            wait = self._once.clusters.create(**{name: value for name, value in given.items() if value is not None})
+            wait = self._once.clusters.create(**{name: value for name, value in fields.items() if value is not None})
         return str(wait.cluster_id)
 
     def start(self, state: ClusterState) -> None:
@@ -212,7 +211,7 @@ class Databricks:
         except DeploymentError:
             now = self.state(state.cluster_id)
             if now is None or now.phase is Phase.STOPPED:
-                raise  # else somebody else has started it meanwhile, which the workspace calls an invalid state
+                raise  # else another person started it meanwhile, and the workspace reports an invalid state
 
     def state(self, cluster_id: str, name: str | None = None) -> ClusterState | None:
         try:
@@ -229,7 +228,7 @@ class Databricks:
         return failures.failure_of(details, lambda: self._events(state.cluster_id), lambda: self._failed_node(state))
 
     def delete(self, state: ClusterState) -> None:
-        """End it first: the nodes of a cluster that is forgotten while it runs still end, and write logs."""
+        """End the cluster first. Nodes of a cluster that is deleted while it runs would still write logs."""
         clusters = self._client.clusters
         try:
             with explained("deleting the cluster", needs="CAN MANAGE on the cluster"):
@@ -274,11 +273,11 @@ class Databricks:
         return runs.executed(self._client, run_id)
 
     def _users(self) -> list[str]:
-        """Whose notebooks and runs are meant: who is signed in sends them, whoever the deployment belongs to."""
+        """Return whose notebooks and runs belong to the deployment: those of its owner and of the signed-in user."""
         return list(dict.fromkeys(filter(None, [self._acts_for, self._me])))
 
     def _complete(self, deployment: Deployment, cluster: Cluster) -> dict[str, Any]:
-        """The definition with whom it is dedicated to, which the API wants to be told."""
+        """Return the definition with the user to whom the cluster is dedicated, which the API needs."""
         return self.definition(deployment, cluster) | {"single_user_name": self._dedicated or self._me}
 
     def _root(self, name: str) -> str:
@@ -294,7 +293,7 @@ class Databricks:
             return self._client.clusters.get(cluster_id)
 
     def _events(self, cluster_id: str) -> Iterable[Any]:
-        """The newest first."""
+        """Return the events, the newest first."""
         from databricks.sdk.service.compute import GetEventsOrder
 
         with explained("reading the events"):
@@ -303,14 +302,14 @@ class Databricks:
     def _missing_workers(self, cluster_id: str) -> str:
         try:
             return failures.missing_workers(self._events(cluster_id))
-        except DeploymentError:  # it may not be read, and is no more than an explanation
+        except DeploymentError:  # this user may not read the events; they would only explain the wait
             return ""
 
     def _failed_node(self, state: ClusterState) -> str:
-        """The end of the log of a node that failed."""
+        """Return the end of the log of a node that failed."""
         try:
             return logs.of_failed_node(self._logs_store(state), state.cluster_id) if state.root else ""
-        except SidecarError:  # it may not be read; the failure is told all the same
+        except SidecarError:  # this user may not read the log; the failure is reported without it
             return ""
 
     def _logs_store(self, state: ClusterState) -> Store:
@@ -345,5 +344,5 @@ def _state_of(details: Any, name: str | None, host: str) -> ClusterState:
 
 
 def _word(details: Any) -> str:
-    """The workspace's own word for the state of a cluster."""
+    """Return the workspace's own word for the state of a cluster."""
     return str(details.state.value) if details.state else "UNKNOWN"

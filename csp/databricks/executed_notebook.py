@@ -1,8 +1,7 @@
-"""The executed notebook of a run as an .ipynb, with its outputs. Laptop.
+"""Convert the executed notebook of a run into an .ipynb with its outputs. Laptop.
 
-The workspace exports a run as a web page only. The page holds the whole notebook as JSON, quoted and in base64, from
-which its own scripts draw it: commands with results, of types that are Databricks' own. Their MIME bundles are those
-of Jupyter.
+The workspace exports a run as a web page only. The page holds the whole notebook as JSON, quoted and in base64: a list
+of commands with results. The types of results are Databricks' own. Their MIME bundles are those of Jupyter.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ _METADATA = {"language_info": {"name": "python"}}
 
 
 def as_ipynb(page: str) -> bytes | None:
-    """The notebook in an exported page; None where the page holds none that is known here."""
-    found = _MODEL.search(page)
+    """Return the notebook in an exported page; None if the page holds none in the expected format."""
+    match = _MODEL.search(page)
     try:
-        model = json.loads(unquote(base64.b64decode(found[1]).decode())) if found else None
+        model = json.loads(unquote(base64.b64decode(match[1]).decode())) if match else None
         commands = sorted(model["commands"], key=lambda each: each.get("position") or 0.0) if model else []
     except (binascii.Error, ValueError, KeyError, TypeError):
         return None
@@ -38,14 +37,14 @@ def as_ipynb(page: str) -> bytes | None:
 
 def _cell(command: Mapping[str, Any]) -> dict[str, Any]:
     source = str(command.get("command") or "")
-    if found := _MARKDOWN.match(source):
-        return {"cell_type": "markdown", "metadata": {}, "source": source[found.end() :]}
+    if match := _MARKDOWN.match(source):
+        return {"cell_type": "markdown", "metadata": {}, "source": source[match.end() :]}
     outputs = [*_results(command.get("results")), *_failure(command)]
     return {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": outputs, "source": source}
 
 
 def _results(result: Any) -> Iterator[dict[str, Any]]:
-    """The outputs of a result: one, or a list of them."""
+    """Yield the outputs of a result, which may be a list of results."""
     if not isinstance(result, Mapping):
         return
     kind, data = result.get("type"), result.get("data")
@@ -72,7 +71,7 @@ def _display(bundle: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _table(result: Mapping[str, Any]) -> dict[str, str]:
-    """What `display` of a DataFrame shows."""
+    """Return the table of a displayed DataFrame as HTML and as text."""
     names = [str(each["name"]) for each in result.get("schema") or []]
     rows = [["" if each is None else str(each) for each in row] for row in result.get("data") or []]
     head = "".join(f"<th>{html.escape(each)}</th>" for each in names)
@@ -82,7 +81,7 @@ def _table(result: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _failure(command: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The error of a command. Its summary is HTML: `<span>ValueError</span>: no`."""
+    """Yield the error of a command. Its summary is HTML: `<span>ValueError</span>: no`."""
     summary = html.unescape(_TAGS.sub("", str(command.get("errorSummary") or "")))
     trace = str(command.get("error") or "")
     if summary or trace:

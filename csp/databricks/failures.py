@@ -1,6 +1,6 @@
-"""Why a cluster is not there: termination codes as sentences with a fix, and the init script's log. Laptop.
+"""Explain why a cluster failed: a sentence and a fix for each termination code, and the init script's log. Laptop.
 
-Codes are those of `TerminationReasonCode` in the SDK. A code that is not in the table keeps its name and message.
+The codes are those of `TerminationReasonCode` in the SDK. A code that is not in the table keeps its name and message.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from server_utils.host.redaction import scrub
 
 @dataclass(frozen=True)
 class Meaning:
-    """What a code means. elsewhere: whether another zone or node type may be had now."""
+    """What a code means. no_capacity: whether another zone or node type may have capacity now."""
 
     reason: str
     fix: str
-    elsewhere: bool = False
+    no_capacity: bool = False
 
 
 _QUOTA = Meaning(
@@ -28,9 +28,9 @@ _QUOTA = Meaning(
     "Ask the cloud for more; meanwhile take a smaller --shape or --workers 0",
 )
 _STOCKOUT = Meaning(
-    "the cloud has no such node in this zone now", "Give more --zone or --shape, or try later", elsewhere=True
+    "the cloud has no such node in this zone now", "Give more --zone or --shape, or try later", no_capacity=True
 )
-_NO_SUCH_NODE = Meaning("zone or region has no such node type", "Give another --zone or --shape", elsewhere=True)
+_NO_SUCH_NODE = Meaning("zone or region has no such node type", "Give another --zone or --shape", no_capacity=True)
 _NETWORK = Meaning(
     "the nodes do not reach the control plane", "Look at routes, NAT, firewall and private link of the workspace"
 )
@@ -94,40 +94,40 @@ MEANINGS = {
 }  # fmt: skip
 _REASON = re.compile(r"\bReason: ([A-Z_]+) \(")  # as in "Cluster x was terminated. Reason: CODE (TYPE). Parameters: …"
 _LOSSES = {"ADD_NODES_FAILED", "NODES_LOST"}  # events
-_BEGINNINGS = {"CREATING", "STARTING", "RESTARTING"}  # what came before them was another life of the cluster
+_BEGINNINGS = {"CREATING", "STARTING", "RESTARTING"}  # events before these belong to an earlier start of the cluster
 _NO_VOLUME = "UC_VOLUME_MISCONFIGURED"  # an event too
 _UNKNOWN = Meaning("Databricks ended it", "Look at the event log on its page")
 
 
 def meaning_in(message: str) -> Meaning | None:
-    """What the message of a run says of its cluster, which could not be had or ended; None where it says nothing."""
+    """Return the meaning of the termination code in the message of a run; None if the message has none."""
     reason = _REASON.search(message)
     return MEANINGS.get(reason[1]) if reason else None
 
 
 def failure_of(details: Any, events: Callable[[], Iterable[Any]], node_log: Callable[[], str]) -> Failure:
-    """What a cluster's details, its events and our own log say.
+    """Explain a failure by the cluster's details, its events and our own log.
 
     Args:
         details: the SDK's `ClusterDetails`.
-        events: the newest first; asked for only where the details say too little.
-        node_log: the end of the log of the node that failed; "" where it wrote none.
+        events: returns the events, the newest first; called only if the details do not explain the failure.
+        node_log: returns the end of the log of the node that failed; "" if it wrote none.
     """
     reason = details.termination_reason
     code = reason.code.value if reason and reason.code else (details.state.value if details.state else "UNKNOWN")
     meaning, log = MEANINGS.get(code, _UNKNOWN), ""
     if code == "INIT_SCRIPT_FAILURE" and not (log := node_log()):
-        listed = list(events())
-        log = _script_error(listed)
-        if _may_not_read(listed):
+        event_list = list(events())
+        log = _script_error(event_list)
+        if _volume_is_unreadable(event_list):
             meaning = MEANINGS[_NO_VOLUME]
     message = _parameters(reason) or details.state_message or ""
     text = f"{meaning.reason}: {scrub(message)}" if message else meaning.reason
-    return Failure(code, text.rstrip("."), meaning.fix, scrub(log), no_capacity=meaning.elsewhere)
+    return Failure(code, text.rstrip("."), meaning.fix, scrub(log), no_capacity=meaning.no_capacity)
 
 
 def missing_workers(events: Iterable[Any]) -> str:
-    """Why workers do not come to a cluster that runs; "" where nothing says so. events: the newest first."""
+    """Return why a running cluster lacks workers; "" if no event explains it. events: the newest first."""
     for event in events:
         kind = event.type.value if event.type else ""
         if kind in _BEGINNINGS:
@@ -141,12 +141,12 @@ def missing_workers(events: Iterable[Any]) -> str:
 
 
 def _parameters(reason: Any) -> str:
-    given = (reason.parameters if reason else None) or {}
-    return " ".join(value for key, value in sorted(given.items()) if key.endswith("message"))
+    parameters = (reason.parameters if reason else None) or {}
+    return " ".join(value for key, value in sorted(parameters.items()) if key.endswith("message"))
 
 
-def _may_not_read(events: Iterable[Any]) -> bool:
-    """Whether the volume with the init script could not be read, which no termination code says."""
+def _volume_is_unreadable(events: Iterable[Any]) -> bool:
+    """Return whether the cluster could not read the volume with the init script. No termination code says so."""
     for event in events:
         kind = event.type.value if event.type else ""
         if kind == _NO_VOLUME or kind in _BEGINNINGS:
@@ -155,7 +155,7 @@ def _may_not_read(events: Iterable[Any]) -> bool:
 
 
 def _script_error(events: Iterable[Any]) -> str:
-    """What the platform kept of a failed init script: it has its output where no log was written."""
+    """Return the output of a failed init script from the events, which keep it if no log was written."""
     for event in events:
         scripts = event.details and event.details.init_scripts and event.details.init_scripts.cluster
         for each in scripts or []:

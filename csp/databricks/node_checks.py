@@ -1,6 +1,6 @@
-"""What a workspace offers, looked at for free: node types with their quota, zones, runtimes. Laptop.
+"""Check for free what a workspace offers: node types with their quota, zones, runtimes. Laptop.
 
-Only Azure tells quotas. They are not in the SDK's types, so node types are read as the API sends them.
+Only Azure reports quotas. The SDK's types do not have them, so the code reads node types as the API sends them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from csp.databricks.client import explained
 from server_utils.clusters.cluster import Cluster
 
 _OTHER_SHAPE = "take another --shape: `spark-sidecar shapes` lists them"
-_CHOSEN = {"", "auto", "AUTO"}  # zones that the cloud chooses
+_AUTOMATIC = {"", "auto", "AUTO"}  # the cloud chooses the zone
 
 
 def all_of(client: Any, deployment: Deployment) -> Iterator[tuple[str, Callable[[], Check]]]:
-    """Name and look of each check."""
-    offered: dict[str, Any] = {}  # asked for once
+    """Yield the name and the function of each check."""
+    offered: dict[str, Any] = {}  # read once, by the first check that needs it
 
     def node_type(name: str, count: int) -> Check:
         if not offered:
@@ -28,14 +28,14 @@ def all_of(client: Any, deployment: Deployment) -> Iterator[tuple[str, Callable[
 
     for name, count in sorted(_wanted(deployment.clusters).items()):
         yield "node type", lambda name=name, count=count: node_type(name, count)  # type: ignore[misc]
-    zones = {each.options.zone or "" for each in deployment.clusters} - _CHOSEN
+    zones = {each.options.zone or "" for each in deployment.clusters} - _AUTOMATIC
     if zones:
         yield "zone", lambda: _zones(client, sorted(zones))
     yield "runtime", lambda: _runtime(client, deployment.clusters[0].runtime.name)
 
 
 def _wanted(clusters: tuple[Cluster, ...]) -> Counter[str]:
-    """Node type -> the most nodes of it that one of the clusters has."""
+    """Return node type -> the largest number of such nodes in one of the clusters."""
     most = Counter[str]()
     for each in clusters:
         most |= Counter([each.driver_node_type] + [each.node.node_type] * each.workers)
@@ -65,7 +65,7 @@ def _node_type(name: str, count: int, offered: Any) -> Check:
 
 
 def _zones(client: Any, wanted: list[str]) -> Check:
-    """Only AWS lists its zones."""
+    """Check the zones. Only AWS lists its zones."""
     with explained("listing zones"):
         zones = client.clusters.list_zones().zones or []
     if unknown := [each for each in wanted if zones and each not in zones]:

@@ -1,7 +1,7 @@
-"""Whether a cluster policy takes a cluster, looked at for free before it is asked for. Laptop.
+"""Check for free whether a cluster policy allows a cluster, before the cluster is requested. Laptop.
 
-A policy is a rule for each path of a request, such as `spark_conf.spark.speculation`. Only what the request says is
-looked at: the workspace itself adds what it leaves out and the policy fixes.
+A policy has a rule for each path of a request, such as `spark_conf.spark.speculation`. Only paths in the request are
+checked: the workspace adds the values that the policy fixes and the request leaves out.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ def check(client: Any, policy: str, request: Mapping[str, Any]) -> Check:
             "policy", f"there is no policy {policy}", "`databricks cluster-policies list` shows those you may use"
         )
     rules = json.loads(cluster_policy.definition or "{}")
-    given = {path: value for path in rules if (value := _value(request, path)) is not None}
+    values = {path: value for path in rules if (value := _value(request, path)) is not None}
     broken, unknown = [], []
-    for path, value in given.items():
+    for path, value in values.items():
         try:
             if demand := _broken(rules[path], value):
                 broken.append(f"{path} is {value}, and {demand}")
-        except (TypeError, ValueError, re.error):  # such as a pattern of Java's: the workspace itself decides
+        except (TypeError, ValueError, re.error):  # such as a pattern that only Java reads: the workspace decides
             unknown.append(path)
     if broken:
         return Check("policy", f"{cluster_policy.name} ({policy}) does not allow it: {'; '.join(broken)}", _ALLOWED)
-    left = f"; {', '.join(unknown)} could not be compared" if unknown else ""
-    return Check("policy", f"{cluster_policy.name} ({policy}){left}")
+    notice = f"; {', '.join(unknown)} could not be compared" if unknown else ""
+    return Check("policy", f"{cluster_policy.name} ({policy}){notice}")
 
 
 def _value(request: Mapping[str, Any], path: str) -> Any:
-    """What the request says at a path; None for nothing. A Spark setting has dots of its own."""
+    """Return the value at a path of the request; None for no value. The name of a Spark setting has dots too."""
     first, _, rest = path.partition(".")
     value = request.get(first)
     if not rest:
@@ -51,7 +51,7 @@ def _value(request: Mapping[str, Any], path: str) -> Any:
 
 
 def _broken(rule: Mapping[str, Any], value: Any) -> str:
-    """What a rule wants, where the value is against it; else "". Rules of other types want nothing here."""
+    """Return what a rule demands if the value breaks it, else "". Rules of other types demand nothing."""
     demand, values = "", rule.get("values", [])
     match rule.get("type"):
         case "fixed" if not _same(value, rule.get("value")):
@@ -74,5 +74,5 @@ def _within(value: float, rule: Mapping[str, Any]) -> bool:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Settings are texts, whose policies may hold numbers and booleans."""
+    """Compare as texts: settings are texts, and their policies may hold numbers and booleans."""
     return str(one).lower() == str(other).lower()

@@ -1,6 +1,6 @@
-"""Runs of notebooks and Python files as one-time jobs, and what is kept of them. Laptop.
+"""Run notebooks and Python files as one-time jobs, and read their state and results. Laptop.
 
-The source is sent to the user's home folder, below spark-sidecar/DEPLOYMENT; its name has a hash of its content.
+`submit` sends the source to the user's home folder, below spark-sidecar/DEPLOYMENT. Its name has a hash of its content.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from server_utils.errors import ConfigurationError, DeploymentError
 from server_utils.host.files import file_size
 from server_utils.host.redaction import scrub
 
-_LARGEST = 10 * 10**6  # bytes of a notebook that the workspace takes
+_LARGEST = 10 * 10**6  # bytes: the workspace accepts no larger notebook
 _HEADER = "# Databricks notebook source"
 _TASK = "run"
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -30,7 +30,7 @@ _LIFE = {
     "TERMINATING": RunPhase.RUNNING,
     "SKIPPED": RunPhase.SKIPPED,
 }
-# The SDK's own waiter takes all of these for a success.
+# The SDK's own waiter treats all of these as a success.
 _ENDS = {
     "SUCCESS": RunPhase.SUCCEEDED,
     "TIMEDOUT": RunPhase.TIMED_OUT,
@@ -44,19 +44,19 @@ _ENDS = {
 
 
 def folder_of(user: str, name: str) -> str:
-    """The workspace folder of a deployment."""
+    """Return the workspace folder of a deployment."""
     return f"/Users/{user}/spark-sidecar/{name}"
 
 
 def submit(client: Any, request: RunRequest, folder: str, new_cluster: Mapping[str, Any] | None) -> str:
-    """Send the source and submit the run; with the same token it is the same run."""
+    """Send the source, submit the run and return its id. The same token starts no second run."""
     from databricks.sdk.service import compute, jobs
 
     path = _send(client, request.source, folder)
-    where: dict[str, Any] = {"existing_cluster_id": request.cluster.cluster_id if request.cluster else None}
+    cluster: dict[str, Any] = {"existing_cluster_id": request.cluster.cluster_id if request.cluster else None}
     if new_cluster:
-        where = {"new_cluster": compute.ClusterSpec.from_dict(dict(new_cluster))}
-    task = jobs.SubmitTask(task_key=_TASK, **where, **_work(request, path))
+        cluster = {"new_cluster": compute.ClusterSpec.from_dict(dict(new_cluster))}
+    task = jobs.SubmitTask(task_key=_TASK, **cluster, **_work(request, path))
     with explained("submitting the run", needs="CAN ATTACH TO on the cluster"):
         wait = client.jobs.submit(
             run_name=_run_name(request.name, request.source.name),
@@ -68,7 +68,7 @@ def submit(client: Any, request: RunRequest, folder: str, new_cluster: Mapping[s
 
 
 def active(client: Any, name: str, users: Collection[str]) -> list[str]:
-    """The ids of these users' runs of a deployment that go on now."""
+    """Return the ids of these users' active runs of a deployment."""
     from databricks.sdk.service import jobs
 
     with explained("listing runs"):
@@ -82,7 +82,7 @@ def active(client: Any, name: str, users: Collection[str]) -> list[str]:
 
 
 def cancel(client: Any, run_id: str) -> None:
-    """Ask for the end of a run; one that ended, or that is not there, stays as it is."""
+    """Cancel a run. A run that ended or does not exist is no error."""
     number = _number(run_id)
     try:
         with explained(f"cancelling run {run_id}", needs="CAN MANAGE RUN on the run"):
@@ -92,7 +92,7 @@ def cancel(client: Any, run_id: str) -> None:
 
 
 def state_of(client: Any, run_id: str) -> RunState:
-    """A run now. Raises DeploymentError where there is none."""
+    """Return the state of a run now. Raises DeploymentError if there is no such run."""
     run = _run(client, run_id)
     state = run.state
     life = state.life_cycle_state.value if state and state.life_cycle_state else "PENDING"
@@ -100,10 +100,10 @@ def state_of(client: Any, run_id: str) -> RunState:
     phase = _phase(life, result)
     error = _output(client, run).get("error", "") if phase is RunPhase.FAILED else ""
     detail = " ".join(filter(None, (result or life, state.state_message if state else "")))
-    why = meaning_in(detail) if phase is RunPhase.FAILED else None
-    if why:
-        detail = f"{detail.rstrip('.')}: {why.reason}. {why.fix}"
-    no_capacity = why is not None and why.elsewhere
+    meaning = meaning_in(detail) if phase is RunPhase.FAILED else None
+    if meaning:
+        detail = f"{detail.rstrip('.')}: {meaning.reason}. {meaning.fix}"
+    no_capacity = meaning is not None and meaning.no_capacity
     return RunState(run_id, phase, scrub(detail), error, _results(run), run.run_page_url or "", no_capacity)
 
 
@@ -115,12 +115,12 @@ def _phase(life: str, result: str) -> RunPhase:
 
 
 def printed(client: Any, run_id: str) -> str:
-    """What a program printed, or what a notebook returned. A notebook's cells are in the executed notebook."""
+    """Return the output of a program, or the result of a notebook. The executed notebook has the output of cells."""
     return str(_output(client, _run(client, run_id)).get("text", ""))
 
 
 def executed(client: Any, run_id: str) -> dict[str, bytes]:
-    """The executed notebook, and the web page that the workspace makes of it; nothing for a program."""
+    """Return the executed notebook, and the web page that the workspace makes of it; nothing for a program."""
     from databricks.sdk.service import jobs
 
     run = _run(client, run_id)
@@ -131,7 +131,7 @@ def executed(client: Any, run_id: str) -> dict[str, bytes]:
         with explained("exporting the executed notebook"):
             views = client.jobs.export_run(task.run_id, views_to_export=jobs.ViewsToExport.CODE).views or []
     except GoneError:
-        return {}  # a run that was skipped has executed nothing
+        return {}  # a skipped run has executed nothing
     if not views:
         return {}
     name, page = Path(views[0].name or "notebook").name, views[0].content or ""
@@ -155,18 +155,18 @@ def _number(run_id: str) -> int:
 
 
 def _run_name(deployment: str, source: str) -> str:
-    """How the list of runs shows a run: it tells whose deployment it belongs to."""
+    """Return the name of a run in the list of runs. It begins with the name of the deployment."""
     return f"{deployment}: {source}"
 
 
 def _output(client: Any, run: Any) -> dict[str, str]:
-    """Error and text of the task: the run itself has no output. Nothing where the workspace has none yet."""
+    """Return error and text of the task, as the run itself has no output; nothing if there is no output yet."""
     task_id = run.tasks[0].run_id if run.tasks else run.run_id
     try:
         with explained("reading the output"):
             output = client.jobs.get_run_output(task_id)
     except DeploymentError:
-        return {}  # of a run that has not begun, or that was skipped
+        return {}  # the run has not begun, or was skipped
     returned = output.notebook_output.result if output.notebook_output else ""
     error = "\n".join(filter(None, (output.error, output.error_trace)))
     return {"error": scrub(_ANSI.sub("", error)), "text": scrub(output.logs or returned or "")}
@@ -176,8 +176,8 @@ def _results(run: Any) -> str:
     task = run.tasks[0] if run.tasks else None
     if task is not None and task.notebook_task:
         return str((task.notebook_task.base_parameters or {}).get("results", ""))
-    given = (task.spark_python_task.parameters or []) if task is not None and task.spark_python_task else []
-    return next((each.removeprefix("--results=") for each in given if each.startswith("--results=")), "")
+    options = (task.spark_python_task.parameters or []) if task is not None and task.spark_python_task else []
+    return next((each.removeprefix("--results=") for each in options if each.startswith("--results=")), "")
 
 
 def _work(request: RunRequest, path: str) -> dict[str, Any]:
@@ -190,7 +190,7 @@ def _work(request: RunRequest, path: str) -> dict[str, Any]:
 
 
 def _send(client: Any, source: Path, folder: str) -> str:
-    """Send the source, unless it is there; returns its path in the workspace."""
+    """Send the source, and return its path in the workspace."""
     from databricks.sdk.service import workspace
 
     content = _content(source)
@@ -219,7 +219,7 @@ def _is_notebook(source: Path) -> bool:
 
 
 def _content(source: Path) -> bytes:
-    """What is sent: a notebook goes without its old outputs, which count for its size."""
+    """Return the content to send: a notebook without its old outputs, which would count for its size."""
     if source.suffix != ".ipynb":
         return source.read_bytes()
     notebook = json.loads(source.read_text(encoding="utf-8"))
