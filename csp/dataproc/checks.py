@@ -1,6 +1,6 @@
 """The free checks before a cluster is made: sign-in, APIs, zones, quota, and those of access_checks.py. Laptop.
 
-A check that Google does not answer for lack of a permission passes, and says so: the cluster may still be possible.
+If this user may not read what a check needs, the check passes and says so: Google may still make the cluster.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _APIS = ("dataproc.googleapis.com", "compute.googleapis.com", "storage.googleapi
 
 
 def free_checks(clients: Clients, deployment: Deployment, bucket: str) -> Iterator[Check]:
-    """Every check of a deployment, one after the other."""
+    """Yield every check of a deployment, one after the other."""
     me = user(clients)
     yield Check("signed in", f"{me or 'an account that Google does not tell'}, project {clients.project}")
     yield Check.from_call("APIs", lambda: _apis(clients))
@@ -29,22 +29,22 @@ def free_checks(clients: Clients, deployment: Deployment, bucket: str) -> Iterat
 
 
 def user(clients: Clients) -> str:
-    """Who is signed in; "" for credentials that do not tell."""
+    """Return the signed-in user; "" if the credentials do not tell."""
     try:
-        told = str(clients.get("oauth2", "oauth2/v3/userinfo").get("email", ""))
+        email = str(clients.get("oauth2", "oauth2/v3/userinfo").get("email", ""))
     except DeploymentError:
-        told = ""
-    account = told or str(getattr(clients.credentials, "service_account_email", ""))
+        email = ""
+    account = email or str(getattr(clients.credentials, "service_account_email", ""))
     return account if "@" in account else ""
 
 
 def zones(clients: Clients, cluster: Cluster) -> list[str]:
-    """The zones of the region that sell the machines and GPUs of a cluster, sorted."""
+    """Return the zones of the region that offer the machines and GPUs of a cluster, sorted."""
     wanted = {("machineTypes", cluster.node.node_type), ("machineTypes", cluster.driver_node_type)}
     if cluster.node.accelerator:
         wanted.add(("acceleratorTypes", cluster.node.accelerator))
-    sold = [_sold(clients, kind, name) for kind, name in sorted(wanted)]
-    return sorted(set.intersection(*sold))
+    zones_of_each = [_zones_with(clients, kind, name) for kind, name in sorted(wanted)]
+    return sorted(set.intersection(*zones_of_each))
 
 
 def needed(cluster: Cluster) -> dict[str, int]:
@@ -59,7 +59,7 @@ def needed(cluster: Cluster) -> dict[str, int]:
 
 
 def by_quota(clients: Clients, clusters: Sequence[Cluster]) -> list[Cluster]:
-    """The clusters, those first for which there is quota; as they are where it may not be asked."""
+    """Return the clusters, those with enough quota first. If this user may not read quotas, the order stays."""
     if len(clusters) == 1:
         return list(clusters)
     try:
@@ -92,7 +92,7 @@ def _zones(clients: Clients, cluster: Cluster) -> Check:
 
 
 def _quota(clients: Clients, clusters: Sequence[Cluster]) -> Check:
-    """Whether there is quota for one of the clusters, which are tried in turn."""
+    """Check whether there is quota for one of the clusters, which are tried in order."""
     left = _quota_left(clients)
     lacking = [_lacking(each, left) for each in clusters]
     if all(lacking):
@@ -103,31 +103,31 @@ def _quota(clients: Clients, clusters: Sequence[Cluster]) -> Check:
 
 
 def _quota_left(clients: Clients) -> dict[str, float]:
-    """What is left of each quota, by metric."""
+    """Return the unused part of each quota, by metric."""
     region = clients.get("compute", f"projects/{clients.project}/regions/{clients.region}").get("quotas", [])
     everywhere = clients.get("compute", f"projects/{clients.project}").get("quotas", [])
     return {each["metric"]: each["limit"] - each["usage"] for each in [*everywhere, *region]}
 
 
 def _lacking(cluster: Cluster, left: Mapping[str, float]) -> list[str]:
-    """Which quota is too small for a cluster, such as "NVIDIA_L4_GPUS: 2 needed, 1 left"."""
+    """Return the quotas that are too small for a cluster, such as "NVIDIA_L4_GPUS: 2 needed, 1 left"."""
     return [f"{name}: {number} needed, {left[name]:g} left" for name, number in needed(cluster).items()
             if name in left and left[name] < number]  # fmt: skip
 
 
-def _sold(clients: Clients, kind: str, name: str) -> set[str]:
-    """Zones of the region that have a machine type or GPU type."""
+def _zones_with(clients: Clients, kind: str, name: str) -> set[str]:
+    """Return the zones of the region that have a machine type or GPU type."""
     path, places, page = f"projects/{clients.project}/aggregated/{kind}", set(), ""
     while True:
         query = {"filter": f'name = "{name}"', "returnPartialSuccess": "true"} | ({"pageToken": page} if page else {})
-        answer = clients.get("compute", path, **query)
-        places |= {place.removeprefix("zones/") for place, each in answer.get("items", {}).items() if each.get(kind)}
-        page = answer.get("nextPageToken", "")
+        response = clients.get("compute", path, **query)
+        places |= {place.removeprefix("zones/") for place, each in response.get("items", {}).items() if each.get(kind)}
+        page = response.get("nextPageToken", "")
         if not page:
             return {zone for zone in places if zone.startswith(f"{clients.region}-")}
 
 
-def unsold(clients: Clients, clusters: Sequence[Cluster]) -> DeploymentError:
-    """The error for clusters that no zone of the region can have."""
+def no_zone_error(clients: Clients, clusters: Sequence[Cluster]) -> DeploymentError:
+    """Return the error for clusters that no zone of the region offers."""
     machines = ", ".join(dict.fromkeys(each.node.node_type for each in clusters))
     return DeploymentError(f"no zone of {clients.region} has {machines}; choose another --region or --shape")

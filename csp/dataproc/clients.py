@@ -1,9 +1,9 @@
-"""Google's clients for one project and region, and their errors as ours. Laptop.
+"""Make Google's clients for one project and region, and translate their errors into ours. Laptop.
 
-Credentials are Application Default Credentials, from `gcloud auth application-default login`, a file that
-GOOGLE_APPLICATION_CREDENTIALS names, or the machine's own account. Without them no client is made. Every address can be
-replaced by gcloud's own variables (CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE …); DATAPROC_EMULATOR_HOST and
-STORAGE_EMULATOR_HOST name servers without credentials.
+Credentials are Application Default Credentials: from `gcloud auth application-default login`, from a file that
+GOOGLE_APPLICATION_CREDENTIALS names, or of the machine's own account. gcloud's own variables replace the addresses
+(CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE …). DATAPROC_EMULATOR_HOST and STORAGE_EMULATOR_HOST name servers that need no
+credentials.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Any
 
 from csp.dataproc.failures import AGENT, explain, sentence, short
 from server_utils.errors import ConfigurationError, DeploymentError, EnvironmentMissingError
-from server_utils.storage.stores.base import TransientError
+from server_utils.storage.stores.base import TransientError, seconds
 
-TIMEOUT_S = 60.0  # of one request: without one, a client waits for a dead address for many minutes
+TIMEOUT_S = 60.0  # of one request: without it, a client waits many minutes for an address that does not answer
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _EMAIL = "https://www.googleapis.com/auth/userinfo.email"
 _ADDRESSES = {
@@ -38,7 +38,7 @@ _SIGN_IN = "run `gcloud auth application-default login`, and try again"
 
 @dataclass(frozen=True)
 class Clients:
-    """The clients of one project and region; each is made when it is first used."""
+    """The clients of one project and region. Each is made at its first use."""
 
     project: str
     region: str
@@ -84,20 +84,20 @@ class Clients:
         return AuthorizedSession(self.credentials)
 
     def get(self, api: str, path: str, **query: Any) -> dict[str, Any]:
-        """GET from one of Google's other APIs: the body of the answer."""
-        return self._ask("GET", api, path, params=query)
+        """Send a GET request to one of Google's other APIs, and return the body of the response."""
+        return self._send("GET", api, path, params=query)
 
     def post(self, api: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """POST to one of Google's other APIs: the body of the answer."""
-        return self._ask("POST", api, path, json=body)
+        """Send a POST request to one of Google's other APIs, and return the body of the response."""
+        return self._send("POST", api, path, json=body)
 
-    def _ask(self, method: str, api: str, path: str, **content: Any) -> dict[str, Any]:
+    def _send(self, method: str, api: str, path: str, **content: Any) -> dict[str, Any]:
         address = os.environ.get(f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api.upper()}") or _ADDRESSES[api]
         with translated():
-            answer = self._http.request(method, address.rstrip("/") + "/" + path, timeout=TIMEOUT_S, **content)
-        if answer.status_code >= _BAD_REQUEST:
-            raise _refusal(answer)
-        body: dict[str, Any] = answer.json()
+            response = self._http.request(method, address.rstrip("/") + "/" + path, timeout=TIMEOUT_S, **content)
+        if response.status_code >= _BAD_REQUEST:
+            raise _error_of(response)
+        body: dict[str, Any] = response.json()
         return body
 
     def _regional(self, client: Any) -> Any:
@@ -112,11 +112,11 @@ class Clients:
 
 
 def sign_in(project: str | None, region: str | None) -> Clients:
-    """Sign in as the user's own tools do.
+    """Sign in with the credentials of the user's own tools.
 
     Args:
-        project: None for the one of the credentials or of gcloud.
-        region: None for the one of gcloud's variable CLOUDSDK_DATAPROC_REGION.
+        project: None takes the project of gcloud or of the credentials.
+        region: None takes gcloud's variable CLOUDSDK_DATAPROC_REGION.
 
     Raises:
         EnvironmentMissingError: Google's libraries are not installed.
@@ -152,9 +152,9 @@ def _credentials() -> tuple[Any, str | None]:
 
 @contextmanager
 def translated(*, but: type[Exception] | tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """The clients' errors as ours, `but` for those that a caller expects.
+    """Translate the clients' errors into ours, `but` for those that a caller expects.
 
-    Never `from` theirs: some hold what a log must not.
+    Never `from` theirs: some hold secrets, which no log may show.
     """
     from google.api_core import exceptions as api
     from google.auth import exceptions as auth
@@ -180,20 +180,20 @@ def translated(*, but: type[Exception] | tuple[type[Exception], ...] = ()) -> It
 
 
 def _transient(text: str) -> Exception:
-    """What is over soon; but gRPC says "unavailable" too where a sign-in expired."""
+    """Return a transient error. An expired sign-in is none, though gRPC reports it as "unavailable" too."""
     if re.search(_EXPIRED, text):
         return DeploymentError(f"Google does not accept the credentials: {short(text)}; {_SIGN_IN}")
     return TransientError(short(text))
 
 
 def _refused(text: str, *, link: str = "") -> Exception:
-    """A refusal, which stays; but a new project's service agent comes within minutes."""
+    """Return a refusal. It is transient if a new project lacks its service agent, which Google makes in minutes."""
     transient = explain(text).code == AGENT
     return (TransientError if transient else DeploymentError)(sentence(text, link=link))
 
 
 def _too_many(error: Any) -> Exception:
-    """Too many requests, which is over soon; or no quota or machine, which is not."""
+    """Return a transient error for too many requests, and a refusal for a lack of quota or machines."""
     failure = sentence(error.message, link=_link(error))
     if error.message and ("RESOURCE_POOL" in error.message or "' quota" in error.message):
         return DeploymentError(failure)
@@ -202,23 +202,21 @@ def _too_many(error: Any) -> Exception:
 
 
 def _link(error: Any) -> str:
-    """The page that the details of an error name."""
+    """Return the web page that the details of an error name; "" for none."""
     for each in error.details or ():
         for link in getattr(each, "links", ()):
             return str(link.url)
     return ""
 
 
-def _refusal(answer: Any) -> Exception:
+def _error_of(response: Any) -> Exception:
     try:
-        message = str(answer.json()["error"]["message"])
+        message = str(response.json()["error"]["message"])
     except (ValueError, KeyError, TypeError):
-        message = answer.text[:300]
-    if answer.status_code == _TOO_MANY or answer.status_code >= _SERVER_ERRORS:
-        asked = answer.headers.get("Retry-After", "")  # a date, in theory: Google sends seconds
-        return TransientError(
-            f"{answer.status_code} {short(message)}", retry_after_s=int(asked) if asked.isdigit() else 0
-        )
-    if answer.status_code == _UNAUTHORIZED:
+        message = response.text[:300]
+    if response.status_code == _TOO_MANY or response.status_code >= _SERVER_ERRORS:
+        delay_s = seconds(response.headers.get("Retry-After"))
+        return TransientError(f"{response.status_code} {short(message)}", retry_after_s=delay_s)
+    if response.status_code == _UNAUTHORIZED:
         return DeploymentError(f"Google does not accept the credentials: {short(message)}; {_SIGN_IN}")
     return _refused(message)

@@ -1,6 +1,6 @@
-"""A cluster as the request that Dataproc's API takes. Laptop; starts nothing, imports nothing of Google's.
+"""Describe a cluster in the format of Dataproc's API. Laptop; sends nothing, imports nothing of Google's.
 
-It is the cluster that `gcloud_command` describes: gcloud makes the same request of that command.
+The request has the same fields and values as the one that gcloud makes of the command in `gcloud_command.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Message = dict[str, Any]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a cluster is made: project, region, and the bucket for the output of its jobs."""
+    """The place of a cluster: project, region, and the bucket for the output of its jobs."""
 
     project: str
     region: str
@@ -35,26 +35,27 @@ def create_request(
     labels: Mapping[str, str],
     metadata: Mapping[str, str],
 ) -> Message:
-    """The fields of a `CreateClusterRequest`, but its request_id.
+    """Return the fields of a `CreateClusterRequest`, without its request_id.
 
     Args:
-        cluster: what it is made of.
+        cluster: machine types, image, Spark conf, variables and options.
         name: of the cluster.
-        place: where it is made.
+        place: project, region and bucket.
         init_script: gs:// address of the initialization action.
-        bundle: gs:// address of what the nodes install from.
-        labels: those that the cluster does not have by itself.
-        metadata: as labels, of the instances.
+        bundle: gs:// address of the folder that nodes install from.
+        labels: are added to the labels of `cluster`.
+        metadata: of the instances; is added to the metadata of `cluster`.
 
     Raises:
-        ConfigurationError: for a name or an address that Dataproc does not take.
+        ConfigurationError: Dataproc does not accept the name or an address.
     """
-    gcloud_command(cluster, name=name, init_script=init_script, bundle=bundle)  # refuses what is wrong
-    given = {"framework": cluster.framework, "spark-sidecar-bundle": bundle, **metadata, **cluster.options.metadata}
+    gcloud_command(cluster, name=name, init_script=init_script, bundle=bundle)  # refuses wrong names and addresses
+    own_metadata = {"framework": cluster.framework, "spark-sidecar-bundle": bundle}
+    all_metadata = {**own_metadata, **metadata, **cluster.options.metadata}
     action = {"executable_file": init_script, "execution_timeout": {"seconds": cluster.platform["init_timeout_s"]}}
     config = {
         "config_bucket": cluster.options.staging_bucket or place.bucket,
-        "gce_cluster_config": _machines(cluster, given),
+        "gce_cluster_config": _machines(cluster, all_metadata),
         "software_config": _software(cluster),
         "initialization_actions": [action],
         "endpoint_config": {"enable_http_port_access": True},
@@ -75,7 +76,7 @@ def create_request(
 
 
 def _groups(cluster: Cluster) -> Message:
-    """The master, the workers and the spot workers."""
+    """Return the groups of master, workers and spot workers."""
     if cluster.single_node:
         return {"master_config": _group(cluster, cluster.node.node_type, 1, gpus=True)}
     groups = {
@@ -105,13 +106,13 @@ def _group(cluster: Cluster, machine_type: str, count: int, *, gpus: bool) -> Me
 
 def _machines(cluster: Cluster, metadata: Mapping[str, str]) -> Message:
     options = cluster.options
-    given = {
+    fields = {
         "zone_uri": options.zone,
         "subnetwork_uri": options.subnetwork,
         "service_account": options.service_account,
         "tags": list(options.network_tags),
     }
-    return {key: value for key, value in given.items() if value} | {
+    return {key: value for key, value in fields.items() if value} | {
         "service_account_scopes": [_SCOPE],
         "internal_ip_only": True,
         "metadata": dict(metadata),

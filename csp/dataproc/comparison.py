@@ -1,7 +1,7 @@
-"""A cluster that is there beside the one that is wanted: in what they differ. Laptop; asks nothing.
+"""Compare an existing cluster with the requested one. Laptop; sends no request.
 
-The service completes what a request leaves out: properties and labels of its own, the image that a version means now,
-whole addresses of machine types and zones. None of this makes another cluster of it.
+The service fills in what a request leaves out: properties and labels of its own, the newest image of a version, whole
+addresses of machine types and zones. These are no differences.
 """
 
 from __future__ import annotations
@@ -12,48 +12,48 @@ from typing import Any
 
 from csp.cloud import Difference
 
-_INSTALLED = ("framework", "spark-sidecar-bundle")  # metadata that says what nodes install
+_INSTALLED = ("framework", "spark-sidecar-bundle")  # metadata that decides what nodes install
 
 
 def nodes(config: Any) -> str:
-    """The nodes of a cluster, such as "1 x n2-standard-8, 2 x g2-standard-12"."""
+    """Return the nodes of a cluster as text, such as "1 x n2-standard-8, 2 x g2-standard-12"."""
     groups = (config.master_config, config.worker_config, config.secondary_worker_config)
     named = [(each.num_instances, _last(each.machine_type_uri)) for each in groups]
     return ", ".join(f"{count} x {kind or named[1][1]}" for count, kind in named if count)
 
 
 def idle_minutes(config: Any) -> int:
-    """After how long without work it is deleted; 0 for never."""
+    """Return the minutes without work after which the cluster is deleted; 0 for never."""
     lifetime = config.lifecycle_config.idle_delete_ttl if config.lifecycle_config else None
     return int(lifetime.total_seconds() // 60) if lifetime else 0
 
 
-def differences(existing: Any, wanted: Any) -> Iterator[Difference]:
-    """In what a cluster is not the one that is wanted, such as "zone is a, not b"."""
+def differences(existing: Any, requested: Any) -> Iterator[Difference]:
+    """Return the differences between the existing cluster and the requested one, such as "zone is a, not b"."""
     facts = _facts(existing)
-    for key, value in _facts(wanted).items():
+    for key, value in _facts(requested).items():
         if facts.get(key, "") != value:
             yield Difference(f"{key} is {facts.get(key, '') or 'not set'}, not {value or 'empty'}")
-    there = _settings(existing)
-    different = sorted(key for key, value in _settings(wanted).items() if there.get(key) != value)
-    if different:  # names alone: a value may be a secret
+    settings = _settings(existing)
+    different = sorted(key for key, value in _settings(requested).items() if settings.get(key) != value)
+    if different:  # the text has no values, which may be secrets
         yield Difference(f"settings differ ({', '.join(different)})", is_setting=True)
 
 
 def _facts(cluster: Any) -> dict[str, str]:
-    """The nodes, and what they install."""
+    """Return what makes a cluster: its nodes, and what they install."""
     config = cluster.config
     machines, metadata = config.gce_cluster_config, config.gce_cluster_config.metadata
     facts = {
         "nodes": nodes(config),
-        # 2.3.14-ml-ubuntu22 is what 2.3-ml-ubuntu22 was when the cluster was made.
+        # The request has a version such as 2.3-ml-ubuntu22, the existing cluster an image such as 2.3.14-ml-ubuntu22.
         "image": re.sub(r"^(\d+\.\d+)\.\d+", r"\1", config.software_config.image_version),
         "idle minutes": str(idle_minutes(config)),
         "network tags": ", ".join(sorted(machines.tags)),
-        # The folder of the bundle has a hash of all that nodes install from in its name.
+        # The name of the bundle's folder has a hash of all files that nodes install from.
         **{key: metadata.get(key, "") for key in _INSTALLED},
     }
-    # What a request leaves out Dataproc chooses, and machine types bring: GPUs, disks, zone, network and account.
+    # If a request leaves these out, Dataproc chooses them or the machine type has them, and they are not compared.
     optional = {
         "GPUs": _gpus(config),
         "local SSDs": _local_ssds(config),
@@ -65,7 +65,7 @@ def _facts(cluster: Any) -> dict[str, str]:
 
 
 def _settings(cluster: Any) -> dict[str, str]:
-    """What another version of Spark Sidecar may ask for otherwise, with the same nodes and files."""
+    """Return the settings that another version of Spark Sidecar may change, with the same nodes and files."""
     config = cluster.config
     metadata, properties = config.gce_cluster_config.metadata, config.software_config.properties
     return {
@@ -81,7 +81,7 @@ def _gpus(config: Any) -> str:
 
 
 def _local_ssds(config: Any) -> str:
-    """How many each worker has; "" for none."""
+    """Return the number of local SSDs of a worker; "" for none."""
     groups = (config.master_config, config.worker_config, config.secondary_worker_config)
     return str(max(each.disk_config.num_local_ssds for each in groups) or "")
 

@@ -1,8 +1,8 @@
-"""How Dataproc does each step of a deployment: the class `Dataproc` is a `csp.cloud.Cloud`. Laptop.
+"""Implement each step of a deployment on Dataproc: the class `Dataproc` is a `csp.cloud.Cloud`. Laptop.
 
-A deployment is one cluster with a label, and the folder spark-sidecar/NAME of a bucket. An id of a cluster is its name
-and its UUID, so that no other cluster of that name is ever deleted. A creation that failed leaves a cluster in the
-state ERROR, which bills until it is deleted: it is found, explained and deleted like any other.
+A deployment is one cluster with a label, and the folder spark-sidecar/NAME of a bucket. The id of a cluster is its name
+and its UUID, so no other cluster of the same name is ever deleted. If a creation fails, a cluster in the state ERROR
+remains and bills until it is deleted.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _DISKS = "(its disks bill until it is deleted)"
 _PHASES = {
     "RUNNING": Phase.RUNNING,
     "ERROR": Phase.FAILED,
-    "ERROR_DUE_TO_UPDATE": Phase.RUNNING,  # it takes jobs, and no more updates
+    "ERROR_DUE_TO_UPDATE": Phase.RUNNING,  # it runs jobs, and refuses updates
     "DELETING": Phase.DELETING,
     "STOPPING": Phase.STOPPED,
     "STOPPED": Phase.STOPPED,
@@ -57,8 +57,8 @@ _CONSOLE = "https://console.cloud.google.com/dataproc/clusters"
 class Dataproc:
     """One project and region.
 
-    bucket: of files, logs and results; None where no new cluster is to be made.
-    owner: whose clusters and runs they are; None for the user who is signed in.
+    bucket: for files, logs and results; None if the verb makes no cluster.
+    owner: of the clusters and runs; None for the signed-in user.
     """
 
     command = "dataproc"
@@ -66,9 +66,9 @@ class Dataproc:
     def __init__(self, clients: Clients, bucket: str | None = None, *, owner: str | None = None) -> None:
         self._clients, self._bucket, self._for = clients, bucket, owner
         self.place = f"{clients.project}, {clients.region}"
-        given = {"--project": clients.project, "--region": clients.region, "--bucket": bucket}
-        self.options = shlex.join(word for name, value in given.items() if value for word in (name, value))
-        self._request_ids: dict[str, str] = {}  # of creations, starts and deletions that may have been heard
+        options = {"--project": clients.project, "--region": clients.region, "--bucket": bucket}
+        self.options = shlex.join(word for name, value in options.items() if value for word in (name, value))
+        self._request_ids: dict[str, str] = {}  # of creations, starts and deletions that may have arrived
 
     def root(self, name: str) -> str:
         return f"gs://{self._bucket}/spark-sidecar/{name}" if self._bucket else ""
@@ -76,14 +76,14 @@ class Dataproc:
     def definition(self, deployment: Deployment, cluster: Cluster) -> dict[str, Any]:
         root, bundle = self.root(deployment.name), self.upload(deployment).folder
         places = {kind: f"{root}/{kind}" for kind in ("models", "data")}
-        # The driver reads the conf, and tasks read variables.
+        # The driver reads the Spark conf. Tasks read environment variables.
         conf = {f"spark.sidecar.{kind}": place for kind, place in places.items()} | cluster.conf
         env = {f"SPARK_SIDECAR_{kind.upper()}": place for kind, place in places.items()}
         env |= {"SPARK_SIDECAR_LOGS": f"{root}/logs"} | cluster.env
         return create_request(
             dataclasses.replace(cluster, conf=conf, env=env),
             name=deployment.name,
-            place=Place(self._clients.project, self._clients.region, self._known_bucket()),
+            place=Place(self._clients.project, self._clients.region, self._required_bucket()),
             init_script=f"{bundle}/{deployment.init_script.name}",
             bundle=bundle,
             labels={TAG: deployment.name},
@@ -91,7 +91,7 @@ class Dataproc:
         )
 
     def upload(self, deployment: Deployment) -> Upload:
-        self._known_bucket()
+        self._required_bucket()
         paths = {each.relative_to(deployment.bundle).as_posix(): each for each in deployment.bundle.rglob("*")}
         files = {name: path for name, path in paths.items() if path.is_file()}
         files[deployment.init_script.name] = deployment.init_script
@@ -101,39 +101,40 @@ class Dataproc:
         return checks.user(self._clients)
 
     def checks(self, deployment: Deployment) -> Iterable[Check]:
-        return checks.free_checks(self._clients, deployment, self._known_bucket())
+        return checks.free_checks(self._clients, deployment, self._required_bucket())
 
     def candidates(self, deployment: Deployment) -> Sequence[Cluster]:
-        """One for each zone: Dataproc's own choice of a zone does not look at GPUs. Without quota for it comes last."""
+        """Return one for each zone, those without quota last. Dataproc's own choice of a zone ignores GPUs."""
         shapes = checks.by_quota(self._clients, deployment.clusters)
         clusters = [each for cluster in shapes for each in self._in_zones(cluster)]
         if not clusters:
-            raise checks.unsold(self._clients, deployment.clusters)
+            raise checks.no_zone_error(self._clients, deployment.clusters)
         return clusters
 
     def make_root(self, deployment: Deployment) -> None:
-        """Nothing: a folder of a bucket is there with its first file, and the checks have seen the bucket."""
+        """Do nothing: the first file makes the folder, and the checks have read the bucket."""
 
     def store(self, folder: str) -> Store:
         return factory.store(urls.parse(folder))
 
     def find(self, name: str) -> Sequence[ClusterState]:
-        listed, named = self._labelled(TAG, name), self._get(name)
-        names = {each.cluster_name for each in listed}
-        return [self._state_of(each) for each in [*listed, *([named] if named and name not in names else [])]]
+        clusters, namesake = self._labelled(TAG, name), self._get(name)
+        if namesake and name not in {each.cluster_name for each in clusters}:
+            clusters.append(namesake)
+        return [self._state_of(each) for each in clusters]
 
     def differences(self, state: ClusterState, deployment: Deployment, cluster: Cluster) -> Sequence[Difference]:
         existing = self._get(state.name)
         if existing is None:
             return []
-        wanted = self.definition(deployment, cluster)["cluster"]
-        return list(comparison.differences(existing, type(existing)(wanted)))
+        requested = self.definition(deployment, cluster)["cluster"]
+        return list(comparison.differences(existing, type(existing)(requested)))
 
     def create(self, deployment: Deployment, cluster: Cluster) -> str:
         from google.api_core.exceptions import AlreadyExists
 
         request = self.definition(deployment, cluster)
-        _owned(request["cluster"], self._acting_for())
+        _with_owner(request["cluster"], self._acting_for())
         key = f"{deployment.name} {cluster.options.zone}"
         request["request_id"] = self._request_ids.setdefault(key, str(uuid.uuid4()))
         try:
@@ -146,7 +147,7 @@ class Dataproc:
                 "command again if it is yours, or choose another --name",
                 Exit.TAKEN,
             ) from None
-        # It was heard: a later creation is another one, as after a deletion.
+        # The request has arrived. A later creation, such as after a deletion, needs a new id.
         del self._request_ids[key]
         return created
 
@@ -161,13 +162,13 @@ class Dataproc:
         del self._request_ids[key]
 
     def state(self, cluster_id: str) -> ClusterState | None:
-        name, _, wanted = cluster_id.partition("/")
+        name, _, cluster_uuid = cluster_id.partition("/")
         cluster = self._get(name)
-        if cluster is None or cluster.cluster_uuid != wanted:
+        if cluster is None or cluster.cluster_uuid != cluster_uuid:
             return None
         state = self._state_of(cluster)
-        waited_for = state.phase is Phase.STARTING or (state.phase is Phase.RUNNING and not state.is_ready)
-        return dataclasses.replace(state, detail=self._progress(state)) if waited_for else state
+        is_starting = state.phase is Phase.STARTING or (state.phase is Phase.RUNNING and not state.is_ready)
+        return dataclasses.replace(state, detail=self._progress(state)) if is_starting else state
 
     def failure(self, state: ClusterState) -> Failure:
         operation = self._creation(state)
@@ -184,15 +185,15 @@ class Dataproc:
             with translated(but=NotFound):
                 self._clients.clusters.delete_cluster(request=request, retry=None, timeout=TIMEOUT_S)
         except NotFound:
-            pass  # it is gone, or a namesake is in its place
+            pass  # it does not exist any more, or another cluster has its name now
         except DeploymentError:
             now = self.state(state.cluster_id)
             if now and now.phase is not Phase.DELETING:
-                raise  # else somebody else deletes it meanwhile, and the service refuses a second deletion
+                raise  # else another person deletes it now, and the service refuses a second deletion
         del self._request_ids[key]
 
     def delete_others(self, name: str) -> Sequence[str]:  # noqa: ARG002 - as every cloud takes it
-        """Nothing: the output of jobs in the bucket is Dataproc's own, and is kept as its history."""
+        """Do nothing: Dataproc's own output of jobs stays in the bucket as its history."""
         return []
 
     def logs(self, state: ClusterState, kinds: Sequence[str]) -> Iterator[Log]:
@@ -206,16 +207,16 @@ class Dataproc:
             raise ConfigurationError("a run needs a cluster, or a deployment that says what its own cluster is")
         definition = self.definition(deployment, self.candidates(deployment)[0])["cluster"]
         owner = self._acting_for()
-        return workflow_runs.submit(self._clients, request, _owned(definition, owner), owner)
+        return workflow_runs.submit(self._clients, request, _with_owner(definition, owner), owner)
 
     def cancel(self, run_id: str) -> None:
         workflow_runs.cancel(self._clients, run_id)
 
     def active_runs(self, name: str) -> Sequence[str]:
-        mine = {"", self._acting_for(), self.user()}
-        deployed, own = ([each for each in self._labelled(label, name) if _owner(each) in mine]
+        owners = {"", self._acting_for(), self.user()}
+        deployed, own = ([each for each in self._labelled(label, name) if _owner(each) in owners]
                          for label in (TAG, runs.LABEL))  # fmt: skip
-        workflows = workflow_runs.active(self._clients, {each.cluster_name for each in own}, self.root(name), mine)
+        workflows = workflow_runs.active(self._clients, {each.cluster_name for each in own}, self.root(name), owners)
         return [*workflows, *runs.active(self._clients, name, {each.cluster_uuid for each in deployed})]
 
     def run_state(self, run_id: str) -> RunState:
@@ -232,7 +233,7 @@ class Dataproc:
     def _acting_for(self) -> str:
         return self._for or self.user()
 
-    def _known_bucket(self) -> str:
+    def _required_bucket(self) -> str:
         if not self._bucket:
             raise ConfigurationError(
                 "no bucket is known; give --bucket, or set SPARK_SIDECAR_BUCKET, to its name alone"
@@ -245,7 +246,7 @@ class Dataproc:
         try:
             offered = checks.zones(self._clients, cluster)
         except DeploymentError:
-            return [cluster]  # who may not ask what zones sell leaves the zone to Dataproc
+            return [cluster]  # this user may not read the offers of zones, so Dataproc chooses the zone
         return [
             dataclasses.replace(cluster, options=dataclasses.replace(cluster.options, zone=zone)) for zone in offered
         ]
@@ -257,7 +258,7 @@ class Dataproc:
             return list(self._clients.clusters.list_clusters(request=query, retry=None, timeout=TIMEOUT_S))
 
     def _get(self, name: str) -> Any:
-        """The cluster of a name; None where there is none."""
+        """Return the cluster of a name; None if there is none."""
         from google.api_core.exceptions import NotFound
 
         query = {"project_id": self._clients.project, "region": self._clients.region, "cluster_name": name}
@@ -271,7 +272,7 @@ class Dataproc:
         config, metadata = cluster.config, dict(cluster.config.gce_cluster_config.metadata)
         groups = (config.worker_config, config.secondary_worker_config)
         workers = sum(each.num_instances for each in groups)
-        # The counts of YARN are a preview of Google's, and may be missing.
+        # YARN's metrics are a preview feature of Google's, and may be missing.
         ready = int(dict(cluster.metrics.yarn_metrics).get(_ACTIVE, workers)) if cluster.metrics else workers
         word, clients = cluster.status.state.name, self._clients
         return ClusterState(
@@ -290,19 +291,19 @@ class Dataproc:
         )
 
     def _creation(self, state: ClusterState) -> Any:
-        """The operation that made a cluster; None where Google forgot it, or it may not be asked for."""
+        """Return the operation that made a cluster; None if Google deleted it, or this user may not read it."""
         parent = f"projects/{self._clients.project}/regions/{self._clients.region}/operations"
         terms = f"clusterName = {state.name} AND operationType = CREATE"
-        _, _, wanted = state.cluster_id.partition("/")
+        _, _, cluster_uuid = state.cluster_id.partition("/")
         try:
             with translated():
                 creations = list(self._clients.operations.list_operations(parent, terms, retry=None, timeout=TIMEOUT_S))
         except DeploymentError:
-            return None  # it only explains: the cluster tells its own state
-        return next((each for each in creations if _metadata(each).cluster_uuid == wanted), None)
+            return None  # the operation would only explain the state
+        return next((each for each in creations if _metadata(each).cluster_uuid == cluster_uuid), None)
 
     def _progress(self, state: ClusterState) -> str:
-        """What the creation says of itself, with its warnings."""
+        """Return the state of the creation, with its warnings."""
         operation = self._creation(state)
         if operation is None:
             return state.detail
@@ -312,7 +313,7 @@ class Dataproc:
         return short("; ".join(filter(None, [*now, *metadata.warnings])))
 
     def _identified(self, state: ClusterState) -> dict[str, str]:
-        """The fields of a request that mean this cluster, and no namesake."""
+        """Return the fields of a request that name this cluster, and no other of the same name."""
         name, _, cluster_uuid = state.cluster_id.partition("/")
         place = {"project_id": self._clients.project, "region": self._clients.region}
         return place | {"cluster_name": name, "cluster_uuid": cluster_uuid}
@@ -321,10 +322,10 @@ class Dataproc:
 def connect(
     *, project: str | None = None, region: str | None = None, bucket: str | None = None, owner: str | None = None
 ) -> Dataproc:
-    """Sign in to a project and region. owner: for whom to act; None for who is signed in.
+    """Sign in to a project and region. owner: of the clusters and runs; None for the signed-in user.
 
     Raises:
-        ConfigurationError: project or region are not known, or the bucket is no name.
+        ConfigurationError: project or region are missing, or the bucket is no name.
         EnvironmentMissingError: Google's libraries are not installed.
         DeploymentError: there are no credentials.
     """
@@ -343,8 +344,8 @@ def _owner(cluster: Any) -> str:
     return str(dict(cluster.config.gce_cluster_config.metadata).get(_OWNER, ""))
 
 
-def _owned(definition: dict[str, Any], user: str) -> dict[str, Any]:
-    """The definition of a cluster with the name of its owner. A label could not hold an address."""
+def _with_owner(definition: dict[str, Any], user: str) -> dict[str, Any]:
+    """Add the owner to the definition of a cluster, in the metadata: a label cannot hold an e-mail address."""
     if user:
         definition["config"]["gce_cluster_config"]["metadata"][_OWNER] = user
     return definition

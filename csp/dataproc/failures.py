@@ -1,4 +1,4 @@
-"""What Google's services say when they refuse, as a sentence with the fix. Laptop; asks nothing."""
+"""Explain the refusals of Google's services: a sentence and a fix for each message. Laptop; sends no request."""
 
 from __future__ import annotations
 
@@ -17,77 +17,77 @@ _LONGEST = 600  # characters of a message: some repeat themselves for every node
 
 
 def explain(text: str, *, link: str = "") -> Failure:
-    """Why a cluster or a request was refused. link: a page of Google's that belongs to it."""
+    """Return why a cluster or a request was refused. link: Google's page about this refusal."""
     for pattern, explanation in _EXPLANATIONS:
-        if found := re.search(pattern, text):
-            failure = explanation(found)
+        if match := re.search(pattern, text):
+            failure = explanation(match)
             fix = failure.fix.replace("{link}", link) if link else failure.fix.replace(_OR_OPEN, "")
             return replace(failure, fix=fix)
     return Failure("REFUSED", short(text), f"Look at {link or 'the page of clusters in the console'}")
 
 
 def sentence(text: str, *, link: str = "") -> str:
-    """The same as one text."""
+    """Return reason and fix of a refusal as one text."""
     failure = explain(text, link=link)
     return f"{failure.reason}. {failure.fix}"
 
 
 def short(text: str) -> str:
-    """A message of Google's on one line, without tokens, and not longer than a screen."""
+    """Return a message of Google's on one line, without tokens, and not longer than a screen."""
     line = " ".join(scrub(text).split())
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
-def _service(found: Match[str]) -> Failure:
-    named = re.search(r"[a-z]+\.googleapis\.com", found.string)
+def _service(match: Match[str]) -> Failure:
+    named = re.search(r"[a-z]+\.googleapis\.com", match.string)
     name = named[0] if named else "dataproc.googleapis.com"
     fix = f"Run `gcloud services enable {name}`{_OR_OPEN}; then wait a minute"
     return Failure("SERVICE_DISABLED", f"the API {name} is switched off in this project", fix)
 
 
-def _act_as(found: Match[str]) -> Failure:
-    account = found["account"] or "the nodes' service account"
+def _act_as(match: Match[str]) -> Failure:
+    account = match["account"] or "the nodes' service account"
     fix = f"Ask for roles/iam.serviceAccountUser on {account}"
     return Failure("NO_ACT_AS", f"you may not run nodes as {account}", fix)
 
 
-def _quota(found: Match[str]) -> Failure:
-    metric = found["a"] or found["b"]
-    has = f": {' '.join(found['rest'].split())}" if found["rest"] else ""
+def _quota(match: Match[str]) -> Failure:
+    metric = match["a"] or match["b"]
+    numbers = f": {' '.join(match['rest'].split())}" if match["rest"] else ""
     fix = f"Ask for more {metric} (console, IAM, Quotas), or take a smaller shape or fewer workers"
-    return Failure("QUOTA", f"the quota {metric} is used up{has}", fix)
+    return Failure("QUOTA", f"the quota {metric} is used up{numbers}", fix)
 
 
-def _stock_out(found: Match[str]) -> Failure:
+def _stock_out(match: Match[str]) -> Failure:
     fix = "Try another --zone or shape, or try later: `spark-sidecar shapes --platform dataproc` lists the shapes"
-    return Failure(found[0], f"{found['zone'] or 'the zone'} has no such machine now", fix, no_capacity=True)
+    return Failure(match[0], f"{match['zone'] or 'the zone'} has no such machine now", fix, no_capacity=True)
 
 
-def _policy(found: Match[str]) -> Failure:
+def _policy(match: Match[str]) -> Failure:
     fix = "Ask the organisation's administrators for an exception; csp/dataproc/README.md says what each one stops"
-    return Failure("ORG_POLICY", f"the policy {found['name']} of the organisation forbids it", fix)
+    return Failure("ORG_POLICY", f"the policy {match['name']} of the organisation forbids it", fix)
 
 
-def _init_action(found: Match[str]) -> Failure:
+def _init_action(match: Match[str]) -> Failure:
     fix = "The log below says why; repair that, and run the same command again"
-    return Failure("INIT_ACTION", f"the initialization action {found['action']} failed", fix)
+    return Failure("INIT_ACTION", f"the initialization action {match['action']} failed", fix)
 
 
-def _permission(found: Match[str]) -> Failure:
-    name = next(filter(None, found.groups()))
+def _permission(match: Match[str]) -> Failure:
+    name = next(filter(None, match.groups()))
     fix = f"Ask for a role with {name}; csp/dataproc/README.md lists the roles"
     return Failure("NO_PERMISSION", f"you do not have the permission {name}", fix)
 
 
-def _nameless(found: Match[str]) -> Failure:
+def _nameless(match: Match[str]) -> Failure:
     fix = "Ask for roles/dataproc.editor on the project; csp/dataproc/README.md lists the roles"
     return Failure(
-        "NO_PERMISSION", f"you lack a permission, and Google does not say which: {short(found.string).rstrip('.')}", fix
+        "NO_PERMISSION", f"you lack a permission, and Google does not say which: {short(match.string).rstrip('.')}", fix
     )
 
 
-def _agent(found: Match[str]) -> Failure:
-    agent = found["agent"]
+def _agent(match: Match[str]) -> Failure:
+    agent = match["agent"]
     fix = f"A new project makes it within minutes, so try again; else grant roles/dataproc.serviceAgent to {agent}"
     return Failure(AGENT, f"Google's agent {agent} may not make the cluster yet", fix)
 
@@ -97,8 +97,8 @@ def _key(_: Match[str]) -> Failure:
     return Failure("KMS", "Google's agents may not use your encryption key", fix)
 
 
-def _image(found: Match[str]) -> Failure:
-    return Failure("IMAGE", f"the image {found['name']} is no longer offered", "Give a newer one with --runtime")
+def _image(match: Match[str]) -> Failure:
+    return Failure("IMAGE", f"the image {match['name']} is no longer offered", "Give a newer one with --runtime")
 
 
 _EXPLANATIONS: tuple[tuple[str, _Explanation], ...] = (

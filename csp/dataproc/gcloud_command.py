@@ -1,4 +1,4 @@
-"""A cluster as a `gcloud dataproc clusters create` command. Runs on a laptop; starts nothing."""
+"""Describe a cluster as a `gcloud dataproc clusters create` command. Runs on a laptop; starts nothing."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def gcloud_command(
 
 
 def _nodes(cluster: Cluster) -> list[str]:
-    """How many nodes of which type, with their disks and GPUs."""
+    """Return the flags for the nodes: number, type, disks and GPUs."""
     if cluster.single_node:
         return [
             "--single-node",
@@ -115,9 +115,9 @@ def _settings(cluster: Cluster, metadata: Mapping[str, str | None]) -> list[str]
 
 
 def _machines(cluster: Cluster) -> list[str]:
-    """Where the nodes are, what they run as, and what they may load."""
+    """Return the flags for region, zone and network, for the service account, and for secure boot."""
     options = cluster.options
-    given = {
+    values = {
         "region": options.zone.rpartition("-")[0] if options.zone else None,
         "zone": options.zone,
         "subnet": options.subnetwork,
@@ -126,8 +126,8 @@ def _machines(cluster: Cluster) -> list[str]:
         "bucket": options.staging_bucket,
     }
     shielded = _ALLOW_UNSIGNED_DRIVER if cluster.runtime.cuda is None else _SHIELDED
-    named = [f"--{flag}={value}" for flag, value in given.items() if value]
-    return [*named, f"--scopes={_SCOPES}", "--no-address", *shielded]
+    flags = [f"--{flag}={value}" for flag, value in values.items() if value]
+    return [*flags, f"--scopes={_SCOPES}", "--no-address", *shielded]
 
 
 def _properties(cluster: Cluster) -> str:
@@ -137,7 +137,7 @@ def _properties(cluster: Cluster) -> str:
 
 
 def _join(entries: Mapping[str, str]) -> str:
-    # gcloud's syntax for a separator of one's own: it stands between two carets (`gcloud topic escaping`).
+    # gcloud's syntax for another separator: it stands between two carets (`gcloud topic escaping`).
     if refused := [key for key, value in entries.items() if _SEPARATOR in value]:
         raise ConfigurationError(
             f"the value of {refused[0]} contains '{_SEPARATOR}', by which the entries of a gcloud argument are "

@@ -1,8 +1,8 @@
-"""The main file of a job: runs the notebook or program of a user, and keeps what came of it. Driver, on the master.
+"""The main file of a job: run the notebook or program of a user, and store the result. Driver, on the master.
 
-Its folder in the bucket gets `ended.json` with the end, and `executed/` with the executed notebook. It is sent as a
-file of its own: of the package it imports what the nodes have. A notebook's kernel takes over the gateway to Spark that
-the job has, as it inherits its environment.
+The folder of the run in the bucket gets `ended.json` with how the run ended, and `executed/` with the executed
+notebook. The file is sent alone, so it imports from the package that is installed on the nodes. A notebook's kernel
+inherits the environment of the job, and with it the job's gateway to Spark.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ _SHOWN = 4000  # characters of the end of a stack trace
 
 
 class OutOfTimeError(BaseException):
-    """The time of the run is over: no `except Exception` of a user stops it."""
+    """The run has reached its time limit. It is no `Exception`, so a user's `except Exception` does not catch it."""
 
 
 def main(folder: str, name: str, timeout_s: str, parameters: str) -> int:
-    """Run one source to its end. Returns the exit status of the job.
+    """Run one source, and return the exit status of the job.
 
     Args:
         folder: gs:// address of the folder of the run, which holds the source.
         name: file name of the source.
-        timeout_s: seconds after which it is ended.
+        timeout_s: the time limit of the run in seconds.
         parameters: a JSON object of texts.
     """
     store = factory.store(urls.parse(folder))
     Path(name).write_bytes(retry(lambda: store.read(name)[0], what=f"reading {name}"))
-    signal.signal(signal.SIGALRM, _over)
+    signal.signal(signal.SIGALRM, _end)
     signal.alarm(int(timeout_s))
     ended = _run(store, name, json.loads(parameters))
     signal.alarm(0)
-    _keep(store, ENDED, json.dumps(ended).encode())
+    _upload(store, ENDED, json.dumps(ended).encode())
     return 0 if ended["phase"] == "succeeded" else 1
 
 
@@ -75,21 +75,21 @@ def _run_program(name: str, parameters: dict[str, str]) -> None:
 
 
 def _run_notebook(store: Store, name: str, parameters: dict[str, str]) -> None:
-    """Execute all cells in a kernel of this Python; what is executed so far is kept in any case."""
+    """Execute all cells in a kernel of this Python, and upload the notebook also after an error."""
     import nbformat
     from nbclient import NotebookClient
 
     notebook = nbformat.read(name, as_version=4)
-    notebook.cells.insert(_place(notebook), nbformat.v4.new_code_cell(_assignments(parameters)))
+    notebook.cells.insert(_position(notebook), nbformat.v4.new_code_cell(_assignments(parameters)))
     client = NotebookClient(notebook, timeout=None, kernel_name="python3", on_cell_executed=_show(notebook))
     try:
         client.execute()
     finally:
-        _keep(store, f"executed/{name}", nbformat.writes(notebook).encode())
+        _upload(store, f"executed/{name}", nbformat.writes(notebook).encode())
 
 
-def _place(notebook: Any) -> int:
-    """Behind the cell with the tag `parameters`, as papermill does; at the top where there is none."""
+def _position(notebook: Any) -> int:
+    """Return the position of the parameters: after the cell with the tag `parameters`, as in papermill, or first."""
     tagged = (n for n, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", []))
     return next(tagged, -1) + 1
 
@@ -108,15 +108,15 @@ def _show(notebook: Any) -> Any:
     return show
 
 
-def _over(*_: object) -> None:
+def _end(*_: object) -> None:
     raise OutOfTimeError
 
 
-def _keep(store: Store, key: str, content: bytes) -> None:
-    beside = Path(f".{os.getpid()}.keep")
-    beside.write_bytes(content)
-    retry(lambda: store.upload(key, beside), what=f"keeping {key}")
-    beside.unlink()
+def _upload(store: Store, key: str, content: bytes) -> None:
+    file = Path(f".{os.getpid()}.upload")
+    file.write_bytes(content)
+    retry(lambda: store.upload(key, file), what=f"keeping {key}")
+    file.unlink()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The logs of a cluster, also of one that failed: of jobs, initialization actions, executors and servers. Laptop.
+"""Read the logs of a cluster, also after it failed: of jobs, initialization actions, executors and servers. Laptop.
 
-Jobs, initialization actions and the supervisors of servers write into the bucket of the cluster, which outlives it.
-What executors print goes to Cloud Logging.
+Jobs, initialization actions and the supervisors of servers write into the bucket of the cluster, which remains after
+the cluster is deleted. The output of executors goes to Cloud Logging.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _OUTPUT = r"initialization-script-\d+_output$"
 
 
 def logs(clients: Clients, state: ClusterState, kinds: Sequence[str]) -> Iterator[Log]:
-    """The logs of the kinds driver, init, executor and server that are there."""
+    """Yield the logs of these kinds: driver, init, executor, server."""
     name, _, cluster_uuid = state.cluster_id.partition("/")
     if "driver" in kinds:
         for job in runs.jobs_of(clients, name, cluster_uuid):
@@ -36,26 +36,27 @@ def logs(clients: Clients, state: ClusterState, kinds: Sequence[str]) -> Iterato
 
 
 def of_node(clients: Clients, message: str) -> str:
-    """The end of the log of the initialization action that a message of Dataproc's names; "" where it names none."""
-    named = re.search(r"gs://\S+_output", message)
-    return last_lines(clients, named[0]) if named else ""
+    """Return the end of the log of the initialization action in a message of Dataproc; "" if it names none."""
+    match = re.search(r"gs://\S+_output", message)
+    return _last_lines(clients, match[0]) if match else ""
 
 
-def last_lines(clients: Clients, address: str) -> str:
-    """The end of an object of text; where it cannot be read, why."""
+def _last_lines(clients: Clients, address: str) -> str:
+    """Return the end of an object of text, or why there is none."""
     from google.api_core.exceptions import NotFound
 
-    bucket, _, key = address.removeprefix("gs://").partition("/")
+    place = urls.parse(address)
     try:
         with translated(but=NotFound):
-            content = clients.storage.bucket(bucket).blob(key).download_as_bytes(retry=None, timeout=TIMEOUT_S)
+            blob = clients.storage.bucket(place.bucket).blob(place.path)
+            content = blob.download_as_bytes(retry=None, timeout=TIMEOUT_S)
     except NotFound:
         return f"{address} is not there: the node ended before it could write it"
     return tail(content, _LAST_LINES).rstrip("\n")
 
 
 def _objects(clients: Clients, kind: str, bucket: str, prefix: str, pattern: str) -> Iterator[Log]:
-    """The ends of the newest objects: the folder has those of earlier clusters and applications too."""
+    """Yield the ends of the newest objects. The folder has logs of earlier clusters and applications too."""
     with translated():
         listed = clients.storage.list_blobs(bucket, prefix=prefix, retry=None, timeout=TIMEOUT_S)
         matching = [blob for blob in listed if re.search(pattern, blob.name)]
@@ -65,8 +66,8 @@ def _objects(clients: Clients, kind: str, bucket: str, prefix: str, pattern: str
 
 
 def _executors(clients: Clients, cluster_uuid: str) -> Iterator[Log]:
-    """The containers' output by container, oldest line first."""
-    wanted = {
+    """Yield the output of each container, the oldest line first."""
+    query = {
         "resourceNames": [f"projects/{clients.project}"],
         "filter": f'resource.type="cloud_dataproc_cluster" AND resource.labels.cluster_uuid="{cluster_uuid}" '
         f'AND logName="projects/{clients.project}/logs/yarn-userlogs"',
@@ -74,7 +75,7 @@ def _executors(clients: Clients, cluster_uuid: str) -> Iterator[Log]:
         "pageSize": _ENTRIES,
     }
     lines: dict[str, list[str]] = {}
-    for entry in reversed(clients.post("logging", "v2/entries:list", wanted).get("entries", [])):
+    for entry in reversed(clients.post("logging", "v2/entries:list", query).get("entries", [])):
         payload = entry.get("jsonPayload", {})
         lines.setdefault(str(payload.get("container", "executor")), []).append(str(payload.get("message", "")))
     for container, texts in lines.items():

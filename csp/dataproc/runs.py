@@ -1,8 +1,8 @@
-"""Runs of notebooks and Python files as PySpark jobs, and what is kept of them. Laptop.
+"""Run notebooks and Python files as PySpark jobs, and read their state and results. Laptop.
 
-A run has a folder in the bucket, beside its results: RESULTS.run/. It holds the source, `main/job_main.py`, which is
-the main file of the job, and later how it ended and the executed notebook. All that is known of a run later is in the
-arguments of its job, so that any laptop finds it.
+A run has a folder in the bucket, beside its results: RESULTS.run/. It holds the source, the main file of the job
+(`main/job_main.py`), and after the run how it ended and the executed notebook. The arguments of the job name the
+folder, so any laptop can read it.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from server_utils.storage import urls
 from server_utils.storage.stores import factory
 from server_utils.storage.stores.base import ObjectNotFoundError, Store
 
-_RUNNER = Path(__file__).with_name("job_main.py")
-_MAIN = f"main/{_RUNNER.name}"
+_MAIN_FILE = Path(__file__).with_name("job_main.py")
+_MAIN_KEY = f"main/{_MAIN_FILE.name}"
 LABEL = "spark-sidecar-run"  # of a job, and of a cluster of its own -> the name of the deployment
 _ENDED, _EXECUTED = "ended.json", "executed/"
 _PHASES = {
     "RUNNING": RunPhase.RUNNING,
     "CANCEL_PENDING": RunPhase.RUNNING,
     "CANCEL_STARTED": RunPhase.RUNNING,
-    "ATTEMPT_FAILURE": RunPhase.FAILED,  # of a job that may be tried again: ours are not
+    "ATTEMPT_FAILURE": RunPhase.FAILED,  # Dataproc restarts some jobs after a failure, but not ours
     "DONE": RunPhase.SUCCEEDED,
     "ERROR": RunPhase.FAILED,
     "CANCELLED": RunPhase.CANCELLED,
@@ -38,7 +38,7 @@ _MASTER_FULL = "Task not acquired"
 
 
 def submit(clients: Clients, request: RunRequest, cluster: str) -> str:
-    """Send the source and submit the job; with the same token it is the same job. Returns its id."""
+    """Send the source, submit the job and return its id. The same token starts no second job."""
     job = send(request) | {
         "reference": {"project_id": clients.project, "job_id": f"{request.name}-{request.token}"},
         "placement": {"cluster_name": cluster},
@@ -50,25 +50,25 @@ def submit(clients: Clients, request: RunRequest, cluster: str) -> str:
 
 
 def send(request: RunRequest) -> dict[str, Any]:
-    """Send the source and the main file of the job. Returns what the job does."""
+    """Send the source and the main file of the job, and return the definition of the job."""
     folder = folder_of(request)
     store = factory.store(urls.parse(folder))
     store.upload(request.source.name, request.source)
-    store.upload(_MAIN, _RUNNER)  # in a folder of its own: a source may have its name
+    store.upload(_MAIN_KEY, _MAIN_FILE)  # in a folder of its own: a source may have the same name
     arguments = [folder, request.source.name, str(request.timeout_s), json.dumps(dict(request.parameters))]
     return {
-        "pyspark_job": {"main_python_file_uri": f"{folder}/{_MAIN}", "args": arguments},
+        "pyspark_job": {"main_python_file_uri": f"{folder}/{_MAIN_KEY}", "args": arguments},
         "labels": {LABEL: request.name},
     }
 
 
 def folder_of(request: RunRequest) -> str:
-    """Address of the folder of a run: its source, and what is kept of it."""
+    """Return the address of the folder of a run, with its source and its end."""
     return f"{request.results}.run"
 
 
 def cancel(clients: Clients, run_id: str) -> None:
-    """Ask for the end of a job; one that ended, or that is not there, stays as it is."""
+    """Cancel a job. A job that ended or does not exist is no error."""
     from google.api_core.exceptions import FailedPrecondition, NotFound
 
     query = {"project_id": clients.project, "region": clients.region, "job_id": run_id}
@@ -77,16 +77,16 @@ def cancel(clients: Clients, run_id: str) -> None:
 
 
 def active(clients: Clients, name: str, clusters: Collection[str]) -> list[str]:
-    """The ids of the jobs of a deployment that go on now, on the clusters with these UUIDs."""
+    """Return the ids of the active jobs of a deployment on the clusters with these UUIDs."""
     query = {"project_id": clients.project, "region": clients.region}
     query["filter"] = f"status.state = ACTIVE AND labels.{LABEL} = {name}"
     with translated():
-        listed = list(clients.jobs.list_jobs(request=query, retry=None, timeout=TIMEOUT_S))
-    return [str(job.reference.job_id) for job in listed if job.placement.cluster_uuid in clusters]
+        active_jobs = list(clients.jobs.list_jobs(request=query, retry=None, timeout=TIMEOUT_S))
+    return [str(job.reference.job_id) for job in active_jobs if job.placement.cluster_uuid in clusters]
 
 
 def state_of(clients: Clients, run_id: str) -> RunState:
-    """A run now. Raises DeploymentError where there is none."""
+    """Return the state of a run now. Raises DeploymentError if there is no such run."""
     job = _job(clients, run_id)
     word, ended = job.status.state.name, dict[str, str]()
     phase = _PHASES.get(word, RunPhase.WAITING)
@@ -98,33 +98,33 @@ def state_of(clients: Clients, run_id: str) -> RunState:
 
 
 def printed(clients: Clients, job: Any) -> str:
-    """What the driver of a job printed so far: objects that grow while they are the last one."""
+    """Return the output of a job's driver so far. It is a sequence of objects, of which the last one grows."""
     return "".join(text.decode(errors="replace") for text in _pieces(clients, job.driver_output_resource_uri))
 
 
 def output_of(clients: Clients, run_id: str) -> str:
-    """What a run printed so far."""
+    """Return the output of a run so far."""
     return printed(clients, _job(clients, run_id))
 
 
 def executed(clients: Clients, run_id: str) -> dict[str, bytes]:
-    """The executed notebook; nothing for a program."""
+    """Return the executed notebook; nothing for a program."""
     store = _store(_job(clients, run_id))
     names = sorted(name for name, _ in store.names() if name.startswith(_EXECUTED))
     return {name.removeprefix(_EXECUTED): store.read(name)[0] for name in names}
 
 
 def jobs_of(clients: Clients, cluster: str, uuid: str) -> list[Any]:
-    """The jobs of a cluster, and not those of an older one of its name."""
+    """Return the jobs of a cluster, without those of an older cluster of the same name."""
     query = {"project_id": clients.project, "region": clients.region, "cluster_name": cluster}
     with translated():
-        listed = list(clients.jobs.list_jobs(request=query, retry=None, timeout=TIMEOUT_S))
-    return [job for job in listed if job.placement.cluster_uuid == uuid]
+        jobs = list(clients.jobs.list_jobs(request=query, retry=None, timeout=TIMEOUT_S))
+    return [job for job in jobs if job.placement.cluster_uuid == uuid]
 
 
 @contextmanager
-def found(clients: Clients, run_id: str) -> Iterator[None]:
-    """The clients' errors as ours, for a request about a run that may not be there."""
+def run_errors_translated(clients: Clients, run_id: str) -> Iterator[None]:
+    """Translate the clients' errors into ours, for a request about a run that may not exist."""
     from google.api_core.exceptions import NotFound
 
     try:
@@ -137,16 +137,16 @@ def found(clients: Clients, run_id: str) -> Iterator[None]:
 
 def _job(clients: Clients, run_id: str) -> Any:
     query = {"project_id": clients.project, "region": clients.region, "job_id": run_id}
-    with found(clients, run_id):
+    with run_errors_translated(clients, run_id):
         return clients.jobs.get_job(request=query, retry=None, timeout=TIMEOUT_S)
 
 
 def _pieces(clients: Clients, address: str) -> Iterator[bytes]:
     if not address:
         return
-    bucket, _, key = address.removeprefix("gs://").partition("/")
+    place = urls.parse(address)
     with translated():
-        blobs = list(clients.storage.list_blobs(bucket, prefix=f"{key}.", retry=None, timeout=TIMEOUT_S))
+        blobs = list(clients.storage.list_blobs(place.bucket, prefix=f"{place.path}.", retry=None, timeout=TIMEOUT_S))
         for blob in sorted(blobs, key=lambda each: each.name):
             yield blob.download_as_bytes(retry=None, timeout=TIMEOUT_S)
 
@@ -159,7 +159,7 @@ def _detail(job: Any, word: str) -> str:
 
 
 def _ended(job: Any) -> dict[str, str]:
-    """How the run ended by its own account; nothing where it could not write that, as after a kill."""
+    """Return how the run ended, as `job_main.py` wrote it; nothing if it could not write it, such as after a kill."""
     try:
         content: dict[str, str] = json.loads(_store(job).read(_ENDED)[0])
     except ObjectNotFoundError:
