@@ -11,7 +11,7 @@ from typing import Any
 
 from csp.cloud import Check, Deployment
 from csp.databricks import node_checks, policy_checks
-from csp.databricks.client import GoneError, explained
+from csp.databricks.client import GoneError, translated
 from server_utils.errors import DeploymentError
 
 _CREATE = "allow-cluster-create"
@@ -34,7 +34,7 @@ def checks(
         volume: for the files of the deployment.
         dedicated: the user to whom the cluster is dedicated; None for the signed-in user.
     """
-    with explained("asking who is signed in"):
+    with translated("asking who is signed in"):
         me = client.current_user.me()
     yield Check("identity", f"signed in as {me.user_name}")
     if policy := request.get("policy_id"):
@@ -51,7 +51,7 @@ def _creation(client: Any, me: Any) -> Check:
     if _CREATE in _values(me.entitlements) or "admins" in _groups(me):
         return Check(_CREATION, "yes")
     for each in me.groups or []:
-        with explained(f"reading the entitlements of the group {each.display}"):
+        with translated(f"reading the entitlements of the group {each.display}"):
             group = client.groups.get(each.value)
         if _CREATE in _values(group.entitlements):
             return Check(_CREATION, f"yes, as a member of {each.display}")
@@ -63,7 +63,7 @@ def _volume(client: Any, me: Any, volume: str, dedicated: str | None) -> Iterato
     """Check the volume, or the schema in which it is made, and whether nodes of another user may use the volume."""
     catalog, schema, name = volume.removeprefix("/Volumes/").split("/")
     try:
-        with explained(f"reading the volume {volume}", needs="USE CATALOG, USE SCHEMA and READ VOLUME"):
+        with translated(f"reading the volume {volume}", needs="USE CATALOG, USE SCHEMA and READ VOLUME"):
             existing = client.volumes.read(f"{catalog}.{schema}.{name}")
     except GoneError:
         yield _schema(client, me, f"{catalog}.{schema}", volume)
@@ -78,7 +78,7 @@ def _volume(client: Any, me: Any, volume: str, dedicated: str | None) -> Iterato
 
 def _schema(client: Any, me: Any, full_name: str, volume: str) -> Check:
     try:
-        with explained(f"reading the schema {full_name}", needs="USE CATALOG and USE SCHEMA"):
+        with translated(f"reading the schema {full_name}", needs="USE CATALOG and USE SCHEMA"):
             existing = client.schemas.get(full_name)
     except GoneError:
         fix = (
@@ -129,7 +129,7 @@ def _missing(client: Any, me: Any, kind: str, securable: Any, needed: tuple[str,
 
 def _privileges(client: Any, kind: str, securable: Any, principals: set[str]) -> set[str]:
     """Return the privileges that grants give to these principals."""
-    with explained(f"reading the grants on {securable.full_name}"):
+    with translated(f"reading the grants on {securable.full_name}"):
         assignments = client.grants.get_effective(kind, securable.full_name).privilege_assignments or []
     privileges = {
         each.privilege.value

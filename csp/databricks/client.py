@@ -32,7 +32,7 @@ def connect(profile: str | None, *, tries_once: bool = False) -> Any:
         EnvironmentMissingError: databricks-sdk is not installed.
         DeploymentError: there are no credentials.
     """
-    with explained("signing in"):
+    with translated("signing in"):
         from databricks.sdk import WorkspaceClient
         from databricks.sdk.core import Config
 
@@ -41,7 +41,7 @@ def connect(profile: str | None, *, tries_once: bool = False) -> Any:
 
 
 @contextmanager
-def explained(what: str, *, needs: str = "") -> Iterator[None]:
+def translated(what: str, *, needs: str = "") -> Iterator[None]:
     """Translate the SDK's errors into ours. Never `from` theirs: they may hold presigned addresses.
 
     Args:

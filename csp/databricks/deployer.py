@@ -32,7 +32,7 @@ from csp.cloud import (
 )
 from csp.databricks import checks, comparison, failures, logs, runs
 from csp.databricks import client as sdk
-from csp.databricks.client import GoneError, explained
+from csp.databricks.client import GoneError, translated
 from csp.databricks.cluster_spec import request_body
 from server_utils.clusters.cluster import Cluster
 from server_utils.errors import ConfigurationError, DeploymentError, SidecarError
@@ -100,7 +100,7 @@ class Databricks:
 
     @cached_property
     def _me(self) -> str:
-        with explained("asking who is signed in"):
+        with translated("asking who is signed in"):
             return str(self._client.current_user.me().user_name)
 
     @property
@@ -170,17 +170,17 @@ class Databricks:
 
         catalog, schema, name = self._root(deployment.name).split("/")[2:5]
         try:
-            with explained("reading the volume", needs="READ VOLUME"):
+            with translated("reading the volume", needs="READ VOLUME"):
                 self._client.volumes.read(f"{catalog}.{schema}.{name}")
         except GoneError:
-            with explained("making the volume", needs="CREATE VOLUME"):
+            with translated("making the volume", needs="CREATE VOLUME"):
                 self._client.volumes.create(catalog, schema, name, VolumeType.MANAGED)
 
     def store(self, folder: str) -> Store:
         return Volume(folder, folder, self._client)
 
     def find(self, name: str) -> Sequence[ClusterState]:
-        with explained("listing clusters"):
+        with translated("listing clusters"):
             listed = list(self._client.clusters.list())
         named = [
             each
@@ -206,7 +206,7 @@ class Databricks:
 
     def start(self, state: ClusterState) -> None:
         try:
-            with explained("starting the cluster", needs="CAN RESTART on the cluster"):
+            with translated("starting the cluster", needs="CAN RESTART on the cluster"):
                 self._once.clusters.start(state.cluster_id)
         except DeploymentError:
             now = self.state(state.cluster_id)
@@ -231,7 +231,7 @@ class Databricks:
         """End the cluster first. Nodes of a cluster that is deleted while it runs would still write logs."""
         clusters = self._client.clusters
         try:
-            with explained("deleting the cluster", needs="CAN MANAGE on the cluster"):
+            with translated("deleting the cluster", needs="CAN MANAGE on the cluster"):
                 ended = _word(clusters.get(state.cluster_id)) == "TERMINATED"
                 (clusters.permanent_delete if ended else clusters.delete)(state.cluster_id)
         except GoneError:
@@ -241,7 +241,7 @@ class Databricks:
         deleted = []
         for user in self._users():
             folder = runs.folder_of(user, name)
-            with suppress(GoneError), explained(f"deleting {folder}"):
+            with suppress(GoneError), translated(f"deleting {folder}"):
                 self._client.workspace.delete(folder, recursive=True)
                 deleted.append(folder)
         return deleted
@@ -289,14 +289,14 @@ class Databricks:
         return self.root(name)
 
     def _details(self, cluster_id: str) -> Any:
-        with explained("reading the cluster"):
+        with translated("reading the cluster"):
             return self._client.clusters.get(cluster_id)
 
     def _events(self, cluster_id: str) -> Iterable[Any]:
         """Return the events, the newest first."""
         from databricks.sdk.service.compute import GetEventsOrder
 
-        with explained("reading the events"):
+        with translated("reading the events"):
             return list(self._client.clusters.events(cluster_id, order=GetEventsOrder.DESC, limit=50))
 
     def _missing_workers(self, cluster_id: str) -> str:
@@ -318,7 +318,7 @@ class Databricks:
 
 def _creating() -> Any:
     needs = "the entitlement 'unrestricted cluster creation', or --policy with a policy that you may use"
-    return explained("creating the cluster", needs=needs)
+    return translated("creating the cluster", needs=needs)
 
 
 def _state_of(details: Any, name: str | None, host: str) -> ClusterState:

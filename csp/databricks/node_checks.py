@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from csp.cloud import Check, Deployment
-from csp.databricks.client import explained
+from csp.databricks.client import translated
 from server_utils.clusters.cluster import Cluster
 
 _OTHER_SHAPE = "take another --shape: `spark-sidecar shapes` lists them"
@@ -43,7 +43,7 @@ def _wanted(clusters: tuple[Cluster, ...]) -> Counter[str]:
 
 
 def _offered(client: Any) -> Mapping[str, Any]:
-    with explained("listing node types"):
+    with translated("listing node types"):
         listed = client.api_client.do("GET", "/api/2.1/clusters/list-node-types")
     return {each["node_type_id"]: each for each in listed.get("node_types", [])}
 
@@ -66,7 +66,7 @@ def _node_type(name: str, count: int, offered: Any) -> Check:
 
 def _zones(client: Any, wanted: list[str]) -> Check:
     """Check the zones. Only AWS lists its zones."""
-    with explained("listing zones"):
+    with translated("listing zones"):
         zones = client.clusters.list_zones().zones or []
     if unknown := [each for each in wanted if zones and each not in zones]:
         return Check("zone", f"the workspace has no {', '.join(unknown)}", f"give --zone, one of {', '.join(zones)}")
@@ -74,7 +74,7 @@ def _zones(client: Any, wanted: list[str]) -> Check:
 
 
 def _runtime(client: Any, name: str) -> Check:
-    with explained("listing runtimes"):
+    with translated("listing runtimes"):
         offered = [each.key for each in client.clusters.spark_versions().versions or []]
     if name in offered:
         return Check("runtime", f"{name} is offered")

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from csp.cloud import Check
-from csp.databricks.client import GoneError, explained
+from csp.databricks.client import GoneError, translated
 
 _ALLOWED = "give the options that it allows, or another --policy"
 
@@ -20,7 +20,7 @@ _ALLOWED = "give the options that it allows, or another --policy"
 def check(client: Any, policy: str, request: Mapping[str, Any]) -> Check:
     """Compare the request that makes the cluster with the policy."""
     try:
-        with explained("reading the policy"):
+        with translated("reading the policy"):
             cluster_policy = client.cluster_policies.get(policy)
     except GoneError:
         return Check(

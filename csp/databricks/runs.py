@@ -15,7 +15,7 @@ from typing import Any
 
 from csp.cloud import Exit, RunPhase, RunRequest, RunState
 from csp.databricks import executed_notebook
-from csp.databricks.client import GoneError, explained
+from csp.databricks.client import GoneError, translated
 from csp.databricks.failures import meaning_in
 from server_utils.errors import ConfigurationError, DeploymentError
 from server_utils.host.files import file_size
@@ -57,7 +57,7 @@ def submit(client: Any, request: RunRequest, folder: str, new_cluster: Mapping[s
     if new_cluster:
         cluster = {"new_cluster": compute.ClusterSpec.from_dict(dict(new_cluster))}
     task = jobs.SubmitTask(task_key=_TASK, **cluster, **_work(request, path))
-    with explained("submitting the run", needs="CAN ATTACH TO on the cluster"):
+    with translated("submitting the run", needs="CAN ATTACH TO on the cluster"):
         wait = client.jobs.submit(
             run_name=_run_name(request.name, request.source.name),
             tasks=[task],
@@ -71,7 +71,7 @@ def active(client: Any, name: str, users: Collection[str]) -> list[str]:
     """Return the ids of these users' active runs of a deployment."""
     from databricks.sdk.service import jobs
 
-    with explained("listing runs"):
+    with translated("listing runs"):
         listed = list(client.jobs.list_runs(active_only=True, run_type=jobs.RunType.SUBMIT_RUN))
     begins = _run_name(name, "")
     return [
@@ -85,7 +85,7 @@ def cancel(client: Any, run_id: str) -> None:
     """Cancel a run. A run that ended or does not exist is no error."""
     number = _number(run_id)
     try:
-        with explained(f"cancelling run {run_id}", needs="CAN MANAGE RUN on the run"):
+        with translated(f"cancelling run {run_id}", needs="CAN MANAGE RUN on the run"):
             client.jobs.cancel_run(number)
     except GoneError:
         return
@@ -128,7 +128,7 @@ def executed(client: Any, run_id: str) -> dict[str, bytes]:
     if task is None or task.notebook_task is None:
         return {}
     try:
-        with explained("exporting the executed notebook"):
+        with translated("exporting the executed notebook"):
             views = client.jobs.export_run(task.run_id, views_to_export=jobs.ViewsToExport.CODE).views or []
     except GoneError:
         return {}  # a skipped run has executed nothing
@@ -142,7 +142,7 @@ def executed(client: Any, run_id: str) -> dict[str, bytes]:
 def _run(client: Any, run_id: str) -> Any:
     number = _number(run_id)
     try:
-        with explained("asking for the run"):
+        with translated("asking for the run"):
             return client.jobs.get_run(number)
     except GoneError as error:
         raise DeploymentError(f"there is no run {run_id} in the workspace: {error}", Exit.NOT_FOUND) from None
@@ -163,7 +163,7 @@ def _output(client: Any, run: Any) -> dict[str, str]:
     """Return error and text of the task, as the run itself has no output; nothing if there is no output yet."""
     task_id = run.tasks[0].run_id if run.tasks else run.run_id
     try:
-        with explained("reading the output"):
+        with translated("reading the output"):
             output = client.jobs.get_run_output(task_id)
     except DeploymentError:
         return {}  # the run has not begun, or was skipped
@@ -202,7 +202,7 @@ def _send(client: Any, source: Path, folder: str) -> str:
         kind = workspace.ImportFormat.JUPYTER if source.suffix == ".ipynb" else workspace.ImportFormat.SOURCE
         language = workspace.Language.PYTHON
     try:
-        with explained(f"sending {source.name} to {folder}", needs="CAN EDIT on the home folder"):
+        with translated(f"sending {source.name} to {folder}", needs="CAN EDIT on the home folder"):
             client.workspace.mkdirs(folder)
             client.workspace.upload(path, io.BytesIO(content), format=kind, language=language, overwrite=True)
     except GoneError as error:

@@ -12,7 +12,7 @@ from support.databricks_server.server import DatabricksServer, profile
 
 from csp import deployer, run
 from csp.cloud import Exit, Phase, RunPhase
-from csp.databricks.client import explained
+from csp.databricks.client import translated
 from csp.databricks.deployer import connect
 from csp.up import up
 from server_utils.clusters.cluster import cluster
@@ -831,7 +831,7 @@ def test_a_run_that_was_left_is_cancelled_with_its_own_cluster(server, here, lef
 def test_what_is_no_id_of_a_run_is_said_and_not_taken_for_a_sign_in(here, verb):
     with pytest.raises(ConfigurationError, match="'workflow-1' is no id of a run: these are whole numbers"):
         getattr(here.cloud, verb)("workflow-1")
-    with pytest.raises(ConfigurationError, match="as it is"), explained("doing it"):
+    with pytest.raises(ConfigurationError, match="as it is"), translated("doing it"):
         raise ConfigurationError("as it is")
 
 
