@@ -6,7 +6,9 @@ If this user may not read what a check needs, the check passes and says so: Goog
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from csp.cloud import Check, Deployment
 from csp.dataproc import access_checks
@@ -15,6 +17,19 @@ from server_utils.clusters.cluster import Cluster
 from server_utils.errors import DeploymentError
 
 _APIS = ("dataproc.googleapis.com", "compute.googleapis.com", "storage.googleapis.com")
+
+
+@dataclass(frozen=True)
+class Quota:
+    """A quota of a project. limit: 0 if Google has not granted it."""
+
+    limit: float
+    usage: float
+
+    @property
+    def left(self) -> float:
+        """The unused part."""
+        return self.limit - self.usage
 
 
 def free_checks(clients: Clients, deployment: Deployment, bucket: str) -> Iterator[Check]:
@@ -47,15 +62,18 @@ def zones(clients: Clients, cluster: Cluster) -> list[str]:
     return sorted(set.intersection(*zones_of_each))
 
 
-def needed(cluster: Cluster) -> dict[str, int]:
-    """GPU quota by metric for all nodes: the catalogue has it for one."""
-    nodes = max(cluster.workers, 1)
-    pairs = re.findall(r"(\w+): (\d+)", cluster.node.quota or "")
-    total = {metric: int(number) * nodes for metric, number in pairs}
-    if spot := cluster.options.spot_workers:
-        for metric, number in pairs:
-            total[f"PREEMPTIBLE_{metric}"] = int(number) * spot
-    return total
+def needed(cluster: Cluster, quotas: Mapping[str, Quota]) -> dict[str, int]:
+    """Return the GPU quota that all nodes need, by metric. The catalogue has the quota of one node.
+
+    Spot workers count against the preemptible quota only if Google has granted one; else against the standard quota.
+    """
+    per_node = {metric: int(number) for metric, number in re.findall(r"(\w+): (\d+)", cluster.node.quota or "")}
+    preemptible = {f"PREEMPTIBLE_{metric}": number for metric, number in per_node.items()}
+    granted = {metric: number for metric, number in preemptible.items() if metric in quotas and quotas[metric].limit}
+    total = Counter({metric: number * max(cluster.workers, 1) for metric, number in per_node.items()})
+    spot_quota = granted or per_node
+    total.update({metric: number * cluster.options.spot_workers for metric, number in spot_quota.items()})
+    return {metric: number for metric, number in total.items() if number}
 
 
 def by_quota(clients: Clients, clusters: Sequence[Cluster]) -> list[Cluster]:
@@ -63,10 +81,10 @@ def by_quota(clients: Clients, clusters: Sequence[Cluster]) -> list[Cluster]:
     if len(clusters) == 1:
         return list(clusters)
     try:
-        left = _quota_left(clients)
+        quotas = _quotas(clients)
     except DeploymentError:
         return list(clusters)
-    return sorted(clusters, key=lambda each: bool(_lacking(each, left)))
+    return sorted(clusters, key=lambda each: bool(_lacking(each, quotas)))
 
 
 def _apis(clients: Clients) -> Check:
@@ -93,26 +111,29 @@ def _zones(clients: Clients, cluster: Cluster) -> Check:
 
 def _quota(clients: Clients, clusters: Sequence[Cluster]) -> Check:
     """Check whether there is quota for one of the clusters, which are tried in order."""
-    left = _quota_left(clients)
-    lacking = [_lacking(each, left) for each in clusters]
+    quotas = _quotas(clients)
+    lacking = [_lacking(each, quotas) for each in clusters]
     if all(lacking):
         fix = "ask for more (console, IAM, Quotas), or take a smaller --shape or fewer --workers"
         return Check("quota", "; ".join(dict.fromkeys(text for each in lacking for text in each)), fix)
-    wanted = needed(clusters[lacking.index([])])
-    return Check("quota", ", ".join(f"{name}: {number}" for name, number in wanted.items()) or "no GPUs")
+    sufficient = needed(clusters[lacking.index([])], quotas)
+    return Check("quota", ", ".join(f"{name}: {number}" for name, number in sufficient.items()) or "no GPUs")
 
 
-def _quota_left(clients: Clients) -> dict[str, float]:
-    """Return the unused part of each quota, by metric."""
+def _quotas(clients: Clients) -> dict[str, Quota]:
+    """Return the quotas of the project and of the region, by metric."""
     region = clients.get("compute", f"projects/{clients.project}/regions/{clients.region}").get("quotas", [])
     everywhere = clients.get("compute", f"projects/{clients.project}").get("quotas", [])
-    return {each["metric"]: each["limit"] - each["usage"] for each in [*everywhere, *region]}
+    return {each["metric"]: Quota(each["limit"], each["usage"]) for each in [*everywhere, *region]}
 
 
-def _lacking(cluster: Cluster, left: Mapping[str, float]) -> list[str]:
+def _lacking(cluster: Cluster, quotas: Mapping[str, Quota]) -> list[str]:
     """Return the quotas that are too small for a cluster, such as "NVIDIA_L4_GPUS: 2 needed, 1 left"."""
-    return [f"{name}: {number} needed, {left[name]:g} left" for name, number in needed(cluster).items()
-            if name in left and left[name] < number]  # fmt: skip
+    return [
+        f"{name}: {number} needed, {quotas[name].left:g} left"
+        for name, number in needed(cluster, quotas).items()
+        if name in quotas and quotas[name].left < number
+    ]
 
 
 def _zones_with(clients: Clients, kind: str, name: str) -> set[str]:

@@ -129,6 +129,25 @@ def test_quota_that_is_too_small_for_every_shape_is_said_for_each(server, sessio
         up(session, wanted("l4x1", "t4x1"))
 
 
+@pytest.mark.parametrize(
+    ("quotas", "result"),
+    [
+        ((0, 4), "GPUS_ALL_REGIONS: 4, NVIDIA_L4_GPUS: 4"),  # no preemptible quota: spot workers take the standard one
+        ((0, 5), "NVIDIA_L4_GPUS: 4 needed, 3 left"),
+        ((2, 6), "GPUS_ALL_REGIONS: 2, NVIDIA_L4_GPUS: 2, PREEMPTIBLE_NVIDIA_L4_GPUS: 2"),
+        ((1, 6), "PREEMPTIBLE_NVIDIA_L4_GPUS: 2 needed, 1 left"),
+    ],
+)
+def test_spot_workers_count_against_the_preemptible_quota_only_where_it_was_granted(
+    server, session, wanted, quotas, result
+):
+    preemptible, used = quotas
+    server.compute.limits["PREEMPTIBLE_NVIDIA_L4_GPUS"] = preemptible
+    server.compute.used["NVIDIA_L4_GPUS"] = used
+    (quota,) = (each for each in deployer.check(session, wanted(spot_workers=2)) if each.name == "quota")
+    assert (quota.detail, quota.passed) == (result, "needed" not in result)
+
+
 def test_a_bucket_that_is_not_there_is_said_before_anything_is_made(server, wanted, pace):
     session = Session(connect(bucket="nowhere"), Recorder(), clock=pace.clock())
     with pytest.raises(DeploymentError, match=r"there is no gs://nowhere; `gcloud storage buckets create"):
