@@ -1,0 +1,272 @@
+"""Faults of workspace, network and sign-in, refusals, and Ctrl-C at each step."""
+
+from __future__ import annotations
+
+import pytest
+from support.databricks_server.accounts import TOKEN
+from support.databricks_server.faults import ClusterFate, Fault, RunFate
+from support.databricks_server.server import profile
+
+from csp import deployer, run
+from csp.cloud import Exit
+from csp.databricks.deployer import connect
+from csp.up import up
+from server_utils.errors import DeploymentError, StorageError
+from unit.csp.databricks.workspace import CREATE, ROOT, VOLUME, asked, refusal
+from unit.csp.deployments import session
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_busy_workspace_is_asked_again(server, here, wanted, status):
+    codes = {429: "REQUEST_LIMIT_EXCEEDED", 500: "INTERNAL_ERROR", 503: "TEMPORARILY_UNAVAILABLE"}
+    fault = Fault("GET /api/2.1/clusters/get", status, codes[status], "the quota of requests is used up", skip=1)
+    server.plan.faults.append(fault)
+    assert up(here, wanted).is_ready
+
+
+def test_a_wait_goes_on_when_the_network_is_back(server, here, wanted):
+    cuts = {"drop": "before", "skip": 1, "times": 1}
+    server.plan.faults.append(Fault("GET /api/2.1/clusters/get", **cuts))
+    assert up(here, wanted).is_ready
+
+
+def test_ctrl_c_in_the_wait_says_what_bills_and_how_to_go_on(server, here, wanted):
+    def interrupt(text):
+        raise KeyboardInterrupt
+
+    here.report.on_wait = interrupt
+    said = refusal(lambda: up(here, wanted), Exit.INTERRUPTED)
+    (state,) = deployer.status(here, "reviews")
+    assert f"({state.cluster_id}, 1 x g5.2xlarge, 2 x g5.4xlarge) is starting and bills" in said
+    assert "spark-sidecar databricks down --name reviews" in said
+    here.report.on_wait = None
+    assert up(here, wanted).cluster_id == state.cluster_id
+
+
+@pytest.mark.parametrize(
+    ("said", "end"),
+    [
+        ("A new token could not be retrieved because the refresh token is invalid", (1, "databricks auth login")),
+        ("dial tcp: lookup workspace.example: no such host", (6, "no such host; tried for")),
+    ],
+)
+def test_without_a_token_in_a_wait_the_message_says_why_and_what_bills(here, wanted, said, end):
+    code, expected = end
+
+    def lose(text):
+        def no_headers():
+            raise OSError(f"cannot get access token: Error: {said}")
+
+        here.cloud._client.config._header_factory = no_headers
+
+    here.report.on_wait = lose
+    message = refusal(lambda: up(here, wanted, timeout_s=600), code)
+    assert expected in message
+    assert "is starting and bills" in message
+
+
+def test_without_a_token_files_are_not_refused_by_a_traceback(server, here, wanted):
+    def no_headers():
+        raise OSError("cannot get access token: Error: the token has expired, to reauthenticate run x")
+
+    here.cloud._client.config._header_factory = no_headers
+    with pytest.raises(StorageError, match="the sign-in has ended"):
+        here.cloud.store(ROOT).read("a")
+
+
+def test_no_text_of_the_cloud_shows_a_token(server, here, wanted, notebook):
+    ends = ClusterFate("REQUEST_REJECTED", parameters={"databricks_error_message": f"bad {TOKEN}"}, message=TOKEN)
+    server.plan.clusters.append(ends)
+    refusal(lambda: up(here, wanted), Exit.REFUSED)  # looks for the token
+    state = up(here, wanted)
+    log = server.volumes.on_disk(f"{ROOT}/logs/{state.cluster_id}/driver/stderr")
+    log.parent.mkdir(parents=True)
+    log.write_text(f"signed in with {TOKEN}")
+    assert [each.text for each in deployer.logs(here, "reviews", ["driver"])] == ["signed in with ***"]
+    server.plan.runs.append(RunFate("TERMINATED", "FAILED", "no", error=f"no {TOKEN}", error_trace="Trace"))
+    assert run.run(here, "reviews", notebook).state.error.startswith("no ***")
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ((403, "PERMISSION_DENIED", "Not authorized"), "It needs the entitlement 'unrestricted cluster creation'"),
+        ((403, "PERMISSION_DENIED", "User lacks CREATE CLUSTER"), "is not allowed: User lacks CREATE CLUSTER"),
+        ((400, "INVALID_PARAMETER_VALUE", "The custom tag x is invalid"), "is refused: The custom tag x is invalid"),
+        ((400, "QUOTA_EXCEEDED", "The quota of clusters is exceeded"), "a quota is used up"),
+        ((409, "RESOURCE_CONFLICT", "The workspace is being changed"), "conflicts with what is there"),
+        ((404, "FEATURE_DISABLED", "Classic compute is disabled"), "Classic compute is disabled"),
+    ],
+)
+def test_a_create_that_is_refused_is_one_sentence_and_is_not_repeated(server, here, wanted, fault, said):
+    status, code, message = fault
+    server.plan.faults.append(Fault("POST /api/2.1/clusters/create", status, code, message, times=9))
+    with pytest.raises(DeploymentError) as caught:
+        up(here, wanted)
+    assert said in str(caught.value)
+    assert asked(server, CREATE) == 1
+
+
+def test_a_workspace_that_says_how_long_to_wait_is_asked_after_that(server, here, wanted):
+    fault = Fault("POST /api/2.1/clusters/create", 429, "REQUEST_LIMIT_EXCEEDED", "too many", retry_after_s=1)
+    server.plan.faults.append(fault)
+    assert up(here, wanted).is_ready
+
+
+def test_a_wrong_token_is_one_sentence(server, wanted, monkeypatch):
+    monkeypatch.setenv("DATABRICKS_TOKEN", "dapi-a-wrong-token")
+    said = refusal(lambda: up(session(connect(volume=VOLUME), server.clock), wanted), Exit.REFUSED)
+    assert "databricks auth login" in said
+    assert "dapi-a-wrong-token" not in said
+
+
+def test_no_credentials_are_one_sentence(server, monkeypatch, tmp_path):
+    for name in profile(server):
+        monkeypatch.delenv(name)
+    said = refusal(lambda: deployer.status(session(connect(), server.clock), "reviews"), Exit.REFUSED)
+    assert "databricks auth login" in said
+
+
+def test_ctrl_c_in_a_run_says_how_to_go_on(server, here, wanted, notebook):
+    up(here, wanted)
+
+    def interrupt(text):
+        raise KeyboardInterrupt
+
+    here.report.on_wait = interrupt
+    said = refusal(lambda: run.run(here, "reviews", notebook), Exit.INTERRUPTED)
+    (run_id,) = server.jobs.runs
+    assert f"--resume {run_id}" in said
+    assert f"--cancel {run_id}" in said
+
+
+# What each step asks for, and what is said where the user presses Ctrl-C when the workspace has heard it.
+UP_STEPS = {
+    "GET /api/2.1/clusters/list": "No cluster was made, and nothing bills",
+    "GET /api/2.1/clusters/list-node-types": "No cluster was made, and nothing bills",
+    "POST /api/2.1/unity-catalog/volumes": "No cluster was made, and nothing bills",
+    "PUT /api/2.0/fs/files/*.whl": "No cluster was made, and nothing bills",
+    "POST /api/2.1/clusters/create": "A cluster may be there",
+    "GET /api/2.1/clusters/get": "is starting and bills",
+}
+
+
+@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.parametrize("route", UP_STEPS)
+def test_ctrl_c_at_each_step_of_up_says_what_exists_and_the_same_command_goes_on(server, here, wanted, route):
+    server.plan.faults.append(Fault(route, interrupt=True))
+    said = refusal(lambda: up(here, wanted), Exit.INTERRUPTED)
+    assert UP_STEPS[route] in said
+    assert up(here, wanted).is_ready
+    assert len(server.clusters.all) == 1
+
+
+RUN_STEPS = {
+    "POST /api/2.0/workspace/import": "it may run and bill",
+    "POST /api/2.2/jobs/runs/submit": "it may run and bill",
+    "GET /api/2.2/jobs/runs/get": "goes on, and its cluster bills",
+    "GET /api/2.2/jobs/runs/export": "has ended, succeeded, and not all of its results are here",
+}
+
+
+@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.parametrize("route", RUN_STEPS)
+def test_ctrl_c_at_each_step_of_a_run_says_how_to_go_on(server, here, wanted, notebook, route):
+    up(here, wanted)
+    server.plan.faults.append(Fault(route, interrupt=True))
+    said = refusal(lambda: run.run(here, "reviews", notebook, out=notebook.parent / "out"), Exit.INTERRUPTED)
+    assert RUN_STEPS[route] in said
+    assert "spark-sidecar databricks" in said
+    deployer.down(here, "reviews")
+    assert here.cloud.active_runs("reviews") == []
+
+
+@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.parametrize(
+    "route", ["POST /api/2.1/clusters/delete", "POST /api/2.0/workspace/delete", "DELETE /api/2.0/fs/*"]
+)
+def test_ctrl_c_in_down_says_how_to_delete_the_rest(server, here, wanted, notebook, route):
+    up(here, wanted)
+    run.run(here, "reviews", notebook)
+    server.plan.faults.append(Fault(route, interrupt=True))
+    said = refusal(lambda: deployer.down(here, "reviews"), Exit.INTERRUPTED)
+    assert f"`spark-sidecar databricks down --name reviews --volume {VOLUME}` deletes the rest" in said
+    deployer.down(here, "reviews")
+    assert server.clusters.all == {}
+    assert here.cloud.store(ROOT).folders() == []
+
+
+STEPS = (
+    "GET /api/2.1/clusters/list", "GET /api/2.0/preview/scim/v2/Me", "GET /api/2.1/unity-catalog/volumes/*",
+    "POST /api/2.1/unity-catalog/volumes", "PUT /api/2.0/fs/files/*", "POST /api/2.1/clusters/create",
+    "GET /api/2.1/clusters/get", "POST /api/2.0/workspace/import", "POST /api/2.2/jobs/runs/submit",
+    "GET /api/2.2/jobs/runs/get", "GET /api/2.2/jobs/runs/export", "GET /api/2.0/fs/directories/*",
+    "GET /api/2.2/jobs/runs/list", "POST /api/2.1/clusters/delete", "POST /api/2.1/clusters/permanent-delete",
+    "POST /api/2.0/workspace/delete", "DELETE /api/2.0/fs/directories/*",
+)  # fmt: skip
+
+
+def everything(here, wanted, notebook, out):
+    """`up`, `run` and `down`, which leave nothing."""
+    up(here, wanted)
+    assert run.run(here, "reviews", notebook, out=out).exit_code is Exit.DONE
+    deployer.down(here, "reviews")
+    assert here.cloud.store(ROOT).folders() == []
+
+
+def test_an_error_of_the_workspace_at_any_step_is_tried_again(server, here, wanted, notebook, tmp_path):
+    server.plan.faults += [Fault(route, 500, "INTERNAL_ERROR", "Internal error") for route in STEPS]
+    everything(here, wanted, notebook, tmp_path / "out")
+    assert server.plan.not_met() == []
+    assert asked(server, CREATE) == 2
+    assert len(server.jobs.runs) == 1
+
+
+@pytest.fixture
+def impatient(here):
+    """The session with clients that give up at once, as the SDK's own does after half a minute."""
+    here.cloud.__dict__["_client"] = here.cloud._once
+    return here
+
+
+def test_a_network_that_is_away_for_long_stops_no_wait(server, impatient, wanted, notebook):
+    server.plan.faults.append(Fault("GET /api/2.1/clusters/get", drop="before", skip=1, times=2))
+    server.plan.faults.append(Fault("GET /api/2.2/jobs/runs/get", drop="before", skip=1, times=2))
+    up(impatient, wanted)
+    assert run.run(impatient, "reviews", notebook).exit_code is Exit.DONE
+    assert sum("again in" in each for each in impatient.report.waited) >= 2
+
+
+def test_a_network_that_stays_away_is_one_sentence_with_what_bills(server, impatient, wanted):
+    server.plan.faults.append(Fault("GET /api/2.1/clusters/get", drop="before", skip=1, times=99))
+    said = refusal(lambda: up(impatient, wanted, timeout_s=15), Exit.TIMEOUT)
+    assert "Check the network, then run it again" in said
+    assert "is starting and bills" in said
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ((401, "UNAUTHENTICATED", "The token is expired"), "the workspace does not know you: The token is expired"),
+        ((403, "PERMISSION_DENIED", "Invalid access token."), "Sign in with `databricks auth login`"),
+        ((403, "PERMISSION_DENIED", "You lack CAN_ATTACH_TO"), "is not allowed: You lack CAN_ATTACH_TO"),
+        ((404, "RESOURCE_DOES_NOT_EXIST", "Cluster does not exist"), "was deleted by somebody else while it started"),
+        ((409, "RESOURCE_CONFLICT", "It is being edited"), "it conflicts with what is there: It is being edited"),
+        ((400, "INVALID_STATE", "The workspace is being updated"), "is refused: The workspace is being updated"),
+    ],
+)
+def test_a_refusal_in_a_wait_is_one_sentence_with_what_exists(server, here, wanted, fault, expected):
+    status, code, message = fault
+    server.plan.faults.append(Fault("GET /api/2.1/clusters/get", status, code, message, skip=1, times=9))
+    said = refusal(lambda: up(here, wanted), Exit.REFUSED)
+    assert expected in said
+    assert ("is starting and bills" in said) is (status != 404)
+
+
+def test_a_start_that_is_refused_says_what_may_bill(server, here, wanted):
+    up(here, wanted)
+    server.clock.advance(2 * 3600)
+    deployer.status(here, "reviews")
+    server.clock.advance(60)
+    server.plan.faults.append(Fault("POST /api/2.1/clusters/start", 403, "PERMISSION_DENIED", "no"))
+    assert "It needs CAN RESTART on the cluster" in refusal(lambda: up(here, wanted), Exit.REFUSED)
