@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import re
 import shlex
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Protocol, TypeVar
 
 from csp.cloud import Cloud, ClusterState, Exit, Phase, RunState
 from server_utils.errors import ConfigurationError, DeploymentError
-from server_utils.storage.stores.base import ChangedError, ObjectNotFoundError, TransientError
+from server_utils.host.deadline import Clock, Deadline
+from server_utils.storage.stores.base import (
+    ChangedError,
+    ObjectNotFoundError,
+    TransientError,
+    growing_pauses,
+    retry_until,
+)
 
 _T = TypeVar("_T")
 POLL_S = 10.0
-UNREACHABLE_S = 300.0  # a single step is retried for this long
+UNREACHABLE_S = 300.0  # after the first failure of a single step
 CANCEL_S = 600.0  # the run's own cluster ends within this time too
 _LONGEST_PAUSE_S = 20.0
 _ENDED = frozenset({Phase.STOPPED, Phase.FAILED})
@@ -36,66 +43,44 @@ class Report(Protocol):
         """Show the output of a run, unchanged."""
 
 
-@dataclass(frozen=True)
-class Clock:
-    """Time that passes; a test has one that does not."""
+def retried(
+    call: Callable[[], _T],
+    *,
+    what: str,
+    report: Report,
+    deadline: Callable[[], Deadline],
+    late: Exit = Exit.TIMEOUT,
+) -> _T:
+    """Call until it works or the deadline is over. So a wait survives a network that is lost for a while.
 
-    now: Callable[[], float] = time.monotonic
-    pause: Callable[[float], None] = time.sleep
-
-
-@dataclass(frozen=True)
-class Deadline:
-    """A moment until which one wait may last, made once and passed on."""
-
-    clock: Clock
-    limit_s: float
-    began: float = field(default=-1.0)
-
-    @classmethod
-    def after(cls, clock: Clock, limit_s: float) -> Deadline:
-        """A deadline that begins now."""
-        return cls(clock, limit_s, clock.now())
-
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds since it began."""
-        return self.clock.now() - self.began
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the time is up."""
-        return self.elapsed_s >= self.limit_s
-
-
-def retried(call: Callable[[], _T], *, what: str, report: Report, deadline: Deadline, late: Exit = Exit.TIMEOUT) -> _T:
-    """Call until it works or the deadline is over. A laptop without its network goes on when it is back.
-
-    late: how the command ends where it did not work in time.
+    Args:
+        call: a step of the cloud.
+        what: names the step in messages.
+        report: shows each retry.
+        deadline: is called at the first failure.
+        late: the exit code of a step that did not work in time.
 
     Raises:
-        DeploymentError: it did not work the last time either, or a file, bucket or volume is not there.
+        DeploymentError: it did not work the last time either, or a file, bucket or volume does not exist.
     """
-    pause_s = 1.0
-    while True:
-        try:
-            return call()
-        except TransientError as error:
-            if deadline.is_over:
-                raise DeploymentError(
-                    f"{what}: {error}; tried for {duration(deadline.elapsed_s)}. Check the network, then run it again",
-                    late,
-                ) from None  # its cause may hold secrets
-            wait_s = max(pause_s, error.retry_after_s)
-            report.wait(f"{what}: {error}; again in {wait_s:.0f} s")
-            deadline.clock.pause(wait_s)
-            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-        except ObjectNotFoundError as error:
-            raise DeploymentError(
-                f"{what}: it is not there: {error}. Look whether the bucket or volume still exists and has this name"
-            ) from None
-        except ChangedError as error:
-            raise DeploymentError(f"{what}: somebody else writes {error} now. Run the same command again") from None
+    begun = cache(deadline)
+
+    def show(error: TransientError, wait_s: float) -> None:
+        report.wait(f"{what}: {error}; again in {wait_s:.0f} s")
+
+    try:
+        pauses_s = growing_pauses(1.0, longest_s=_LONGEST_PAUSE_S)
+        return retry_until(begun, call, pauses_s=pauses_s, before_pause=show)
+    except TransientError as error:
+        raise DeploymentError(
+            f"{what}: {error}; tried for {duration(begun().elapsed_s)}. Check the network, then run it again", late
+        ) from None  # its cause may hold secrets
+    except ObjectNotFoundError as error:
+        raise DeploymentError(
+            f"{what}: it is not there: {error}. Look whether the bucket or volume still exists and has this name"
+        ) from None
+    except ChangedError as error:
+        raise DeploymentError(f"{what}: somebody else writes {error} now. Run the same command again") from None
 
 
 def duration(seconds: float) -> str:
@@ -166,8 +151,13 @@ class Session:
 
     def call(self, step: Callable[[], _T], what: str) -> _T:
         """Do one step of the cloud, with retries."""
-        deadline, step_name = Deadline.after(self.clock, UNREACHABLE_S), f"{what} in {self.cloud.place}"
-        return retried(step, what=step_name, report=self.report, deadline=deadline, late=Exit.REFUSED)
+        return retried(
+            step,
+            what=f"{what} in {self.cloud.place}",
+            report=self.report,
+            deadline=lambda: Deadline.after(self.clock, UNREACHABLE_S),
+            late=Exit.REFUSED,
+        )
 
     def line(self, verb: str, name: str) -> str:
         """Return the command line of a verb, for a user to copy. It names the place, as another shell may not."""

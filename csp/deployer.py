@@ -16,10 +16,11 @@ from typing import Any
 
 from csp import ownership
 from csp.cloud import SUMS, Check, ClusterState, Deployment, Exit, Log
-from csp.cloud_session import Deadline, Session, check_name
+from csp.cloud_session import Session, check_name
 from server_utils.clusters.cluster import Cluster
 from server_utils.clusters.gpu_fit import check as fit
 from server_utils.errors import DeploymentError, StorageError
+from server_utils.host.deadline import Deadline
 from server_utils.storage.send_folder import send_folder
 
 DELETE_S = 900.0

@@ -16,9 +16,10 @@ from pathlib import Path
 
 from csp import ownership
 from csp.cloud import ClusterState, Deployment, Exit, RunPhase, RunRequest, RunState
-from csp.cloud_session import POLL_S, Deadline, Session, check_name, duration, retried
+from csp.cloud_session import POLL_S, Session, check_name, duration, retried
 from csp.deployer import require, send, status
 from server_utils.errors import ConfigurationError, DeploymentError, SidecarError
+from server_utils.host.deadline import Deadline
 from server_utils.host.files import replacement
 from server_utils.storage.manifest import bad_name
 from server_utils.storage.stores.base import ObjectNotFoundError, Store, TransientError
@@ -219,7 +220,9 @@ def _poll(session: Session, run_id: str, deadline: Deadline) -> tuple[RunState, 
         state = session.cloud.run_state(run_id)
         return state, session.cloud.run_output(run_id)
 
-    return retried(poll, what=f"asking {session.cloud.place} for the run", report=session.report, deadline=deadline)
+    return retried(
+        poll, what=f"asking {session.cloud.place} for the run", report=session.report, deadline=lambda: deadline
+    )
 
 
 def _with_files(session: Session, state: RunState, out: Path, again: str) -> Result:

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 
 from csp import ownership
 from csp.cloud import ClusterState, Deployment, Difference, Exit, Failure, Phase
-from csp.cloud_session import POLL_S, UNREACHABLE_S, Deadline, Session, check_name, duration, retried
+from csp.cloud_session import POLL_S, UNREACHABLE_S, Session, check_name, duration, retried
 from csp.deployer import nodes_of, require, send
 from server_utils.clusters.cluster import Cluster
 from server_utils.errors import DeploymentError, SidecarError
+from server_utils.host.deadline import Deadline
 
 TIMEOUT_S = 3600.0
 _BEING_DELETED = "It is being deleted"
@@ -244,9 +245,9 @@ class _Up:
             self._deadline.clock.pause(POLL_S)
 
     def _poll(self, cluster_id: str) -> ClusterState | None:
-        what, cloud = f"asking {self._cloud.place} for the state", self._cloud
+        what, report, deadline = f"asking {self._cloud.place} for the state", self._report, self._deadline
         try:
-            return retried(lambda: cloud.state(cluster_id), what=what, report=self._report, deadline=self._deadline)
+            return retried(lambda: self._cloud.state(cluster_id), what=what, report=report, deadline=lambda: deadline)
         except DeploymentError as error:  # the cloud is unreachable or refuses: the cluster goes on
             raise DeploymentError(f"{error}. {self.now()}", error.exit_code) from None
 

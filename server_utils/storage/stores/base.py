@@ -1,7 +1,7 @@
 """What every place for models can do, and how a request to one is retried. Driver and executors.
 
 A store is one folder: all keys are relative to it. It raises the signals below and translates every error of its
-client into them or into a `StorageError`. It never retries by itself: `retry` is the one place that does.
+client into them or into a `StorageError`. It never retries by itself: `retry_until` is the one place that does.
 """
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from server_utils.errors import ModelCorruptError, StorageError
+from server_utils.host.deadline import Clock, Deadline
 
 logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
-_PAUSES_S = (0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
+_RETRY_S = 20.0  # after the first failure: a transfer may take hours before it
 _DAMAGED = 2  # retries of what arrived damaged: more do not mend what is stored
 _LONGEST_S = 60.0  # of what a server may ask for with Retry-After
 CHUNK = 1 << 20  # bytes that are handed on at a time: small enough for caches, large enough for Python
@@ -105,32 +107,81 @@ class Store(Protocol):
         """Remove a folder below and all that is in it; it need not be there."""
 
 
-def retry(
+def retry_until(
+    deadline: Callable[[], Deadline],
     call: Callable[[], _T],
     *,
-    what: str,
-    stop: threading.Event | None = None,
-    pauses_s: tuple[float, ...] = _PAUSES_S,
+    pauses_s: Iterator[float],
+    before_pause: Callable[[TransientError, float], None],
 ) -> _T:
-    """Call until it works, with pauses that grow. stop: set where another thread's failure makes the wait pointless.
+    """Call until it works or the deadline is over. All retries of storage and of clouds are made here.
+
+    Args:
+        deadline: is called after a failure, so a deadline may begin with the first one and not with a long transfer.
+        call: raises TransientError if a retry may work.
+        pauses_s: seconds to wait before each retry, without an end; the server may ask for more.
+        before_pause: gets each failure and the seconds until the retry; it raises the failure to give up.
 
     Raises:
-        StorageError: it did not work the last time either; says what was tried how often.
-        ModelCorruptError: as above, because what arrived was damaged each time.
+        TransientError: the last failure.
     """
-    damaged = 0
-    for tried, pause_s in enumerate((*pauses_s, None), start=1):
+    for pause_s in pauses_s:
         try:
             return call()
         except TransientError as error:
-            damaged += isinstance(error, DamagedError)
-            if pause_s is None or damaged > _DAMAGED or (stop and stop.is_set()):
-                kind = ModelCorruptError if isinstance(error, DamagedError) else StorageError
-                raise kind(f"{what}: {error} (tried {tried} times)") from None  # its cause may hold secrets
-            wait_s = max(pause_s * random.uniform(0.5, 1.0), error.retry_after_s)  # noqa: S311 - spreads load only
-            logger.info("%s: %s; again in %.1f s", what, error, wait_s)
-            (stop or threading.Event()).wait(wait_s)
-    raise AssertionError("unreachable: the last round returns or raises")
+            if deadline().is_over:
+                raise
+            wait_s = max(pause_s, error.retry_after_s)
+            before_pause(error, wait_s)
+            deadline().clock.pause(wait_s)
+    raise AssertionError("unreachable: pauses_s has no end")
+
+
+def growing_pauses(first_s: float, *, longest_s: float) -> Iterator[float]:
+    """Yield pauses that double up to the longest one, without an end."""
+    pause_s = first_s
+    while True:
+        yield pause_s
+        pause_s = min(2 * pause_s, longest_s)
+
+
+def retry(call: Callable[[], _T], *, what: str, stop: threading.Event | None = None, clock: Clock | None = None) -> _T:
+    """Call until it works, for 20 seconds after the first failure.
+
+    Args:
+        call: raises TransientError if a retry may work.
+        what: the step, for the message.
+        stop: is set if the failure of another thread makes the retry pointless.
+        clock: of the wait; None waits for `stop`.
+
+    Raises:
+        StorageError: it did not work the last time either; the message says how often and how long it was tried.
+        ModelCorruptError: as above, because the data arrived damaged each time.
+    """
+    stopped = stop or threading.Event()
+    deadline = cache(lambda: Deadline.after(clock or Clock(pause=stopped.wait), _RETRY_S))
+    tries = damaged = 0
+
+    def counted() -> _T:
+        nonlocal tries
+        tries += 1
+        return call()
+
+    def before_pause(error: TransientError, wait_s: float) -> None:
+        nonlocal damaged
+        damaged += isinstance(error, DamagedError)
+        if damaged > _DAMAGED or stopped.is_set():
+            raise error
+        logger.info("%s: %s; again in %.1f s", what, error, wait_s)
+
+    # The random part spreads the load of many executors.
+    pauses_s = (each * random.uniform(0.5, 1.0) for each in growing_pauses(0.2, longest_s=6.4))  # noqa: S311
+    try:
+        return retry_until(deadline, counted, pauses_s=pauses_s, before_pause=before_pause)
+    except TransientError as error:
+        kind = ModelCorruptError if isinstance(error, DamagedError) else StorageError
+        message = f"{what}: {error} (tried {tries} times in {deadline().elapsed_s:.0f} s)"
+        raise kind(message) from None  # its cause may hold secrets
 
 
 def seconds(retry_after: str | None) -> float:

@@ -7,10 +7,27 @@ import threading
 import pytest
 
 from server_utils import ModelCorruptError, StorageError
+from server_utils.host.deadline import Clock
 from server_utils.storage.stores.base import DamagedError, TransientError, retry, seconds
 from server_utils.storage.transfer import in_parallel
 
-NO_PAUSES = (0.0,) * 6
+
+@pytest.fixture
+def clock():
+    """A clock that pauses move. seconds: the time now; pauses: how long each was."""
+    return MovedClock()
+
+
+class MovedClock:
+    def __init__(self):
+        self.seconds, self.pauses = 0.0, []
+
+    def __call__(self):
+        return Clock(now=lambda: self.seconds, pause=self.pause)
+
+    def pause(self, seconds):
+        self.pauses.append(seconds)
+        self.seconds += seconds
 
 
 class Flaky:
@@ -26,22 +43,43 @@ class Flaky:
         return "fine"
 
 
-def test_what_may_work_the_next_time_is_tried_again():
+def test_what_may_work_the_next_time_is_tried_again(clock):
     flaky = Flaky(*[TransientError("busy")] * 6)
-    assert retry(flaky, what="reading x", pauses_s=NO_PAUSES) == "fine"
+    assert retry(flaky, what="reading x", clock=clock()) == "fine"
     assert flaky.calls == 7
+    assert all(0.1 * 2**number <= pause_s <= 0.2 * 2**number for number, pause_s in enumerate(clock.pauses))
 
 
-def test_retries_end_with_one_error_that_says_what_was_tried_how_often():
-    with pytest.raises(StorageError, match=r"reading x: busy \(tried 7 times\)") as caught:
-        retry(Flaky(*[TransientError("busy")] * 9), what="reading x", pauses_s=NO_PAUSES)
+def test_retries_end_with_the_deadline_and_one_error_that_says_what_was_tried_how_often(clock):
+    flaky = Flaky(*[TransientError("busy")] * 99)
+    with pytest.raises(StorageError) as caught:
+        retry(flaky, what="reading x", clock=clock())
+    assert str(caught.value) == f"reading x: busy (tried {flaky.calls} times in {clock.seconds:.0f} s)"
+    assert 20 <= clock.seconds <= 20 + 6.4
     assert caught.value.__suppress_context__
 
 
-def test_damage_is_put_down_to_the_wire_twice_only():
+def test_the_deadline_of_retries_begins_with_the_first_failure_and_not_with_a_long_transfer(clock):
+    flaky = Flaky(TransientError("reset by peer"))
+
+    def transfer():
+        clock.pause(3600)
+        return flaky()
+
+    assert retry(transfer, what="reading x", clock=clock()) == "fine"
+
+
+def test_a_server_that_asks_for_more_time_than_is_left_is_asked_once_more(clock):
+    flaky = Flaky(*[TransientError("busy", retry_after_s=60)] * 9)
+    with pytest.raises(StorageError, match=r"tried 2 times in 60 s"):
+        retry(flaky, what="reading x", clock=clock())
+    assert clock.pauses == [60]
+
+
+def test_damage_is_put_down_to_the_wire_twice_only(clock):
     flaky = Flaky(*[DamagedError("bad")] * 9)
-    with pytest.raises(ModelCorruptError, match=r"bad \(tried 3 times\)"):
-        retry(flaky, what="reading x", pauses_s=NO_PAUSES)
+    with pytest.raises(ModelCorruptError, match=r"bad \(tried 3 times in \d s\)"):
+        retry(flaky, what="reading x", clock=clock())
 
 
 def test_nobody_waits_once_another_thread_has_failed():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from csp.cloud_session import Clock
+from server_utils.host.deadline import Clock
 
 
 class Pace:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from csp.cloud import Deployment
-from csp.cloud_session import Clock, Session
+from csp.cloud_session import Session
 from csp.deployer import init_script
 from server_utils.clusters.cluster import cluster
+from server_utils.host.deadline import Clock
 
 WHEEL = "spark_sidecar-0.1.0-py3-none-any.whl"
 
