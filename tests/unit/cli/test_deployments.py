@@ -18,7 +18,7 @@ from csp.databricks.deployer import connect
 from csp.up import up
 from server_utils.cli.main import app
 from unit.cli.terminal import screen
-from unit.csp.deployments import bundle, deployment, session
+from unit.csp.deployments import bundle, deployment, new_session
 
 VOLUME = "/Volumes/main/default/sidecar"
 
@@ -49,7 +49,7 @@ def invoke(tmp_path):
 @pytest.fixture
 def ready(server, tmp_path):
     """The server with the deployment, made in its own time; `up` then adopts it at once."""
-    up(session(connect(volume=VOLUME), server.clock), deployment(tmp_path, "databricks-aws", name="spark-sidecar"))
+    up(new_session(connect(volume=VOLUME), server.clock), deployment(tmp_path, "databricks-aws", name="spark-sidecar"))
     return server
 
 

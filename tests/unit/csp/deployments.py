@@ -52,7 +52,7 @@ def deployment(
     return Deployment(name, clusters, bundle(folder / "bundle"), init_script("databricks"), **given)
 
 
-def session(cloud, clock=None, **given) -> Session:
+def new_session(cloud, clock=None, **given) -> Session:
     """A session with a report to read, in time that a pause moves."""
     if clock is None:
         now = [0.0]

@@ -16,7 +16,7 @@ from server_utils.clusters.gpu_fit import Demand
 from server_utils.errors import ConfigurationError, DeploymentError, StorageError
 from server_utils.storage.stores.base import ChangedError, ObjectNotFoundError
 from server_utils.storage.stores.files import Files
-from unit.csp.deployments import deployment, session
+from unit.csp.deployments import deployment, new_session
 from unit.csp.fake_cloud import LOST, FakeCloud
 
 
@@ -26,8 +26,8 @@ def cloud(tmp_path):
 
 
 @pytest.fixture
-def here(cloud):
-    return session(cloud)
+def session(cloud):
+    return new_session(cloud)
 
 
 @pytest.fixture
@@ -42,57 +42,57 @@ def refusal(call, exit_code):
     return str(caught.value)
 
 
-def test_checks_come_before_files_and_files_before_the_cluster(cloud, here, wanted):
-    assert up(here, wanted).is_ready
+def test_checks_come_before_files_and_files_before_the_cluster(cloud, session, wanted):
+    assert up(session, wanted).is_ready
     steps = [each for each in cloud.calls if each in {"find", "checks", "make_root", "create"}]
     assert steps == ["find", "checks", "make_root", "create"]
 
 
-def test_a_failed_check_makes_nothing_and_all_failed_checks_are_named(cloud, here, wanted):
+def test_a_failed_check_makes_nothing_and_all_failed_checks_are_named(cloud, session, wanted):
     cloud.failed_checks = [Check("quota", "0", "ask"), Check("runtime", "gone", "take another")]
-    said = refusal(lambda: up(here, wanted), Exit.CHECK_FAILED)
+    said = refusal(lambda: up(session, wanted), Exit.CHECK_FAILED)
     assert said == "nothing was made, because quota: 0; ask;\nruntime: gone; take another"
     assert "make_root" not in cloud.calls
 
 
-def test_a_model_that_does_not_fit_is_a_failed_check(here, wanted):
+def test_a_model_that_does_not_fit_is_a_failed_check(session, wanted):
     weights = max(map(model_memory.read, model_memory.known_models()), key=lambda each: each.size)
     large = dataclasses.replace(wanted, model=(weights, Demand(6600)))
-    assert "does not fit on g5.4xlarge" in refusal(lambda: up(here, large), Exit.CHECK_FAILED)
+    assert "does not fit on g5.4xlarge" in refusal(lambda: up(session, large), Exit.CHECK_FAILED)
 
 
-def test_every_step_is_tried_again_when_the_network_is_back(cloud, here, wanted):
+def test_every_step_is_tried_again_when_the_network_is_back(cloud, session, wanted):
     cloud.trouble = {name: [LOST, LOST] for name in ("find", "checks", "make_root", "create", "state")}
-    assert up(here, wanted).is_ready
-    assert any("connection lost; again in 2 s" in each for each in here.report.waited)
+    assert up(session, wanted).is_ready
+    assert any("connection lost; again in 2 s" in each for each in session.report.waited)
 
 
-def test_a_network_that_stays_away_is_one_sentence_with_what_exists(cloud, here, wanted):
+def test_a_network_that_stays_away_is_one_sentence_with_what_exists(cloud, session, wanted):
     cloud.trouble = {"state": [LOST] * 1000}
-    said = refusal(lambda: up(here, wanted, timeout_s=600), Exit.TIMEOUT)
+    said = refusal(lambda: up(session, wanted, timeout_s=600), Exit.TIMEOUT)
     assert "connection lost; tried for 10 min" in said
     assert "is starting and bills" in said
 
 
-def test_before_a_second_create_the_first_is_looked_for(cloud, here, wanted):
+def test_before_a_second_create_the_first_is_looked_for(cloud, session, wanted):
     cloud.late, cloud.trouble = {"create"}, {"create": [LOST]}
-    assert up(here, wanted).is_ready
+    assert up(session, wanted).is_ready
     assert cloud.calls.count("create") == 1
 
 
-def test_a_create_that_may_have_been_heard_is_said_to_bill_perhaps(cloud, here, wanted):
+def test_a_create_that_may_have_been_heard_is_said_to_bill_perhaps(cloud, session, wanted):
     cloud.late, cloud.trouble = {"create"}, {"create": [LOST], "find": []}
-    here.report.on_wait = lambda text: cloud.trouble.update(find=[LOST] * 1000)
-    said = refusal(lambda: up(here, wanted), Exit.TIMEOUT)
+    session.report.on_wait = lambda text: cloud.trouble.update(find=[LOST] * 1000)
+    said = refusal(lambda: up(session, wanted), Exit.TIMEOUT)
     assert "A cluster may be there: `spark-sidecar fake status --name reviews` shows it" in said
     assert len(cloud.clusters) == 1
 
 
-def test_a_create_that_is_refused_after_a_lost_one_says_that_a_cluster_may_be_there(cloud, here, wanted):
+def test_a_create_that_is_refused_after_a_lost_one_says_that_a_cluster_may_be_there(cloud, session, wanted):
     cloud.trouble = {"create": [LOST, DeploymentError("no quota")]}
-    assert "no quota. A cluster may be there" in refusal(lambda: up(here, wanted), Exit.TIMEOUT)
+    assert "no quota. A cluster may be there" in refusal(lambda: up(session, wanted), Exit.TIMEOUT)
     cloud.trouble = {"create": [DeploymentError("no quota")]}
-    assert refusal(lambda: up(here, wanted), Exit.REFUSED) == "no quota"
+    assert refusal(lambda: up(session, wanted), Exit.REFUSED) == "no quota"
 
 
 @pytest.mark.parametrize(
@@ -102,20 +102,20 @@ def test_a_create_that_is_refused_after_a_lost_one_says_that_a_cluster_may_be_th
         (ChangedError("a file"), "somebody else writes a file now. Run the same command again"),
     ],
 )
-def test_what_a_store_says_ends_a_command_with_one_sentence(cloud, here, wanted, fault, expected):
+def test_what_a_store_says_ends_a_command_with_one_sentence(cloud, session, wanted, fault, expected):
     cloud.trouble = {"make_root": [fault]}
-    assert expected in refusal(lambda: up(here, wanted), Exit.REFUSED)
+    assert expected in refusal(lambda: up(session, wanted), Exit.REFUSED)
 
 
-def test_without_a_network_before_anything_is_made_no_cluster_is_said_to_bill(cloud, here, wanted):
+def test_without_a_network_before_anything_is_made_no_cluster_is_said_to_bill(cloud, session, wanted):
     cloud.trouble = {"find": [LOST] * 1000}
-    assert "Check the network" in refusal(lambda: up(here, wanted), Exit.REFUSED)
+    assert "Check the network" in refusal(lambda: up(session, wanted), Exit.REFUSED)
 
 
 @pytest.fixture
-def stopped(cloud, here, wanted):
+def stopped(cloud, session, wanted):
     """The id of a cluster that ended for lack of work."""
-    state = up(here, wanted)
+    state = up(session, wanted)
     cloud.clusters[state.cluster_id] = dataclasses.replace(state, phase=Phase.STOPPED, ready=0)
     return state.cluster_id
 
@@ -138,186 +138,186 @@ class Ending(FakeCloud):
 @pytest.fixture
 def ending(tmp_path, wanted):
     cloud = Ending(tmp_path / "cloud")
-    state = up(session(cloud), wanted)
+    state = up(new_session(cloud), wanted)
     cloud.clusters[state.cluster_id] = dataclasses.replace(state, phase=Phase.DELETING, ready=0)
     return cloud
 
 
 def test_a_cluster_that_is_just_ending_is_started_again(ending, wanted):
     (old,) = ending.clusters
-    assert up(session(ending), wanted).cluster_id == old
+    assert up(new_session(ending), wanted).cluster_id == old
     assert (ending.calls.count("start"), ending.calls.count("delete")) == (1, 0)
 
 
-def test_a_cluster_with_other_settings_is_adopted_and_the_user_is_told_which(cloud, here, wanted):
-    first = up(here, wanted)
+def test_a_cluster_with_other_settings_is_adopted_and_the_user_is_told_which(cloud, session, wanted):
+    first = up(session, wanted)
     cloud.settings = [Difference("variables differ (A, B)", is_setting=True)]
-    assert up(here, wanted).cluster_id == first.cluster_id
-    assert here.report.said[-1] == (
+    assert up(session, wanted).cluster_id == first.cluster_id
+    assert session.report.said[-1] == (
         f"Adopting cluster reviews ({first.cluster_id}), which is running. It stays as it is, although "
         "variables differ (A, B); --replace makes it anew."
     )
-    assert up(here, wanted, replace=True).cluster_id != first.cluster_id
+    assert up(session, wanted, replace=True).cluster_id != first.cluster_id
 
 
 def test_a_cluster_that_is_just_ending_and_another_one_is_not_deleted_unasked(ending, wanted):
     other = dataclasses.replace(wanted, clusters=wanted.clusters[1:])
-    assert "Give --replace" in refusal(lambda: up(session(ending), other), Exit.REFUSED)
+    assert "Give --replace" in refusal(lambda: up(new_session(ending), other), Exit.REFUSED)
     assert len(ending.clusters) == 1
-    assert up(session(ending), other, replace=True).is_ready
+    assert up(new_session(ending), other, replace=True).is_ready
 
 
 def test_a_cluster_that_is_being_deleted_is_made_anew(ending, wanted):
     (old,), ending.after = ending.clusters, Phase.DELETING
-    assert up(session(ending), wanted).cluster_id != old
+    assert up(new_session(ending), wanted).cluster_id != old
 
 
 def test_a_cluster_that_does_not_end_is_waited_for_until_the_time_is_up(ending, wanted):
     ending.state = ending.clusters.get
-    assert "the cluster is deleting" in refusal(lambda: up(session(ending), wanted, timeout_s=60), Exit.TIMEOUT)
+    assert "the cluster is deleting" in refusal(lambda: up(new_session(ending), wanted, timeout_s=60), Exit.TIMEOUT)
 
 
-def test_before_a_second_start_the_first_is_looked_for(cloud, here, wanted, stopped):
+def test_before_a_second_start_the_first_is_looked_for(cloud, session, wanted, stopped):
     cloud.late, cloud.trouble = {"start"}, {"start": [LOST]}
-    assert up(here, wanted).cluster_id == stopped
+    assert up(session, wanted).cluster_id == stopped
     assert cloud.calls.count("start") == 1
 
 
-def test_a_start_that_was_not_heard_is_repeated(cloud, here, wanted, stopped):
+def test_a_start_that_was_not_heard_is_repeated(cloud, session, wanted, stopped):
     cloud.trouble = {"start": [LOST]}
-    assert up(here, wanted).cluster_id == stopped
+    assert up(session, wanted).cluster_id == stopped
     assert cloud.calls.count("start") == 2
 
 
-def test_a_start_without_capacity_tries_the_next_choice(cloud, here, wanted, stopped):
+def test_a_start_without_capacity_tries_the_next_choice(cloud, session, wanted, stopped):
     cloud.restarts = Phase.STOPPED
-    state = up(here, wanted)
+    state = up(session, wanted)
     assert (state.nodes, state.is_ready) == (deployer.nodes_of(wanted.clusters[1]), True)
     assert stopped not in cloud.clusters
-    assert "there is none. Trying another choice." in here.report.said
+    assert "there is none. Trying another choice." in session.report.said
 
 
-def test_a_start_without_capacity_and_without_another_choice_is_explained(cloud, here, wanted, stopped):
+def test_a_start_without_capacity_and_without_another_choice_is_explained(cloud, session, wanted, stopped):
     cloud.restarts = Phase.STOPPED
     only = dataclasses.replace(wanted, clusters=wanted.clusters[:1])
-    assert "STOCKOUT: there is none. Try later. It is deleted" in refusal(lambda: up(here, only), Exit.REFUSED)
+    assert "STOCKOUT: there is none. Try later. It is deleted" in refusal(lambda: up(session, only), Exit.REFUSED)
     assert (cloud.calls.count("create"), cloud.clusters) == (1, {})
 
 
-def test_a_start_that_is_refused_says_how_to_remove_the_cluster(cloud, here, wanted, stopped):
+def test_a_start_that_is_refused_says_how_to_remove_the_cluster(cloud, session, wanted, stopped):
     cloud.trouble = {"start": [DeploymentError("no right to")]}
-    assert "`spark-sidecar fake down --name reviews` removes it" in refusal(lambda: up(here, wanted), Exit.REFUSED)
+    assert "`spark-sidecar fake down --name reviews` removes it" in refusal(lambda: up(session, wanted), Exit.REFUSED)
 
 
 @pytest.mark.parametrize("step", ["find", "checks", "make_root", "create", "state", "delete"])
-def test_ctrl_c_at_each_stage_says_what_exists(cloud, here, wanted, step):
+def test_ctrl_c_at_each_stage_says_what_exists(cloud, session, wanted, step):
     if step == "delete":
         cloud.fates = [Phase.FAILED]
     cloud.trouble = {step: [KeyboardInterrupt()]}
-    said = refusal(lambda: up(here, wanted), Exit.INTERRUPTED)
+    said = refusal(lambda: up(session, wanted), Exit.INTERRUPTED)
     expected = {"create": "A cluster may be there", "state": "starting and bills", "delete": "failed and bills"}
     assert expected.get(step, "No cluster was made, and nothing bills") in said
 
 
-def test_without_capacity_every_choice_is_tried_and_nothing_stays(cloud, here, wanted):
+def test_without_capacity_every_choice_is_tried_and_nothing_stays(cloud, session, wanted):
     cloud.fates = [Phase.FAILED, Phase.STOPPED]
-    said = refusal(lambda: up(here, wanted, keep=True), Exit.REFUSED)
+    said = refusal(lambda: up(session, wanted, keep=True), Exit.REFUSED)
     assert "STOCKOUT: there is none. Try later. It is deleted, and nothing bills." in said
     assert cloud.calls.count("create") == 2
     assert cloud.clusters == {}
 
 
-def test_the_log_of_an_init_script_is_shown(cloud, here, wanted):
+def test_the_log_of_an_init_script_is_shown(cloud, session, wanted):
     cloud.fates, cloud.failures = [Phase.FAILED], [Failure("INIT", "it ended", "Repair it", log="no space left")]
-    assert refusal(lambda: up(here, wanted), Exit.REFUSED).endswith("The init script's log ends:\nno space left")
+    assert refusal(lambda: up(session, wanted), Exit.REFUSED).endswith("The init script's log ends:\nno space left")
 
 
 @pytest.mark.parametrize(
     ("fault", "code"), [(DeploymentError("not allowed"), Exit.REFUSED), (KeyboardInterrupt(), Exit.INTERRUPTED)]
 )
-def test_why_a_cluster_failed_is_said_before_its_deletion_fails(cloud, here, wanted, fault, code):
+def test_why_a_cluster_failed_is_said_before_its_deletion_fails(cloud, session, wanted, fault, code):
     cloud.fates, cloud.failures = [Phase.FAILED], [Failure("INIT", "it ended", "Repair it", log="no space left")]
     cloud.trouble = {"delete": [fault]}
-    said = refusal(lambda: up(here, wanted), code)
+    said = refusal(lambda: up(session, wanted), code)
     assert "nothing bills" not in said
-    (failure,) = (each for each in here.report.said if "INIT" in each)
+    (failure,) = (each for each in session.report.said if "INIT" in each)
     assert failure.endswith("Repair it. It is being deleted.\nThe init script's log ends:\nno space left")
 
 
-def test_an_adopted_cluster_that_fails_is_deleted_as_its_message_says(cloud, here, wanted):
+def test_an_adopted_cluster_that_fails_is_deleted_as_its_message_says(cloud, session, wanted):
     wanted = dataclasses.replace(wanted, clusters=wanted.clusters[:1])
-    up(here, wanted)
+    up(session, wanted)
     (state,) = cloud.clusters.values()
     cloud.clusters[state.cluster_id] = dataclasses.replace(state, phase=Phase.STARTING)
     cloud._fate, cloud._left = Phase.FAILED, 1
-    assert "It is deleted" in refusal(lambda: up(here, wanted), Exit.REFUSED)
+    assert "It is deleted" in refusal(lambda: up(session, wanted), Exit.REFUSED)
     assert cloud.clusters == {}
 
 
 @pytest.mark.parametrize("kind", [DeploymentError, StorageError])
-def test_a_failure_whose_cause_may_not_be_read_is_still_deleted(cloud, here, wanted, kind):
+def test_a_failure_whose_cause_may_not_be_read_is_still_deleted(cloud, session, wanted, kind):
     cloud.fates, cloud.trouble = [Phase.FAILED], {"failure": [kind("not allowed")]}
-    said = refusal(lambda: up(here, wanted), Exit.REFUSED)
+    said = refusal(lambda: up(session, wanted), Exit.REFUSED)
     assert "Its cause could not be read: not allowed. It is deleted, and nothing bills" in said
     assert cloud.clusters == {}
 
 
-def test_a_cluster_that_failed_before_is_explained_and_replaced(cloud, here, wanted):
-    up(here, wanted)
+def test_a_cluster_that_failed_before_is_explained_and_replaced(cloud, session, wanted):
+    up(session, wanted)
     (old,) = cloud.clusters.values()
     cloud.clusters[old.cluster_id] = dataclasses.replace(old, phase=Phase.FAILED)
     cloud.failures = [Failure("INIT", "it ended", "Repair it")]
-    assert "INIT: it ended. Repair it. It is kept" in refusal(lambda: up(here, wanted, keep=True), Exit.REFUSED)
-    assert up(here, wanted).cluster_id != old.cluster_id
-    assert any("failed, INIT: it ended. Repair it. It is being deleted" in each for each in here.report.said)
+    assert "INIT: it ended. Repair it. It is kept" in refusal(lambda: up(session, wanted, keep=True), Exit.REFUSED)
+    assert up(session, wanted).cluster_id != old.cluster_id
+    assert any("failed, INIT: it ended. Repair it. It is being deleted" in each for each in session.report.said)
 
 
-def test_a_cluster_that_failed_before_is_made_anew_of_the_same_nodes(cloud, here, wanted):
-    old = up(here, wanted)
+def test_a_cluster_that_failed_before_is_made_anew_of_the_same_nodes(cloud, session, wanted):
+    old = up(session, wanted)
     cloud.clusters[old.cluster_id] = dataclasses.replace(old, phase=Phase.FAILED)
     cloud.failures = [Failure("INIT", "it ended", "Repair it")]
-    assert up(here, wanted).nodes == old.nodes
+    assert up(session, wanted).nodes == old.nodes
 
 
-def test_two_clusters_of_one_deployment_are_named(cloud, here, wanted):
-    up(here, wanted)
+def test_two_clusters_of_one_deployment_are_named(cloud, session, wanted):
+    up(session, wanted)
     (state,) = cloud.clusters.values()
     cloud.clusters["twin"] = dataclasses.replace(state, cluster_id="twin")
-    assert f"{state.cluster_id}, twin" in refusal(lambda: up(here, wanted), Exit.REFUSED)
-    assert len(deployer.down(here, "reviews")) == 3  # both, and the files
+    assert f"{state.cluster_id}, twin" in refusal(lambda: up(session, wanted), Exit.REFUSED)
+    assert len(deployer.down(session, "reviews")) == 3  # both, and the files
 
 
-def test_a_cluster_that_somebody_deleted_ends_the_wait(cloud, here, wanted):
-    here.report.on_wait = lambda text: cloud.clusters.clear()
-    assert "was deleted by somebody else" in refusal(lambda: up(here, wanted), Exit.REFUSED)
+def test_a_cluster_that_somebody_deleted_ends_the_wait(cloud, session, wanted):
+    session.report.on_wait = lambda text: cloud.clusters.clear()
+    assert "was deleted by somebody else" in refusal(lambda: up(session, wanted), Exit.REFUSED)
 
 
-def test_who_is_named_as_owner_is_acted_for(cloud, here, wanted):
-    up(here, wanted)
+def test_who_is_named_as_owner_is_acted_for(cloud, session, wanted):
+    up(session, wanted)
     cloud.me = "other"
-    assert "is a deployment of me, and you are other" in refusal(lambda: deployer.down(here, "reviews"), Exit.TAKEN)
-    assert deployer.down(session(cloud, owner="me"), "reviews")
+    assert "is a deployment of me, and you are other" in refusal(lambda: deployer.down(session, "reviews"), Exit.TAKEN)
+    assert deployer.down(new_session(cloud, owner="me"), "reviews")
 
 
 def test_the_lines_to_copy_name_the_owner_where_one_was_given(cloud):
-    acting = session(cloud, owner="a team")
+    acting = new_session(cloud, owner="a team")
     for verb in ("up", "run", "down"):
         assert acting.line(verb, "reviews").endswith("--name reviews --owner 'a team'")
     assert acting.line("status", "reviews").endswith("--name reviews")
 
 
 @pytest.mark.parametrize("verb", ["run", "replace", "down"])
-def test_a_cluster_without_an_owner_is_that_of_who_sent_its_files(cloud, here, wanted, tmp_path, verb):
+def test_a_cluster_without_an_owner_is_that_of_who_sent_its_files(cloud, session, wanted, tmp_path, verb):
     """As on Dataproc, where no cluster says who made it."""
-    up(here, wanted)
+    up(session, wanted)
     cloud.clusters = {key: dataclasses.replace(each, owner="") for key, each in cloud.clusters.items()}
     program, other = tmp_path / "program.py", dataclasses.replace(wanted, clusters=wanted.clusters[1:])
     program.touch()
     cloud.me = "other"
     changes = {
-        "run": lambda: run.run(here, "reviews", program),
-        "replace": lambda: up(here, other, replace=True),
-        "down": lambda: deployer.down(here, "reviews"),
+        "run": lambda: run.run(session, "reviews", program),
+        "replace": lambda: up(session, other, replace=True),
+        "down": lambda: deployer.down(session, "reviews"),
     }
     assert "is a deployment of me, and you are other" in refusal(changes[verb], Exit.TAKEN)
     assert len(cloud.clusters) == 1
@@ -335,64 +335,64 @@ class Overtaken(FakeCloud):
 
 def test_of_two_first_uploads_at_the_same_moment_one_has_the_name(tmp_path, wanted):
     cloud = Overtaken(tmp_path / "cloud")
-    assert "is a deployment of other" in refusal(lambda: up(session(cloud), wanted), Exit.TAKEN)
+    assert "is a deployment of other" in refusal(lambda: up(new_session(cloud), wanted), Exit.TAKEN)
     assert "create" not in cloud.calls
 
 
 @pytest.mark.parametrize("name", ["", "Reviews", "9lives", "a_b", "a-", "a" * 52, "../x"])
-def test_a_name_that_not_every_cloud_takes_is_refused(here, wanted, name):
+def test_a_name_that_not_every_cloud_takes_is_refused(session, wanted, name):
     with pytest.raises(ConfigurationError, match="at most 51 lower-case letters"):
-        up(here, dataclasses.replace(wanted, name=name))
+        up(session, dataclasses.replace(wanted, name=name))
 
 
-def test_what_a_run_prints_is_shown_once(cloud, here, wanted, tmp_path):
-    up(here, wanted)
+def test_what_a_run_prints_is_shown_once(cloud, session, wanted, tmp_path):
+    up(session, wanted)
     cloud.runs = [RunState("1", RunPhase.WAITING), RunState("1", RunPhase.RUNNING), RunState("1", RunPhase.SUCCEEDED)]
     program = tmp_path / "program.py"
     program.write_text("")
-    assert run.run(here, "reviews", program).exit_code is Exit.DONE
-    assert here.report.printed == "line 0\nline 1\nline 2\n"
+    assert run.run(session, "reviews", program).exit_code is Exit.DONE
+    assert session.report.printed == "line 0\nline 1\nline 2\n"
 
 
-def test_a_run_without_capacity_is_tried_on_every_choice(cloud, here, wanted, tmp_path):
+def test_a_run_without_capacity_is_tried_on_every_choice(cloud, session, wanted, tmp_path):
     none = RunState("1", RunPhase.FAILED, "there is none", no_capacity=True)
     cloud.runs = [none, none]
     program = tmp_path / "program.py"
     program.write_text("")
-    result = run.run(here, "reviews", program, own_cluster=wanted)
+    result = run.run(session, "reviews", program, own_cluster=wanted)
     assert (cloud.calls.count("submit"), result.exit_code) == (2, Exit.RUN_FAILED)
-    assert "there is none. Trying choice 2 of 2." in here.report.said
+    assert "there is none. Trying choice 2 of 2." in session.report.said
 
 
 @pytest.mark.parametrize("faults", [[LOST] * 1000, [LOST, DeploymentError("not allowed")]])
-def test_a_submit_whose_answer_was_lost_is_said_to_bill_perhaps(cloud, here, wanted, tmp_path, faults):
-    up(here, wanted)
+def test_a_submit_whose_answer_was_lost_is_said_to_bill_perhaps(cloud, session, wanted, tmp_path, faults):
+    up(session, wanted)
     (tmp_path / "program.py").write_text("")
     cloud.late, cloud.trouble = {"submit"}, {"submit": faults}
-    said = refusal(lambda: run.run(here, "reviews", tmp_path / "program.py"), Exit.TIMEOUT)
+    said = refusal(lambda: run.run(session, "reviews", tmp_path / "program.py"), Exit.TIMEOUT)
     assert "The run may go on and bill: `spark-sidecar fake down --name reviews` ends it" in said
 
 
-def test_a_submit_that_is_refused_at_once_bills_nothing(cloud, here, wanted, tmp_path):
-    up(here, wanted)
+def test_a_submit_that_is_refused_at_once_bills_nothing(cloud, session, wanted, tmp_path):
+    up(session, wanted)
     (tmp_path / "program.py").write_text("")
     cloud.trouble = {"submit": [DeploymentError("not allowed")]}
-    assert refusal(lambda: run.run(here, "reviews", tmp_path / "program.py"), Exit.REFUSED) == "not allowed"
+    assert refusal(lambda: run.run(session, "reviews", tmp_path / "program.py"), Exit.REFUSED) == "not allowed"
 
 
-def test_a_run_that_does_not_end_when_it_is_cancelled_is_one_sentence(cloud, here):
+def test_a_run_that_does_not_end_when_it_is_cancelled_is_one_sentence(cloud, session):
     cloud.runs, cloud.cancel = [RunState("1", RunPhase.RUNNING)], lambda run_id: None
-    assert "run 1 is still running 10 min after it was cancelled" in refusal(lambda: here.cancel("1"), Exit.TIMEOUT)
+    assert "run 1 is still running 10 min after it was cancelled" in refusal(lambda: session.cancel("1"), Exit.TIMEOUT)
 
 
-def test_results_are_fetched_whole_with_their_folders(cloud, here, wanted, tmp_path):
-    up(here, wanted)
+def test_results_are_fetched_whole_with_their_folders(cloud, session, wanted, tmp_path):
+    up(session, wanted)
     folder = tmp_path / "cloud" / "reviews" / "runs" / "1"
     (folder / "part").mkdir(parents=True)
     (folder / "part" / "rows.csv").write_text("a,b\n")
     (folder / "empty").touch()
     cloud.runs = [RunState("1", RunPhase.SUCCEEDED, results=str(folder))]
-    result = run.follow(here, "1", name="reviews", out=tmp_path / "out")
+    result = run.follow(session, "1", name="reviews", out=tmp_path / "out")
     assert sorted(each.relative_to(tmp_path / "out").as_posix() for each in result.files) == ["empty", "part/rows.csv"]
     assert (tmp_path / "out" / "part" / "rows.csv").read_text() == "a,b\n"
 
@@ -408,33 +408,33 @@ class Short(Files):
 
 
 @pytest.mark.parametrize(("times", "code"), [(2, Exit.DONE), (1000, Exit.REFUSED)])
-def test_a_result_that_broke_off_never_counts_as_whole(cloud, here, tmp_path, times, code):
+def test_a_result_that_broke_off_never_counts_as_whole(cloud, session, tmp_path, times, code):
     folder = tmp_path / "results"
     folder.mkdir()
     (folder / "rows.csv").write_text("a,b\n")
     Short.times, cloud.store = times, lambda root: Short(Path(root), root)
     cloud.runs = [RunState("1", RunPhase.SUCCEEDED, results=str(folder))]
-    result = run.follow(here, "1", name="reviews", out=tmp_path / "out")
+    result = run.follow(session, "1", name="reviews", out=tmp_path / "out")
     assert result.exit_code == code
     assert (tmp_path / "out" / "rows.csv").exists() == (code is Exit.DONE)
     assert ("3 of 4 bytes came" in result.unfetched) == (code is not Exit.DONE)
 
 
 @pytest.mark.parametrize(("phase", "code"), [(RunPhase.SUCCEEDED, 1), (RunPhase.FAILED, 3), (RunPhase.TIMED_OUT, 4)])
-def test_how_a_run_ended_is_told_where_its_results_cannot_be_fetched(cloud, here, tmp_path, phase, code):
+def test_how_a_run_ended_is_told_where_its_results_cannot_be_fetched(cloud, session, tmp_path, phase, code):
     cloud.runs, cloud.trouble = [RunState("1", phase)], {"executed": [DeploymentError("not allowed")]}
-    result = run.follow(here, "1", name="reviews", out=tmp_path / "out")
+    result = run.follow(session, "1", name="reviews", out=tmp_path / "out")
     assert (result.state.phase, result.exit_code) == (phase, code)
     assert (
         "not allowed. Not all results are here; `spark-sidecar fake run --name reviews --resume 1`" in result.unfetched
     )
-    assert f"Run 1 has ended, {phase}. {result.unfetched}" in here.report.said
+    assert f"Run 1 has ended, {phase}. {result.unfetched}" in session.report.said
 
 
 @pytest.mark.parametrize(
     ("notebook", "said"), [(DeploymentError("no export"), "no export"), ({"../x.ipynb": b""}, "cannot be written")]
 )
-def test_a_notebook_that_cannot_be_had_loses_no_results(cloud, here, tmp_path, notebook, said):
+def test_a_notebook_that_cannot_be_had_loses_no_results(cloud, session, tmp_path, notebook, said):
     folder = tmp_path / "results"
     folder.mkdir()
     (folder / "rows.csv").write_text("a,b\n")
@@ -443,39 +443,39 @@ def test_a_notebook_that_cannot_be_had_loses_no_results(cloud, here, tmp_path, n
         cloud.executed = lambda run_id: notebook
     else:
         cloud.trouble = {"executed": [notebook]}
-    result = run.follow(here, "1", name="reviews", out=tmp_path / "out")
+    result = run.follow(session, "1", name="reviews", out=tmp_path / "out")
     assert [each.name for each in result.files] == ["rows.csv"]
     assert said in result.unfetched
     assert f"Not all results are here; they are in {folder}, and `spark-sidecar fake run" in result.unfetched
     assert not (tmp_path / "x.ipynb").exists()
 
 
-def test_a_laptop_that_cannot_write_results_loses_nothing_of_how_the_run_ended(here, tmp_path):
+def test_a_laptop_that_cannot_write_results_loses_nothing_of_how_the_run_ended(session, tmp_path):
     (tmp_path / "out").write_text("a file, where a folder is wanted")
-    result = run.follow(here, "1", name="reviews", out=tmp_path / "out")
+    result = run.follow(session, "1", name="reviews", out=tmp_path / "out")
     assert (result.state.phase, result.exit_code) == (RunPhase.SUCCEEDED, Exit.REFUSED)
     assert "File exists" in result.unfetched
     assert "`spark-sidecar fake run --name reviews --resume 1` waits for it again" in result.unfetched
 
 
-def test_down_names_what_it_keeps_and_what_it_did_not_look_for(cloud, here, wanted):
-    up(here, wanted)
+def test_down_names_what_it_keeps_and_what_it_did_not_look_for(cloud, session, wanted):
+    up(session, wanted)
     models = Path(cloud.root("reviews"), "models")
     models.mkdir()
     (models / "weights").write_text("")
     kept = f"Kept, and billed as storage: {models}; --delete-models deletes them."
-    assert deployer.remove(here, "reviews").remaining_costs == f"{kept} Nothing else is left that bills."
-    assert deployer.remove(here, "reviews").remaining_costs == f"There is nothing to delete. {kept}"
-    assert deployer.remove(here, "reviews", models=True).remaining_costs == "Nothing is left that bills."
+    assert deployer.remove(session, "reviews").remaining_costs == f"{kept} Nothing else is left that bills."
+    assert deployer.remove(session, "reviews").remaining_costs == f"There is nothing to delete. {kept}"
+    assert deployer.remove(session, "reviews", models=True).remaining_costs == "Nothing is left that bills."
     cloud.root = lambda name: ""
     unknown = "There is nothing to delete. Files were not looked for, as no bucket or volume was named."
-    assert deployer.remove(here, "reviews").remaining_costs == unknown
+    assert deployer.remove(session, "reviews").remaining_costs == unknown
 
 
-def test_ctrl_c_in_down_says_how_to_delete_the_rest(cloud, here, wanted):
-    up(here, wanted)
+def test_ctrl_c_in_down_says_how_to_delete_the_rest(cloud, session, wanted):
+    up(session, wanted)
     cloud.trouble = {"delete": [KeyboardInterrupt()]}
-    said = refusal(lambda: deployer.down(here, "reviews"), Exit.INTERRUPTED)
+    said = refusal(lambda: deployer.down(session, "reviews"), Exit.INTERRUPTED)
     assert "`spark-sidecar fake down --name reviews` deletes the rest" in said
 
 
@@ -490,16 +490,16 @@ def test_ctrl_c_in_down_says_how_to_delete_the_rest(cloud, here, wanted):
         (("cells.ipynb", b'{"cells": [{}]}'), "no notebook of format 4"),
     ],
 )
-def test_a_source_that_is_broken_is_refused_before_anything_is_made(here, wanted, tmp_path, broken, said):
+def test_a_source_that_is_broken_is_refused_before_anything_is_made(session, wanted, tmp_path, broken, said):
     source = tmp_path / broken[0]
     source.write_bytes(broken[1])
     with pytest.raises(ConfigurationError, match=said):
-        run.run(here, "reviews", source, own_cluster=wanted)
-    assert here.cloud.calls == []
+        run.run(session, "reviews", source, own_cluster=wanted)
+    assert session.cloud.calls == []
 
 
 @pytest.mark.parametrize(("name", "said"), [("notes.txt", "neither a notebook"), ("missing.py", "there is no file")])
-def test_a_source_that_is_none_is_refused(here, tmp_path, name, said):
+def test_a_source_that_is_none_is_refused(session, tmp_path, name, said):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(ConfigurationError, match=said):
-        run.run(here, "reviews", tmp_path / name)
+        run.run(session, "reviews", tmp_path / name)

@@ -1,4 +1,4 @@
-"""A workspace on loopback, which executes nothing here, and a session of its user."""
+"""A workspace on loopback, which executes nothing session, and a session of its user."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from csp import run
 from csp.cloud import Exit
 from csp.databricks.deployer import connect
 from unit.csp.databricks.workspace import VOLUME, refusal
-from unit.csp.deployments import deployment, session
+from unit.csp.deployments import deployment, new_session
 
 
 @pytest.fixture
@@ -24,8 +24,8 @@ def server(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def here(server):
-    return session(connect(volume=VOLUME), server.clock)
+def session(server):
+    return new_session(connect(volume=VOLUME), server.clock)
 
 
 @pytest.fixture
@@ -42,15 +42,15 @@ def notebook(tmp_path):
 
 
 @pytest.fixture
-def left(server, here, wanted, notebook):
+def left(server, session, wanted, notebook):
     """The id of a run on a cluster of its own, which the laptop left while it waited."""
 
     def interrupt(text):
         raise KeyboardInterrupt
 
-    here.report.on_wait = interrupt
-    refusal(lambda: run.run(here, "reviews", notebook, own_cluster=wanted), Exit.INTERRUPTED)
-    here.report.on_wait = None
+    session.report.on_wait = interrupt
+    refusal(lambda: run.run(session, "reviews", notebook, own_cluster=wanted), Exit.INTERRUPTED)
+    session.report.on_wait = None
     (run_id,) = server.jobs.runs
     (cluster,) = server.clusters.all.values()
     assert cluster.alive

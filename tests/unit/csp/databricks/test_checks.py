@@ -16,14 +16,14 @@ from csp.up import up
 from server_utils.clusters.cluster import cluster
 from server_utils.clusters.options import Options
 from unit.csp.databricks.workspace import CREATE, VOLUME, as_user, asked, found, member, refusal
-from unit.csp.deployments import deployment, session
+from unit.csp.deployments import deployment, new_session
 
 
-def test_what_a_user_may_not_do_is_found_before_anything_is_made(server, here, wanted, monkeypatch):
+def test_what_a_user_may_not_do_is_found_before_anything_is_made(server, session, wanted, monkeypatch):
     as_user(server, monkeypatch, name="poor@example.com", may_create_clusters=False)
     for privilege, name in (("USE_CATALOG", "main"), ("USE_SCHEMA", "main.default")):
         server.unity.grant("poor@example.com", privilege, name)
-    poor = session(connect(volume=VOLUME), server.clock)
+    poor = new_session(connect(volume=VOLUME), server.clock)
     said = refusal(lambda: up(poor, wanted), Exit.CHECK_FAILED)
     assert "has no entitlement to it" in said
     grant = "GRANT CREATE VOLUME ON SCHEMA `main`.`default` TO `poor@example.com`"
@@ -31,8 +31,8 @@ def test_what_a_user_may_not_do_is_found_before_anything_is_made(server, here, w
     assert asked(server, CREATE) == 0
 
 
-def test_a_volume_that_a_user_may_only_read_is_found_before_anything_is_made(server, here, wanted, monkeypatch):
-    here.cloud.make_root(wanted)
+def test_a_volume_that_a_user_may_only_read_is_found_before_anything_is_made(server, session, wanted, monkeypatch):
+    session.cloud.make_root(wanted)
     poor = member(server, monkeypatch, groups=(Group("team", may_create_clusters=True),))
     server.unity.grant("team", "READ_VOLUME", "main.default.sidecar")
     said = refusal(lambda: up(poor, wanted), Exit.CHECK_FAILED)
@@ -42,38 +42,38 @@ def test_a_volume_that_a_user_may_only_read_is_found_before_anything_is_made(ser
 
 def test_a_catalog_that_a_user_may_not_use_is_named_with_the_privilege(server, wanted, monkeypatch):
     as_user(server, monkeypatch, name="poor@example.com")
-    said = refusal(lambda: up(session(connect(volume=VOLUME), server.clock), wanted), Exit.CHECK_FAILED)
+    said = refusal(lambda: up(new_session(connect(volume=VOLUME), server.clock), wanted), Exit.CHECK_FAILED)
     assert "User does not have USE CATALOG on Catalog 'main'" in said
     assert "or give another --volume" in said
 
 
 def test_who_may_create_clusters_and_volumes_by_a_group_may_do_so(server, wanted, monkeypatch):
-    here = member(server, monkeypatch, groups=(Group("team", may_create_clusters=True),))
-    (creation,) = found(here, wanted, "may create clusters")
+    session = member(server, monkeypatch, groups=(Group("team", may_create_clusters=True),))
+    (creation,) = found(session, wanted, "may create clusters")
     assert (creation.detail, creation.passed) == ("yes, as a member of team", True)
-    assert up(here, wanted).is_ready
+    assert up(session, wanted).is_ready
 
 
 def test_what_may_not_be_read_is_said_and_not_refused(server, wanted, monkeypatch):
     hidden = Group("team", may_create_clusters=True, readable=False)
-    here = member(server, monkeypatch, groups=(hidden,))
+    session = member(server, monkeypatch, groups=(hidden,))
     grants = "GET /api/2.1/unity-catalog/effective-permissions/*"
     types = "GET /api/2.1/clusters/list-node-types"
     for route in (grants, types, types):
         server.plan.faults.append(Fault(route, 403, "PERMISSION_DENIED", "User cannot read it", times=9))
-    checks = deployer.check(here, wanted)
+    checks = deployer.check(session, wanted)
     unknown = {each.name: each.detail for each in checks if "could not be checked" in each.detail}
     assert set(unknown) == {"may create clusters", "volume", "node type"}
     assert "reading the entitlements of the group team is not allowed" in unknown["may create clusters"]
     assert "reading the grants on main.default is not allowed" in unknown["volume"]
-    assert up(here, wanted).is_ready
-    notices = [each for each in here.report.said if each.startswith("Not sure: ")]
+    assert up(session, wanted).is_ready
+    notices = [each for each in session.report.said if each.startswith("Not sure: ")]
     assert {each.removeprefix("Not sure: ").partition(" could")[0] for each in notices} == set(unknown)
 
 
-def test_the_nodes_of_another_user_need_the_volume_too(server, here, wanted):
-    here.cloud.make_root(wanted)
-    for_robot = session(connect(volume=VOLUME, user="robot"), server.clock)
+def test_the_nodes_of_another_user_need_the_volume_too(server, session, wanted):
+    session.cloud.make_root(wanted)
+    for_robot = new_session(connect(volume=VOLUME, user="robot"), server.clock)
     (unseen,) = found(for_robot, wanted, "volume for the nodes")
     assert (unseen.passed, unseen.was_checked) == (True, False)
     assert f"no grant on {VOLUME} names robot, and a group may have one" in unseen.detail
@@ -89,26 +89,29 @@ def test_a_quota_that_the_workspace_tells_is_compared(tmp_path, monkeypatch):
     with DatabricksServer(tmp_path / "azure", cloud="azure") as server:
         for name, value in profile(server).items():
             monkeypatch.setenv(name, value)
-        here, wanted = session(connect(volume=VOLUME), server.clock), deployment(tmp_path, "databricks-azure", "t4x1")
+        session, wanted = (
+            new_session(connect(volume=VOLUME), server.clock),
+            deployment(tmp_path, "databricks-azure", "t4x1"),
+        )
         name = wanted.clusters[0].node.node_type
         server.catalogue.change(name, free_cores=4)
-        (short,) = [each for each in deployer.check(here, wanted) if not each.passed]
+        (short,) = [each for each in deployer.check(session, wanted) if not each.passed]
         assert "cores, and 4 of 350 are free" in short.detail
         assert "ask the cloud for more quota" in short.fix
         server.catalogue.change(name, free_cores=350)
-        assert up(here, wanted).is_ready
+        assert up(session, wanted).is_ready
 
 
-def test_a_zone_that_is_none_of_the_workspace_is_found_before_anything_is_made(server, here, tmp_path):
+def test_a_zone_that_is_none_of_the_workspace_is_found_before_anything_is_made(server, session, tmp_path):
     there = cluster("databricks-aws", "a10x1", "vllm", options=Options(zone="eu-west-1a"))
     elsewhere = dataclasses.replace(deployment(tmp_path, "databricks-aws"), clusters=(there,))
-    said = refusal(lambda: up(here, elsewhere), Exit.CHECK_FAILED)
+    said = refusal(lambda: up(session, elsewhere), Exit.CHECK_FAILED)
     assert "the workspace has no eu-west-1a; give --zone, one of us-west-2a, us-west-2b" in said
 
 
-def test_a_node_type_that_is_not_offered_is_found_before_anything_is_made(server, here, wanted):
+def test_a_node_type_that_is_not_offered_is_found_before_anything_is_made(server, session, wanted):
     del server.catalogue.nodes["g5.4xlarge"]
-    assert "does not offer g5.4xlarge" in refusal(lambda: up(here, wanted), Exit.CHECK_FAILED)
+    assert "does not offer g5.4xlarge" in refusal(lambda: up(session, wanted), Exit.CHECK_FAILED)
 
 
 @pytest.mark.parametrize(
@@ -119,14 +122,14 @@ def test_a_node_type_that_is_not_offered_is_found_before_anything_is_made(server
         ({"statuses": ("NotAvailableInRegion",)}, "g5.4xlarge is NotAvailableInRegion"),
     ],
 )
-def test_a_node_type_that_cannot_be_had_here_is_found_before_anything_is_made(server, here, wanted, change, said):
+def test_a_node_type_that_cannot_be_had_here_is_found_before_anything_is_made(server, session, wanted, change, said):
     server.catalogue.change("g5.4xlarge", **change)
-    assert f"{said}; take another --shape" in refusal(lambda: up(here, wanted), Exit.CHECK_FAILED)
+    assert f"{said}; take another --shape" in refusal(lambda: up(session, wanted), Exit.CHECK_FAILED)
     assert asked(server, CREATE) == 0
 
 
-def test_a_runtime_that_is_not_offered_is_found_before_anything_is_made(server, here, wanted):
+def test_a_runtime_that_is_not_offered_is_found_before_anything_is_made(server, session, wanted):
     del server.catalogue.runtimes[wanted.clusters[0].runtime.name]
     assert "does not offer 17.3.x-gpu-ml-scala2.13; give --runtime" in refusal(
-        lambda: up(here, wanted), Exit.CHECK_FAILED
+        lambda: up(session, wanted), Exit.CHECK_FAILED
     )

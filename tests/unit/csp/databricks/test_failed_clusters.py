@@ -21,63 +21,63 @@ from unit.csp.databricks.workspace import ROOT, refusal, wanted_folder
         ("REQUEST_REJECTED", "event log"),
     ],
 )
-def test_a_cluster_that_ends_is_explained_and_deleted(server, here, wanted, code, fix):
+def test_a_cluster_that_ends_is_explained_and_deleted(server, session, wanted, code, fix):
     server.plan.clusters.append(fate(code))
-    said = refusal(lambda: up(here, wanted), Exit.REFUSED)
+    said = refusal(lambda: up(session, wanted), Exit.REFUSED)
     assert code in said
     assert fix in said
     assert "It is deleted, and nothing bills" in said
-    refusal(lambda: deployer.status(here, "reviews"), Exit.NOT_FOUND)
+    refusal(lambda: deployer.status(session, "reviews"), Exit.NOT_FOUND)
 
 
-def test_a_failed_cluster_is_kept_where_the_user_says_so(server, here, wanted):
+def test_a_failed_cluster_is_kept_where_the_user_says_so(server, session, wanted):
     server.plan.clusters.append(fate("BOOTSTRAP_TIMEOUT"))
-    assert "It is kept" in refusal(lambda: up(here, wanted, keep=True), Exit.REFUSED)
-    assert deployer.status(here, "reviews")[0].ours
+    assert "It is kept" in refusal(lambda: up(session, wanted, keep=True), Exit.REFUSED)
+    assert deployer.status(session, "reviews")[0].ours
 
 
-def test_a_failure_whose_events_may_not_be_read_is_still_deleted(server, here, wanted):
+def test_a_failure_whose_events_may_not_be_read_is_still_deleted(server, session, wanted):
     server.plan.clusters.append(ClusterFate("INIT_SCRIPT_FAILURE"))
     server.plan.faults.append(Fault("POST /api/2.1/clusters/events", 403, "PERMISSION_DENIED", "no", times=9))
-    said = refusal(lambda: up(here, wanted), Exit.REFUSED)
+    said = refusal(lambda: up(session, wanted), Exit.REFUSED)
     assert "Its cause could not be read: reading the events is not allowed: no" in said
     assert "It is deleted, and nothing bills" in said
-    refusal(lambda: deployer.status(here, "reviews"), Exit.NOT_FOUND)
+    refusal(lambda: deployer.status(session, "reviews"), Exit.NOT_FOUND)
 
 
-def test_a_failure_whose_log_may_not_be_read_is_still_deleted(server, here, wanted):
+def test_a_failure_whose_log_may_not_be_read_is_still_deleted(server, session, wanted):
     server.plan.clusters.append(ClusterFate("INIT_SCRIPT_FAILURE"))
     logs = Fault("GET /api/2.0/fs/directories/*/logs", 403, "PERMISSION_DENIED", "no READ VOLUME", times=9)
     server.plan.faults.append(logs)
-    said = refusal(lambda: up(here, wanted), Exit.REFUSED)
+    said = refusal(lambda: up(session, wanted), Exit.REFUSED)
     assert "the init script ended with an error" in said
     assert "It is deleted, and nothing bills" in said
     assert server.clusters.all == {}
 
 
-def test_a_missing_init_script_is_named(server, here, wanted):
-    up(here, wanted)
+def test_a_missing_init_script_is_named(server, session, wanted):
+    up(session, wanted)
     server.clock.advance(2 * 3600)
-    deployer.status(here, "reviews")
+    deployer.status(session, "reviews")
     server.clock.advance(60)
-    (state,) = deployer.status(here, "reviews")
-    server.volumes.on_disk(f"{wanted_folder(here, wanted)}/databricks.sh").unlink()
-    here.cloud.start(state)
+    (state,) = deployer.status(session, "reviews")
+    server.volumes.on_disk(f"{wanted_folder(session, wanted)}/databricks.sh").unlink()
+    session.cloud.start(state)
     server.clock.advance(60)
-    here.cloud.state(state.cluster_id)
+    session.cloud.state(state.cluster_id)
     server.clock.advance(60)
-    failure = here.cloud.failure(here.cloud.state(state.cluster_id))
+    failure = session.cloud.failure(session.cloud.state(state.cluster_id))
     assert failure.code == "INIT_SCRIPT_FAILURE"
     assert "databricks.sh does not exist" in failure.log
 
 
-def test_logs_are_those_of_the_volume(server, here, wanted):
-    state = up(here, wanted)
+def test_logs_are_those_of_the_volume(server, session, wanted):
+    state = up(session, wanted)
     logs = server.volumes.on_disk(f"{ROOT}/logs")
     for name in (f"{state.cluster_id}/driver/stdout", "host-1/init.log", "servers/app-1/init/host-1.log"):
         (logs / name).parent.mkdir(parents=True, exist_ok=True)
         (logs / name).write_text("one\ntwo\n")
-    shown = deployer.logs(here, "reviews", ["driver", "init", "executor", "server"])
+    shown = deployer.logs(session, "reviews", ["driver", "init", "executor", "server"])
     assert [(each.kind, each.text) for each in shown] == [
         ("driver", "one\ntwo"),
         ("init", "one\ntwo"),
@@ -85,11 +85,11 @@ def test_logs_are_those_of_the_volume(server, here, wanted):
     ]
     for route in ("POST /api/2.0/fs/create-download-url", "GET /api/2.0/fs/files/*/stdout"):
         server.plan.faults.append(Fault(route, 404, "NOT_FOUND", "It was deleted"))
-    assert [each.kind for each in deployer.logs(here, "reviews", ["driver", "init"])] == ["init"]
+    assert [each.kind for each in deployer.logs(session, "reviews", ["driver", "init"])] == ["init"]
     assert server.plan.not_met() == []
 
 
-def test_the_log_of_the_node_that_failed_explains_it_whatever_other_nodes_and_clusters_wrote(server, here, wanted):
+def test_the_log_of_the_node_that_failed_explains_it_whatever_other_nodes_and_clusters_wrote(server, session, wanted):
     def write(text):
         (cluster_id,) = server.clusters.all
         names = {f"{cluster_id}-10-0-0-{number}/init.log": "ready\n" for number in range(3, 13)}
@@ -100,20 +100,20 @@ def test_the_log_of_the_node_that_failed_explains_it_whatever_other_nodes_and_cl
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content)
 
-    here.report.on_wait = write
+    session.report.on_wait = write
     server.plan.clusters.append(ClusterFate("INIT_SCRIPT_FAILURE"))
-    said = refusal(lambda: up(here, wanted, keep=True), Exit.REFUSED)
+    said = refusal(lambda: up(session, wanted, keep=True), Exit.REFUSED)
     assert said.endswith("The init script's log ends:\nerror: spark-sidecar: no space left")
-    shown = [each.name.rpartition("-")[2] for each in deployer.logs(here, "reviews", ["init"])]
+    shown = [each.name.rpartition("-")[2] for each in deployer.logs(session, "reviews", ["init"])]
     assert shown == [f"{number}/init.log" for number in (9, 10, 11, 12)]
 
 
-def test_why_workers_do_not_come_is_said_in_the_wait_and_at_its_end(server, here, wanted):
+def test_why_workers_do_not_come_is_said_in_the_wait_and_at_its_end(server, session, wanted):
     server.plan.clusters.append(ClusterFate(workers=1, missing="AWS_INSUFFICIENT_INSTANCE_CAPACITY_FAILURE"))
-    said = refusal(lambda: up(here, wanted, timeout_s=600), Exit.TIMEOUT)
+    said = refusal(lambda: up(session, wanted, timeout_s=600), Exit.TIMEOUT)
     why = "AWS_INSUFFICIENT_INSTANCE_CAPACITY_FAILURE: the cloud has no such node in this zone now"
     assert "the cluster is running with 1 of 2 workers" in said
     assert why in said
-    assert any(why in each for each in here.report.waited)
+    assert any(why in each for each in session.report.waited)
     server.plan.faults.append(Fault("POST /api/2.1/clusters/events", 403, "PERMISSION_DENIED", "no", times=99))
-    assert deployer.status(here, "reviews")[0].detail == "RUNNING"
+    assert deployer.status(session, "reviews")[0].detail == "RUNNING"

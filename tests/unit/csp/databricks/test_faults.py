@@ -13,34 +13,34 @@ from csp.databricks.deployer import connect
 from csp.up import up
 from server_utils.errors import DeploymentError, StorageError
 from unit.csp.databricks.workspace import CREATE, ROOT, VOLUME, asked, refusal
-from unit.csp.deployments import session
+from unit.csp.deployments import new_session
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_busy_workspace_is_asked_again(server, here, wanted, status):
+def test_a_busy_workspace_is_asked_again(server, session, wanted, status):
     codes = {429: "REQUEST_LIMIT_EXCEEDED", 500: "INTERNAL_ERROR", 503: "TEMPORARILY_UNAVAILABLE"}
     fault = Fault("GET /api/2.1/clusters/get", status, codes[status], "the quota of requests is used up", skip=1)
     server.plan.faults.append(fault)
-    assert up(here, wanted).is_ready
+    assert up(session, wanted).is_ready
 
 
-def test_a_wait_goes_on_when_the_network_is_back(server, here, wanted):
+def test_a_wait_goes_on_when_the_network_is_back(server, session, wanted):
     cuts = {"drop": "before", "skip": 1, "times": 1}
     server.plan.faults.append(Fault("GET /api/2.1/clusters/get", **cuts))
-    assert up(here, wanted).is_ready
+    assert up(session, wanted).is_ready
 
 
-def test_ctrl_c_in_the_wait_says_what_bills_and_how_to_go_on(server, here, wanted):
+def test_ctrl_c_in_the_wait_says_what_bills_and_how_to_go_on(server, session, wanted):
     def interrupt(text):
         raise KeyboardInterrupt
 
-    here.report.on_wait = interrupt
-    said = refusal(lambda: up(here, wanted), Exit.INTERRUPTED)
-    (state,) = deployer.status(here, "reviews")
+    session.report.on_wait = interrupt
+    said = refusal(lambda: up(session, wanted), Exit.INTERRUPTED)
+    (state,) = deployer.status(session, "reviews")
     assert f"({state.cluster_id}, 1 x g5.2xlarge, 2 x g5.4xlarge) is starting and bills" in said
     assert "spark-sidecar databricks down --name reviews" in said
-    here.report.on_wait = None
-    assert up(here, wanted).cluster_id == state.cluster_id
+    session.report.on_wait = None
+    assert up(session, wanted).cluster_id == state.cluster_id
 
 
 @pytest.mark.parametrize(
@@ -50,41 +50,41 @@ def test_ctrl_c_in_the_wait_says_what_bills_and_how_to_go_on(server, here, wante
         ("dial tcp: lookup workspace.example: no such host", (6, "no such host; tried for")),
     ],
 )
-def test_without_a_token_in_a_wait_the_message_says_why_and_what_bills(here, wanted, said, end):
+def test_without_a_token_in_a_wait_the_message_says_why_and_what_bills(session, wanted, said, end):
     code, expected = end
 
     def lose(text):
         def no_headers():
             raise OSError(f"cannot get access token: Error: {said}")
 
-        here.cloud._client.config._header_factory = no_headers
+        session.cloud._client.config._header_factory = no_headers
 
-    here.report.on_wait = lose
-    message = refusal(lambda: up(here, wanted, timeout_s=600), code)
+    session.report.on_wait = lose
+    message = refusal(lambda: up(session, wanted, timeout_s=600), code)
     assert expected in message
     assert "is starting and bills" in message
 
 
-def test_without_a_token_files_are_not_refused_by_a_traceback(server, here, wanted):
+def test_without_a_token_files_are_not_refused_by_a_traceback(server, session, wanted):
     def no_headers():
         raise OSError("cannot get access token: Error: the token has expired, to reauthenticate run x")
 
-    here.cloud._client.config._header_factory = no_headers
+    session.cloud._client.config._header_factory = no_headers
     with pytest.raises(StorageError, match="the sign-in has ended"):
-        here.cloud.store(ROOT).read("a")
+        session.cloud.store(ROOT).read("a")
 
 
-def test_no_text_of_the_cloud_shows_a_token(server, here, wanted, notebook):
+def test_no_text_of_the_cloud_shows_a_token(server, session, wanted, notebook):
     ends = ClusterFate("REQUEST_REJECTED", parameters={"databricks_error_message": f"bad {TOKEN}"}, message=TOKEN)
     server.plan.clusters.append(ends)
-    refusal(lambda: up(here, wanted), Exit.REFUSED)  # looks for the token
-    state = up(here, wanted)
+    refusal(lambda: up(session, wanted), Exit.REFUSED)  # looks for the token
+    state = up(session, wanted)
     log = server.volumes.on_disk(f"{ROOT}/logs/{state.cluster_id}/driver/stderr")
     log.parent.mkdir(parents=True)
     log.write_text(f"signed in with {TOKEN}")
-    assert [each.text for each in deployer.logs(here, "reviews", ["driver"])] == ["signed in with ***"]
+    assert [each.text for each in deployer.logs(session, "reviews", ["driver"])] == ["signed in with ***"]
     server.plan.runs.append(RunFate("TERMINATED", "FAILED", "no", error=f"no {TOKEN}", error_trace="Trace"))
-    assert run.run(here, "reviews", notebook).state.error.startswith("no ***")
+    assert run.run(session, "reviews", notebook).state.error.startswith("no ***")
 
 
 @pytest.mark.parametrize(
@@ -98,24 +98,24 @@ def test_no_text_of_the_cloud_shows_a_token(server, here, wanted, notebook):
         ((404, "FEATURE_DISABLED", "Classic compute is disabled"), "Classic compute is disabled"),
     ],
 )
-def test_a_create_that_is_refused_is_one_sentence_and_is_not_repeated(server, here, wanted, fault, said):
+def test_a_create_that_is_refused_is_one_sentence_and_is_not_repeated(server, session, wanted, fault, said):
     status, code, message = fault
     server.plan.faults.append(Fault("POST /api/2.1/clusters/create", status, code, message, times=9))
     with pytest.raises(DeploymentError) as caught:
-        up(here, wanted)
+        up(session, wanted)
     assert said in str(caught.value)
     assert asked(server, CREATE) == 1
 
 
-def test_a_workspace_that_says_how_long_to_wait_is_asked_after_that(server, here, wanted):
+def test_a_workspace_that_says_how_long_to_wait_is_asked_after_that(server, session, wanted):
     fault = Fault("POST /api/2.1/clusters/create", 429, "REQUEST_LIMIT_EXCEEDED", "too many", retry_after_s=1)
     server.plan.faults.append(fault)
-    assert up(here, wanted).is_ready
+    assert up(session, wanted).is_ready
 
 
 def test_a_wrong_token_is_one_sentence(server, wanted, monkeypatch):
     monkeypatch.setenv("DATABRICKS_TOKEN", "dapi-a-wrong-token")
-    said = refusal(lambda: up(session(connect(volume=VOLUME), server.clock), wanted), Exit.REFUSED)
+    said = refusal(lambda: up(new_session(connect(volume=VOLUME), server.clock), wanted), Exit.REFUSED)
     assert "databricks auth login" in said
     assert "dapi-a-wrong-token" not in said
 
@@ -123,18 +123,18 @@ def test_a_wrong_token_is_one_sentence(server, wanted, monkeypatch):
 def test_no_credentials_are_one_sentence(server, monkeypatch, tmp_path):
     for name in profile(server):
         monkeypatch.delenv(name)
-    said = refusal(lambda: deployer.status(session(connect(), server.clock), "reviews"), Exit.REFUSED)
+    said = refusal(lambda: deployer.status(new_session(connect(), server.clock), "reviews"), Exit.REFUSED)
     assert "databricks auth login" in said
 
 
-def test_ctrl_c_in_a_run_says_how_to_go_on(server, here, wanted, notebook):
-    up(here, wanted)
+def test_ctrl_c_in_a_run_says_how_to_go_on(server, session, wanted, notebook):
+    up(session, wanted)
 
     def interrupt(text):
         raise KeyboardInterrupt
 
-    here.report.on_wait = interrupt
-    said = refusal(lambda: run.run(here, "reviews", notebook), Exit.INTERRUPTED)
+    session.report.on_wait = interrupt
+    said = refusal(lambda: run.run(session, "reviews", notebook), Exit.INTERRUPTED)
     (run_id,) = server.jobs.runs
     assert f"--resume {run_id}" in said
     assert f"--cancel {run_id}" in said
@@ -153,11 +153,11 @@ UP_STEPS = {
 
 @pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("route", UP_STEPS)
-def test_ctrl_c_at_each_step_of_up_says_what_exists_and_the_same_command_goes_on(server, here, wanted, route):
+def test_ctrl_c_at_each_step_of_up_says_what_exists_and_the_same_command_goes_on(server, session, wanted, route):
     server.plan.faults.append(Fault(route, interrupt=True))
-    said = refusal(lambda: up(here, wanted), Exit.INTERRUPTED)
+    said = refusal(lambda: up(session, wanted), Exit.INTERRUPTED)
     assert UP_STEPS[route] in said
-    assert up(here, wanted).is_ready
+    assert up(session, wanted).is_ready
     assert len(server.clusters.all) == 1
 
 
@@ -171,29 +171,29 @@ RUN_STEPS = {
 
 @pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("route", RUN_STEPS)
-def test_ctrl_c_at_each_step_of_a_run_says_how_to_go_on(server, here, wanted, notebook, route):
-    up(here, wanted)
+def test_ctrl_c_at_each_step_of_a_run_says_how_to_go_on(server, session, wanted, notebook, route):
+    up(session, wanted)
     server.plan.faults.append(Fault(route, interrupt=True))
-    said = refusal(lambda: run.run(here, "reviews", notebook, out=notebook.parent / "out"), Exit.INTERRUPTED)
+    said = refusal(lambda: run.run(session, "reviews", notebook, out=notebook.parent / "out"), Exit.INTERRUPTED)
     assert RUN_STEPS[route] in said
     assert "spark-sidecar databricks" in said
-    deployer.down(here, "reviews")
-    assert here.cloud.active_runs("reviews") == []
+    deployer.down(session, "reviews")
+    assert session.cloud.active_runs("reviews") == []
 
 
 @pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize(
     "route", ["POST /api/2.1/clusters/delete", "POST /api/2.0/workspace/delete", "DELETE /api/2.0/fs/*"]
 )
-def test_ctrl_c_in_down_says_how_to_delete_the_rest(server, here, wanted, notebook, route):
-    up(here, wanted)
-    run.run(here, "reviews", notebook)
+def test_ctrl_c_in_down_says_how_to_delete_the_rest(server, session, wanted, notebook, route):
+    up(session, wanted)
+    run.run(session, "reviews", notebook)
     server.plan.faults.append(Fault(route, interrupt=True))
-    said = refusal(lambda: deployer.down(here, "reviews"), Exit.INTERRUPTED)
+    said = refusal(lambda: deployer.down(session, "reviews"), Exit.INTERRUPTED)
     assert f"`spark-sidecar databricks down --name reviews --volume {VOLUME}` deletes the rest" in said
-    deployer.down(here, "reviews")
+    deployer.down(session, "reviews")
     assert server.clusters.all == {}
-    assert here.cloud.store(ROOT).folders() == []
+    assert session.cloud.store(ROOT).folders() == []
 
 
 STEPS = (
@@ -206,27 +206,27 @@ STEPS = (
 )  # fmt: skip
 
 
-def everything(here, wanted, notebook, out):
+def everything(session, wanted, notebook, out):
     """`up`, `run` and `down`, which leave nothing."""
-    up(here, wanted)
-    assert run.run(here, "reviews", notebook, out=out).exit_code is Exit.DONE
-    deployer.down(here, "reviews")
-    assert here.cloud.store(ROOT).folders() == []
+    up(session, wanted)
+    assert run.run(session, "reviews", notebook, out=out).exit_code is Exit.DONE
+    deployer.down(session, "reviews")
+    assert session.cloud.store(ROOT).folders() == []
 
 
-def test_an_error_of_the_workspace_at_any_step_is_tried_again(server, here, wanted, notebook, tmp_path):
+def test_an_error_of_the_workspace_at_any_step_is_tried_again(server, session, wanted, notebook, tmp_path):
     server.plan.faults += [Fault(route, 500, "INTERNAL_ERROR", "Internal error") for route in STEPS]
-    everything(here, wanted, notebook, tmp_path / "out")
+    everything(session, wanted, notebook, tmp_path / "out")
     assert server.plan.not_met() == []
     assert asked(server, CREATE) == 2
     assert len(server.jobs.runs) == 1
 
 
 @pytest.fixture
-def impatient(here):
+def impatient(session):
     """The session with clients that give up at once, as the SDK's own does after half a minute."""
-    here.cloud.__dict__["_client"] = here.cloud._once
-    return here
+    session.cloud.__dict__["_client"] = session.cloud._once
+    return session
 
 
 def test_a_network_that_is_away_for_long_stops_no_wait(server, impatient, wanted, notebook):
@@ -255,18 +255,18 @@ def test_a_network_that_stays_away_is_one_sentence_with_what_bills(server, impat
         ((400, "INVALID_STATE", "The workspace is being updated"), "is refused: The workspace is being updated"),
     ],
 )
-def test_a_refusal_in_a_wait_is_one_sentence_with_what_exists(server, here, wanted, fault, expected):
+def test_a_refusal_in_a_wait_is_one_sentence_with_what_exists(server, session, wanted, fault, expected):
     status, code, message = fault
     server.plan.faults.append(Fault("GET /api/2.1/clusters/get", status, code, message, skip=1, times=9))
-    said = refusal(lambda: up(here, wanted), Exit.REFUSED)
+    said = refusal(lambda: up(session, wanted), Exit.REFUSED)
     assert expected in said
     assert ("is starting and bills" in said) is (status != 404)
 
 
-def test_a_start_that_is_refused_says_what_may_bill(server, here, wanted):
-    up(here, wanted)
+def test_a_start_that_is_refused_says_what_may_bill(server, session, wanted):
+    up(session, wanted)
     server.clock.advance(2 * 3600)
-    deployer.status(here, "reviews")
+    deployer.status(session, "reviews")
     server.clock.advance(60)
     server.plan.faults.append(Fault("POST /api/2.1/clusters/start", 403, "PERMISSION_DENIED", "no"))
-    assert "It needs CAN RESTART on the cluster" in refusal(lambda: up(here, wanted), Exit.REFUSED)
+    assert "It needs CAN RESTART on the cluster" in refusal(lambda: up(session, wanted), Exit.REFUSED)

@@ -12,24 +12,24 @@ from csp.cloud import Exit
 from csp.databricks.deployer import connect
 from csp.up import up
 from unit.csp.databricks.workspace import VOLUME, found, refusal
-from unit.csp.deployments import session
+from unit.csp.deployments import new_session
 
 
 def test_a_policy_that_may_not_be_read_is_said_and_not_refused(server, wanted):
     server.plan.faults.append(Fault("GET /api/2.0/policies/clusters/get", 403, "PERMISSION_DENIED", "no"))
-    with_policy = session(connect(volume=VOLUME, policy="p"), server.clock)
+    with_policy = new_session(connect(volume=VOLUME, policy="p"), server.clock)
     (check,) = found(with_policy, wanted, "policy")
     assert check.passed
     assert "could not be checked: reading the policy is not allowed" in check.detail
 
 
 @pytest.fixture
-def under_policy(server, here):
+def under_policy(server, session):
     """Makes a policy of rules, and the session of its user: under_policy({path: rule})."""
 
     def make(rules):
-        made = here.cloud._client.cluster_policies.create(name="GPUs", definition=json.dumps(rules))
-        return session(connect(volume=VOLUME, policy=made.policy_id), server.clock)
+        made = session.cloud._client.cluster_policies.create(name="GPUs", definition=json.dumps(rules))
+        return new_session(connect(volume=VOLUME, policy=made.policy_id), server.clock)
 
     return make
 
@@ -81,5 +81,5 @@ def test_a_rule_of_a_policy_that_cannot_be_compared_is_said_and_not_refused(unde
 
 
 def test_a_policy_that_is_not_there_is_found_before_anything_is_made(server, wanted):
-    with_policy = session(connect(volume=VOLUME, policy="none"), server.clock)
+    with_policy = new_session(connect(volume=VOLUME, policy="none"), server.clock)
     assert "there is no policy none" in refusal(lambda: up(with_policy, wanted), Exit.CHECK_FAILED)

@@ -9,7 +9,7 @@ from support.databricks_server.server import profile
 from csp import deployer
 from csp.databricks.deployer import connect
 from server_utils.errors import DeploymentError
-from unit.csp.deployments import session
+from unit.csp.deployments import new_session
 
 VOLUME = "/Volumes/main/default/sidecar"
 
@@ -38,13 +38,13 @@ def as_user(server, monkeypatch, **given):
         monkeypatch.setenv(name, value)
 
 
-def wanted_folder(here, wanted):
-    return here.cloud.upload(wanted).folder
+def wanted_folder(session, wanted):
+    return session.cloud.upload(wanted).folder
 
 
-def found(here, wanted, name):
+def found(session, wanted, name):
     """What the checks of a name say."""
-    return [each for each in deployer.check(here, wanted) if each.name == name]
+    return [each for each in deployer.check(session, wanted) if each.name == name]
 
 
 def member(server, monkeypatch, **given):
@@ -52,4 +52,4 @@ def member(server, monkeypatch, **given):
     as_user(server, monkeypatch, name="member@example.com", may_create_clusters=False, **given)
     for privilege, name in (("USE_CATALOG", "main"), ("USE_SCHEMA", "main.default"), ("CREATE_VOLUME", "main.default")):
         server.unity.grant("team", privilege, name)
-    return session(connect(volume=VOLUME), server.clock)
+    return new_session(connect(volume=VOLUME), server.clock)
