@@ -7,19 +7,16 @@ import dataclasses
 import pytest
 from google.auth.credentials import AnonymousCredentials
 from support.dataproc_server.compute import DEFAULT_ACCOUNT
-from support.dataproc_server.server import PROJECT
+from support.dataproc_server.server import NODES_ACCOUNT, PROJECT
 
 from csp import deployer
 from csp.dataproc.deployer import Dataproc
 from csp.up import up
 from server_utils.errors import DeploymentError, StorageError
 
-NODES = f"nodes@{PROJECT}.iam.gserviceaccount.com"
 ROLES, BUCKET, FILES = "roles of the nodes", "bucket of the nodes", "access to the bucket"
 OBJECTS = {f"storage.objects.{verb}" for verb in ("create", "get", "list", "delete")}
-WORKER = (
-    f"gcloud projects add-iam-policy-binding {PROJECT} --member=serviceAccount:{NODES} --role=roles/dataproc.worker"
-)
+WORKER = f"gcloud projects add-iam-policy-binding {PROJECT} --member=serviceAccount:{NODES_ACCOUNT} --role=roles/dataproc.worker"
 
 
 def found(session, deployment, name):
@@ -96,16 +93,16 @@ def test_a_bucket_whose_objects_may_be_used_is_enough(server, session, wanted):
 
 
 def test_an_account_without_the_role_of_nodes_is_said_before_anything_is_made(server, session, wanted):
-    server.compute.roles["roles/logging.logWriter"] = {f"serviceAccount:{NODES}"}
+    server.compute.roles["roles/logging.logWriter"] = {f"serviceAccount:{NODES_ACCOUNT}"}
     with pytest.raises(DeploymentError) as caught:
-        up(session, wanted(service_account=NODES))
+        up(session, wanted(service_account=NODES_ACCOUNT))
     assert str(caught.value) == (
-        f"nothing was made, because {ROLES}: {PROJECT} gives {NODES} roles/logging.logWriter, and nodes need "
+        f"nothing was made, because {ROLES}: {PROJECT} gives {NODES_ACCOUNT} roles/logging.logWriter, and nodes need "
         f"roles/dataproc.worker; run `{WORKER}`"
     )
     assert "CreateCluster" not in server.calls
-    server.compute.roles["roles/dataproc.worker"] = {f"serviceAccount:{NODES}"}
-    assert up(session, wanted(service_account=NODES)).is_ready
+    server.compute.roles["roles/dataproc.worker"] = {f"serviceAccount:{NODES_ACCOUNT}"}
+    assert up(session, wanted(service_account=NODES_ACCOUNT)).is_ready
     assert not any("Not sure" in each for each in session.report.said)
 
 
@@ -120,11 +117,11 @@ UNSEEN = {
     "a folder": (lambda compute: setattr(compute, "parent", {"type": "folder", "id": "1"}), "a folder or organization"),
     "a group": (lambda compute: compute.roles.update({"roles/dataproc.worker": {"group:n@example.com"}}), "a group"),
     "a custom role": (
-        lambda compute: compute.roles.update({f"projects/{PROJECT}/roles/nodes": {f"serviceAccount:{NODES}"}}),
+        lambda compute: compute.roles.update({f"projects/{PROJECT}/roles/nodes": {f"serviceAccount:{NODES_ACCOUNT}"}}),
         "a custom role",
     ),
     "another role": (
-        lambda compute: compute.roles.update({"roles/dataproc.serviceAgent": {f"serviceAccount:{NODES}"}}),
+        lambda compute: compute.roles.update({"roles/dataproc.serviceAgent": {f"serviceAccount:{NODES_ACCOUNT}"}}),
         "which roles/dataproc.serviceAgent may give",
     ),
     "no answer": (lambda compute: setattr(compute, "roles", None), "resourcemanager.projects.getIamPolicy"),
@@ -135,24 +132,27 @@ UNSEEN = {
 def test_what_cannot_be_seen_is_a_notice_and_no_refusal(server, session, wanted, why):
     hide, told = UNSEEN[why]
     hide(server.compute)
-    check = found(session, wanted(service_account=NODES), ROLES)
+    check = found(session, wanted(service_account=NODES_ACCOUNT), ROLES)
     assert (check.passed, check.was_checked, told in check.detail) == (True, False, True), check.detail
-    assert up(session, wanted(service_account=NODES)).is_ready
+    assert up(session, wanted(service_account=NODES_ACCOUNT)).is_ready
     (notice,) = (each for each in session.report.said if each.startswith(f"Not sure: {ROLES}"))
     assert why == "no answer" or f"If the nodes fail, run `{WORKER}`" in notice
 
 
 def test_a_bucket_of_another_project_needs_a_role_for_the_nodes(server, session, wanted):
-    server.compute.roles["roles/dataproc.worker"] = {f"serviceAccount:{NODES}"}
-    deployment = wanted(service_account=NODES)
-    assert found(session, deployment, BUCKET).detail == f"{NODES} has roles/dataproc.worker on {PROJECT}"
+    server.compute.roles["roles/dataproc.worker"] = {f"serviceAccount:{NODES_ACCOUNT}"}
+    deployment = wanted(service_account=NODES_ACCOUNT)
+    assert found(session, deployment, BUCKET).detail == f"{NODES_ACCOUNT} has roles/dataproc.worker on {PROJECT}"
     server.storage.number, name = "999", server.bucket.name
-    grant = f"gcloud storage buckets add-iam-policy-binding gs://{name} --member=serviceAccount:{NODES}"
+    grant = f"gcloud storage buckets add-iam-policy-binding gs://{name} --member=serviceAccount:{NODES_ACCOUNT}"
     check = found(session, deployment, BUCKET)
     assert (check.passed, check.was_checked) == (True, False)
-    assert f"{NODES} use gs://{name}. If the nodes fail, run `{grant} --role=roles/storage.objectUser`" in check.detail
-    server.storage.roles["roles/storage.objectUser"] = {f"serviceAccount:{NODES}"}
-    assert found(session, deployment, BUCKET).detail == f"{NODES} has roles/storage.objectUser on gs://{name}"
+    assert (
+        f"{NODES_ACCOUNT} use gs://{name}. If the nodes fail, run `{grant} --role=roles/storage.objectUser`"
+        in check.detail
+    )
+    server.storage.roles["roles/storage.objectUser"] = {f"serviceAccount:{NODES_ACCOUNT}"}
+    assert found(session, deployment, BUCKET).detail == f"{NODES_ACCOUNT} has roles/storage.objectUser on gs://{name}"
     server.storage.permissions = {"storage.buckets.get"}
     assert "storage.buckets.getIamPolicy" in found(session, deployment, BUCKET).detail
 

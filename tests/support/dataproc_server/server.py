@@ -30,6 +30,7 @@ from support.dataproc_server.storage import Storage
 from support.dataproc_server.workflows import Workflows
 
 PROJECT, REGION = "project-1", "us-central1"
+NODES_ACCOUNT = f"nodes@{PROJECT}.iam.gserviceaccount.com"
 _PACKAGE = "google.cloud.dataproc.v1"
 
 
@@ -75,6 +76,10 @@ class DataprocServer:
         self.rest = Rest(self._methods, self._called)
         self.port = self.secure_port = 0
         self._start()
+
+    def object_names(self):
+        """The names of all objects in the bucket, sorted."""
+        return sorted(blob.name for blob in self.bucket.list_blobs())
 
     @property
     def environ(self):
