@@ -55,8 +55,8 @@ class SealedNode:
         number = next(self._numbers)
         source, target = (f"/databricks/{name}-{number}.json" for name in ("given", "end"))
         self.tree.write(source, json.dumps(given))
-        told = variables | {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": self._python}
-        running = self.tree.start(self._python, str(Path(notebook_program.__file__)), source, target, **told)
+        expected = variables | {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": self._python}
+        running = self.tree.start(self._python, str(Path(notebook_program.__file__)), source, target, **expected)
         self._running.append(running)
         out, err = running.communicate()
         if running.returncode:

@@ -52,7 +52,7 @@ def databricks(server, *commands):
     done = subprocess.run(program, input=asked, env=os.environ | there, capture_output=True, text=True, check=True)
     ends = json.loads(done.stdout)
     assert [code for code, _ in ends] == [0] * len(commands), ends
-    return [said for _, said in ends]
+    return [message for _, message in ends]
 
 
 def test_the_command_line_makes_the_cluster_of_a_plan_which_up_adopts(server, tmp_path):

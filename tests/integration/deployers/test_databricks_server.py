@@ -100,7 +100,7 @@ def outputs_of(client, run_id):
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         ({"spark_version": RUNTIME, "num_workerz": 2}, "unknown field 'num_workerz' in 'request'"),
         ({"spark_version": RUNTIME, "num_workers": "2"}, "'num_workers' must be of type int, and is '2'"),
@@ -114,10 +114,10 @@ def outputs_of(client, run_id):
         ({"num_workers": 2}, "Missing required field: spark_version"),
     ],
 )
-def test_a_body_that_the_sdk_could_not_send_is_refused(client, body, said):
+def test_a_body_that_the_sdk_could_not_send_is_refused(client, body, message):
     with pytest.raises(BadRequest, match=r".") as refused:
         client.api_client.do("POST", "/api/2.1/clusters/create", body=body)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_queries_and_paths_are_checked_too(client):
@@ -219,9 +219,9 @@ def test_clusters_start_again_and_resize(server, client):
 
 def test_lists_and_events_come_in_pages(server, client):
     made = [create(client, cluster_name=f"c{number}").response.cluster_id for number in range(5)]
-    before = len(server.asked)
+    before = len(server.requests)
     assert [each.cluster_id for each in client.clusters.list(page_size=2)] == made[::-1]
-    assert server.asked[before:] == [("GET", "/api/2.1/clusters/list")] * 3
+    assert server.requests[before:] == [("GET", "/api/2.1/clusters/list")] * 3
     client.clusters.wait_get_cluster_running(made[0])
     assert [e.type.value for e in client.clusters.events(made[0], limit=1, order=compute.GetEventsOrder.ASC)] == [
         "CREATING", "RUNNING", "DRIVER_HEALTHY"
@@ -240,7 +240,7 @@ def test_lists_are_filtered_by_state_and_source(client):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"spark_version": "9.1.x-gpu-ml-scala2.12"}, "Invalid spark version"),
         ({"node_type_id": "g99.large"}, "Node type g99.large is not supported"),
@@ -258,10 +258,10 @@ def test_lists_are_filtered_by_state_and_source(client):
         ({"policy_id": "none"}, "Can't find a cluster policy"),
     ],
 )
-def test_a_cluster_that_databricks_would_not_make_is_refused(client, changes, said):
+def test_a_cluster_that_databricks_would_not_make_is_refused(client, changes, message):
     with pytest.raises(DatabricksError, match=r".") as refused:
         create(client, **changes)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert list(client.clusters.list()) == []
 
 
@@ -436,7 +436,7 @@ def test_files_of_a_volume_are_written_read_and_listed(client):
 
 
 def parts(server):
-    return sum(path.startswith("/presigned/") and verb == "PUT" for verb, path in server.asked)
+    return sum(path.startswith("/presigned/") and verb == "PUT" for verb, path in server.requests)
 
 
 def test_large_files_go_in_parts_to_signed_addresses(server, connect, tmp_path):
@@ -444,7 +444,7 @@ def test_large_files_go_in_parts_to_signed_addresses(server, connect, tmp_path):
     content = bytes(range(256)) * 2**14  # 4 MiB
     client.files.upload(f"{VOLUME}/big", io.BytesIO(content), part_size=2**20)
     assert parts(server) == 4
-    assert ("PUT", f"/api/2.0/fs/files{VOLUME}/big") not in server.asked
+    assert ("PUT", f"/api/2.0/fs/files{VOLUME}/big") not in server.requests
     client.files.download_to(f"{VOLUME}/big", str(tmp_path / "big"))
     assert (tmp_path / "big").read_bytes() == content
 
@@ -454,7 +454,7 @@ def test_behind_a_firewall_the_sdk_falls_back_to_one_put(server, connect):
     server.volumes.blocked = True
     client.files.upload(f"{VOLUME}/big", io.BytesIO(bytes(2**21)), part_size=2**20)
     assert parts(server) > 0
-    assert ("PUT", f"/api/2.0/fs/files{VOLUME}/big") in server.asked
+    assert ("PUT", f"/api/2.0/fs/files{VOLUME}/big") in server.requests
     assert client.files.get_metadata(f"{VOLUME}/big").content_length == 2**21
 
 

@@ -53,14 +53,14 @@ def test_a_plan_asks_google_nothing(server, session, wanted):
     planned = deployer.plan(session, wanted())
     assert planned.nodes == "1 x n2-standard-8, 2 x g2-standard-12"
     assert set(planned.files) == {"SHA256SUMS", "dataproc.sh", WHEEL}
-    assert (server.calls, server.compute.asked, server.object_names()) == ([], [], [])
+    assert (server.calls, server.compute.requests, server.object_names()) == ([], [], [])
 
 
 def test_only_what_changed_is_sent_and_never_over_files_of_a_running_cluster(session, wanted):
     before = deployer.plan(session, wanted()).folder
     deployer.send(session, wanted())
     deployer.send(session, wanted())
-    assert [line.partition(" files")[0] for line in session.report.said] == ["Sent 3 of 3", "Sent 0 of 3"]
+    assert [line.partition(" files")[0] for line in session.report.messages] == ["Sent 3 of 3", "Sent 0 of 3"]
     wanted().init_script.write_text("#!/bin/bash\n# changed\n")
     assert deployer.plan(session, wanted()).folder != before
 
@@ -115,7 +115,7 @@ def test_a_broken_cluster_that_is_kept_is_named_and_found_later(server, session,
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (errors.service_disabled(PROJECT), r"dataproc\.googleapis\.com is switched off.*or open https://console\."),
         (errors.cannot_act_as(NODES_ACCOUNT), r"you may not run nodes as nodes@.*roles/iam\.serviceAccountUser"),
@@ -125,9 +125,9 @@ def test_a_broken_cluster_that_is_kept_is_named_and_found_later(server, session,
         (errors.no_permission("dataproc.clusters.create", "projects/p"), r"the permission dataproc\.clusters\.create"),
     ],
 )
-def test_a_refusal_is_a_sentence_with_the_fix_and_nothing_is_left(server, session, wanted, error, said):
+def test_a_refusal_is_a_sentence_with_the_fix_and_nothing_is_left(server, session, wanted, error, message):
     server.fail("CreateCluster", error)
-    with pytest.raises(DeploymentError, match=said):
+    with pytest.raises(DeploymentError, match=message):
         up(session, wanted())
     assert server.clusters.names == []
 
@@ -166,7 +166,7 @@ def test_a_wait_goes_on_when_the_network_is_back(server, session, wanted, pace):
 
         pace.at = {2: away.__enter__, 6: back}
         assert up(session, wanted()).is_ready
-    assert [each for each in session.report.waited if "again in" in each]
+    assert [each for each in session.report.waits if "again in" in each]
     assert server.calls.count("CreateCluster") == 1
 
 
@@ -200,11 +200,11 @@ def test_a_warning_of_the_creation_is_shown_while_it_waits(server, session, want
     with server.operations.held("CREATE") as gate:
         pace.at = {2: gate.set}
         up(session, wanted())
-    assert "No subnetwork is named: the network 'default' is used." in session.report.waited[0]
+    assert "No subnetwork is named: the network 'default' is used." in session.report.waits[0]
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"network_tags": ("web",)}, "network tags is not set, not web"),
         ({"service_account": "other@p.iam.gserviceaccount.com"}, "service account is not set, not other@"),
@@ -212,9 +212,9 @@ def test_a_warning_of_the_creation_is_shown_while_it_waits(server, session, want
         ({"local_ssds": 1}, "local SSDs is not set, not 1"),
     ],
 )
-def test_a_cluster_of_another_network_account_or_disks_is_not_adopted(server, session, wanted, options, said):
+def test_a_cluster_of_another_network_account_or_disks_is_not_adopted(server, session, wanted, options, message):
     up(session, wanted())
-    with pytest.raises(DeploymentError, match=f"is another cluster: {said}"):
+    with pytest.raises(DeploymentError, match=f"is another cluster: {message}"):
         up(session, wanted(**options))
     assert server.clusters.names == ["mine"]
 
@@ -225,9 +225,9 @@ def test_a_cluster_of_an_older_version_that_lacks_a_setting_is_adopted(server, s
     del config.software_config.properties["spark:spark.executorEnv.SPARK_SIDECAR_DATA"]
     config.gce_cluster_config.metadata["spark-sidecar-logs"] = "elsewhere"
     assert up(session, wanted()).cluster_id == first.cluster_id
-    (said,) = (each for each in session.report.said if each.startswith("Adopting"))
+    (message,) = (each for each in session.report.messages if each.startswith("Adopting"))
     settings = "settings differ (spark-sidecar-logs, spark:spark.executorEnv.SPARK_SIDECAR_DATA)"
-    assert f"It stays as it is, although {settings}; --replace makes it anew." in said
+    assert f"It stays as it is, although {settings}; --replace makes it anew." in message
     config.gce_cluster_config.metadata["framework"] = "triton"
     with pytest.raises(DeploymentError, match=r"is another cluster: framework is triton, not vllm\. It was not"):
         up(session, wanted())
@@ -289,17 +289,17 @@ def test_another_cluster_than_is_wanted_is_kept_unless_it_is_to_be_replaced(serv
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda wanted: bundle(wanted().bundle, "a newer wheel"), r"spark-sidecar-bundle is gs://\S+, not gs://"),
         (lambda wanted: wanted(idle_minutes=30), "idle minutes is 60, not 30"),
         (lambda wanted: wanted("t4x1"), "GPUs is not set, not 1 x nvidia-tesla-t4"),
     ],
 )
-def test_a_cluster_of_other_files_time_or_gpus_is_another_one(session, wanted, change, said):
+def test_a_cluster_of_other_files_time_or_gpus_is_another_one(session, wanted, change, message):
     up(session, wanted())
     changed = change(wanted)
-    with pytest.raises(DeploymentError, match=said):
+    with pytest.raises(DeploymentError, match=message):
         up(session, changed if isinstance(changed, Deployment) else wanted())
 
 
@@ -408,11 +408,11 @@ def test_without_googles_libraries_one_sentence_says_what_to_install(monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("CLOUDSDK_DATAPROC_REGION", "--region"), ("GOOGLE_CLOUD_PROJECT", "--project")]
+    ("name", "message"), [("CLOUDSDK_DATAPROC_REGION", "--region"), ("GOOGLE_CLOUD_PROJECT", "--project")]
 )
-def test_a_place_that_nobody_said_is_asked_for(server, monkeypatch, name, said):
+def test_a_place_that_nobody_said_is_asked_for(server, monkeypatch, name, message):
     monkeypatch.delenv(name)
-    with pytest.raises(ConfigurationError, match=f"give {said}"):
+    with pytest.raises(ConfigurationError, match=f"give {message}"):
         connect()
 
 

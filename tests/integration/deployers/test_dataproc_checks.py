@@ -35,7 +35,7 @@ def use_up_everywhere(server):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (switch_off, r"compute\.googleapis\.com of project-1 are off; run `gcloud services enable compute"),
         (forbid, r"you do not have dataproc\.clusters\.create, .*roles/dataproc\.editor"),
@@ -45,9 +45,9 @@ def use_up_everywhere(server):
         (use_up_everywhere, r"GPUS_ALL_REGIONS: 2 needed, 0 left"),
     ],
 )
-def test_what_google_would_refuse_is_said_before_anything_is_made(server, session, wanted, spoil, said):
+def test_what_google_would_refuse_is_said_before_anything_is_made(server, session, wanted, spoil, message):
     spoil(server)
-    with pytest.raises(DeploymentError, match=said) as caught:
+    with pytest.raises(DeploymentError, match=message) as caught:
         up(session, wanted(service_account=NODES_ACCOUNT))
     assert caught.value.exit_code == Exit.CHECK_FAILED
     assert "CreateCluster" not in server.calls

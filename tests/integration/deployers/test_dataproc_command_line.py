@@ -100,7 +100,7 @@ def test_the_cloud_ends_a_run_after_six_hours_or_what_is_asked_for(deployed, inv
 def test_a_plan_touches_nothing(server, invoke, words):
     result = invoke(*words)
     assert (result.exit_code, "g2-standard-12" in result.stdout) == (Exit.DONE, True), result.output
-    assert (server.calls, server.compute.asked, list(server.bucket.list_blobs())) == ([], [], [])
+    assert (server.calls, server.compute.requests, list(server.bucket.list_blobs())) == ([], [], [])
 
 
 def test_a_plan_tells_what_could_not_be_checked_from_what_is_well(server, invoke):
@@ -178,7 +178,7 @@ def test_every_exit_code_has_an_end_here():
 @pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("end", ENDS, ids=[each[0].name for each in ENDS])
 def test_each_end_has_its_exit_code_and_one_message(server, invoke, program, tmp_path, end):
-    code, words, change, told = end
+    code, words, change, expected = end
     verb, *options = words.split()
     if verb == "run":
         invoke("up")
@@ -187,7 +187,7 @@ def test_each_end_has_its_exit_code_and_one_message(server, invoke, program, tmp
         change(server)
     result = invoke(verb, *options)
     assert (result.exit_code, "Traceback" in result.output) == (code, False), result.output
-    assert re.search(told, result.output)
+    assert re.search(expected, result.output)
     if code in {Exit.RUN_FAILED, Exit.RUN_NOT_DONE}:
         assert json.loads(invoke(verb, *options, "--json").stdout)["exit_code"] == code
 

@@ -26,7 +26,7 @@ def test_where_a_zone_has_no_machine_a_run_takes_the_next_zone(server, session, 
     server.operations.settle()
     assert (ended.exit_code, set(zones), server.clusters.names) == (Exit.DONE, {"us-central1-b"}, [])
     assert any(
-        "us-central1-a has no such machine now" in each and "choice 2 of 3" in each for each in session.report.said
+        "us-central1-a has no such machine now" in each and "choice 2 of 3" in each for each in session.report.messages
     )
 
 

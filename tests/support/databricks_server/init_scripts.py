@@ -82,7 +82,7 @@ class InitScripts:
 def _variables(cluster_id, spec):
     """What Databricks tells an init script. A cluster with workers runs it as one of them: the engine is theirs."""
     version = re.match(r"\d+\.(\d+|x)", spec["spark_version"])[0].removesuffix(".x")
-    told = {
+    expected = {
         "DATABRICKS_RUNTIME_VERSION": version,
         "DB_CLUSTER_ID": cluster_id,
         "DB_CLUSTER_NAME": spec.get("cluster_name") or "",
@@ -92,7 +92,7 @@ def _variables(cluster_id, spec):
         "DB_IS_DRIVER": "FALSE" if spec.get("num_workers") or spec.get("autoscale") else "TRUE",
         "DB_IS_JOB_CLUSTER": "FALSE",
     }
-    return (spec.get("spark_env_vars") or {}) | told
+    return (spec.get("spark_env_vars") or {}) | expected
 
 
 def variables_of_notebooks(cluster_id, spec):

@@ -114,8 +114,8 @@ def _problem(value, rule):
         ),
         "unlimited": lambda: True,
     }
-    said = checks[rule["type"]]()
-    return None if said is True else said
+    message = checks[rule["type"]]()
+    return None if message is True else message
 
 
 def _names(path):

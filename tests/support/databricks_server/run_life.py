@@ -220,6 +220,6 @@ def _check_alive(cluster):
 
 def _ended(cluster):
     reason = cluster.reason or {"code": "UNKNOWN", "type": "UNKNOWN", "parameters": {}}
-    told = ", ".join(f"{name}:{value}" for name, value in reason["parameters"].items())
-    words = f"Reason: {reason['code']} ({reason['type']}). Parameters: {told}"
+    expected = ", ".join(f"{name}:{value}" for name, value in reason["parameters"].items())
+    words = f"Reason: {reason['code']} ({reason['type']}). Parameters: {expected}"
     return f"Cluster '{cluster.cluster_id}' was terminated. {words}"

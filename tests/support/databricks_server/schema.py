@@ -68,11 +68,11 @@ def _group(match):
 @functools.cache
 def routes():
     """(verb, template) -> Route, for all that is served."""
-    found = [route for module, names in _SERVED.items() for name in names for route in _routes_of(module, name)]
-    found += [
+    routes = [route for module, names in _SERVED.items() for name in names for route in _routes_of(module, name)]
+    routes += [
         Route(verb, template, body, query, frozenset(body) - {"parts"}) for verb, template, body, query in _MIXINS
     ]
-    table = {(route.verb, route.template): route for route in found}
+    table = {(route.verb, route.template): route for route in routes}
     for key, query in _MIXIN_QUERIES.items():
         table[key].query.update(query)
     return table

@@ -43,13 +43,13 @@ class DatabricksServer:
     nodes.py); without it init scripts and notebooks are looked up, and succeed unless a fault is planned.
     tick_s: how far each request moves the clock. patience_s: how long a request waits for what runs on a node.
 
-    plan: the faults to come. asked: verb and path of each request. accounts, unity, clusters, …: its parts.
+    plan: the faults to come. requests: verb and path of each request. accounts, unity, clusters, …: its parts.
     """
 
     def __init__(self, folder, *, cloud="aws", nodes=None, tick_s=0.0, patience_s=_PATIENCE_S):
         self.folders = Folders(Path(folder) / "Volumes", Path(folder) / "Workspace")
         self.cloud = cloud
-        self.clock, self.plan, self.asked = ServerClock(tick_s), Plan(), []
+        self.clock, self.plan, self.requests = ServerClock(tick_s), Plan(), []
         self.accounts, self.catalogue = Accounts(), Catalogue(cloud)
         self.unity = Unity(self.folders.volumes)
         self.volumes = Volumes(self.unity, self.clock)
@@ -117,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
         sent, url = self._read(), urlsplit(self.path)
         path = unquote(url.path)
         self.workspace.clock.tick()
-        self.workspace.asked.append((self.command, path))
+        self.workspace.requests.append((self.command, path))
         fault = self.workspace.plan.fault(self.command, path)
         if fault and fault.drop == "before":
             self.close_connection = True
@@ -144,14 +144,14 @@ class _Handler(BaseHTTPRequestHandler):
         if fault and not (fault.drop or fault.interrupt):
             return _refused(fault.refusal())
         try:
-            return _as_answer(self._asked(path, query, sent))
+            return _as_answer(self._dispatch(path, query, sent))
         except Refusal as refusal:
             return _refused(refusal)
         except Exception:  # noqa: BLE001  # a fault of this server: the test has to see where
             body = {"error_code": "FAKE_SERVER_FAULT", "message": traceback.format_exc()}
             return Answer(json.dumps(body).encode(), 500, _JSON)
 
-    def _asked(self, path, query, sent):
+    def _dispatch(self, path, query, sent):
         request = self._request(path, query, sent)
         if path == "/.well-known/databricks-config":
             return {"oidc_endpoint": f"{request.base}/oidc", "workspace_id": "1", "cloud": self.workspace.cloud.upper()}
@@ -200,12 +200,12 @@ def _refused(refusal):
     return Answer(json.dumps(refusal.body()).encode(), refusal.status, _JSON | refusal.headers)
 
 
-def _as_answer(said):
-    if isinstance(said, Answer):
-        return Answer(said.body, said.status, {"Content-Type": "application/octet-stream"} | said.headers)
-    if said is None:
+def _as_answer(body):
+    if isinstance(body, Answer):
+        return Answer(body.body, body.status, {"Content-Type": "application/octet-stream"} | body.headers)
+    if body is None:
         return Answer(status=204)
-    return Answer(json.dumps(said).encode(), 200, _JSON)
+    return Answer(json.dumps(body).encode(), 200, _JSON)
 
 
 def _form(kind, sent):

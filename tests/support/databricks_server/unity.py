@@ -51,11 +51,11 @@ class Unity:
         return self.securables[full_name]
 
     def find(self, kind, full_name):
-        found = self.securables.get(full_name)
-        if found is None or found.kind != kind:
+        securable = self.securables.get(full_name)
+        if securable is None or securable.kind != kind:
             code = "RESOURCE_DOES_NOT_EXIST" if kind == "VOLUME" else f"{kind}_DOES_NOT_EXIST"
             raise missing(f"{kind.title()} '{full_name}' does not exist.", code)
-        return found
+        return securable
 
     def grant(self, principal, privilege, full_name):
         self.securables[full_name].grants.setdefault(principal, set()).add(privilege)
@@ -127,20 +127,20 @@ class Unity:
         return {f"{kind.lower()}s": [s.body() for s in items]} | ({"next_page_token": token} if token else {})
 
     def _get(self, kind, request, key):
-        found = self.find(kind, request.parts[key])
-        self.require(request.user, _USE.get(kind, "READ_VOLUME"), found.full_name)
-        return found.body()
+        securable = self.find(kind, request.parts[key])
+        self.require(request.user, _USE.get(kind, "READ_VOLUME"), securable.full_name)
+        return securable.body()
 
     def _delete(self, kind, request, key):
-        found = self.find(kind, request.parts[key])
+        securable = self.find(kind, request.parts[key])
         if not (
-            request.user.admin or request.user.name in {each.owner for each in self._with_parents(found.full_name)}
+            request.user.admin or request.user.name in {each.owner for each in self._with_parents(securable.full_name)}
         ):
-            raise denied(f"User is not an owner of {kind.title()} '{found.full_name}'.")
-        below = [name for name in self.securables if name.startswith(f"{found.full_name}.")]
+            raise denied(f"User is not an owner of {kind.title()} '{securable.full_name}'.")
+        below = [name for name in self.securables if name.startswith(f"{securable.full_name}.")]
         if below and request.option("force") != "true":
-            raise Refusal(400, "INVALID_STATE", f"{kind.title()} '{found.full_name}' is not empty.")
-        for name in [found.full_name, *below]:
+            raise Refusal(400, "INVALID_STATE", f"{kind.title()} '{securable.full_name}' is not empty.")
+        for name in [securable.full_name, *below]:
             del self.securables[name]
         return {}
 
@@ -151,21 +151,21 @@ class Unity:
         return _assignments(self._securable(request).grants, request.option("principal"))
 
     def _change_grants(self, request):
-        found = self._securable(request)
+        securable = self._securable(request)
         for change in request.body.get("changes") or []:
-            held = found.grants.setdefault(change["principal"], set())
+            held = securable.grants.setdefault(change["principal"], set())
             held |= set(change.get("add") or [])
             held -= set(change.get("remove") or [])
-        return _assignments(found.grants, None)
+        return _assignments(securable.grants, None)
 
     def _effective(self, request):
         """What was granted here or above. What an owner or an administrator may do is not in it, as in the real API."""
-        found, wanted = self._securable(request), request.option("principal")
+        securable, wanted = self._securable(request), request.option("principal")
         held = {}
-        for each in self._with_parents(found.full_name):
+        for each in self._with_parents(securable.full_name):
             from_above = {"inherited_from_type": each.kind, "inherited_from_name": each.full_name}
             for principal, privilege in _pairs(each.grants, wanted):
-                entry = {"privilege": privilege} | ({} if each is found else from_above)
+                entry = {"privilege": privilege} | ({} if each is securable else from_above)
                 held.setdefault(principal, []).append(entry)
         return {"privilege_assignments": [{"principal": p, "privileges": entries} for p, entries in held.items()]}
 

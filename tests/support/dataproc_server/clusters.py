@@ -59,7 +59,7 @@ class Clusters:
         return self._started(request, cluster, metadata, lambda: self._make(cluster, metadata))
 
     def get(self, request):
-        return self._found(request.cluster_name)
+        return self._existing(request.cluster_name)
 
     def list(self, request):
         wanted = [each for name, each in sorted(self.all.items()) if _matches(each, request.filter)]
@@ -68,7 +68,7 @@ class Clusters:
         return dataproc.ListClustersResponse(clusters=page, next_page_token=following)
 
     def update(self, request):
-        cluster = self._found(request.cluster_name)
+        cluster = self._existing(request.cluster_name)
         paths = set(request.update_mask.paths)
         if unknown := paths - {"labels", "config.worker_config.num_instances"}:
             raise invalid(f"Field '{min(unknown)}' cannot be updated")
@@ -82,7 +82,7 @@ class Clusters:
     def start(self, request):
         if request.request_id in self._requests:
             return self._repeated(request.request_id)
-        cluster = self._found(request.cluster_name)
+        cluster = self._existing(request.cluster_name)
         if cluster.status.state != State.STOPPED:
             raise ApiError("FAILED_PRECONDITION", f"Cluster {cluster.cluster_name} is {cluster.status.state.name}")
         _enter(cluster, State.STARTING)
@@ -105,7 +105,7 @@ class Clusters:
     def delete(self, request):
         if request.request_id in self._requests:
             return self._repeated(request.request_id)
-        cluster = self._found(request.cluster_name)
+        cluster = self._existing(request.cluster_name)
         if request.cluster_uuid and request.cluster_uuid != cluster.cluster_uuid:
             raise not_found("Cluster", f"{request.cluster_name} with UUID {request.cluster_uuid}")
         if cluster.status.state == State.DELETING:
@@ -123,9 +123,9 @@ class Clusters:
         return operation.message()
 
     def _repeated(self, request_id):
-        return self.operations._found(self._requests[request_id]).message()
+        return self.operations._existing(self._requests[request_id]).message()
 
-    def _found(self, name):
+    def _existing(self, name):
         if name not in self.all:
             raise not_found("Cluster", f"projects/p/regions/r/clusters/{name}")
         return self.all[name]

@@ -29,7 +29,7 @@ class Compute:
         roles: the policy of the project, role -> members; None where the caller may not read it.
         parent: the folder or organization above the project; None for a project of a person.
         email: who the caller is.
-        asked: method and path of every request.
+        requests: method and path of every request.
         lines: entries of Cloud Logging, each with the `uuid` of its cluster.
         failing: pattern of a path -> (HTTP status, message).
         expired: what the server of tokens says of a sign-in that is over; nothing here gives tokens.
@@ -47,7 +47,7 @@ class Compute:
         self.parent: dict[str, str] | None = None
         self.expired = {"error": "invalid_grant", "error_description": "Token has been expired or revoked."}
         self.failing: dict[str, tuple[int, str]] = {}
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.lines: list[dict] = []
         self.http = JsonServer(self.answer)
         self.url, self.close = self.http.url, self.http.close
@@ -69,13 +69,13 @@ class Compute:
 
     def answer(self, method, path, query, body):
         """The body of an answer, or (status, message)."""
-        self.asked.append(f"{method} {path}")
+        self.requests.append(f"{method} {path}")
         for pattern, error in self.failing.items():
             if re.search(pattern, path):
                 return error
         for pattern, reply in _ROUTES.items():
-            if found := re.fullmatch(pattern, path):
-                return reply(self, *found.groups(), query=query, body=body)
+            if match := re.fullmatch(pattern, path):
+                return reply(self, *match.groups(), query=query, body=body)
         return 404, f"no such path: {path}"
 
     def user(self, *, query, body):

@@ -52,23 +52,23 @@ class Jobs:
         return self._operations.start("JOB", parent, metadata, work, cancel=lambda: self._cancel(job)).message()
 
     def get(self, request):
-        return self._found(request.job_id)
+        return self._existing(request.job_id)
 
     def list(self, request):
-        found = [job for job in self.all.values() if request.cluster_name in {"", job.placement.cluster_name}]
+        matching = [job for job in self.all.values() if request.cluster_name in {"", job.placement.cluster_name}]
         for term in filter(None, request.filter.split(" AND ")):
             field, _, value = term.partition(" = ")
-            found = [job for job in found if _value(job, field) == value]
-        page, following = paged(found, request.page_token, self.page_size)
+            matching = [job for job in matching if _value(job, field) == value]
+        page, following = paged(matching, request.page_token, self.page_size)
         return dataproc.ListJobsResponse(jobs=page, next_page_token=following)
 
     def cancel(self, request):
-        self._cancel(self._found(request.job_id))
-        return self._found(request.job_id)
+        self._cancel(self._existing(request.job_id))
+        return self._existing(request.job_id)
 
     def _accepted(self, request):
         job = dataproc.Job(request.job)
-        cluster = self._clusters._found(job.placement.cluster_name)
+        cluster = self._clusters._existing(job.placement.cluster_name)
         if cluster.status.state != dataproc.ClusterStatus.State.RUNNING:
             raise ApiError("FAILED_PRECONDITION", f"Cluster {cluster.cluster_name} is {cluster.status.state.name}")
         if dataproc.Job.pb(job).WhichOneof("type_job") != "pyspark_job":
@@ -83,7 +83,7 @@ class Jobs:
         return job
 
     def _run(self, job, metadata):
-        cluster = self._clusters._found(job.placement.cluster_name)
+        cluster = self._clusters._existing(job.placement.cluster_name)
         staging = cluster.config.config_bucket or self._bucket.name
         key = f"google-cloud-dataproc-metainfo/{cluster.cluster_uuid}/jobs/{job.reference.job_id}/driveroutput"
         job.driver_output_resource_uri = f"gs://{staging}/{key}"
@@ -114,7 +114,7 @@ class Jobs:
         _enter(job, State.CANCEL_PENDING)
         self._cancelled[job.reference.job_id].set()
 
-    def _found(self, job_id):
+    def _existing(self, job_id):
         if job_id not in self.all:
             raise not_found("Job", f"projects/p/regions/r/jobs/{job_id}")
         return self.all[job_id]

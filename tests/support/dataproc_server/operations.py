@@ -94,39 +94,39 @@ class Operations:
         return [each for each in self._all.values() if each.kind == kind]
 
     def get(self, request):
-        operation = self._found(request.name)
+        operation = self._existing(request.name)
         operation.polls += 1
         self.on_poll(operation)
         return operation.message()
 
     def wait(self, request):
-        operation = self._found(request.name)
+        operation = self._existing(request.name)
         operation.finished.wait(min(request.timeout.seconds or _LIMIT_S, _LIMIT_S))
         return operation.message()
 
     def list(self, request):
         terms = dict(re.findall(r"([\w.]+) = (\S+)", request.filter))
-        found = [each.message() for each in self._all.values() if each.matches(terms)]
-        page, following = paged(found, request.page_token, self.page_size)
+        matching = [each.message() for each in self._all.values() if each.matches(terms)]
+        page, following = paged(matching, request.page_token, self.page_size)
         return operations_pb2.ListOperationsResponse(operations=page, next_page_token=following)
 
     def cancel(self, request):
-        operation = self._found(request.name)
+        operation = self._existing(request.name)
         if operation.cancel is None or operation.finished.is_set():
             raise ApiError("FAILED_PRECONDITION", f"{operation.kind} cannot be cancelled")
         operation.cancel()
         return empty_pb2.Empty()
 
-    def _found(self, name):
+    def _existing(self, name):
         if name not in self._all:
             raise not_found("Operation", name)
         return self._all[name]
 
 
-def paged(found, token, size):
+def paged(items, token, size):
     """A page of a list, and the token of the next one."""
     at = int(token or 0)
-    return found[at : at + size], str(at + size) if at + size < len(found) else ""
+    return items[at : at + size], str(at + size) if at + size < len(items) else ""
 
 
 def _open():

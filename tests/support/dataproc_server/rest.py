@@ -57,9 +57,9 @@ class Rest:
 
     def _request(self, method, path, query, body):
         for verb, pattern, name, kind, body_field in self._routes:
-            if verb == method and (found := pattern.fullmatch(path)):
+            if verb == method and (match := pattern.fullmatch(path)):
                 fields = {key: values[-1] for key, values in query.items() if key not in _NOT_FIELDS}
-                fields |= found.groupdict() | (_body(body, body_field) if body else {})
+                fields |= match.groupdict() | (_body(body, body_field) if body else {})
                 return name, _parsed(kind, fields)
         raise ApiError("NOT_FOUND", f"no such path: {method} {path}")
 

@@ -67,8 +67,8 @@ class Storage:
                 return error
         for pattern, needed in _NEEDS.items():
             if re.fullmatch(pattern, f"{method} {path}") and not self.allowed(needed) and needed not in self.unseen:
-                said = f"{self.email} does not have {needed} access to the Google Cloud Storage bucket."
-                return 403, f"{said} Permission '{needed}' denied on resource (or it may not exist)."
+                message = f"{self.email} does not have {needed} access to the Google Cloud Storage bucket."
+                return 403, f"{message} Permission '{needed}' denied on resource (or it may not exist)."
         if re.fullmatch("/storage/v1/b/[^/]+/iam/testPermissions", path):
             return self._tested(query.get("permissions", []))
         if re.fullmatch("/storage/v1/b/[^/]+/iam", path):
@@ -101,9 +101,9 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         body = self._read()
         if answered := self.storage.answer(self.command, url.path, parse_qs(url.query)):
-            status, said = answered
-            said = {"error": {"code": status, "message": said}} if isinstance(said, str) else said
-            self._reply(status, {"Content-Type": "application/json"}, json.dumps(said).encode())
+            status, message = answered
+            message = {"error": {"code": status, "message": message}} if isinstance(message, str) else message
+            self._reply(status, {"Content-Type": "application/json"}, json.dumps(message).encode())
             return
         answer, content = self.storage.hand_on(self.command, self.path, self.headers, body)
         self._reply(answer.status, answer.headers, content)

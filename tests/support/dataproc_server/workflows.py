@@ -81,7 +81,7 @@ class Workflows:
         return empty_pb2.Empty()
 
     def _done(self, started):
-        operation = self._operations._found(started.name)
+        operation = self._operations._existing(started.name)
         assert operation.finished.wait(300)
         if (error := operation.message().error).code:
             raise ApiError("ABORTED", error.message)

@@ -54,9 +54,9 @@ def ready(server, tmp_path):
 
 
 def test_up_says_what_bills_and_how_to_remove_it(ready, invoke):
-    told = invoke("up", "--price", "9 USD").stdout
-    assert "1 x g5.2xlarge, 2 x g5.4xlarge bill 9 USD an hour, until `down`, or 60 minutes without work." in told
-    assert "To remove it: spark-sidecar databricks down --name spark-sidecar" in told
+    expected = invoke("up", "--price", "9 USD").stdout
+    assert "1 x g5.2xlarge, 2 x g5.4xlarge bill 9 USD an hour, until `down`, or 60 minutes without work." in expected
+    assert "To remove it: spark-sidecar databricks down --name spark-sidecar" in expected
 
 
 def test_standard_output_is_json_alone_where_it_is_asked_for(ready, invoke):
@@ -103,7 +103,7 @@ def test_a_plan_touches_nothing(server, invoke, verb):
     plan = json.loads(invoke(verb, "--json", "--cloud", "aws", *dry).stdout)
     assert plan["request"]["custom_tags"]["spark-sidecar-deployment"] == "spark-sidecar"
     assert set(plan["files"]) > {"SHA256SUMS", "databricks.sh", "spark-sidecar.env"}
-    assert server.asked == []
+    assert server.requests == []
     shown = invoke(verb, "--cloud", "aws", *dry).stdout
     assert "g5.4xlarge" in shown
     assert plan["folder"] in shown
@@ -122,7 +122,7 @@ def test_a_plan_with_checks_shows_the_failed_ones(server, invoke):
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         (["status"], Exit.NOT_FOUND, "there is no deployment 'spark-sidecar'"),
         (["status", "--name", "No Name"], Exit.USAGE, "no name of a deployment"),
@@ -138,10 +138,10 @@ def test_a_plan_with_checks_shows_the_failed_ones(server, invoke):
         (["down"], Exit.DONE, "There is nothing to delete"),
     ],
 )
-def test_each_end_has_its_exit_code_and_one_sentence(server, invoke, words, code, said):
+def test_each_end_has_its_exit_code_and_one_sentence(server, invoke, words, code, message):
     result = invoke(*words)
     assert result.exit_code == code, result.output
-    assert said in result.output
+    assert message in result.output
     assert TOKEN not in result.output
     assert "me:secret" not in result.output
 
@@ -152,10 +152,10 @@ def test_without_the_sdk_one_sentence_says_what_to_install(tmp_path):
     (tmp_path / "databricks" / "__init__.py").write_text("raise ImportError('no databricks-sdk here')")
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from server_utils.cli.main import app; app()"
     words = [sys.executable, "-c", code, "databricks", "status"]
-    said = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert said.returncode == 1
-    assert "pip install 'spark-sidecar[databricks]'" in said.stderr
-    assert "Traceback" not in said.stderr
+    message = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert message.returncode == 1
+    assert "pip install 'spark-sidecar[databricks]'" in message.stderr
+    assert "Traceback" not in message.stderr
 
 
 def test_the_exit_codes_are_those_of_the_documentation(request):

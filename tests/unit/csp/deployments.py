@@ -19,16 +19,16 @@ WHEEL = "spark_sidecar-0.1.0-py3-none-any.whl"
 class Recorder:
     """A report. on_wait: called with each state of a wait, so that a test does something in the middle of it."""
 
-    said: list = field(default_factory=list)
-    waited: list = field(default_factory=list)
+    messages: list = field(default_factory=list)
+    waits: list = field(default_factory=list)
     printed: str = ""
     on_wait: object = None
 
     def say(self, text):
-        self.said.append(text)
+        self.messages.append(text)
 
     def wait(self, text):
-        self.waited.append(text)
+        self.waits.append(text)
         if self.on_wait:
             self.on_wait(text)
 

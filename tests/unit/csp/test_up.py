@@ -50,8 +50,8 @@ def test_checks_come_before_files_and_files_before_the_cluster(cloud, session, w
 
 def test_a_failed_check_makes_nothing_and_all_failed_checks_are_named(cloud, session, wanted):
     cloud.failed_checks = [Check("quota", "0", "ask"), Check("runtime", "gone", "take another")]
-    said = refusal(lambda: up(session, wanted), Exit.CHECK_FAILED)
-    assert said == "nothing was made, because quota: 0; ask;\nruntime: gone; take another"
+    message = refusal(lambda: up(session, wanted), Exit.CHECK_FAILED)
+    assert message == "nothing was made, because quota: 0; ask;\nruntime: gone; take another"
     assert "make_root" not in cloud.calls
 
 
@@ -64,14 +64,14 @@ def test_a_model_that_does_not_fit_is_a_failed_check(session, wanted):
 def test_every_step_is_tried_again_when_the_network_is_back(cloud, session, wanted):
     cloud.trouble = {name: [LOST, LOST] for name in ("find", "checks", "make_root", "create", "state")}
     assert up(session, wanted).is_ready
-    assert any("connection lost; again in 2 s" in each for each in session.report.waited)
+    assert any("connection lost; again in 2 s" in each for each in session.report.waits)
 
 
 def test_a_network_that_stays_away_is_one_sentence_with_what_exists(cloud, session, wanted):
     cloud.trouble = {"state": [LOST] * 1000}
-    said = refusal(lambda: up(session, wanted, timeout_s=600), Exit.TIMEOUT)
-    assert "connection lost; tried for 10 min" in said
-    assert "is starting and bills" in said
+    message = refusal(lambda: up(session, wanted, timeout_s=600), Exit.TIMEOUT)
+    assert "connection lost; tried for 10 min" in message
+    assert "is starting and bills" in message
 
 
 def test_before_a_second_create_the_first_is_looked_for(cloud, session, wanted):
@@ -83,8 +83,8 @@ def test_before_a_second_create_the_first_is_looked_for(cloud, session, wanted):
 def test_a_create_that_may_have_been_heard_is_said_to_bill_perhaps(cloud, session, wanted):
     cloud.late, cloud.trouble = {"create"}, {"create": [LOST], "find": []}
     session.report.on_wait = lambda text: cloud.trouble.update(find=[LOST] * 1000)
-    said = refusal(lambda: up(session, wanted), Exit.TIMEOUT)
-    assert "A cluster may be there: `spark-sidecar fake status --name reviews` shows it" in said
+    message = refusal(lambda: up(session, wanted), Exit.TIMEOUT)
+    assert "A cluster may be there: `spark-sidecar fake status --name reviews` shows it" in message
     assert len(cloud.clusters) == 1
 
 
@@ -153,7 +153,7 @@ def test_a_cluster_with_other_settings_is_adopted_and_the_user_is_told_which(clo
     first = up(session, wanted)
     cloud.settings = [Difference("variables differ (A, B)", is_setting=True)]
     assert up(session, wanted).cluster_id == first.cluster_id
-    assert session.report.said[-1] == (
+    assert session.report.messages[-1] == (
         f"Adopting cluster reviews ({first.cluster_id}), which is running. It stays as it is, although "
         "variables differ (A, B); --replace makes it anew."
     )
@@ -194,7 +194,7 @@ def test_a_start_without_capacity_tries_the_next_choice(cloud, session, wanted, 
     state = up(session, wanted)
     assert (state.nodes, state.is_ready) == (deployer.nodes_of(wanted.clusters[1]), True)
     assert stopped not in cloud.clusters
-    assert "there is none. Trying another choice." in session.report.said
+    assert "there is none. Trying another choice." in session.report.messages
 
 
 def test_a_start_without_capacity_and_without_another_choice_is_explained(cloud, session, wanted, stopped):
@@ -214,15 +214,15 @@ def test_ctrl_c_at_each_stage_says_what_exists(cloud, session, wanted, step):
     if step == "delete":
         cloud.fates = [Phase.FAILED]
     cloud.trouble = {step: [KeyboardInterrupt()]}
-    said = refusal(lambda: up(session, wanted), Exit.INTERRUPTED)
+    message = refusal(lambda: up(session, wanted), Exit.INTERRUPTED)
     expected = {"create": "A cluster may be there", "state": "starting and bills", "delete": "failed and bills"}
-    assert expected.get(step, "No cluster was made, and nothing bills") in said
+    assert expected.get(step, "No cluster was made, and nothing bills") in message
 
 
 def test_without_capacity_every_choice_is_tried_and_nothing_stays(cloud, session, wanted):
     cloud.fates = [Phase.FAILED, Phase.STOPPED]
-    said = refusal(lambda: up(session, wanted, keep=True), Exit.REFUSED)
-    assert "STOCKOUT: there is none. Try later. It is deleted, and nothing bills." in said
+    message = refusal(lambda: up(session, wanted, keep=True), Exit.REFUSED)
+    assert "STOCKOUT: there is none. Try later. It is deleted, and nothing bills." in message
     assert cloud.calls.count("create") == 2
     assert cloud.clusters == {}
 
@@ -238,9 +238,9 @@ def test_the_log_of_an_init_script_is_shown(cloud, session, wanted):
 def test_why_a_cluster_failed_is_said_before_its_deletion_fails(cloud, session, wanted, fault, code):
     cloud.fates, cloud.failures = [Phase.FAILED], [Failure("INIT", "it ended", "Repair it", log="no space left")]
     cloud.trouble = {"delete": [fault]}
-    said = refusal(lambda: up(session, wanted), code)
-    assert "nothing bills" not in said
-    (failure,) = (each for each in session.report.said if "INIT" in each)
+    message = refusal(lambda: up(session, wanted), code)
+    assert "nothing bills" not in message
+    (failure,) = (each for each in session.report.messages if "INIT" in each)
     assert failure.endswith("Repair it. It is being deleted.\nThe init script's log ends:\nno space left")
 
 
@@ -257,8 +257,8 @@ def test_an_adopted_cluster_that_fails_is_deleted_as_its_message_says(cloud, ses
 @pytest.mark.parametrize("kind", [DeploymentError, StorageError])
 def test_a_failure_whose_cause_may_not_be_read_is_still_deleted(cloud, session, wanted, kind):
     cloud.fates, cloud.trouble = [Phase.FAILED], {"failure": [kind("not allowed")]}
-    said = refusal(lambda: up(session, wanted), Exit.REFUSED)
-    assert "Its cause could not be read: not allowed. It is deleted, and nothing bills" in said
+    message = refusal(lambda: up(session, wanted), Exit.REFUSED)
+    assert "Its cause could not be read: not allowed. It is deleted, and nothing bills" in message
     assert cloud.clusters == {}
 
 
@@ -269,7 +269,7 @@ def test_a_cluster_that_failed_before_is_explained_and_replaced(cloud, session, 
     cloud.failures = [Failure("INIT", "it ended", "Repair it")]
     assert "INIT: it ended. Repair it. It is kept" in refusal(lambda: up(session, wanted, keep=True), Exit.REFUSED)
     assert up(session, wanted).cluster_id != old.cluster_id
-    assert any("failed, INIT: it ended. Repair it. It is being deleted" in each for each in session.report.said)
+    assert any("failed, INIT: it ended. Repair it. It is being deleted" in each for each in session.report.messages)
 
 
 def test_a_cluster_that_failed_before_is_made_anew_of_the_same_nodes(cloud, session, wanted):
@@ -361,7 +361,7 @@ def test_a_run_without_capacity_is_tried_on_every_choice(cloud, session, wanted,
     program.write_text("")
     result = run.run(session, "reviews", program, own_cluster=wanted)
     assert (cloud.calls.count("submit"), result.exit_code) == (2, Exit.RUN_FAILED)
-    assert "there is none. Trying choice 2 of 2." in session.report.said
+    assert "there is none. Trying choice 2 of 2." in session.report.messages
 
 
 @pytest.mark.parametrize("faults", [[LOST] * 1000, [LOST, DeploymentError("not allowed")]])
@@ -369,8 +369,8 @@ def test_a_submit_whose_answer_was_lost_is_said_to_bill_perhaps(cloud, session, 
     up(session, wanted)
     (tmp_path / "program.py").write_text("")
     cloud.late, cloud.trouble = {"submit"}, {"submit": faults}
-    said = refusal(lambda: run.run(session, "reviews", tmp_path / "program.py"), Exit.TIMEOUT)
-    assert "The run may go on and bill: `spark-sidecar fake down --name reviews` ends it" in said
+    message = refusal(lambda: run.run(session, "reviews", tmp_path / "program.py"), Exit.TIMEOUT)
+    assert "The run may go on and bill: `spark-sidecar fake down --name reviews` ends it" in message
 
 
 def test_a_submit_that_is_refused_at_once_bills_nothing(cloud, session, wanted, tmp_path):
@@ -428,13 +428,13 @@ def test_how_a_run_ended_is_told_where_its_results_cannot_be_fetched(cloud, sess
     assert (
         "not allowed. Not all results are here; `spark-sidecar fake run --name reviews --resume 1`" in result.unfetched
     )
-    assert f"Run 1 has ended, {phase}. {result.unfetched}" in session.report.said
+    assert f"Run 1 has ended, {phase}. {result.unfetched}" in session.report.messages
 
 
 @pytest.mark.parametrize(
-    ("notebook", "said"), [(DeploymentError("no export"), "no export"), ({"../x.ipynb": b""}, "cannot be written")]
+    ("notebook", "message"), [(DeploymentError("no export"), "no export"), ({"../x.ipynb": b""}, "cannot be written")]
 )
-def test_a_notebook_that_cannot_be_had_loses_no_results(cloud, session, tmp_path, notebook, said):
+def test_a_notebook_that_cannot_be_had_loses_no_results(cloud, session, tmp_path, notebook, message):
     folder = tmp_path / "results"
     folder.mkdir()
     (folder / "rows.csv").write_text("a,b\n")
@@ -445,7 +445,7 @@ def test_a_notebook_that_cannot_be_had_loses_no_results(cloud, session, tmp_path
         cloud.trouble = {"executed": [notebook]}
     result = run.follow(session, "1", name="reviews", out=tmp_path / "out")
     assert [each.name for each in result.files] == ["rows.csv"]
-    assert said in result.unfetched
+    assert message in result.unfetched
     assert f"Not all results are here; they are in {folder}, and `spark-sidecar fake run" in result.unfetched
     assert not (tmp_path / "x.ipynb").exists()
 
@@ -475,12 +475,12 @@ def test_down_names_what_it_keeps_and_what_it_did_not_look_for(cloud, session, w
 def test_ctrl_c_in_down_says_how_to_delete_the_rest(cloud, session, wanted):
     up(session, wanted)
     cloud.trouble = {"delete": [KeyboardInterrupt()]}
-    said = refusal(lambda: deployer.down(session, "reviews"), Exit.INTERRUPTED)
-    assert "`spark-sidecar fake down --name reviews` deletes the rest" in said
+    message = refusal(lambda: deployer.down(session, "reviews"), Exit.INTERRUPTED)
+    assert "`spark-sidecar fake down --name reviews` deletes the rest" in message
 
 
 @pytest.mark.parametrize(
-    ("broken", "said"),
+    ("broken", "message"),
     [
         (("latin.py", "é = 1".encode("latin-1")), "no text in UTF-8: .* save it as UTF-8"),
         (("latin.ipynb", b"\xe9"), "no text in UTF-8"),
@@ -490,16 +490,16 @@ def test_ctrl_c_in_down_says_how_to_delete_the_rest(cloud, session, wanted):
         (("cells.ipynb", b'{"cells": [{}]}'), "no notebook of format 4"),
     ],
 )
-def test_a_source_that_is_broken_is_refused_before_anything_is_made(session, wanted, tmp_path, broken, said):
+def test_a_source_that_is_broken_is_refused_before_anything_is_made(session, wanted, tmp_path, broken, message):
     source = tmp_path / broken[0]
     source.write_bytes(broken[1])
-    with pytest.raises(ConfigurationError, match=said):
+    with pytest.raises(ConfigurationError, match=message):
         run.run(session, "reviews", source, own_cluster=wanted)
     assert session.cloud.calls == []
 
 
-@pytest.mark.parametrize(("name", "said"), [("notes.txt", "neither a notebook"), ("missing.py", "there is no file")])
-def test_a_source_that_is_none_is_refused(session, tmp_path, name, said):
+@pytest.mark.parametrize(("name", "message"), [("notes.txt", "neither a notebook"), ("missing.py", "there is no file")])
+def test_a_source_that_is_none_is_refused(session, tmp_path, name, message):
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(ConfigurationError, match=said):
+    with pytest.raises(ConfigurationError, match=message):
         run.run(session, "reviews", tmp_path / name)

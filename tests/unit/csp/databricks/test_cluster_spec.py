@@ -106,8 +106,8 @@ def test_the_init_script_is_told_where_the_bundle_is_unless_a_variable_says_so()
         "FRAMEWORK": "vllm", "SPARK_SIDECAR_BUNDLE": "/Volumes/a/b/c/bundle", "SPARK_SIDECAR_WORKERS": "2",
     }  # fmt: skip
     named = cluster("databricks-aws", "a10x1", "vllm", env={"SPARK_SIDECAR_BUNDLE": "/Workspace/x"})
-    told = cluster_spec.request_body(named, name="a", bundle="/Volumes/a/b/c/bundle")["spark_env_vars"]
-    assert told["SPARK_SIDECAR_BUNDLE"] == "/Workspace/x"
+    expected = cluster_spec.request_body(named, name="a", bundle="/Volumes/a/b/c/bundle")["spark_env_vars"]
+    assert expected["SPARK_SIDECAR_BUNDLE"] == "/Workspace/x"
 
 
 def test_a_bundle_that_nodes_cannot_see_as_a_folder_is_refused():

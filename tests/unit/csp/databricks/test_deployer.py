@@ -16,7 +16,7 @@ from csp.up import up
 from server_utils.clusters.cluster import cluster
 from server_utils.clusters.options import Options
 from server_utils.errors import ConfigurationError
-from unit.csp.databricks.workspace import CREATE, ROOT, VOLUME, asked, refusal, wanted_folder
+from unit.csp.databricks.workspace import CREATE, ROOT, VOLUME, refusal, request_count, wanted_folder
 from unit.csp.deployments import WHEEL, bundle, deployment, new_session
 
 
@@ -24,7 +24,7 @@ def test_up_makes_the_cluster_of_the_plan_and_waits_for_every_worker(server, ses
     state = up(session, wanted)
     assert state.is_ready
     assert (state.ready, state.workers, state.owner, state.root) == (2, 2, ME, ROOT)
-    assert any("running, workers 1 of 2" in each for each in session.report.waited)
+    assert any("running, workers 1 of 2" in each for each in session.report.waits)
     (made,) = server.clusters.all.values()
     plan = deployer.plan(session, wanted)
     sent = {name: value for name, value in made.spec.items() if name in plan.request}
@@ -34,13 +34,13 @@ def test_up_makes_the_cluster_of_the_plan_and_waits_for_every_worker(server, ses
 
 def test_a_plan_asks_nothing_of_the_workspace(server, session, wanted):
     deployer.plan(session, wanted)
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_the_files_are_sent_once_and_the_checksums_last(server, session, wanted):
     deployer.send(session, wanted)
     folder = wanted_folder(session, wanted)
-    written = [path for verb, path in server.asked if verb == "PUT" and "/fs/files" in path]
+    written = [path for verb, path in server.requests if verb == "PUT" and "/fs/files" in path]
     assert written[0].endswith(f"{ROOT}/owner/name")
     sent = written[1:]
     assert sent[-1].endswith("/SHA256SUMS")
@@ -48,24 +48,24 @@ def test_the_files_are_sent_once_and_the_checksums_last(server, session, wanted)
     settings = server.volumes.on_disk(f"{folder}/spark-sidecar.env").read_text()
     assert settings.splitlines()[:2] == ["FRAMEWORK=vllm", f"SPARK_SIDECAR_BUNDLE={folder}"]
     assert f'SETTINGS="{folder}/spark-sidecar.env"' in server.volumes.on_disk(f"{folder}/databricks.sh").read_text()
-    server.asked.clear()
+    server.requests.clear()
     deployer.send(session, wanted)
-    assert [verb for verb, _ in server.asked if verb == "PUT"] == []
+    assert [verb for verb, _ in server.requests if verb == "PUT"] == []
 
 
 def test_an_upload_that_stopped_in_the_middle_is_completed(server, session, wanted):
     deployer.send(session, wanted)
     server.volumes.on_disk(f"{wanted_folder(session, wanted)}/{WHEEL}").unlink()
-    server.asked.clear()
+    server.requests.clear()
     deployer.send(session, wanted)
-    sent = [path.rpartition("/")[2] for verb, path in server.asked if verb == "PUT" and "/fs/files" in path]
+    sent = [path.rpartition("/")[2] for verb, path in server.requests if verb == "PUT" and "/fs/files" in path]
     assert sent == [WHEEL, "SHA256SUMS"]
 
 
 def test_a_second_up_adopts_the_cluster(server, session, wanted):
     first = up(session, wanted)
     assert up(session, wanted).cluster_id == first.cluster_id
-    assert asked(server, CREATE) == 1
+    assert request_count(server, CREATE) == 1
 
 
 def test_a_cluster_that_ended_for_lack_of_work_is_started_again(server, session, wanted):
@@ -80,25 +80,25 @@ def test_a_cluster_that_ended_for_lack_of_work_is_started_again(server, session,
 def test_another_cluster_of_that_name_is_replaced_only_where_the_user_says_so(server, session, wanted, tmp_path):
     first = up(session, wanted)
     other = deployment(tmp_path, "databricks-aws", workers=1)
-    said = refusal(lambda: up(session, other), Exit.REFUSED)
-    assert "the number of workers is 2, not 1" in said
-    assert "--replace" in said
+    message = refusal(lambda: up(session, other), Exit.REFUSED)
+    assert "the number of workers is 2, not 1" in message
+    assert "--replace" in message
     assert up(session, other, replace=True).cluster_id != first.cluster_id
     assert len(deployer.status(session, "reviews")) == 1
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (Options(spot=True), "the availability is ON_DEMAND, not SPOT_WITH_FALLBACK"),
         (Options(instance_profile="arn:aws:iam::123456789012:instance-profile/p"), "the instance profile is None"),
     ],
 )
-def test_a_cluster_of_another_availability_or_profile_is_not_adopted(server, session, wanted, options, said):
+def test_a_cluster_of_another_availability_or_profile_is_not_adopted(server, session, wanted, options, message):
     up(session, wanted)
     shape = cluster("databricks-aws", "a10x1", "vllm", workers=2, options=options)
-    assert said in refusal(lambda: up(session, dataclasses.replace(wanted, clusters=(shape,))), Exit.REFUSED)
-    assert asked(server, CREATE) == 1
+    assert message in refusal(lambda: up(session, dataclasses.replace(wanted, clusters=(shape,))), Exit.REFUSED)
+    assert request_count(server, CREATE) == 1
 
 
 def test_a_cluster_of_an_older_version_that_lacks_a_variable_is_adopted(server, session, wanted):
@@ -107,10 +107,10 @@ def test_a_cluster_of_an_older_version_that_lacks_a_variable_is_adopted(server, 
     del spec["spark_env_vars"]["SPARK_SIDECAR_DATA"]
     spec["spark_conf"]["spark.task.resource.gpu.amount"] = "0.5"
     assert up(session, wanted).cluster_id == first.cluster_id
-    (said,) = (each for each in session.report.said if each.startswith("Adopting"))
+    (message,) = (each for each in session.report.messages if each.startswith("Adopting"))
     settings = "Spark settings differ (spark.task.resource.gpu.amount); variables differ (SPARK_SIDECAR_DATA)"
-    assert f"It stays as it is, although {settings}; --replace makes it anew." in said
-    assert asked(server, CREATE) == 1
+    assert f"It stays as it is, although {settings}; --replace makes it anew." in message
+    assert request_count(server, CREATE) == 1
 
 
 def test_changed_files_make_another_cluster(session, wanted):
@@ -127,9 +127,9 @@ def test_a_create_whose_answer_was_lost_makes_one_cluster(server, session, wante
 
 def test_too_few_workers_are_waited_for_until_the_time_is_up(server, session, wanted):
     server.plan.clusters.append(ClusterFate(workers=1))
-    said = refusal(lambda: up(session, wanted, timeout_s=600), Exit.TIMEOUT)
-    assert "the cluster is running with 1 of 2 workers" in said
-    assert "bills" in said
+    message = refusal(lambda: up(session, wanted, timeout_s=600), Exit.TIMEOUT)
+    assert "the cluster is running with 1 of 2 workers" in message
+    assert "bills" in message
 
 
 def test_where_there_is_no_capacity_the_next_shape_is_tried(server, session, tmp_path):
@@ -137,7 +137,7 @@ def test_where_there_is_no_capacity_the_next_shape_is_tried(server, session, tmp
     either = deployment(tmp_path, "databricks-aws", "a10x1", "l4x1")
     state = up(session, either)
     assert state.nodes.endswith("2 x g6.4xlarge")
-    assert any("Trying choice 2 of 2" in each for each in session.report.said)
+    assert any("Trying choice 2 of 2" in each for each in session.report.messages)
     assert up(session, either).cluster_id == state.cluster_id
 
 
@@ -160,7 +160,7 @@ def test_a_start_whose_answer_was_lost_is_not_repeated(server, session, wanted):
     server.clock.advance(60)
     server.plan.faults.append(Fault("POST /api/2.1/clusters/start", drop="after"))
     assert up(session, wanted).cluster_id == first.cluster_id
-    assert asked(server, ("POST", "/api/2.1/clusters/start")) == 1
+    assert request_count(server, ("POST", "/api/2.1/clusters/start")) == 1
 
 
 def test_the_lines_to_copy_name_the_place(server, monkeypatch, tmp_path):

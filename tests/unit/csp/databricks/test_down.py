@@ -9,7 +9,7 @@ from csp import deployer, run
 from csp.cloud import Exit, RunPhase
 from csp.databricks.deployer import connect
 from csp.up import up
-from unit.csp.databricks.workspace import CREATE, ROOT, VOLUME, as_user, asked, refusal
+from unit.csp.databricks.workspace import CREATE, ROOT, VOLUME, as_user, refusal, request_count
 from unit.csp.deployments import deployment, new_session
 
 
@@ -26,8 +26,8 @@ def test_another_persons_deployment_is_left_alone(server, session, wanted, monke
     up(session, wanted)
     as_user(server, monkeypatch, name="other@example.com", admin=True)
     other = new_session(connect(volume=VOLUME), server.clock)
-    said = refusal(lambda: up(other, wanted), Exit.TAKEN)
-    assert f"is a deployment of {ME}, and you are other@example.com" in said
+    message = refusal(lambda: up(other, wanted), Exit.TAKEN)
+    assert f"is a deployment of {ME}, and you are other@example.com" in message
     refusal(lambda: deployer.down(other, "reviews"), Exit.TAKEN)
     assert deployer.status(other, "reviews")[0].owner == ME
 
@@ -49,7 +49,7 @@ def test_another_persons_files_are_left_alone_where_there_is_no_cluster(server, 
     other = new_session(connect(volume=VOLUME), server.clock)
     for change in (lambda: deployer.down(other, "reviews", models=True), lambda: up(other, wanted)):
         assert f"is a deployment of {ME}, and you are other@example.com" in refusal(change, Exit.TAKEN)
-    assert asked(server, CREATE) == 1
+    assert request_count(server, CREATE) == 1
     assert server.volumes.on_disk(f"{ROOT}/models/m").is_dir()
     acting = new_session(connect(volume=VOLUME), server.clock, owner=ME)
     assert deployer.down(acting, "reviews", models=True) == [f"{ROOT}/models"]
@@ -77,11 +77,11 @@ def test_status_and_down_need_the_name_alone(server, session, wanted):
 
 
 def test_status_and_down_know_a_run_on_a_cluster_of_its_own(server, session, left):
-    said = refusal(lambda: deployer.status(session, "reviews"), Exit.NOT_FOUND)
-    assert f"run {left} goes on, on a cluster of its own that bills" in said
+    message = refusal(lambda: deployer.status(session, "reviews"), Exit.NOT_FOUND)
+    assert f"run {left} goes on, on a cluster of its own that bills" in message
     assert session.cloud.active_runs("review") == []
     deleted = deployer.down(session, "reviews")
-    assert f"Cancelling run {left}." in session.report.said
+    assert f"Cancelling run {left}." in session.report.messages
     assert any(each.startswith(f"{ROOT}/files-") for each in deleted)
     assert not any(each.alive for each in server.clusters.all.values())
     assert session.cloud.active_runs("reviews") == []
@@ -97,7 +97,7 @@ def test_down_for_another_person_ends_that_persons_runs_and_notebooks(server, se
 def test_down_for_another_person_ends_the_runs_of_who_is_signed_in_too(server, left):
     acting = new_session(connect(volume=VOLUME, owner="ann@example.com"), server.clock, owner="ann@example.com")
     deployer.down(acting, "reviews")
-    assert f"Cancelling run {left}." in acting.report.said
+    assert f"Cancelling run {left}." in acting.report.messages
 
 
 def test_a_folder_into_which_a_last_log_is_written_is_deleted_again(server, session, wanted):
@@ -106,4 +106,4 @@ def test_a_folder_into_which_a_last_log_is_written_is_deleted_again(server, sess
     server.plan.faults.append(conflict)
     deployer.down(session, "reviews")
     assert session.cloud.store(ROOT).folders() == []
-    assert any("The directory is not empty.; again in" in each for each in session.report.waited)
+    assert any("The directory is not empty.; again in" in each for each in session.report.waits)

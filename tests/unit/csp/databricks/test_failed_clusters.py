@@ -23,10 +23,10 @@ from unit.csp.databricks.workspace import ROOT, refusal, wanted_folder
 )
 def test_a_cluster_that_ends_is_explained_and_deleted(server, session, wanted, code, fix):
     server.plan.clusters.append(fate(code))
-    said = refusal(lambda: up(session, wanted), Exit.REFUSED)
-    assert code in said
-    assert fix in said
-    assert "It is deleted, and nothing bills" in said
+    message = refusal(lambda: up(session, wanted), Exit.REFUSED)
+    assert code in message
+    assert fix in message
+    assert "It is deleted, and nothing bills" in message
     refusal(lambda: deployer.status(session, "reviews"), Exit.NOT_FOUND)
 
 
@@ -39,9 +39,9 @@ def test_a_failed_cluster_is_kept_where_the_user_says_so(server, session, wanted
 def test_a_failure_whose_events_may_not_be_read_is_still_deleted(server, session, wanted):
     server.plan.clusters.append(ClusterFate("INIT_SCRIPT_FAILURE"))
     server.plan.faults.append(Fault("POST /api/2.1/clusters/events", 403, "PERMISSION_DENIED", "no", times=9))
-    said = refusal(lambda: up(session, wanted), Exit.REFUSED)
-    assert "Its cause could not be read: reading the events is not allowed: no" in said
-    assert "It is deleted, and nothing bills" in said
+    message = refusal(lambda: up(session, wanted), Exit.REFUSED)
+    assert "Its cause could not be read: reading the events is not allowed: no" in message
+    assert "It is deleted, and nothing bills" in message
     refusal(lambda: deployer.status(session, "reviews"), Exit.NOT_FOUND)
 
 
@@ -49,9 +49,9 @@ def test_a_failure_whose_log_may_not_be_read_is_still_deleted(server, session, w
     server.plan.clusters.append(ClusterFate("INIT_SCRIPT_FAILURE"))
     logs = Fault("GET /api/2.0/fs/directories/*/logs", 403, "PERMISSION_DENIED", "no READ VOLUME", times=9)
     server.plan.faults.append(logs)
-    said = refusal(lambda: up(session, wanted), Exit.REFUSED)
-    assert "the init script ended with an error" in said
-    assert "It is deleted, and nothing bills" in said
+    message = refusal(lambda: up(session, wanted), Exit.REFUSED)
+    assert "the init script ended with an error" in message
+    assert "It is deleted, and nothing bills" in message
     assert server.clusters.all == {}
 
 
@@ -102,18 +102,18 @@ def test_the_log_of_the_node_that_failed_explains_it_whatever_other_nodes_and_cl
 
     session.report.on_wait = write
     server.plan.clusters.append(ClusterFate("INIT_SCRIPT_FAILURE"))
-    said = refusal(lambda: up(session, wanted, keep=True), Exit.REFUSED)
-    assert said.endswith("The init script's log ends:\nerror: spark-sidecar: no space left")
+    message = refusal(lambda: up(session, wanted, keep=True), Exit.REFUSED)
+    assert message.endswith("The init script's log ends:\nerror: spark-sidecar: no space left")
     shown = [each.name.rpartition("-")[2] for each in deployer.logs(session, "reviews", ["init"])]
     assert shown == [f"{number}/init.log" for number in (9, 10, 11, 12)]
 
 
 def test_why_workers_do_not_come_is_said_in_the_wait_and_at_its_end(server, session, wanted):
     server.plan.clusters.append(ClusterFate(workers=1, missing="AWS_INSUFFICIENT_INSTANCE_CAPACITY_FAILURE"))
-    said = refusal(lambda: up(session, wanted, timeout_s=600), Exit.TIMEOUT)
+    message = refusal(lambda: up(session, wanted, timeout_s=600), Exit.TIMEOUT)
     why = "AWS_INSUFFICIENT_INSTANCE_CAPACITY_FAILURE: the cloud has no such node in this zone now"
-    assert "the cluster is running with 1 of 2 workers" in said
-    assert why in said
-    assert any(why in each for each in session.report.waited)
+    assert "the cluster is running with 1 of 2 workers" in message
+    assert why in message
+    assert any(why in each for each in session.report.waits)
     server.plan.faults.append(Fault("POST /api/2.1/clusters/events", 403, "PERMISSION_DENIED", "no", times=99))
     assert deployer.status(session, "reviews")[0].detail == "RUNNING"

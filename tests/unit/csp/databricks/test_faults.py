@@ -12,7 +12,7 @@ from csp.cloud import Exit
 from csp.databricks.deployer import connect
 from csp.up import up
 from server_utils.errors import DeploymentError, StorageError
-from unit.csp.databricks.workspace import CREATE, ROOT, VOLUME, asked, refusal
+from unit.csp.databricks.workspace import CREATE, ROOT, VOLUME, refusal, request_count
 from unit.csp.deployments import new_session
 
 
@@ -35,27 +35,27 @@ def test_ctrl_c_in_the_wait_says_what_bills_and_how_to_go_on(server, session, wa
         raise KeyboardInterrupt
 
     session.report.on_wait = interrupt
-    said = refusal(lambda: up(session, wanted), Exit.INTERRUPTED)
+    message = refusal(lambda: up(session, wanted), Exit.INTERRUPTED)
     (state,) = deployer.status(session, "reviews")
-    assert f"({state.cluster_id}, 1 x g5.2xlarge, 2 x g5.4xlarge) is starting and bills" in said
-    assert "spark-sidecar databricks down --name reviews" in said
+    assert f"({state.cluster_id}, 1 x g5.2xlarge, 2 x g5.4xlarge) is starting and bills" in message
+    assert "spark-sidecar databricks down --name reviews" in message
     session.report.on_wait = None
     assert up(session, wanted).cluster_id == state.cluster_id
 
 
 @pytest.mark.parametrize(
-    ("said", "end"),
+    ("reason", "end"),
     [
         ("A new token could not be retrieved because the refresh token is invalid", (1, "databricks auth login")),
         ("dial tcp: lookup workspace.example: no such host", (6, "no such host; tried for")),
     ],
 )
-def test_without_a_token_in_a_wait_the_message_says_why_and_what_bills(session, wanted, said, end):
+def test_without_a_token_in_a_wait_the_message_says_why_and_what_bills(session, wanted, reason, end):
     code, expected = end
 
     def lose(text):
         def no_headers():
-            raise OSError(f"cannot get access token: Error: {said}")
+            raise OSError(f"cannot get access token: Error: {reason}")
 
         session.cloud._client.config._header_factory = no_headers
 
@@ -88,7 +88,7 @@ def test_no_text_of_the_cloud_shows_a_token(server, session, wanted, notebook):
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "expected"),
     [
         ((403, "PERMISSION_DENIED", "Not authorized"), "It needs the entitlement 'unrestricted cluster creation'"),
         ((403, "PERMISSION_DENIED", "User lacks CREATE CLUSTER"), "is not allowed: User lacks CREATE CLUSTER"),
@@ -98,13 +98,13 @@ def test_no_text_of_the_cloud_shows_a_token(server, session, wanted, notebook):
         ((404, "FEATURE_DISABLED", "Classic compute is disabled"), "Classic compute is disabled"),
     ],
 )
-def test_a_create_that_is_refused_is_one_sentence_and_is_not_repeated(server, session, wanted, fault, said):
+def test_a_create_that_is_refused_is_one_sentence_and_is_not_repeated(server, session, wanted, fault, expected):
     status, code, message = fault
     server.plan.faults.append(Fault("POST /api/2.1/clusters/create", status, code, message, times=9))
     with pytest.raises(DeploymentError) as caught:
         up(session, wanted)
-    assert said in str(caught.value)
-    assert asked(server, CREATE) == 1
+    assert expected in str(caught.value)
+    assert request_count(server, CREATE) == 1
 
 
 def test_a_workspace_that_says_how_long_to_wait_is_asked_after_that(server, session, wanted):
@@ -115,16 +115,16 @@ def test_a_workspace_that_says_how_long_to_wait_is_asked_after_that(server, sess
 
 def test_a_wrong_token_is_one_sentence(server, wanted, monkeypatch):
     monkeypatch.setenv("DATABRICKS_TOKEN", "dapi-a-wrong-token")
-    said = refusal(lambda: up(new_session(connect(volume=VOLUME), server.clock), wanted), Exit.REFUSED)
-    assert "databricks auth login" in said
-    assert "dapi-a-wrong-token" not in said
+    message = refusal(lambda: up(new_session(connect(volume=VOLUME), server.clock), wanted), Exit.REFUSED)
+    assert "databricks auth login" in message
+    assert "dapi-a-wrong-token" not in message
 
 
 def test_no_credentials_are_one_sentence(server, monkeypatch, tmp_path):
     for name in profile(server):
         monkeypatch.delenv(name)
-    said = refusal(lambda: deployer.status(new_session(connect(), server.clock), "reviews"), Exit.REFUSED)
-    assert "databricks auth login" in said
+    message = refusal(lambda: deployer.status(new_session(connect(), server.clock), "reviews"), Exit.REFUSED)
+    assert "databricks auth login" in message
 
 
 def test_ctrl_c_in_a_run_says_how_to_go_on(server, session, wanted, notebook):
@@ -134,10 +134,10 @@ def test_ctrl_c_in_a_run_says_how_to_go_on(server, session, wanted, notebook):
         raise KeyboardInterrupt
 
     session.report.on_wait = interrupt
-    said = refusal(lambda: run.run(session, "reviews", notebook), Exit.INTERRUPTED)
+    message = refusal(lambda: run.run(session, "reviews", notebook), Exit.INTERRUPTED)
     (run_id,) = server.jobs.runs
-    assert f"--resume {run_id}" in said
-    assert f"--cancel {run_id}" in said
+    assert f"--resume {run_id}" in message
+    assert f"--cancel {run_id}" in message
 
 
 # What each step asks for, and what is said where the user presses Ctrl-C when the workspace has heard it.
@@ -155,8 +155,8 @@ UP_STEPS = {
 @pytest.mark.parametrize("route", UP_STEPS)
 def test_ctrl_c_at_each_step_of_up_says_what_exists_and_the_same_command_goes_on(server, session, wanted, route):
     server.plan.faults.append(Fault(route, interrupt=True))
-    said = refusal(lambda: up(session, wanted), Exit.INTERRUPTED)
-    assert UP_STEPS[route] in said
+    message = refusal(lambda: up(session, wanted), Exit.INTERRUPTED)
+    assert UP_STEPS[route] in message
     assert up(session, wanted).is_ready
     assert len(server.clusters.all) == 1
 
@@ -174,9 +174,9 @@ RUN_STEPS = {
 def test_ctrl_c_at_each_step_of_a_run_says_how_to_go_on(server, session, wanted, notebook, route):
     up(session, wanted)
     server.plan.faults.append(Fault(route, interrupt=True))
-    said = refusal(lambda: run.run(session, "reviews", notebook, out=notebook.parent / "out"), Exit.INTERRUPTED)
-    assert RUN_STEPS[route] in said
-    assert "spark-sidecar databricks" in said
+    message = refusal(lambda: run.run(session, "reviews", notebook, out=notebook.parent / "out"), Exit.INTERRUPTED)
+    assert RUN_STEPS[route] in message
+    assert "spark-sidecar databricks" in message
     deployer.down(session, "reviews")
     assert session.cloud.active_runs("reviews") == []
 
@@ -189,8 +189,8 @@ def test_ctrl_c_in_down_says_how_to_delete_the_rest(server, session, wanted, not
     up(session, wanted)
     run.run(session, "reviews", notebook)
     server.plan.faults.append(Fault(route, interrupt=True))
-    said = refusal(lambda: deployer.down(session, "reviews"), Exit.INTERRUPTED)
-    assert f"`spark-sidecar databricks down --name reviews --volume {VOLUME}` deletes the rest" in said
+    message = refusal(lambda: deployer.down(session, "reviews"), Exit.INTERRUPTED)
+    assert f"`spark-sidecar databricks down --name reviews --volume {VOLUME}` deletes the rest" in message
     deployer.down(session, "reviews")
     assert server.clusters.all == {}
     assert session.cloud.store(ROOT).folders() == []
@@ -218,7 +218,7 @@ def test_an_error_of_the_workspace_at_any_step_is_tried_again(server, session, w
     server.plan.faults += [Fault(route, 500, "INTERNAL_ERROR", "Internal error") for route in STEPS]
     everything(session, wanted, notebook, tmp_path / "out")
     assert server.plan.not_met() == []
-    assert asked(server, CREATE) == 2
+    assert request_count(server, CREATE) == 2
     assert len(server.jobs.runs) == 1
 
 
@@ -234,14 +234,14 @@ def test_a_network_that_is_away_for_long_stops_no_wait(server, impatient, wanted
     server.plan.faults.append(Fault("GET /api/2.2/jobs/runs/get", drop="before", skip=1, times=2))
     up(impatient, wanted)
     assert run.run(impatient, "reviews", notebook).exit_code is Exit.DONE
-    assert sum("again in" in each for each in impatient.report.waited) >= 2
+    assert sum("again in" in each for each in impatient.report.waits) >= 2
 
 
 def test_a_network_that_stays_away_is_one_sentence_with_what_bills(server, impatient, wanted):
     server.plan.faults.append(Fault("GET /api/2.1/clusters/get", drop="before", skip=1, times=99))
-    said = refusal(lambda: up(impatient, wanted, timeout_s=15), Exit.TIMEOUT)
-    assert "Check the network, then run it again" in said
-    assert "is starting and bills" in said
+    message = refusal(lambda: up(impatient, wanted, timeout_s=15), Exit.TIMEOUT)
+    assert "Check the network, then run it again" in message
+    assert "is starting and bills" in message
 
 
 @pytest.mark.parametrize(
@@ -258,9 +258,9 @@ def test_a_network_that_stays_away_is_one_sentence_with_what_bills(server, impat
 def test_a_refusal_in_a_wait_is_one_sentence_with_what_exists(server, session, wanted, fault, expected):
     status, code, message = fault
     server.plan.faults.append(Fault("GET /api/2.1/clusters/get", status, code, message, skip=1, times=9))
-    said = refusal(lambda: up(session, wanted), Exit.REFUSED)
-    assert expected in said
-    assert ("is starting and bills" in said) is (status != 404)
+    text = refusal(lambda: up(session, wanted), Exit.REFUSED)
+    assert expected in text
+    assert ("is starting and bills" in text) is (status != 404)
 
 
 def test_a_start_that_is_refused_says_what_may_bill(server, session, wanted):

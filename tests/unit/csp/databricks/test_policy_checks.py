@@ -11,14 +11,14 @@ from csp import deployer
 from csp.cloud import Exit
 from csp.databricks.deployer import connect
 from csp.up import up
-from unit.csp.databricks.workspace import VOLUME, found, refusal
+from unit.csp.databricks.workspace import VOLUME, checks_named, refusal
 from unit.csp.deployments import new_session
 
 
 def test_a_policy_that_may_not_be_read_is_said_and_not_refused(server, wanted):
     server.plan.faults.append(Fault("GET /api/2.0/policies/clusters/get", 403, "PERMISSION_DENIED", "no"))
     with_policy = new_session(connect(volume=VOLUME, policy="p"), server.clock)
-    (check,) = found(with_policy, wanted, "policy")
+    (check,) = checks_named(with_policy, wanted, "policy")
     assert check.passed
     assert "could not be checked: reading the policy is not allowed" in check.detail
 
@@ -49,7 +49,7 @@ def test_a_cluster_that_its_policy_allows_is_made(under_policy, wanted):
 
 
 @pytest.mark.parametrize(
-    ("path", "rule", "said"),
+    ("path", "rule", "expected"),
     [
         ("node_type_id", {"type": "allowlist", "values": ["g4dn.xlarge"]}, "g5.4xlarge, and allowed are g4dn.xlarge"),
         ("num_workers", {"type": "range", "maxValue": 1}, "num_workers is 2, and it must be from any to 1"),
@@ -59,10 +59,10 @@ def test_a_cluster_that_its_policy_allows_is_made(under_policy, wanted):
         ("init_scripts", {"type": "forbidden"}, "it must be left out"),
     ],
 )
-def test_what_a_policy_does_not_allow_is_found_before_anything_is_made(under_policy, wanted, path, rule, said):
+def test_what_a_policy_does_not_allow_is_found_before_anything_is_made(under_policy, wanted, path, rule, expected):
     message = refusal(lambda: up(under_policy({path: rule}), wanted), Exit.CHECK_FAILED)
     assert f"does not allow it: {path} is" in message
-    assert said in message
+    assert expected in message
     assert "give the options that it allows, or another --policy" in message
 
 

@@ -84,9 +84,9 @@ def test_a_run_whose_own_cluster_cannot_be_had_is_tried_on_the_next_shape(server
     assert result.exit_code is Exit.DONE
     shapes = [each.tasks[0].given["new_cluster"]["node_type_id"] for each in server.jobs.runs.values()]
     assert shapes == ["g5.4xlarge", "g6.4xlarge"]
-    (said,) = [each for each in session.report.said if "Trying choice 2 of 2" in each]
-    assert "AWS_INSUFFICIENT_INSTANCE_CAPACITY_FAILURE" in said
-    assert "the cloud has no such node in this zone now" in said
+    (message,) = [each for each in session.report.messages if "Trying choice 2 of 2" in each]
+    assert "AWS_INSUFFICIENT_INSTANCE_CAPACITY_FAILURE" in message
+    assert "the cloud has no such node in this zone now" in message
 
 
 def test_a_run_whose_own_cluster_lacks_quota_says_what_to_do(server, session, notebook, tmp_path):
@@ -144,14 +144,14 @@ def test_what_is_no_id_of_a_run_is_said_and_not_taken_for_a_sign_in(session, ver
 
 
 def test_a_run_without_a_cluster_says_what_to_do(session, notebook):
-    said = refusal(lambda: run.run(session, "reviews", notebook), Exit.NOT_FOUND)
-    assert "spark-sidecar databricks up --name reviews" in said
+    message = refusal(lambda: run.run(session, "reviews", notebook), Exit.NOT_FOUND)
+    assert "spark-sidecar databricks up --name reviews" in message
 
 
 def test_a_principal_without_a_home_folder_is_told_what_it_needs(server, wanted, notebook, monkeypatch):
     robot = member(server, monkeypatch, home=False, groups=(Group("team", may_create_clusters=True),))
     up(robot, wanted)
-    said = refusal(lambda: run.run(robot, "reviews", notebook), Exit.REFUSED)
-    assert "The parent folder (/Users/member@example.com) does not exist." in said
-    assert "`databricks workspace mkdirs /Users/member@example.com`" in said
+    message = refusal(lambda: run.run(robot, "reviews", notebook), Exit.REFUSED)
+    assert "The parent folder (/Users/member@example.com) does not exist." in message
+    assert "`databricks workspace mkdirs /Users/member@example.com`" in message
     assert robot.cloud.active_runs("reviews") == []

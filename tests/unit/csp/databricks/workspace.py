@@ -20,8 +20,8 @@ ROOT = f"{VOLUME}/spark-sidecar/reviews"
 CREATE = ("POST", "/api/2.1/clusters/create")
 
 
-def asked(server, entry):
-    return server.asked.count(entry)
+def request_count(server, entry):
+    return server.requests.count(entry)
 
 
 def refusal(call, exit_code):
@@ -42,7 +42,7 @@ def wanted_folder(session, wanted):
     return session.cloud.upload(wanted).folder
 
 
-def found(session, wanted, name):
+def checks_named(session, wanted, name):
     """What the checks of a name say."""
     return [each for each in deployer.check(session, wanted) if each.name == name]
 

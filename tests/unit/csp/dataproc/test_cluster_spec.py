@@ -78,7 +78,7 @@ def as_flags(request):
     machines, software = config["gce_cluster_config"], config["software_config"]
     shielded = machines["shielded_instance_config"]
     (action,) = config["initialization_actions"]
-    found = {
+    flags = {
         "image-version": software["image_version"],
         "properties": dict(software["properties"]),
         "optional-components": sorted(software["optional_components"]),
@@ -102,11 +102,11 @@ def as_flags(request):
         **groups_as_flags(config),
     }
     # gcloud makes this property of --single-node, and refuses it beside.
-    zero_workers = found["properties"].pop("dataproc:dataproc.allow.zero.workers", "false")
-    assert (zero_workers == "true") == ("single-node" in found)
+    zero_workers = flags["properties"].pop("dataproc:dataproc.allow.zero.workers", "false")
+    assert (zero_workers == "true") == ("single-node" in flags)
     if "lifecycle_config" in config:
-        found["delete-max-idle"] = f"{config['lifecycle_config']['idle_delete_ttl']['seconds'] // 60}m"
-    return {key: value for key, value in found.items() if value is not None}
+        flags["delete-max-idle"] = f"{config['lifecycle_config']['idle_delete_ttl']['seconds'] // 60}m"
+    return {key: value for key, value in flags.items() if value is not None}
 
 
 def flag(given):
@@ -117,30 +117,30 @@ def flag(given):
 def groups_as_flags(config):
     master, worker = config["master_config"], config.get("worker_config")
     assert master["num_instances"] == 1
-    found = group_as_flags("master", master)
+    flags = group_as_flags("master", master)
     if worker is None:
-        return {"single-node": ""} | found
-    found |= {"num-workers": str(worker["num_instances"])} | group_as_flags("worker", worker)
+        return {"single-node": ""} | flags
+    flags |= {"num-workers": str(worker["num_instances"])} | group_as_flags("worker", worker)
     if spot := config.get("secondary_worker_config"):
         assert spot["preemptibility"] == "SPOT"
         kind = {"num-secondary-workers": str(spot["num_instances"]), "secondary-worker-type": "spot"}
-        found |= kind | group_as_flags("secondary-worker", spot)
-    return found
+        flags |= kind | group_as_flags("secondary-worker", spot)
+    return flags
 
 
 def group_as_flags(role, group):
     disk = group["disk_config"]
-    found = {
+    flags = {
         f"{role}-boot-disk-size": f"{disk['boot_disk_size_gb']}GB",
         f"{role}-boot-disk-type": disk["boot_disk_type"],
         f"{role}-machine-type": group.get("machine_type_uri"),
     }
     if "num_local_ssds" in disk:
-        found[f"num-{role}-local-ssds"] = str(disk["num_local_ssds"])
-        found[f"{role}-local-ssd-interface"] = disk["local_ssd_interface"]
+        flags[f"num-{role}-local-ssds"] = str(disk["num_local_ssds"])
+        flags[f"{role}-local-ssd-interface"] = disk["local_ssd_interface"]
     for each in group.get("accelerators", []):
-        found[f"{role}-accelerator"] = f"type={each['accelerator_type_uri']},count={each['accelerator_count']}"
-    return {key: value for key, value in found.items() if value is not None}
+        flags[f"{role}-accelerator"] = f"type={each['accelerator_type_uri']},count={each['accelerator_count']}"
+    return {key: value for key, value in flags.items() if value is not None}
 
 
 @pytest.mark.parametrize("options", [PLAIN, EVERY], ids=["plain", "every option"])

@@ -10,7 +10,7 @@ LINK = "https://console.example/enable"
 
 
 @pytest.mark.parametrize(
-    ("text", "code", "said"),
+    ("text", "code", "message"),
     [
         (
             "Cloud Dataproc API has not been used in project 1 before or it is disabled.",
@@ -43,9 +43,9 @@ LINK = "https://console.example/enable"
         ("Something else happened", "REFUSED", "Something else happened"),
     ],
 )
-def test_a_message_of_googles_has_a_code_and_a_fix(text, code, said):
+def test_a_message_of_googles_has_a_code_and_a_fix(text, code, message):
     assert explain(text, link=LINK).code == code
-    assert said in sentence(text, link=LINK)
+    assert message in sentence(text, link=LINK)
     assert not explain(text).no_capacity
 
 

@@ -117,10 +117,10 @@ def test_gcloud_reads_spot_workers_as_secondary_ones(dataproc, tmp_path):
 
 
 def test_a_cluster_for_nim_has_docker_and_tells_nodes_of_image_and_secret():
-    told = {"NIM_IMAGE": "nvcr.io/nim/meta/llama-3.1-8b-instruct:1.8.4", "NGC_SECRET_NAME": "ngc"}
-    words = gcloud_command(cluster("dataproc", "l4x1", "nim", options=Options(metadata=told)), name="mine")
+    expected = {"NIM_IMAGE": "nvcr.io/nim/meta/llama-3.1-8b-instruct:1.8.4", "NGC_SECRET_NAME": "ngc"}
+    words = gcloud_command(cluster("dataproc", "l4x1", "nim", options=Options(metadata=expected)), name="mine")
     assert "--optional-components=JUPYTER,DOCKER" in words
-    assert f"--metadata=^#^framework=nim#NIM_IMAGE={told['NIM_IMAGE']}#NGC_SECRET_NAME=ngc" in words
+    assert f"--metadata=^#^framework=nim#NIM_IMAGE={expected['NIM_IMAGE']}#NGC_SECRET_NAME=ngc" in words
 
 
 def test_a_bundle_that_is_in_no_bucket_is_refused():
