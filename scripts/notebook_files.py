@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +14,9 @@ import nbformat
 from nbclient import NotebookClient
 from traitlets.config import Config
 
+from server_utils.demo import assets
 from server_utils.notebooks import catalogue
-from server_utils.notebooks.catalogue import Facts, Model, Scale
+from server_utils.notebooks.catalogue import Facts, GpuUse, Model, Scale
 
 if TYPE_CHECKING:
     from jupyter_client.manager import KernelManager
@@ -23,8 +26,14 @@ _METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-_CELL_S = 540  # a cell that takes longer hangs
+ABOUT = 1  # the place of the cell with the facts
+_NOTEBOOK_S = 900  # the longest takes three minutes on two cores that nobody else uses
 _START_S = 300
+_AT_FULL_SCALE = {
+    GpuUse.NEEDED: "executors whose GPUs hold the model (`spark-sidecar fit`)",
+    GpuUse.USED: "any executors; faster where they have GPUs",
+    GpuUse.UNUSED: "any executors; the model takes no GPU",
+}
 
 
 def source(facts: Facts) -> Path:
@@ -40,7 +49,7 @@ def made(facts: Facts) -> Path:
 def render(facts: Facts) -> str:
     """The notebook of a source: with the facts after its first cell, without outputs, the same bytes each time."""
     notebook = jupytext.read(source(facts), fmt="py:percent")
-    notebook.cells.insert(1, nbformat.v4.new_markdown_cell(about(facts)))
+    notebook.cells.insert(ABOUT, nbformat.v4.new_markdown_cell(about(facts)))
     notebook.metadata = nbformat.from_dict(_METADATA)
     notebook.nbformat_minor = 5
     for number, cell in enumerate(notebook.cells):
@@ -59,7 +68,8 @@ def about(facts: Facts) -> str:
         lines.append(_of_each_scale("its licence", facts.models, lambda model: model.licence))
     lines.append(f"| data | all or some of: {facts.data} | all of it, or a table of yours |")
     lines.append(f"| its licence | {facts.data_licence} | {facts.data_licence} |")
-    lines.append(f"| needs | two cores, {facts.seconds} s of a processor | {_needs(facts)} |")
+    lines.append(f"| needs | two cores | {_AT_FULL_SCALE[facts.gpu]} |")
+    lines.append(f"| takes | about {_minutes(facts)}, with the start of Spark | {_time_at_full_scale(facts)} |")
     return "\n".join(lines)
 
 
@@ -69,23 +79,42 @@ def _of_each_scale(title: str, models: dict[Scale, tuple[Model, ...]], say: Call
 
 
 def _pin(model: Model) -> str:
-    return f"`{model.revision}`" if model.revision else "as a package ships it"
+    if model.revision:
+        return f"`{model.revision}`"
+    return "package `{}` {}".format(*assets.package_of(model.source))
 
 
 def _hub(place: str) -> str:
     return place.removeprefix("hf://").partition("@")[0] if place.startswith("hf://") else ""
 
 
-def _needs(facts: Facts) -> str:
-    return (
-        "executors whose GPUs hold the model (`spark-sidecar fit`)"
-        if facts.needs_gpu
-        else "any executors; it takes a GPU where there is one"
-    )
+def _minutes(facts: Facts) -> str:
+    return f"{facts.minutes} minute{'s' if facts.minutes > 1 else ''}"
+
+
+def _time_at_full_scale(facts: Facts) -> str:
+    """What decides how long the full scale takes."""
+    worker = "core" if facts.gpu is GpuUse.UNUSED else "GPU"
+    full = facts.models[Scale.FULL] if facts.models else ()
+    copy = "; the first run also copies the model" if any(_hub(model.source) for model in full) else ""
+    return f"decided by the rows per {worker}{copy}"
+
+
+def with_minutes(facts: Facts, minutes: int) -> Facts:
+    """Keep how long a notebook took, in its facts and in the file that is made from them."""
+    if minutes == facts.minutes:
+        return facts
+    kept = json.loads(catalogue.FACTS.read_text(encoding="utf-8"))
+    next(each for each in kept["notebooks"] if each["name"] == facts.name)["minutes"] = minutes
+    catalogue.FACTS.write_text(json.dumps(kept, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    catalogue.every.cache_clear()
+    made(facts).write_text(render(catalogue.facts(facts.name)), encoding="utf-8")
+    (FOLDER / "README.md").write_text(index(), encoding="utf-8")
+    return catalogue.facts(facts.name)
 
 
 def execute(path: Path, *, kernel: KernelManager | None = None, folder: Path) -> Any:
-    """Run a notebook's cells, in a kernel that runs or in one of its own.
+    """Run a notebook's cells, in a kernel that runs or in one of its own, with a time limit for all of them.
 
     folder: the working folder of its kernel.
 
@@ -94,10 +123,14 @@ def execute(path: Path, *, kernel: KernelManager | None = None, folder: Path) ->
 
     Raises:
         CellExecutionError: a cell failed.
+        CellTimeoutError: the time is up.
+        DeadKernelError: the kernel has died.
     """
     notebook = nbformat.read(path, as_version=4)
     place = {"metadata": {"path": str(folder)}}
-    limits = {"timeout": _CELL_S, "startup_timeout": _START_S}
+    deadline = time.monotonic() + _NOTEBOOK_S
+    # Nbclient takes 0 and less for no limit.
+    limits = {"timeout_func": lambda _: max(1, int(deadline - time.monotonic())), "startup_timeout": _START_S}
     with tempfile.TemporaryDirectory(prefix="k-") as sockets:
         # Through TCP whoever is on this host could read along, and the kernel warns of it each time.
         own = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/k"}})
@@ -111,7 +144,7 @@ def index() -> str:
         lines += [
             f"## {title}",
             "",
-            "| notebook | small | full | data, and its licence | processor |",
+            "| notebook | small | full | data, and its licence | minutes |",
             "|---|---|---|---|---|",
         ]
         lines += [_row(facts) for facts in catalogue.every().values() if facts.group == group]
@@ -123,7 +156,7 @@ def _row(facts: Facts) -> str:
     models = facts.models or dict.fromkeys(Scale, ())
     names = [", ".join(model.name for model in models[scale]) or "trained there" for scale in Scale]
     link, data = f"[{facts.title}]({facts.group}/{facts.name}.ipynb)", f"{facts.data}: {facts.data_licence}"
-    return f"| {link} | {names[0]} | {names[1]} | {data} | {facts.seconds} s |"
+    return f"| {link} | {names[0]} | {names[1]} | {data} | {facts.minutes} |"
 
 
 _INDEX = """\
@@ -149,8 +182,6 @@ JupyterLab. On a cluster with the package, open or submit the `.ipynb` file as i
 
 The licence beside the data is what the package that ships the data states.
 
-The last column is seconds of a processor: those of all processes are added, without the start of Spark. They were
-measured in one run of all notebooks, on a cloud machine of two cores (AMD EPYC, 24 GiB, no GPU). Most notebooks with
-language models had one executor there, with one server. The pages of the gallery show other numbers: seconds by the
-clock, with two executors and their servers on two cores.
+The last column is minutes by the clock at small scale, from the start of Spark to the last cell. `./run gallery` has
+measured them on the machine of the gallery: two cores (AMD EPYC), 24 GiB of memory, no GPU.
 """

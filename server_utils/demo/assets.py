@@ -69,7 +69,7 @@ class _Asset:
     @property
     def folder(self) -> Path:
         """Named by what its content comes from: a new pin of the first package, or a mended converter."""
-        name = _pinned(self.lock)
+        name = "-".join(_pin(self.lock))
         if self.converter:
             name += f"-{hashlib.sha256(self.converter.read_bytes()).hexdigest()[:8]}"
         return platform.home() / "assets" / name
@@ -146,6 +146,11 @@ def environment_of(name: str) -> str | None:
     return None if asset.path.exists() else asset.environment
 
 
+def package_of(name: str) -> tuple[str, str]:
+    """The package that ships an asset, by its name and version."""
+    return _pin(_BY_NAME[name].lock)
+
+
 def make(name: str, folder: Path) -> Path:
     """As `get`, but what is not there is made in a folder of the caller's: a task may not write into ours.
 
@@ -199,7 +204,7 @@ def _download(lock: str, to: Path) -> None:
     done = subprocess.run(command, stdout=2, stderr=subprocess.PIPE, text=True, check=False, env=variables)
     if done.returncode:
         why = done.stderr.strip()[-_LAST_CHARACTERS:]  # in a task nobody sees what is printed
-        msg = f"pip could not download {_pinned(lock)} (it needs pip, setuptools and a network): {why}"
+        msg = f"pip could not download {'-'.join(_pin(lock))} (it needs pip, setuptools and a network): {why}"
         raise EnvironmentMissingError(msg)
 
 
@@ -212,13 +217,13 @@ def _with_backend(folder: Path) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))}
 
 
-def _pinned(lock: str) -> str:
-    """`name-version` of the first requirement in a lock file."""
+def _pin(lock: str) -> tuple[str, str]:
+    """The name and the version of the first requirement in a lock file."""
     pin = re.search(r"^([\w.-]+)==([\w.+]+)", (FOLDER / f"{lock}.txt").read_text(), re.MULTILINE)
     if pin is None:
         msg = f"{FOLDER / lock}.txt pins nothing. Run `./run lock`."
         raise EnvironmentMissingError(msg)
-    return f"{pin[1]}-{pin[2]}"
+    return pin[1], pin[2]
 
 
 def _unpack_wheel(wheel: Path, to: Path) -> None:

@@ -1,4 +1,4 @@
-"""The facts about the notebooks, from data/notebooks.json: titles, models, data and seconds. Driver and scripts."""
+"""The facts about the notebooks, from data/notebooks.json: titles, models, data and minutes. Driver and scripts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from server_utils.errors import ConfigurationError
 from server_utils.validation import did_you_mean
 
-_FACTS = Path(__file__).parents[1] / "data" / "notebooks.json"
+FACTS = Path(__file__).parents[1] / "data" / "notebooks.json"
 
 
 class Scale(Enum):
@@ -20,6 +20,14 @@ class Scale(Enum):
 
     SMALL = "small"
     FULL = "full"
+
+
+class GpuUse(Enum):
+    """What the full scale does with the GPUs of executors."""
+
+    NEEDED = "needed"
+    USED = "used"
+    UNUSED = "unused"
 
 
 @dataclass(frozen=True)
@@ -55,8 +63,7 @@ class Facts:
         group: the folder of its file.
         data_licence: as the package that ships the data states it.
         models: by scale, one or several that it runs one after the other; None where the notebook trains its own.
-        seconds: of a processor, measured at small scale; notebooks/README.md says on which machine.
-        needs_gpu: whether the full scale needs executors with a GPU.
+        minutes: by the clock, of the whole run at small scale; notebooks/README.md says on which machine.
     """
 
     name: str
@@ -65,8 +72,13 @@ class Facts:
     data: str
     data_licence: str
     models: dict[Scale, tuple[Model, ...]] | None
-    seconds: int
-    needs_gpu: bool
+    minutes: int
+    gpu: GpuUse
+
+    @property
+    def needs_gpu(self) -> bool:
+        """Whether the full scale needs executors with a GPU."""
+        return self.gpu is GpuUse.NEEDED
 
 
 def facts(name: str) -> Facts:
@@ -79,7 +91,7 @@ def facts(name: str) -> Facts:
 @cache
 def every() -> dict[str, Facts]:
     """All notebooks by name, in the order in which they are shown."""
-    facts = json.loads(_FACTS.read_text(encoding="utf-8"))
+    facts = json.loads(FACTS.read_text(encoding="utf-8"))
     models = {name: Model(name=name, **each) for name, each in facts["models"].items()}
     return {each["name"]: _facts(each, models) for each in facts["notebooks"]}
 
@@ -87,12 +99,12 @@ def every() -> dict[str, Facts]:
 @cache
 def groups() -> dict[str, str]:
     """The title of each group by the name of its folder."""
-    return {each["name"]: each["title"] for each in json.loads(_FACTS.read_text(encoding="utf-8"))["groups"]}
+    return {each["name"]: each["title"] for each in json.loads(FACTS.read_text(encoding="utf-8"))["groups"]}
 
 
 def _facts(given: dict[str, Any], models: dict[str, Model]) -> Facts:
     chosen = None
     if Scale.SMALL.value in given:
         chosen = {scale: tuple(models[name] for name in given[scale.value]) for scale in Scale}
-    fields = {key: given[key] for key in ("name", "group", "title", "data", "data_licence", "seconds", "needs_gpu")}
-    return Facts(models=chosen, **fields)
+    fields = {key: given[key] for key in ("name", "group", "title", "data", "data_licence", "minutes")}
+    return Facts(models=chosen, gpu=GpuUse(given["gpu"]), **fields)
