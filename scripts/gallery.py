@@ -1,47 +1,85 @@
-"""The pages of docs/gallery: an executed notebook as Markdown and PNG files, and the page that lists all."""
+"""The pages of docs/gallery: an executed notebook as Markdown and PNG files, and the tables of small pictures."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
+import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import notebook_files
+from PIL import Image, ImageOps
 
 from server_utils.notebooks import catalogue
 from server_utils.notebooks.catalogue import Facts
 
 FOLDER = Path(__file__).parents[1] / "docs" / "gallery"
 _NOTEBOOKS = "../../notebooks"
+_SMALL, _COLOURS = (160, 110), 48  # a few kB each: the README shows all of them
+_PER_ROW = 4  # as many as fit beside each other on a code host
 _INDEX = """\
+<!-- made by ./run render -->
 # Gallery
 
-Every page is a notebook of [notebooks/](../../notebooks/README.md), executed at small scale on a laptop: two Spark
-executors, a real server beside each, two cores, no GPU. `./run gallery` made all of them; numbers of another machine
-differ.
+Every page is a notebook of [notebooks/](../../notebooks/README.md), executed at small scale by `./run gallery`: two
+Spark executors and a real server beside each, on one machine with two cores (AMD EPYC), 24 GiB of memory and no GPU.
+Numbers of another machine differ. The source of a page ends with the hash of the notebook that was executed.
 """
 
 
-def write(facts: Facts, notebook: Any) -> None:
+def write(facts: Facts, notebook: Any, seconds: float) -> None:
     """Write the page of an executed notebook, and its pictures."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     for old in FOLDER.glob(f"{facts.name}-*.png"):
         old.unlink()
+    notebook.cells[notebook_files.ABOUT].source = notebook_files.about(facts)
     pictures: list[bytes] = []
     parts = [part for cell in notebook.cells for part in _cell(facts, cell, pictures)]
     for number, picture in enumerate(pictures, 1):
         (FOLDER / f"{facts.name}-{number}.png").write_bytes(picture)
-    link = f"[The notebook]({_NOTEBOOKS}/{facts.group}/{facts.name}.ipynb), executed by `./run gallery`."
-    parts.insert(1, link)
-    (FOLDER / f"{facts.name}.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    (FOLDER / f"{facts.name}-small.png").write_bytes(thumbnail(pictures[0]))
+    link = f"[The notebook]({_NOTEBOOKS}/{facts.group}/{facts.name}.ipynb), executed by `./run gallery`"
+    parts.insert(1, f"{link} in {seconds:.0f} seconds.")
+    (FOLDER / f"{facts.name}.md").write_text("\n\n".join([*parts, mark(facts)]) + "\n", encoding="utf-8")
 
 
-def write_index() -> None:
-    """Write the page that lists all that have a page, with one picture each."""
+def mark(facts: Facts) -> str:
+    """What the page of the notebook ends with: the hash of the file that was executed."""
+    digest = hashlib.sha256(notebook_files.made(facts).read_bytes()).hexdigest()
+    return f"<!-- sha256 of the executed notebook: {digest} -->"
+
+
+def is_stale(facts: Facts) -> bool:
+    """Whether the page is not from the notebook as it is now."""
+    page = FOLDER / f"{facts.name}.md"
+    return not page.exists() or mark(facts) not in page.read_text(encoding="utf-8")
+
+
+def thumbnail(picture: bytes) -> bytes:
+    """A picture in one small size and few colours."""
+    small = ImageOps.pad(Image.open(io.BytesIO(picture)).convert("RGB"), _SMALL, color="white")
+    written = io.BytesIO()
+    small.quantize(_COLOURS).save(written, "PNG", optimize=True)
+    return written.getvalue()
+
+
+def index() -> str:
+    """The page that lists all, by group."""
     lines = [_INDEX]
     for group, title in catalogue.groups().items():
-        rows = [_thumbnail(facts) for facts in catalogue.every().values() if facts.group == group and _has_page(facts)]
-        lines += [f"## {title}", "", "| | |", "|---|---|", *rows, ""]
-    (FOLDER / "README.md").write_text("\n".join(lines), encoding="utf-8")
+        lines += [f"## {title}", "", *table([each for each in catalogue.every().values() if each.group == group]), ""]
+    return "\n".join(lines)
+
+
+def table(shown: Sequence[Facts], folder: str = "") -> list[str]:
+    """Small pictures with their titles, each a link to its page. folder: of the pages, seen from where the table is."""
+    cells = [_linked_thumbnail(facts, folder) for facts in shown]
+    cells += [""] * (-len(cells) % _PER_ROW)
+    rows = [f"| {' | '.join(cells[start : start + _PER_ROW])} |" for start in range(0, len(cells), _PER_ROW)]
+    return [f"|{' |' * _PER_ROW}", f"|{'---|' * _PER_ROW}", *rows]
 
 
 def plain(notebook: Any) -> str:
@@ -51,13 +89,9 @@ def plain(notebook: Any) -> str:
     return "\n".join(text for text in texts if text and not re.match(r"<(Figure|IPython)", text))
 
 
-def _has_page(facts: Facts) -> bool:
-    return (FOLDER / f"{facts.name}.md").exists()
-
-
-def _thumbnail(facts: Facts) -> str:
-    text = f"[{facts.title}]({facts.name}.md)"
-    return f"| [![{facts.title}]({facts.name}-1.png)]({facts.name}.md) | {text} |"
+def _linked_thumbnail(facts: Facts, folder: str) -> str:
+    page, picture = f"{folder}{facts.name}.md", f"{folder}{facts.name}-small.png"
+    return f"[![{facts.title}]({picture})]({page})<br>[{facts.title}]({page})"
 
 
 def _cell(facts: Facts, cell: Any, pictures: list[bytes]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shutil
 import subprocess
@@ -14,11 +15,14 @@ from pathlib import Path
 import gallery
 import nbformat
 import notebook_files
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellControlSignal, CellExecutionError
 
 from server_utils.errors import SidecarError
 from server_utils.host import platform
 from server_utils.notebooks import catalogue
+from server_utils.notebooks.catalogue import Facts
+
+_FAILURES = (CellControlSignal, RuntimeError)  # a cell failed, the time is up; the kernel did not start, or has died
 
 
 def main(arguments: list[str]) -> int:
@@ -30,10 +34,11 @@ def main(arguments: list[str]) -> int:
     one.add_argument("--open", action="store_true", help="open it in JupyterLab instead")
     several = commands.add_parser("gallery", help="execute notebooks at small scale, and write docs/gallery")
     several.add_argument("names", nargs="*", metavar="NAME", help="by default all")
+    several.add_argument("--stale", action="store_true", help="only those that have changed since")
     chosen = parser.parse_args(arguments)
     try:
         if chosen.command == "gallery":
-            return _gallery(chosen.names)
+            return _gallery(_chosen(chosen.names, only_stale=chosen.stale))
         return _open(chosen.name) if chosen.open else _execute(chosen.name)
     except SidecarError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -60,8 +65,8 @@ def _execute(name: str) -> int:
     facts, began, folder = catalogue.facts(name), time.monotonic(), _folder()
     try:
         done = notebook_files.execute(notebook_files.made(facts), folder=folder)
-    except CellExecutionError as error:
-        print(error.traceback.strip() or error, file=sys.stderr)
+    except _FAILURES as error:
+        print(_why(error), file=sys.stderr)
         return 1
     outcome = folder / f"{name}.ipynb"
     nbformat.write(done, outcome)
@@ -70,16 +75,35 @@ def _execute(name: str) -> int:
     return 0
 
 
-def _gallery(names: list[str]) -> int:
+def _why(error: Exception) -> str:
+    traceback = error.traceback.strip() if isinstance(error, CellExecutionError) else ""
+    return traceback or str(error)
+
+
+def _chosen(names: list[str], *, only_stale: bool) -> list[Facts]:
+    every = [catalogue.facts(name) for name in names] or [*catalogue.every().values()]
+    return [facts for facts in every if not only_stale or gallery.is_stale(facts)]
+
+
+def _gallery(chosen: list[Facts]) -> int:
+    """Write the pages. One that fails keeps its old page, and does not hold up the others."""
     os.environ["SPARK_SIDECAR_SCALE"] = "small"
+    failed = []
     with tempfile.TemporaryDirectory() as folder:
-        for facts in [catalogue.facts(name) for name in names] or catalogue.every().values():
+        for facts in chosen:
             began = time.monotonic()
-            done = notebook_files.execute(notebook_files.made(facts), folder=Path(folder))
-            gallery.write(facts, done)
-            print(f"{facts.name}: {time.monotonic() - began:.0f} s", flush=True)
-    gallery.write_index()
-    return 0
+            try:
+                done = notebook_files.execute(notebook_files.made(facts), folder=Path(folder))
+            except _FAILURES as error:
+                failed.append(facts.name)
+                print(f"error: {facts.name}: {_why(error)}", file=sys.stderr, flush=True)
+                continue
+            seconds = time.monotonic() - began
+            gallery.write(notebook_files.with_minutes(facts, math.ceil(seconds / 60)), done, seconds)
+            print(f"{facts.name}: {seconds:.0f} s", flush=True)
+    if failed:
+        print(f"error: {len(failed)} failed: ./run gallery {' '.join(failed)}", file=sys.stderr)
+    return int(bool(failed))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import gallery
 import notebook_files
 
 from csp.live_checks import report
@@ -37,6 +38,7 @@ ENGINES: tuple[type[OpenAIServerManager], ...] = (
 )
 SIZES_DOCUMENT = ROOT / "docs" / "guides" / "gpu-sizing.md"
 NODES_DOCUMENT = ROOT / "docs" / "nodes.md"
+README = ROOT / "README.md"
 LIVE_DOCUMENT = ROOT / "docs" / "live-checks.md"
 # One node with one GPU and no YARN, one with several and YARN: together they have every setting.
 EXAMPLES = (("databricks-aws", "a10x1"), ("dataproc", "l4x4"))
@@ -122,6 +124,11 @@ def sizes() -> str:
     return markdown(["model", "weights", "cache of 1,000 tokens", *gpus], rows)
 
 
+def pictures() -> str:
+    """A small picture of what comes out of each notebook."""
+    return "\n".join(gallery.table([*catalogue.every().values()], "docs/gallery/")) + "\n"
+
+
 def rendered() -> dict[Path, str]:
     """File -> what it should hold."""
     return {
@@ -132,6 +139,8 @@ def rendered() -> dict[Path, str]:
         NODES_DOCUMENT: TABLE.sub(lambda _: frameworks(), NODES_DOCUMENT.read_text()),
         LIVE_DOCUMENT: TABLE.sub(lambda _: report.page(), LIVE_DOCUMENT.read_text()),
         notebook_files.FOLDER / "README.md": notebook_files.index(),
+        gallery.FOLDER / "README.md": gallery.index(),
+        README: TABLE.sub(lambda _: pictures(), README.read_text()),
     } | {notebook_files.made(each): notebook_files.render(each) for each in catalogue.every().values()}
 
 

@@ -1,4 +1,4 @@
-"""`./run notebook NAME` as a newcomer types it, with notebooks of one line in place of those of the repository."""
+"""`./run notebook` and `./run gallery`, with notebooks of a few lines in place of those of the repository."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -17,6 +18,11 @@ from server_utils.host import platform
 pytestmark = pytest.mark.notebook
 ROOT = Path(__file__).parents[3]
 NAME = "tabular_regression"
+
+
+def write_notebook(path, *cells):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=[*cells]), path)
 
 
 @pytest.fixture
@@ -38,9 +44,7 @@ def run_notebook(tmp_path):
         (home / name).symlink_to(platform.home() / name)
 
     def run(code, name=NAME):
-        made = clone / "notebooks" / "tensors" / f"{NAME}.ipynb"
-        made.parent.mkdir(parents=True)
-        nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)]), made)
+        write_notebook(clone / "notebooks" / "tensors" / f"{NAME}.ipynb", nbformat.v4.new_code_cell(code))
         environment = os.environ | {"SPARK_SIDECAR_HOME": str(home)}
         command = [clone / "run", "notebook", name]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
@@ -70,3 +74,33 @@ def test_a_name_that_is_not_there_is_answered_with_the_nearest(run_notebook):
     done = run_notebook("", "tabular_regresion")
     assert done.returncode == 1
     assert done.stderr.startswith("error: there is no notebook 'tabular_regresion'; did you mean tabular_regression?")
+
+
+DRAW = """
+import matplotlib.pyplot as plt
+plt.plot([1, 2])
+plt.show()
+"""
+
+
+def test_the_gallery_goes_on_after_a_notebook_that_fails_and_keeps_its_old_page(tmp_path):
+    for name in ("scripts", "server_utils"):  # the facts are in there, and hold how long a notebook took
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    made, page = tmp_path / "notebooks" / "tensors", tmp_path / "docs" / "gallery"
+    cells = [nbformat.v4.new_markdown_cell(f"# {NAME}"), nbformat.v4.new_markdown_cell("facts")]
+    write_notebook(made / "image_classification.ipynb", *cells, nbformat.v4.new_code_cell("1 / 0"))
+    write_notebook(made / f"{NAME}.ipynb", *cells, nbformat.v4.new_code_cell(DRAW))
+    page.mkdir(parents=True)
+    (page / "image_classification.md").write_text("old")
+    command = [sys.executable, "scripts/notebooks.py", "gallery", "image_classification", NAME]
+    environ = os.environ | {"PYTHONPATH": str(tmp_path), "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
+    assert "1 failed: ./run gallery image_classification" in done.stderr
+    assert (page / "image_classification.md").read_text() == "old"
+    text = (page / f"{NAME}.md").read_text()
+    assert text.startswith(f"# {NAME}\n\n[The notebook](../../notebooks/tensors/{NAME}.ipynb)")
+    assert hashlib.sha256((made / f"{NAME}.ipynb").read_bytes()).hexdigest() in text
+    assert f"![Output of the cell above]({NAME}-1.png)" in text
+    assert {path.name for path in page.glob("*.png")} == {f"{NAME}-1.png", f"{NAME}-small.png"}
