@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 import server_utils
+from server_utils.notebooks import catalogue
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -84,6 +85,18 @@ def test_every_page_is_found_by_the_navigation(site):
     start = min((path for path in site if path.name == "index.html"), key=lambda path: len(path.parts))
     led = {(start.parent / urlsplit(link).path).resolve() for link in site[start].links if not urlsplit(link).netloc}
     assert {path for path in site if path.name != "404.html"} <= led
+
+
+def test_the_gallery_is_in_the_order_of_the_notebooks_and_each_may_be_downloaded(site):
+    folder = next(path for path in site if path.name == "404.html").parent
+    index = (folder / "gallery" / "index.html").read_text()
+    navigation = index[: index.index("<article")]
+    places = [navigation.index(f'href="{name}.html"') for name in catalogue.every()]
+    assert places == sorted(places)
+    for facts in catalogue.every().values():
+        made = Path("notebooks", facts.group, f"{facts.name}.ipynb")
+        assert f"../repository/{made}" in site[folder / "gallery" / f"{facts.name}.html"].links
+        assert (folder / "repository" / made).read_bytes() == (ROOT / made).read_bytes()
 
 
 def plain(text):
