@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import csv
 import functools
+import html
 import importlib
 import importlib.util
 import re
@@ -61,7 +62,8 @@ def _evenly(rows: Sequence[Row], count: int) -> list[Row]:
 
 def _movie_reviews() -> Iterator[Row]:
     """Snippets of reviews, each with what people thought of it on average, -4 (bad) to 4 (good)."""
-    return ((each.id, each.score, each.text) for each in reviews.read(assets.get("movie_reviews")))
+    # As they are in a page of HTML: `&amp;` for `&`.
+    return ((each.id, each.score, html.unescape(each.text)) for each in reviews.read(assets.get("movie_reviews")))
 
 
 def _package_readmes() -> Iterator[Row]:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import html
+import logging
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from numbers import Integral, Real
 from typing import Any
 
 from server_utils.demo.spark_cluster import extras
 from server_utils.errors import SidecarError
 
 _LONGEST = 160
+_FIVE_DIGITS = 10_000
+_TRACEBACK = "Traceback (most recent call last):\n"  # by which Python's begin, also in what Spark says of a task
+_JAVA_FRAME = "\n\tat "
+_OURS = re.compile(rf"\A{re.escape(SidecarError.__module__)}\.\w+: ")
+_QUERY_LOGGERS = ("DataFrameQueryContextLogger", "SQLQueryContextLogger")
 _STYLE: dict[Any, Any] = {
     "axes.edgecolor": "#9aa0a6",
     "axes.spines.right": False,
@@ -25,17 +34,54 @@ _STYLE: dict[Any, Any] = {
 
 
 def prepare() -> None:
-    """Set the style of pictures, and how errors of the package are shown."""
+    """Set the style of pictures, and how errors of the package and of Spark are shown."""
     with extras():
         import matplotlib as mpl
     mpl.rcParams.update(_STYLE)
     if (shell := _shell()) is not None:
-        shell.set_custom_exc((SidecarError,), _show_sentence)
+        shell.set_custom_exc((SidecarError, *_errors_of_spark()), _show_sentence)
+        _quiet_queries()
+
+
+def _errors_of_spark() -> Iterable[type[Exception]]:
+    from pyspark.errors import PySparkException
+
+    yield PySparkException
+    with suppress(ImportError):  # a client of Spark Connect has no Py4J
+        from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
+
+        yield Py4JJavaError
+
+
+def _quiet_queries() -> None:
+    """Keep Spark 4 from logging all of Java's stack trace into the cell whose query it refuses."""
+    with suppress(ImportError):  # Spark 3.5 does not log it
+        from pyspark.logger import PySparkLogger
+
+        for name in _QUERY_LOGGERS:
+            PySparkLogger.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _show_sentence(shell: Any, kind: Any, error: Any, traceback: Any, tb_offset: Any = None) -> None:  # noqa: ARG001
     """Show an error without its stack trace; the cell has failed all the same. The arguments are IPython's."""
-    shell._showtraceback(kind, error, [f"error: {error}"])  # noqa: SLF001 - IPython has no public way
+    sys.last_type, sys.last_value, sys.last_traceback = kind, error, traceback  # %tb shows them
+    shown = [f"error: {_sentence(error)}"]
+    if not isinstance(error, SidecarError):
+        shown.append("%tb shows the stack trace.")
+    shell._showtraceback(kind, error, shown)  # noqa: SLF001 - IPython has no public way
+
+
+def _sentence(error: Exception) -> str:
+    """What an error says, without stack traces. Spark's holds the error of a task as text: ours is shown as it was."""
+    if isinstance(error, SidecarError):
+        return str(error)
+    _, traced, last = str(error).rpartition(_TRACEBACK)
+    lines = last.partition(_JAVA_FRAME)[0].strip("\n").splitlines() or [type(error).__name__]
+    if not traced:
+        return lines[0]  # after it come the query and its plan
+    while lines[1:] and lines[0].startswith(" "):
+        lines.pop(0)
+    return _OURS.sub("", "\n".join(lines).strip())
 
 
 def show_line(text: str) -> None:
@@ -59,10 +105,18 @@ def _dictionaries(rows: Any) -> list[Mapping[str, Any]]:
 
 def _text(value: Any) -> str:
     """One line, with numbers as people write them."""
-    if isinstance(value, float):
-        return f"{value:,.3f}" if abs(value) < 10 else f"{value:,.1f}"  # noqa: PLR2004 - three or four digits
+    if not isinstance(value, bool) and isinstance(value, Real):
+        return _number(value)
     text = " ".join(str(value).split())
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, Integral):
+        return f"{value:,}" if abs(int(value)) >= _FIVE_DIGITS else str(value)  # a year has no comma
+    if float(value).is_integer():
+        return f"{value:,.0f}"
+    return f"{value:,.3f}" if abs(value) < 10 else f"{value:,.1f}"  # noqa: PLR2004 - three or four digits
 
 
 def _markdown(names: Iterable[str], cells: Iterable[Iterable[str]]) -> str:

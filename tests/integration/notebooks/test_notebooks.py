@@ -6,6 +6,8 @@ What a notebook claims at its end is an assertion in it: a claim that fails, fai
 from __future__ import annotations
 
 import ast
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -119,6 +121,80 @@ def test_an_error_of_a_user_is_one_sentence_without_a_stack_trace(code, sentence
     assert f"error: {sentence}" in shown
     assert "Traceback" not in shown
     assert "File " not in shown
+
+
+class RefusingHub(BaseHTTPRequestHandler):
+    """A hub whose models have licences that nobody has accepted."""
+
+    def do_GET(self):
+        self.send_response(401)
+        self.send_header("X-Error-Code", "GatedRepo")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture
+def refusing_hub():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), RefusingHub)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_model_whose_licence_nobody_accepted_is_one_sentence_too(refusing_hub, laptop):
+    code = f"""
+import os
+from server_utils import open_notebook
+os.environ.update(HF_ENDPOINT={refusing_hub!r}, SPARK_SIDECAR_SCALE="full")
+try:
+    open_notebook("semantic_search")[1].model()
+finally:
+    del os.environ["HF_ENDPOINT"]
+    os.environ["SPARK_SIDECAR_SCALE"] = "small"
+"""
+    status, shown = ask(laptop, code)
+    assert status == "error"
+    assert "accept its licence on the hub's page, and set HF_TOKEN" in shown
+    assert "Traceback" not in shown
+
+
+@pytest.mark.parametrize(
+    ("raised", "sentence"),
+    [
+        ("InferenceError('row 17 is bad; mend it')", "error: row 17 is bad; mend it"),
+        ("ValueError('no such layer')", "error: ValueError: no such layer"),
+    ],
+)
+def test_what_fails_in_a_task_is_one_sentence_too_and_its_trace_is_kept(raised, sentence, laptop):
+    code = f"""
+from pyspark.sql import functions as F
+from server_utils import InferenceError, open_notebook
+spark, _ = open_notebook('sentiment')
+def fail(_):
+    raise {raised}
+spark.range(1).coalesce(1).select(F.udf(fail)('id')).collect()
+"""
+    status, shown = ask(laptop, code)
+    assert status == "error"
+    assert f"{sentence}\n%tb shows the stack trace." in shown
+    assert "Traceback" not in shown
+    assert "File " not in shown
+    assert "in fail" in ask(laptop, "%tb")[1]
+
+
+def test_a_query_that_spark_refuses_is_one_sentence_without_its_log(laptop):
+    code = "from server_utils import open_notebook\nspark, _ = open_notebook('sentiment')\nspark.range(1).select('x')"
+    status, shown = ask(laptop, code)
+    assert status == "error"
+    assert "error: [UNRESOLVED_COLUMN" in shown
+    assert "Project" not in shown
+    assert "org.apache.spark" not in shown
 
 
 def test_full_scale_without_a_gpu_says_what_to_do(laptop):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from server_utils.demo import assets
 from server_utils.errors import ConfigurationError, EnvironmentMissingError
 from server_utils.host import gpus
-from server_utils.notebooks import catalogue, display
+from server_utils.notebooks import catalogue, datasets, display
 from server_utils.notebooks.catalogue import Scale
 from server_utils.notebooks.session import Notebook, _scale
 from server_utils.storage.verify import is_saved
@@ -132,7 +133,62 @@ def test_a_table_keeps_what_a_text_holds_as_text():
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(0.12345, "0.123"), (1234.5, "1,234.5"), (7, "7"), ("a\n b", "a b"), ("x" * 161, "x" * 159 + "…")],
+    [
+        (0.12345, "0.123"),
+        (1234.5, "1,234.5"),
+        (2.0, "2"),
+        (np.float32(8840), "8,840"),
+        (7, "7"),
+        (2026, "2026"),
+        (np.int64(22450), "22,450"),
+        (True, "True"),
+        (float("nan"), "nan"),
+        ("a\n b", "a b"),
+        ("x" * 161, "x" * 159 + "…"),
+    ],
 )
 def test_a_cell_of_a_table_is_one_short_line(value, shown):
     assert display._text(value) == shown
+
+
+IN_A_TASK = """
+  An exception was thrown from the Python worker. Please see the stack trace below.
+Traceback (most recent call last):
+  File "worker.py", line 7, in <module>
+    yield from ask(rows)
+           ^^^^^^^^^
+{}
+"""
+OF_JAVA = (
+    "\n\tat org.apache.spark.api.python.BasePythonRunner.handle(PythonRunner.scala:572)\n\tat java.lang.Thread.run"
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (
+            IN_A_TASK.format("server_utils.errors.InferenceError: row 17 is bad;\n  mend it"),
+            "row 17 is bad;\n  mend it",
+        ),
+        (IN_A_TASK.format("ValueError: no such layer"), "ValueError: no such layer"),
+        (f"o7.collect: {IN_A_TASK.format('ValueError: no such layer')}{OF_JAVA}", "ValueError: no such layer"),
+        (
+            IN_A_TASK.format("KeyError: 1\n\nDuring handling:\n")
+            + IN_A_TASK.format("server_utils.errors.OutputError: a"),
+            "a",
+        ),
+        ("[PATH_NOT_FOUND] Path does not exist: /x. SQLSTATE: 42K03;\n'Project ['x]", "[PATH_NOT_FOUND] Path does not"),
+        ("", "RuntimeError"),
+    ],
+    ids=["ours", "python", "java", "chained", "query", "empty"],
+)
+def test_an_error_of_spark_is_shown_by_what_python_said_last_in_its_task(said, shown):
+    assert display._sentence(RuntimeError(said)).startswith(shown)
+    assert "  File" not in display._sentence(RuntimeError(said))
+
+
+def test_a_review_holds_no_marks_of_html(tmp_path, monkeypatch):
+    (tmp_path / "reviews").write_bytes(b"1\t2.5\tLilo &amp; Stitch\r\n")
+    monkeypatch.setattr(assets, "get", lambda name: tmp_path / "reviews")
+    assert [*datasets._movie_reviews()] == [(1, 2.5, "Lilo & Stitch")]
