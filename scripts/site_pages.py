@@ -68,6 +68,8 @@ def on_files(files: Files, config: Any) -> Files:
 
 def on_page_markdown(markdown: str, page: Any, files: Files, **_: Any) -> str:
     """Lead links that leave `docs/`, or come from outside of it, to the pages of the site."""
+    if 'class="beside"' in markdown:  # code beside code wants the width
+        page.meta["hide"] = ["toc"]
     here = page.file.src_uri
     in_repository = here.removeprefix("repository/") if here.startswith("repository/") else f"docs/{here}"
 

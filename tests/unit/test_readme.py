@@ -258,6 +258,12 @@ def test_the_guide_shows_the_measurements_of_the_readme():
     assert set(measured) <= set(README.read_text().splitlines())
 
 
+def test_the_guide_shows_the_comparison_of_the_readme():
+    shown = re.search(r"^\| \| sidecar: `servers.embed`.*?(?=\n\n)", README.read_text(), re.MULTILINE | re.DOTALL)[0]
+    assert shown.count("\n") > 5
+    assert shown in (ROOT / "docs" / "guides" / "strategy.md").read_text()
+
+
 @documents
 def test_the_paths_of_a_document_exist(document):
     """Files of the repository in backticks."""
