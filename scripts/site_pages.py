@@ -23,6 +23,8 @@ SECTIONS = {  # of the navigation -> what is added to it
     "How it works": ("CONTRIBUTING.md", "CHANGELOG.md", "CURSED_KNOWLEDGE.md", "README.md"),
 }
 PICTURE = r"!\[[^\]\n]*\]\([^)\s]+\)"
+WIDE = ("live-checks.md", "repository/CURSED_KNOWLEDGE.md")  # their tables want the width of the list of headings
+ROW, CODE = re.compile(r"^\|.*\|$", re.MULTILINE), re.compile(r"`[^`]*`")
 # The text of a link may be a picture, which is a link of its own.
 LINK = re.compile(rf"\[((?:{PICTURE}|[^\]\n])*)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
@@ -68,9 +70,9 @@ def on_files(files: Files, config: Any) -> Files:
 
 def on_page_markdown(markdown: str, page: Any, files: Files, **_: Any) -> str:
     """Lead links that leave `docs/`, or come from outside of it, to the pages of the site."""
-    if 'class="beside"' in markdown:  # code beside code wants the width
-        page.meta["hide"] = ["toc"]
     here = page.file.src_uri
+    if 'class="beside"' in markdown or here in WIDE:
+        page.meta["hide"] = ["toc"]
     in_repository = here.removeprefix("repository/") if here.startswith("repository/") else f"docs/{here}"
 
     def led(link: re.Match[str]) -> str:
@@ -82,7 +84,12 @@ def on_page_markdown(markdown: str, page: Any, files: Files, **_: Any) -> str:
             return f"[{text}]({posixpath.relpath(target, posixpath.dirname(here) or '.')}{link[3] or ''}){download}"
         return link[0] if path.startswith("docs/") else text
 
-    return LINK.sub(led, markdown)
+    return ROW.sub(with_bars, LINK.sub(led, markdown))
+
+
+def with_bars(row: re.Match[str]) -> str:
+    r"""A row of a table, with plain bars in its code: code hosts take `\|` for one, Python's Markdown does not."""
+    return CODE.sub(lambda code: code[0].replace(r"\|", "|"), row[0])
 
 
 def on_page_content(html: str, **_: Any) -> str:

@@ -76,6 +76,12 @@ def test_the_site_fetches_nothing_from_elsewhere(site):
         assert re.findall(r"(?:url\(|@import )[\"']?(?:https?:)?//[^)]*", sheet.read_text()) == [], sheet.name
 
 
+def test_a_bar_in_the_code_of_a_table_is_a_bar(site):
+    page = next(path for path in site if path.name == "live-checks.html").read_text()
+    assert "| sort -u | head" in page
+    assert "\\|" not in page[page.index("<article") :]
+
+
 def test_the_api_pages_document_every_public_name(site):
     anchors = set().union(*(page.anchors for path, page in site.items() if path.parent.name == "api"))
     assert {f"server_utils.{name}" for name in server_utils.__all__} <= anchors
