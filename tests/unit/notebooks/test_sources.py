@@ -30,6 +30,8 @@ FORBIDDEN = {
     "SparkConf": "the cluster has its settings",
     "SparkSession": "open_notebook gives it",
     "spark.conf": "the cluster has its settings",
+    "sparkContext": "it is not there over Spark Connect",
+    ".rdd": "it is not there over Spark Connect",
     "spark.stop": "the session may be the user's",
     ".config(": "the cluster has its settings",
     "/dbfs": "paths come from model_url and data_url",
@@ -39,6 +41,7 @@ FORBIDDEN = {
     "pip install": "packages are the cluster's",
     "%pip": "packages are the cluster's",
 }
+PRICE = "PRICE_PER_HOUR = 1.0  # of the whole cluster, in your currency: put yours in"
 SHELL = re.compile(r"^\s*[!%]", re.MULTILINE)
 
 
@@ -81,6 +84,13 @@ def test_a_notebook_says_when_to_use_it_and_ends_with_what_it_claims(source):
     assert "**When to use this:**" in text.split("# %%\n", 1)[0]
     assert "plt.show()" in text
     assert text.count("\nassert ") >= 2
+
+
+@sources
+def test_what_rows_cost_is_at_a_price_that_the_reader_puts_in(source):
+    text = source.read_text()
+    assert PRICE in text.splitlines()
+    assert "price_per_hour=1" not in text
 
 
 def test_every_source_has_its_facts_and_every_fact_its_source():
