@@ -19,6 +19,12 @@ from support.fakes import killed, processes_of
 from server_utils.host import platform
 from server_utils.host.processes import wait_until
 
+# Notebooks that run in surroundings like two clouds', and not on the laptop as well.
+ELSEWHERE = ("product_descriptions", "keras_preprocessing")
+# No notebook sees what another one has made. Not by %reset, which takes `__spec__` from the module as well.
+FORGET = (
+    "for name in [*globals()]:\n    if name not in {'In', 'Out', 'get_ipython'} and name[0] != '_': del globals()[name]"
+)
 SCRIPT = Path(__file__).parents[3] / "scripts" / "notebook_files.py"
 
 

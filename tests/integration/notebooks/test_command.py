@@ -11,7 +11,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbclient.exceptions import CellTimeoutError
 
+from integration.notebooks.conftest import notebook_files
 from server_utils.environments.lock_files import FOLDER
 from server_utils.host import platform
 
@@ -76,6 +78,14 @@ def test_a_name_that_is_not_there_is_answered_with_the_nearest(run_notebook):
     assert done.stderr.startswith("error: there is no notebook 'tabular_regresion'; did you mean tabular_regression?")
 
 
+def test_a_notebook_has_a_time_limit_for_all_of_its_cells(tmp_path, monkeypatch):
+    monkeypatch.setattr(notebook_files, "_NOTEBOOK_S", 1)
+    cells = ("print('one')", "import threading\nthreading.Event().wait()")
+    write_notebook(tmp_path / "waits.ipynb", *map(nbformat.v4.new_code_cell, cells))
+    with pytest.raises(CellTimeoutError):
+        notebook_files.execute(tmp_path / "waits.ipynb", folder=tmp_path)
+
+
 DRAW = """
 import matplotlib.pyplot as plt
 plt.plot([1, 2])
@@ -83,7 +93,7 @@ plt.show()
 """
 
 
-def test_the_gallery_goes_on_after_a_notebook_that_fails_and_keeps_its_old_page(tmp_path):
+def test_the_gallery_goes_on_after_a_notebook_that_fails_and_leaves_pages_that_are_not_stale(tmp_path):
     for name in ("scripts", "server_utils"):  # the facts are in there, and hold how long a notebook took
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     made, page = tmp_path / "notebooks" / "tensors", tmp_path / "docs" / "gallery"
@@ -92,7 +102,11 @@ def test_the_gallery_goes_on_after_a_notebook_that_fails_and_keeps_its_old_page(
     write_notebook(made / f"{NAME}.ipynb", *cells, nbformat.v4.new_code_cell(DRAW))
     page.mkdir(parents=True)
     (page / "image_classification.md").write_text("old")
-    command = [sys.executable, "scripts/notebooks.py", "gallery", "image_classification", NAME]
+    write_notebook(tmp_path / "notebooks" / "operations" / "replicas.ipynb", nbformat.v4.new_code_cell("1 / 0"))
+    unchanged = hashlib.sha256((tmp_path / "notebooks" / "operations" / "replicas.ipynb").read_bytes()).hexdigest()
+    (page / "replicas.md").write_text(f"<!-- sha256 of the executed notebook: {unchanged} -->\n")
+    names = ["image_classification", "replicas", NAME]
+    command = [sys.executable, "scripts/notebooks.py", "gallery", "--stale", *names]
     environ = os.environ | {"PYTHONPATH": str(tmp_path), "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 1

@@ -1,5 +1,6 @@
 """Every notebook from the bytes that users get, at small scale, on a real cluster with real servers.
 
+Two of them run in `test_surroundings.py` only: a start of their servers costs as much as the rest of them.
 What a notebook claims at its end is an assertion in it: a claim that fails, fails its cell.
 """
 
@@ -11,16 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from integration.notebooks.conftest import ask, notebook_files
+from integration.notebooks.conftest import ELSEWHERE, FORGET, ask, notebook_files
 from server_utils.environments.lock_files import vllm_fits
 from server_utils.notebooks import catalogue, sealed_call
 from server_utils.notebooks.catalogue import Scale
 
 pytestmark = pytest.mark.notebook
-# No notebook sees what another one has made. Not by %reset, which takes `__spec__` from the module as well.
-FORGET = (
-    "for name in [*globals()]:\n    if name not in {'In', 'Out', 'get_ipython'} and name[0] != '_': del globals()[name]"
-)
 # A server of a language model takes a processor for half a minute: one notebook starts two of them, the others one.
 ON_TWO_EXECUTORS = "classification"
 ONE_EXECUTOR = """
@@ -37,7 +34,7 @@ settings = {
 spark = SparkSession.builder.master("local-cluster[1,2,1024]").config(map=settings).getOrCreate()
 atexit.register(spark_cluster.stop, spark)
 """
-NAMES = [pytest.param(name, id=name) for name in catalogue.every()]
+NAMES = [pytest.param(name, id=name) for name in catalogue.every() if name not in ELSEWHERE]
 
 
 @pytest.fixture(scope="module")

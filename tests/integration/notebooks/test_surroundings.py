@@ -1,4 +1,7 @@
-"""One notebook from the same bytes in surroundings like Databricks and like Dataproc; test_notebooks is the laptop."""
+"""Notebooks from the same bytes in surroundings like Databricks and like Dataproc.
+
+`test_notebooks.py` is the laptop. It runs all but `ELSEWHERE`: their kinds have other notebooks there.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from integration.notebooks.conftest import ask, notebook_files
+from integration.notebooks.conftest import ELSEWHERE, FORGET, ask, notebook_files
 from integration.storage.servers import fake_gcs, gcs_environ, make_gcs_bucket
 from server_utils import errors
+from server_utils.environments.lock_files import vllm_fits
 from server_utils.notebooks import catalogue
 
-pytestmark = pytest.mark.notebook
-NOTEBOOK = catalogue.facts("models_in_cloud_storage")
+pytestmark = [pytest.mark.notebook, pytest.mark.skipif(not vllm_fits(), reason="vLLM does not run here")]
+# A model in storage, a language model on vLLM, and one that a sealed environment trains: the cheapest of each kind.
+NOTEBOOKS = ("models_in_cloud_storage", *ELSEWHERE)
+SAVED = {"diamond-prices", "digits-in-storage", "SmolLM2-135M-Instruct"}
 SETTINGS = {
     "spark.master": "local-cluster[1,2,1024]",
     "spark.driver.host": "127.0.0.1",
@@ -59,6 +65,12 @@ def nothing_is_written_into_the_packages():
     assert files() == before
 
 
+def run(kernel, name, folder, *, first=""):
+    """Execute a notebook, without what another one has made. Returns it with its outputs."""
+    assert ask(kernel, f"{FORGET}\n{first}")[0] == "ok"
+    return notebook_files.execute(notebook_files.made(catalogue.facts(name)), kernel=kernel, folder=folder)
+
+
 def test_on_databricks_the_spark_that_is_there_is_used_and_left_running(start_kernel, volume, tmp_path):
     kernel = start_kernel(
         {
@@ -70,15 +82,16 @@ def test_on_databricks_the_spark_that_is_there_is_used_and_left_running(start_ke
     there = "from pyspark.sql import SparkSession\nspark = SparkSession.builder.getOrCreate()\n"
     status, application = ask(kernel, f"{there}print(spark.sparkContext.applicationId)")
     assert status == "ok", application
-    notebook_files.execute(notebook_files.made(NOTEBOOK), kernel=kernel, folder=tmp_path)
-    assert list(volume.glob("digits-in-storage/*"))
+    for name in NOTEBOOKS:
+        run(kernel, name, tmp_path, first=there)
+    assert {path.name for path in volume.iterdir()} >= SAVED
     assert ask(kernel, "print(spark.sparkContext.applicationId, spark.range(9).count())") == (
         "ok",
         f"{application.strip()} 9\n",
     )
 
 
-def test_on_dataproc_it_runs_from_a_bucket_without_a_home(start_kernel, tmp_path):
+def test_on_dataproc_they_run_from_a_bucket_without_a_home(start_kernel, tmp_path):
     home = tmp_path / "file"
     home.touch()  # no folder: nobody, root included, can write below it
     with fake_gcs() as port:
@@ -87,5 +100,7 @@ def test_on_dataproc_it_runs_from_a_bucket_without_a_home(start_kernel, tmp_path
         variables["LOCAL_DIRS"] = str(tmp_path)  # where YARN lets Spark write
         places = {"SPARK_CONF_DIR": conf_folder(tmp_path), "SPARK_SIDECAR_MODELS": "gs://models/kept"}
         kernel = start_kernel(variables | places | gcs_environ(port))
-        done = notebook_files.execute(notebook_files.made(NOTEBOOK), kernel=kernel, folder=tmp_path)
-        assert "saved to gs://…" in str(done)
+        for name in NOTEBOOKS:
+            done = run(kernel, name, tmp_path)
+            if name == "models_in_cloud_storage":
+                assert "saved to gs://…" in str(done)
