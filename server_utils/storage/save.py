@@ -39,7 +39,8 @@ def save_model(
 
     Args:
         source: a folder, or a single file, by its path or file URL, in any framework's own format; nothing in it is
-            opened or unpickled. Or `hf://org/name[@revision]`, to copy from a hub once.
+            opened or unpickled. Or `hf://org/name[@revision]`, to copy from a hub once; its data sets are
+            `hf://datasets/org/name[@revision[/files]]`, with a pattern such as `data/test-*.parquet`.
         url: s3://, gs://, /Volumes/…, dbfs:/, file:// or a path; `model_url(name)` makes the right one anywhere.
         overwrite: whether a model that is there is replaced; in one step, for whoever loads it meanwhile.
         progress: called with bytes done and bytes in all; by default a line is logged now and then.
@@ -72,9 +73,8 @@ def _folder_of(source: str | Path) -> Iterator[Path]:
         return
     from server_utils.storage.stores.hub import download
 
-    hub = parse(text)
     with tempfile.TemporaryDirectory(prefix="spark-sidecar-") as folder:
-        download(hub.path, hub.bucket, Path(folder))
+        download(parse(text), Path(folder))
         yield Path(folder)
 
 

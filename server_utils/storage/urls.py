@@ -36,18 +36,21 @@ class Address:
     Attributes:
         kind: s3, gs, volume, dbfs, file or hf.
         bucket: of s3 and gs; the revision of hf, "" for the default; else "".
-        path: the key prefix of s3 and gs, org/name of hf, else an absolute path; no slash at its end.
+        path: the key prefix of s3 and gs; org/name of hf, of a data set below datasets/; else an absolute path.
+            No slash at its end.
+        files: of a data set of hf, a pattern of the files that are wanted; "" for all.
     """
 
     kind: str
     bucket: str
     path: str
+    files: str = ""
 
     def __str__(self) -> str:
         if self.kind in _BUCKETS:
             return f"{self.kind}://{self.bucket}/{self.path}"
         if self.kind == "hf":
-            return f"hf://{self.path}{'@' if self.bucket else ''}{self.bucket}"
+            return f"hf://{self.path}{'@' if self.bucket else ''}{self.bucket}{'/' if self.files else ''}{self.files}"
         return f"dbfs:{self.path}" if self.kind == "dbfs" else self.path
 
 
@@ -59,8 +62,7 @@ def parse(url: str | Path) -> Address:
         bucket, path = _bucket(_after_slashes(rest), scheme)
         return Address(_BUCKETS[scheme], bucket, _clean(path, text))
     if scheme == "hf":
-        path, _, revision = _after_slashes(rest).partition("@")
-        return Address("hf", revision, _clean(path, text))
+        return _hub(_after_slashes(rest), text)
     if scheme == "dbfs":
         path = "/" + _clean(rest, text)
         return _volume(path, text) if path.startswith("/Volumes/") else Address("dbfs", "", path)
@@ -197,6 +199,13 @@ def _file(rest: str, text: str) -> str:
     if host.lower() not in ("", "localhost"):
         raise ConfigurationError(f"{text!r} names a host; a file URL has three slashes: file:///folder/name")
     return "/" + "/".join(_parts(unquote(slash + path, errors="surrogateescape"), text))
+
+
+def _hub(rest: str, text: str) -> Address:
+    """A model, whose revision may hold slashes; or a data set, where a slash after the revision begins its files."""
+    path, _, revision = rest.partition("@")
+    revision, _, files = revision.partition("/") if path.startswith("datasets/") else (revision, "", "")
+    return Address("hf", revision, _clean(path, text), files)
 
 
 def _volume(path: str, text: str) -> Address:

@@ -46,6 +46,9 @@ ODD = "run[1] {a,b} 100%25 #x?y*z&=;+'\\é"
         ("arn:aws:s3:::bucket/name", "s3", "s3://bucket/name"),
         ("/srv/x/../y", "file", "/srv/y"),
         ("hf://org/name@v1", "hf", "hf://org/name@v1"),
+        ("hf://org/name@refs/pr/1", "hf", "hf://org/name@refs/pr/1"),
+        ("hf://datasets/org/name@v1", "hf", "hf://datasets/org/name@v1"),
+        ("hf://datasets/org/name@v1/a/*.parquet", "hf", "hf://datasets/org/name@v1/a/*.parquet"),
     ],
 )
 def test_an_address_is_what_it_says(url, kind, text):
