@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from server_utils.backends.transformers.manager import TransformersServerManager
     from server_utils.backends.triton.manager import TritonServerManager
     from server_utils.backends.vllm.manager import VLLMServerManager
+    from server_utils.environments.builder import add_to_path
     from server_utils.errors import (
         ConfigurationError,
         DeploymentError,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "DynamoServerManager": "server_utils.backends.dynamo.manager",
+    "add_to_path": "server_utils.environments.builder",
     "by_prefix": "server_utils.spark.partitioning",
     "NIMServerManager": "server_utils.backends.nim.manager",
     "SGLangServerManager": "server_utils.backends.sglang.manager",
@@ -76,6 +78,7 @@ __all__ = [
     "TransformersServerManager",
     "TritonServerManager",
     "VLLMServerManager",
+    "add_to_path",
     "by_prefix",
     "data_url",
     "local_model",
