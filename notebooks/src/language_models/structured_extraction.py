@@ -16,16 +16,26 @@ spark, notebook = open_notebook("structured_extraction")
 # %% [markdown]
 # ## The texts
 #
-# Notices from the licences of the Python packages that are installed here. Where a notice has exactly one year, that
-# year is what the answer must be: this is how the answers are checked.
+# Short notices from the licences of the Python packages that are installed here: half with one year, half with several.
+# The smallest is the year since when the right is held: this is how the answers are checked. For a table of yours, read
+# `spark.read.parquet(data_url("name"))`, with a text in the column `notice`.
 
 # %%
 from pyspark.sql import functions as F
 
-notices = notebook.table("copyright_notices").where("size(regexp_extract_all(notice, '[0-9]{4}', 0)) = 1")
-notices = notices.withColumn("year", F.regexp_extract("notice", "[0-9]{4}", 0).cast("int"))
-notices = notices.orderBy(F.xxhash64("notice")).limit(notebook.pick(small=40, full=100_000)).repartition(8).cache()
-notebook.show(notices.limit(3))
+notices = notebook.table("copyright_notices").where("length(notice) < 100")
+years = F.transform(F.regexp_extract_all("notice", F.lit(r"\b([0-9]{4})\b")), lambda year: year.cast("int"))
+notices = notices.withColumn("year", F.array_min(years)).withColumn("has_several", F.size(years) > 1)
+half = notebook.pick(small=18, full=1000)
+notices = (
+    notices.where("has_several")
+    .orderBy(F.xxhash64("notice"))
+    .limit(half)
+    .union(notices.where("not has_several").orderBy(F.xxhash64("notice")).limit(half))
+    .repartition(8)
+    .cache()
+)
+notebook.show(notices.orderBy("has_several", "notice").limit(3))
 
 # %% [markdown]
 # ## A type for the answers
@@ -45,9 +55,10 @@ examples = [
     ),
     ("Copyright 2016 Jane Roe", '{"holder": "Jane Roe", "since": 2016}'),
     (
-        "(C) Copyright 2007 by the Widget Project developers.",
+        "(C) Copyright 2007-2011 by the Widget Project developers.",
         '{"holder": "the Widget Project developers", "since": 2007}',
     ),
+    ("Copyright 1999, 2003-2012 Example University", '{"holder": "Example University", "since": 1999}'),
 ]
 
 
@@ -102,7 +113,7 @@ notebook.show(
 )
 
 # %%
-read = spark.read.parquet(data_url("notices")).select("package", "notice", "year", "read.*")
+read = spark.read.parquet(data_url("notices")).select("package", "notice", "year", "has_several", "read.*")
 read.printSchema()
 
 # %% [markdown]
@@ -123,14 +134,18 @@ plt.title("copyright notices by the five years in which they begin, as the model
 plt.show()
 
 # %%
+PRICE_PER_HOUR = 1.0  # of the whole cluster, in your currency: put yours in
 right = float((table.since == table.year).mean())
+of_several = float((table.since == table.year)[table.has_several].mean())
 named = float(
     sum(str(row.holder or "-").strip(" .,").lower() in row.notice.lower() for row in table.itertuples()) / len(table)
 )
-notebook.show_speed(len(table), seconds, price_per_hour=1.0)
+notebook.show_speed(len(table), seconds, price_per_hour=PRICE_PER_HOUR)
 print(
-    f"the year is right in {right:.0%} of {len(table)} notices, and {named:.0%} of the holders appear word for word in the text"
+    f"the year is right in {right:.0%} of {len(table)} notices, of those with several years in {of_several:.0%}; "
+    f"{named:.0%} of the holders appear word for word in the text"
 )
 assert len(table) == notices.count()
 assert right > 0.8
+assert of_several > 0.6
 assert named > 0.4
