@@ -16,7 +16,7 @@ from traitlets.config import Config
 
 from server_utils.demo import assets
 from server_utils.notebooks import catalogue
-from server_utils.notebooks.catalogue import Facts, GpuUse, Model, Scale
+from server_utils.notebooks.catalogue import Facts, FullData, GpuUse, Model, Scale
 
 if TYPE_CHECKING:
     from jupyter_client.manager import KernelManager
@@ -66,11 +66,28 @@ def about(facts: Facts) -> str:
         lines.append(_of_each_scale("model", facts.models, lambda model: _hub(model.source) or model.name))
         lines.append(_of_each_scale("revision", facts.models, _pin))
         lines.append(_of_each_scale("its licence", facts.models, lambda model: model.licence))
-    lines.append(f"| data | all or some of: {facts.data} | all of it, or a table of yours |")
-    lines.append(f"| its licence | {facts.data_licence} | {facts.data_licence} |")
+    lines += _about_data(facts)
     lines.append(f"| needs | two cores | {_AT_FULL_SCALE[facts.gpu]} |")
     lines.append(f"| takes | about {_minutes(facts)}, with the start of Spark | {_time_at_full_scale(facts)} |")
     return "\n".join(lines)
+
+
+def _about_data(facts: Facts) -> list[str]:
+    full, small = facts.full_data, f"all or some of: {facts.data}"
+    if full is None:
+        return [
+            f"| data | {small} | all of it, or a table of yours |",
+            f"| its licence | {facts.data_licence} | {facts.data_licence} |",
+        ]
+    return [
+        f"| data | {small} | {_hub_name(full)}: {full.title} |",
+        f"| revision | as a package ships it | `{full.revision}` |",
+        f"| its licence | {facts.data_licence} | {full.licence} |",
+    ]
+
+
+def _hub_name(data: FullData) -> str:
+    return f"`{_hub(data.source).removeprefix('datasets/')}`"
 
 
 def _of_each_scale(title: str, models: dict[Scale, tuple[Model, ...]], say: Callable[[Model], str]) -> str:
@@ -156,6 +173,8 @@ def _row(facts: Facts) -> str:
     models = facts.models or dict.fromkeys(Scale, ())
     names = [", ".join(model.name for model in models[scale]) or "trained there" for scale in Scale]
     link, data = f"[{facts.title}]({facts.group}/{facts.name}.ipynb)", f"{facts.data}: {facts.data_licence}"
+    if facts.full_data:
+        data += f"; full: {facts.full_data.title} ({_hub_name(facts.full_data)}): {facts.full_data.licence}"
     return f"| {link} | {names[0]} | {names[1]} | {data} | {facts.minutes} |"
 
 
@@ -176,11 +195,14 @@ JupyterLab. On a cluster with the package, open or submit the `.ipynb` file as i
 - **Models** are copied once to where [model_url](../docs/storage.md) says. A model with a licence on its hub needs
   `HF_TOKEN` for that copy. On a cluster `SPARK_SIDECAR_MODELS` and `SPARK_SIDECAR_DATA` name the places for models and
   results; those that `spark-sidecar databricks up`, `dataproc up` and Terraform make have both.
+- **Data** at full scale are data sets of a hub, at a revision, which are copied once to where `data_url` says. A driver
+  that cannot reach the hub says which one it wants; `spark-sidecar models push` copies it from elsewhere.
 - **Environments.** Language models need a cluster of framework `vllm`, those of Keras one of `tf`, all others one of
   `triton`. Where only the workers have the environment, one of them trains (`notebook.call`) or converts the model.
 - **Sources** are in `src/`, as Python with cells. `./run render` makes the `.ipynb` files from them, without outputs.
 
-The licence beside the data is what the package that ships the data states.
+The licence beside the data is what the package that ships the data states, or the card of the data set. Where no
+data set is named for full scale, a notebook takes all rows of the small table, or a table of yours.
 
 The last column is minutes by the clock at small scale, from the start of Spark to the last cell. `./run gallery` has
 measured them on the machine of the gallery: two cores (AMD EPYC), 24 GiB of memory, no GPU.

@@ -55,13 +55,40 @@ class Model:
 
 
 @dataclass(frozen=True)
+class FullData:
+    """A data set on a hub, which takes the place of a package's table at full scale.
+
+    Attributes:
+        table: the name of that table (`datasets.py`).
+        title: how many rows of what.
+        source: `hf://datasets/org/name@revision/files`, in Parquet.
+        licence: an SPDX identifier, as the card of the data set states it.
+        columns: SQL of each column of the table, by its name, in terms of the data set's columns.
+    """
+
+    name: str
+    table: str
+    title: str
+    source: str
+    licence: str
+    columns: dict[str, str]
+
+    @property
+    def revision(self) -> str:
+        """The pinned revision of its hub."""
+        return self.source.partition("@")[2].partition("/")[0]
+
+
+@dataclass(frozen=True)
 class Facts:
     """What is known of a notebook before it runs.
 
     Attributes:
         name: of its file, without the extension.
         group: the folder of its file.
+        data: of a package.
         data_licence: as the package that ships the data states it.
+        full_data: takes the place of `data` at full scale; None where there is no such data set.
         models: by scale, one or several that it runs one after the other; None where the notebook trains its own.
         minutes: by the clock, of the whole run at small scale; notebooks/README.md says on which machine.
     """
@@ -71,6 +98,7 @@ class Facts:
     title: str
     data: str
     data_licence: str
+    full_data: FullData | None
     models: dict[Scale, tuple[Model, ...]] | None
     minutes: int
     gpu: GpuUse
@@ -93,7 +121,8 @@ def every() -> dict[str, Facts]:
     """All notebooks by name, in the order in which they are shown."""
     facts = json.loads(FACTS.read_text(encoding="utf-8"))
     models = {name: Model(name=name, **each) for name, each in facts["models"].items()}
-    return {each["name"]: _facts(each, models) for each in facts["notebooks"]}
+    data = {name: FullData(name=name, **each) for name, each in facts["data"].items()}
+    return {each["name"]: _facts(each, models, data) for each in facts["notebooks"]}
 
 
 @cache
@@ -102,9 +131,10 @@ def groups() -> dict[str, str]:
     return {each["name"]: each["title"] for each in json.loads(FACTS.read_text(encoding="utf-8"))["groups"]}
 
 
-def _facts(given: dict[str, Any], models: dict[str, Model]) -> Facts:
+def _facts(given: dict[str, Any], models: dict[str, Model], data: dict[str, FullData]) -> Facts:
     chosen = None
     if Scale.SMALL.value in given:
         chosen = {scale: tuple(models[name] for name in given[scale.value]) for scale in Scale}
     fields = {key: given[key] for key in ("name", "group", "title", "data", "data_licence", "minutes")}
-    return Facts(models=chosen, gpu=GpuUse(given["gpu"]), **fields)
+    full_data = data[given["full_data"]] if "full_data" in given else None
+    return Facts(models=chosen, full_data=full_data, gpu=GpuUse(given["gpu"]), **fields)

@@ -1,7 +1,7 @@
-"""Real data for the notebooks, out of packages: small tables that the driver reads. Driver.
+"""Real data for the notebooks: small tables out of packages, which the driver reads, and data sets of a hub. Driver.
 
-What no installed package holds is fetched by hash (`demo/assets.py`). For data of your own use
-`spark.read.parquet(data_url("name"))`.
+What no installed package holds is fetched by hash (`demo/assets.py`). A data set of a hub is copied once, as a
+model is. For data of your own use `spark.read.parquet(data_url("name"))`.
 """
 
 from __future__ import annotations
@@ -12,25 +12,32 @@ import functools
 import html
 import importlib
 import importlib.util
+import random
 import re
 import sysconfig
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from server_utils.demo import assets, reviews
-from server_utils.errors import ConfigurationError, EnvironmentMissingError
+from server_utils.errors import ConfigurationError, EnvironmentMissingError, ModelExistsError
+from server_utils.notebooks.catalogue import FullData
+from server_utils.spark import partitioning
+from server_utils.storage.load import saved_folder
+from server_utils.storage.locations import data_url
+from server_utils.storage.save import save_model
 from server_utils.validation import did_you_mean
 
 Row = tuple[Any, ...]
 
 _TASKS = 8  # two for each task slot of the laptop's cluster: one that is late does not leave a server idle
-_README_CHARACTERS = 900
 # HTML, badges and pictures of Markdown, and directives of reStructuredText.
 _MARKUP = re.compile(r"<[^>]+>|!?\[!\[[^\]]*\][^\n]*|!\[[^\]]*\]\([^)]*\)|^\.\. .*$|^ +:\w+:.*$", re.MULTILINE)
 _SURFACES = ("brick.png", "grass.png", "gravel.png")
 _SHORTEST_README = 800
+_SUMS = 1000
 _PHOTOS = ("camera.png", "chelsea.png", "clock_motion.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
 _LICENCE_FILE = re.compile(r"licen[cs]e|copying|notice", re.IGNORECASE)
 # With a year and a name, and without addresses.
@@ -55,6 +62,28 @@ def table(spark: Any, name: str, rows: int | None = None) -> Any:
     return spark.createDataFrame(chosen, schema).repartition(max(1, min(_TASKS, len(chosen))))
 
 
+def full_table(spark: Any, data: FullData, rows: int | None = None) -> Any:
+    """A table as `table` gives it, out of a data set of a hub: all of it, or the same rows each time, by their hash.
+
+    The first call copies its files to data_url, where every node finds them.
+
+    Raises:
+        ModelNotFoundError: the hub has no such data set, or wants a token.
+        StorageError: the hub or the place for data cannot be reached.
+    """
+    from pyspark.sql import functions as F  # noqa: N812 - as everywhere in Spark
+
+    url, schema = data_url(data.name), _TABLES[data.table][1]
+    with suppress(ModelExistsError):
+        save_model(data.source, url)
+    files = spark.read.option("recursiveFileLookup", "true").parquet(f"{url}/{saved_folder(url)}")
+    frame = files.selectExpr(*(f"{sql} as {name}" for name, sql in data.columns.items()))
+    frame = frame.to(spark.createDataFrame([], schema).schema)
+    if rows is not None:
+        frame = frame.orderBy(F.xxhash64(frame.columns[0])).limit(rows)
+    return partitioning.evenly(frame)  # a data set has few files, and a cluster many task slots
+
+
 def _evenly(rows: Sequence[Row], count: int) -> list[Row]:
     count = min(count, len(rows))
     return [rows[number * len(rows) // count] for number in range(count)]
@@ -66,13 +95,23 @@ def _movie_reviews() -> Iterator[Row]:
     return ((each.id, each.score, html.unescape(each.text)) for each in reviews.read(assets.get("movie_reviews")))
 
 
+def _sums() -> Iterator[Row]:
+    """Sums of three numbers: the question, the running totals as one would think of them, and the answer."""
+    number = random.Random(0)  # noqa: S311 - no secret
+    for id_ in range(_SUMS):
+        first, second, third = (number.randint(1, 9) for _ in range(3))
+        total = first + second
+        thoughts = f"{first} + {second} = {total}, {total} + {third} = {total + third}"
+        yield id_, f"Add the numbers: {first} + {second} + {third}", thoughts, total + third
+
+
 def _package_readmes() -> Iterator[Row]:
     """The READMEs of the Python packages that are installed here, each with its one-line summary by its author."""
     for name, package in _packages():
         about = package.metadata.json
         text, summary = _plain(str(about.get("description", ""))), str(about.get("summary", ""))
         if len(text) > _SHORTEST_README and len(summary.split()) > 3:  # noqa: PLR2004 - a name is no summary
-            yield name, text[:_README_CHARACTERS], summary
+            yield name, text, summary
 
 
 def _copyright_notices() -> Iterator[Row]:
@@ -174,6 +213,7 @@ def _folder_of(module: str, package: str) -> Path:
 
 _DIABETES = "id int, age double, sex double, bmi double, bp double, s1 double, s2 double, s3 double, s4 double, "
 _DIABETES += "s5 double, s6 double, target double"
+_REVIEWS = "id long, score double, text string"
 _WINE = ("alcohol", "malic_acid", "flavanoids", "color_intensity")
 _DIAMONDS = "id int, cut string, color string, clarity string, carat double, depth double, table double, x double, "
 _DIAMONDS += "y double, z double, price double"
@@ -182,12 +222,14 @@ _TABLES: dict[str, tuple[Callable[[], Iterator[Row]], str]] = {
     "diabetes": (_diabetes, _DIABETES),
     "diamonds": (_diamonds, _DIAMONDS),
     "digits": (_digits, "id int, pixels array<float>, label int"),
-    "movie_reviews": (_movie_reviews, "id long, score double, text string"),
-    "package_readmes": (_package_readmes, "name string, text string, summary string"),
+    "documents": (_package_readmes, "name string, text string, summary string"),
+    "movie_reviews": (_movie_reviews, _REVIEWS),
     "photos": (functools.partial(_photographs, _PHOTOS), "name string, file binary"),
     "python_functions": (_python_functions, "module string, name string, code string, summary string"),
     "recordings": (_recordings, "name string, file binary"),
+    "reviews": (_movie_reviews, _REVIEWS),
     "scans": (_scans, "name string, file binary"),
+    "sums": (_sums, "id long, question string, thoughts string, total int"),
     "surfaces": (functools.partial(_photographs, _SURFACES), "name string, file binary"),
     "wines": (_wines, f"id int, {' double, '.join(_WINE)} double"),
 }

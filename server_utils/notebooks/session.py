@@ -115,7 +115,16 @@ class Notebook:
         return environment is None or sealed_call.is_here(environment) or session.on_this_host(self.spark)
 
     def table(self, name: str, rows: int | None = None) -> Any:
-        """A frame of real data: one of the tables in `datasets.py`, so many of its rows, evenly spread."""
+        """A frame of real data: all of it, or so many rows from all over it.
+
+        At full scale it is the data set of a hub that this notebook has for the table; it is copied once to where
+        data_url says. Else it is one of the tables in `datasets.py`.
+
+        Raises StorageError where the hub or the place for data cannot be reached, and as `datasets.table` does.
+        """
+        data = self.facts.full_data
+        if self.scale is Scale.FULL and data and data.table == name:
+            return datasets.full_table(self.spark, data, rows)
         return datasets.table(self.spark, name, rows)
 
     def call(self, function: Callable[..., Any], *arguments: Any, environment: str) -> Any:

@@ -64,6 +64,15 @@ def read_manifest(store: Store, address: Address) -> tuple[Manifest, str]:
     return manifest.read(content, store.url), tag
 
 
+def saved_folder(url: str | Path) -> str:
+    """The name of the folder below a URL that holds the files of what was saved there; Spark can read them in place.
+
+    Raises ModelNotFoundError, ModelCorruptError and StorageError as `local_model` does.
+    """
+    address = parse(url)
+    return read_manifest(factory.store(address), address)[0].folder
+
+
 def _reuse_if_newer_than(started_at: int, note: Path) -> Path | None:
     """The model that another process has loaded from the same URL, if it asked the store after this call started.
 

@@ -15,13 +15,14 @@ spark, notebook = open_notebook("classification")
 # %% [markdown]
 # ## The task
 #
-# Reviews of which people were of one mind. What people think is the label to compare with; the model does not see it.
+# Reviews with a clear opinion: a mean score of at least 1, or at most -1. Whether it is positive is the label to compare
+# with; the model does not see it.
 
 # %%
 from pyspark.sql import functions as F
 
 reviews = (
-    notebook.table("movie_reviews")
+    notebook.table("reviews", rows=notebook.pick(small=2000, full=None))
     .where("abs(score) >= 1")
     .withColumn("human", F.expr("if(score > 0, 'positive', 'negative')"))
 )
@@ -32,18 +33,18 @@ examples = [
     for row in short.where(F.col("human") == human).orderBy("id").limit(6).collect()
 ]
 rest = reviews.where(~F.col("id").isin([row.id for row in examples]))
-half = notebook.pick(small=40, full=4000)
+half = notebook.pick(small=40, full=20_000)
 sample = (
     rest.where("human = 'positive'")
     .orderBy(F.xxhash64("id"))
     .limit(half)
     .union(rest.where("human = 'negative'").orderBy(F.xxhash64("id")).limit(half))
 )
-sample = sample.repartition(8).cache()
+sample = sample.repartition(notebook.pick(small=8, full=256)).cache()
 
 alternating = [row for pair in zip(examples[:6], examples[6:]) for row in pair]
 shown = "".join(f"Review: {row.text}\nSentiment: {row.human}\n\n" for row in alternating)
-before = f"Decide whether each movie review is positive or negative.\n\n{shown}Review: "
+before = f"Decide whether each review is positive or negative.\n\n{shown}Review: "
 print(before[-400:])
 
 # %% [markdown]
@@ -86,7 +87,7 @@ for (row, column), count in (
     )
 area.set_xticks(range(counts.shape[1]), counts.columns)
 area.set_yticks(range(len(counts)), counts.index)
-area.set(xlabel="the model says", ylabel="people say", title="reviews")
+area.set(xlabel="the model says", ylabel="people say", title="what people and the model say of the reviews")
 plt.show()
 
 # %%
@@ -98,8 +99,9 @@ notebook.show(
 )
 
 # %%
+PRICE_PER_HOUR = 1.0  # of the whole cluster, in your currency: put yours in
 accuracy = float(right.mean())
-notebook.show_speed(len(table), seconds, price_per_hour=1.0)
+notebook.show_speed(len(table), seconds, price_per_hour=PRICE_PER_HOUR)
 print(f"the model says what people say of {accuracy:.0%} of {len(table)} reviews; guessing would reach 50%")
 assert len(table) == sample.count()
 assert set(table.model) <= {"positive", "negative"}

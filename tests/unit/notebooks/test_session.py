@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from server_utils.demo import assets
-from server_utils.errors import ConfigurationError, EnvironmentMissingError
+from server_utils.errors import ConfigurationError, EnvironmentMissingError, StorageError
 from server_utils.host import gpus
 from server_utils.notebooks import catalogue, datasets, display
 from server_utils.notebooks.catalogue import Scale
@@ -124,6 +124,15 @@ def test_a_model_that_no_machine_can_convert_is_one_sentence_of_what_is_missing(
     cluster.home = tmp_path / "neither"
     with pytest.raises(EnvironmentMissingError, match=r"(?s)^pip could not download rapidocr.*No matching dist"):
         Notebook(cluster, catalogue.facts("scanned_pages"), Scale.SMALL).model()
+
+
+def test_full_data_whose_hub_cannot_be_reached_is_one_sentence_that_names_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("SPARK_SIDECAR_DATA", str(tmp_path))
+    notebook = Notebook(Cluster(), catalogue.facts("summarization"), Scale.FULL)
+    with pytest.raises(StorageError, match=r"^hf://datasets/abisee/cnn_dailymail@\w{40}/3.0.0/\S+ could not be copied"):
+        notebook.table("documents")
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_a_table_keeps_what_a_text_holds_as_text():

@@ -115,6 +115,15 @@ def test_a_full_size_model_is_pinned_and_free_to_use(facts):
 
 
 @named
+def test_full_size_data_has_the_columns_of_the_table_whose_place_it_takes(facts):
+    if data := facts.full_data:
+        columns = {column.split()[0] for column in datasets._TABLES[data.table][1].split(", ")}
+        assert set(data.columns) == columns
+        assert f'notebook.table("{data.table}"' in (NOTEBOOKS / "src" / facts.group / f"{facts.name}.py").read_text()
+        assert data.licence in {"Apache-2.0", "CC-BY-4.0", "MIT"}
+
+
+@named
 def test_the_made_notebook_has_no_outputs_and_the_code_of_its_source(facts):
     made = json.loads((NOTEBOOKS / facts.group / f"{facts.name}.ipynb").read_text())
     cells = [cell for cell in made["cells"] if cell["cell_type"] == "code"]
