@@ -87,7 +87,7 @@ for (row, column), count in (
     )
 area.set_xticks(range(counts.shape[1]), counts.columns)
 area.set_yticks(range(len(counts)), counts.index)
-area.set(xlabel="the model says", ylabel="people say", title="what people and the model say of the reviews")
+area.set(xlabel="the model says", ylabel="people say", title="number of reviews")
 plt.show()
 
 # %%
@@ -102,7 +102,7 @@ notebook.show(
 PRICE_PER_HOUR = 1.0  # of the whole cluster, in your currency: put yours in
 accuracy = float(right.mean())
 notebook.show_speed(len(table), seconds, price_per_hour=PRICE_PER_HOUR)
-print(f"the model says what people say of {accuracy:.0%} of {len(table)} reviews; guessing would reach 50%")
+print(f"the model agrees with people on {accuracy:.0%} of {len(table)} reviews; guessing would reach 50%")
 assert len(table) == sample.count()
 assert set(table.model) <= {"positive", "negative"}
 assert accuracy > 0.65
