@@ -168,7 +168,7 @@ def _digits() -> Iterator[Row]:
 
 
 def _diabetes() -> Iterator[Row]:
-    """Ten measurements of 442 patients, in their units, and how far the disease had come a year later (25 to 346)."""
+    """Ten measurements of 442 patients, in their units, and how far it progressed within a year (25 to 346)."""
     _folder_of("sklearn", "scikit-learn")
     data = importlib.import_module("sklearn.datasets").load_diabetes(scaled=False)
     measured = zip(data.data.tolist(), data.target.tolist(), strict=True)
@@ -193,14 +193,17 @@ def _diamonds() -> Iterator[Row]:
 
 
 def _recordings() -> Iterator[Row]:
-    """A recording of somebody who reads the first sentence of A Tale of Two Cities aloud."""
+    """A recording of somebody who reads the first sentence of A Tale of Two Cities aloud, and that sentence."""
     file = assets.get("speech")
-    yield file.stem, file.read_bytes()
+    yield file.stem, file.read_bytes(), _DICKENS
 
 
 def _scans() -> Iterator[Row]:
-    """A scanned page of Adventures of Huckleberry Finn, as the bytes of its file: 770 by 995 pixels, with a picture."""
-    return ((file.stem, file.read_bytes()) for file in sorted(assets.get("scans").glob("*.jpg")))
+    """A scanned page of Adventures of Huckleberry Finn, 770 by 995 pixels with a picture, and its text.
+
+    The words below the picture come first. The title of the chapter, which is drawn, is left out.
+    """
+    return ((file.stem, file.read_bytes(), _TWAIN) for file in sorted(assets.get("scans").glob("*.jpg")))
 
 
 def _folder_of(module: str, package: str) -> Path:
@@ -217,6 +220,27 @@ _REVIEWS = "id long, score double, text string"
 _WINE = ("alcohol", "malic_acid", "flavanoids", "color_intensity")
 _DIAMONDS = "id int, cut string, color string, clarity string, carat double, depth double, table double, x double, "
 _DIAMONDS += "y double, z double, price double"
+_TWAIN = """\
+MISS WATSON'S LECTURE. WELL, I got a good going-over in the morning, from old Miss Watson, on account of my clothes;
+but the widow she didn't scold, but only cleaned off the grease and clay and looked so sorry that I thought I would
+be- have a while if I could. Then Miss Watson she took me in the closet and prayed, but nothing come of it. She told
+me to pray every day, and whatever I asked for I would get it. But it warn't so. I tried it. Once I got a fish-line,
+but no hooks. It warn't any good to me without hooks. I tried for the hooks three or four times, but somehow I
+couldn't make it work. By-and-by, one day, I asked Miss Watson to try for me, but she said I was a fool. She never
+told me why, and I couldn't make it out no way. I set down, one time, back in the woods, and had a long think about
+it. I says to myself, if a body can get anything they pray for, why don't Deacon Winn get back the money he lost on
+pork? Why can't the widow get back her silver snuff-box that was stole? Why can't Miss Watson fat up? No, says I to
+myself, there ain't nothing in it. I went and told the widow about it, and she said the thing a body could get by
+praying for it was "spiritual gifts." This was too many for me, but she told me what she meant—I must help other
+people, and do everything I could for other people, and look out for them all the time, and never think about myself.
+This was including Miss Watson,"""
+_DICKENS = """\
+It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness, it was
+the epoch of belief, it was the epoch of incredulity, it was the season of Light, it was the season of Darkness, it
+was the spring of hope, it was the winter of despair, we had everything before us, we had nothing before us, we were
+all going direct to Heaven, we were all going direct the other way--in short, the period was so far like the present
+period, that some of its noisiest authorities insisted on its being received, for good or for evil, in the superlative
+degree of comparison only."""
 _TABLES: dict[str, tuple[Callable[[], Iterator[Row]], str]] = {
     "copyright_notices": (_copyright_notices, "package string, notice string"),
     "diabetes": (_diabetes, _DIABETES),
@@ -226,9 +250,9 @@ _TABLES: dict[str, tuple[Callable[[], Iterator[Row]], str]] = {
     "movie_reviews": (_movie_reviews, _REVIEWS),
     "photos": (functools.partial(_photographs, _PHOTOS), "name string, file binary"),
     "python_functions": (_python_functions, "module string, name string, code string, summary string"),
-    "recordings": (_recordings, "name string, file binary"),
+    "recordings": (_recordings, "name string, file binary, text string"),
     "reviews": (_movie_reviews, _REVIEWS),
-    "scans": (_scans, "name string, file binary"),
+    "scans": (_scans, "name string, file binary, text string"),
     "sums": (_sums, "id long, question string, thoughts string, total int"),
     "surfaces": (functools.partial(_photographs, _SURFACES), "name string, file binary"),
     "wines": (_wines, f"id int, {' double, '.join(_WINE)} double"),

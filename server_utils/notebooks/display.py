@@ -14,7 +14,7 @@ from typing import Any
 from server_utils.demo.spark_cluster import extras
 from server_utils.errors import SidecarError
 
-_LONGEST = 160
+_LONGEST, _WIDTH = 160, 7.2
 _FIVE_DIGITS = 10_000
 _TRACEBACK = "Traceback (most recent call last):\n"  # by which Python's begin, also in what Spark says of a task
 _JAVA_FRAME = "\n\tat "
@@ -26,7 +26,7 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.titlelocation": "left",
     "axes.titlesize": 12,
-    "figure.figsize": (7.2, 4.0),
+    "figure.figsize": (_WIDTH, 4.0),
     "figure.dpi": 80,
     "font.size": 10,
     "savefig.bbox": "tight",
@@ -95,6 +95,21 @@ def show_table(rows: Any, columns: Sequence[str] | None = None) -> None:
     names = list(columns or (dictionaries[0] if dictionaries else ()))
     cells = [[_text(each[name]) for name in names] for each in dictionaries]
     _display(_markdown(names, cells), _html(names, cells), "\n".join("  ".join(row) for row in [names, *cells]))
+
+
+def show_pictures(pictures: Sequence[Any], titles: Sequence[str], right: Sequence[bool], *, columns: int) -> None:
+    """Display pictures, which are arrays of pixels, in rows; a title is green where it is right, else red."""
+    import matplotlib.pyplot as plt
+
+    lines, side = -(-len(pictures) // columns), _WIDTH / columns
+    figure, areas = plt.subplots(lines, columns, figsize=(_WIDTH, lines * (side + 0.3)), squeeze=False)
+    for area in areas.flat:
+        area.axis("off")
+    for area, picture, title, is_right in zip(areas.flat, pictures, titles, right, strict=False):
+        area.imshow(picture, cmap="Greys")  # without color: dark is much
+        area.set_title(title, color="#188038" if is_right else "#d93025", loc="center")
+    figure.tight_layout()
+    plt.show()
 
 
 def _dictionaries(rows: Any) -> list[Mapping[str, Any]]:

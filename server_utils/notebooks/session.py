@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from server_utils.demo import assets, spark_cluster
 from server_utils.errors import ConfigurationError, ModelExistsError
 from server_utils.host import gpus, platform
@@ -78,6 +80,11 @@ class Notebook:
     def gpus(self) -> int:
         """The GPUs that Spark assigns to each executor; 0 where it assigns none."""
         return session.gpus_per_executor(self.spark)
+
+    @property
+    def has_own_executors(self) -> bool:
+        """Whether the executors are processes of this host that run for this notebook only, as on a laptop."""
+        return (session.conf(self.spark, "spark.master") or "").startswith("local-cluster")
 
     def pick(self, *, small: T, full: T) -> T:
         """The one of two values that belongs to the scale."""
@@ -145,12 +152,27 @@ class Notebook:
         """Display a frame of Spark or of pandas, or dictionaries, as a table; long texts are cut."""
         display.show_table(rows, columns)
 
+    def show_pictures(
+        self, pictures: Sequence[Any], titles: Sequence[str], right: Sequence[bool], *, columns: int = 6
+    ) -> None:
+        """Display pictures, which are arrays of pixels; right: whether the title, a model's answer, is right."""
+        display.show_pictures(pictures, titles, right, columns=columns)
+
     def show_speed(self, rows: int, seconds: float, *, price_per_hour: float) -> None:
         """Display rows per second, and what a million rows would take and cost at a price of the whole cluster."""
         hours = 1e6 / max(rows / seconds, 1e-9) / 3600
         cost = {"rows": f"{rows:,}", "seconds": f"{seconds:.1f}", "rows/s": f"{rows / seconds:,.1f}"}
         million = {"hours per million rows": f"{hours:.1f}", "cost per million rows": f"{hours * price_per_hour:.2f}"}
         display.show_table([cost | million])
+
+    def edits(self, found: Sequence[Any], wanted: Sequence[Any]) -> int:
+        """How many words of a list, or characters of a text, must be changed, left out or put in to get another one."""
+        items, steps = np.array(list(wanted)), np.arange(len(wanted) + 1)
+        row = steps  # by dynamic programming: edits from what was found so far to each beginning of what is wanted
+        for number, item in enumerate(found, 1):
+            kept = np.append(number, np.minimum(row[1:] + 1, row[:-1] + (items != item)))
+            row = np.minimum.accumulate(kept - steps) + steps
+        return int(row[-1])
 
     def engine_options(self, **full: Any) -> dict[str, Any]:
         """Options of `start_servers` for a language model: these at full scale, those of two small servers at small.

@@ -78,6 +78,22 @@ def test_a_notebook_picks_by_scale():
     assert small.summary == "small scale: SmolLM2-135M-Instruct, on Spark 4.0.0"
 
 
+@pytest.mark.parametrize(
+    ("found", "wanted", "expected"),
+    [("kitten", "sitting", 3), ("", "abc", 3), ("abc", "", 3), (["it", "was"], ["it", "is", "was"], 1), ("a", "a", 0)],
+)
+def test_edits_lead_from_what_was_found_to_what_is_wanted(found, wanted, expected):
+    assert Notebook(Cluster(), ANYWHERE, Scale.SMALL).edits(found, wanted) == expected
+
+
+@pytest.mark.parametrize(
+    ("master", "expected"),
+    [("local-cluster[2,2,1024]", True), ("local[2]", False), ("yarn", False), ("spark://host:7077", False)],
+)
+def test_only_executors_that_nobody_else_uses_are_its_own(master, expected):
+    assert Notebook(Cluster(spark_master=master), ANYWHERE, Scale.SMALL).has_own_executors is expected
+
+
 def test_a_notebook_may_run_several_models_and_takes_no_other():
     full = Notebook(Cluster(), catalogue.facts("summarization"), Scale.FULL)
     assert full.models == ("Qwen2.5-7B-Instruct", "Qwen3.5-9B")
