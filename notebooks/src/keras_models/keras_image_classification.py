@@ -1,9 +1,12 @@
 # %% [markdown]
 # # A picture classifier of your own in Keras
 #
-# A small network learns what brick, grass and gravel look like from one half of three photographs, and names what is in
-# each place of the other half. Spark's tasks cut the photographs into pieces; the pieces go to the server of the executor
+# A small network learns what brick, grass and gravel look like from the left half of three photographs, and names what is
+# in each place of the right half. Spark's tasks cut the photographs into pieces; the pieces go to the server of the executor
 # as bytes.
+#
+# Both halves are of the same photographs, in the same light. So the number at the end says that training and serving
+# work. It does not say how well the network would do on another photograph of brick: for that, keep whole photographs apart.
 #
 # **When to use this:** inspection of surfaces, fields, scans: a few kinds, pictures of your own, and many small pieces.
 
@@ -166,8 +169,11 @@ plt.show()
 # %%
 counts = answers.groupby(["material", "answer"]).size().unstack(fill_value=0)
 notebook.show(counts.reindex(columns=MATERIALS, fill_value=0).reset_index())
-notebook.show_speed(len(answers), seconds, price_per_hour=1.0)
+PRICE_PER_HOUR = 1.0  # of the whole cluster, in your currency: put yours in
+notebook.show_speed(len(answers), seconds, price_per_hour=PRICE_PER_HOUR)
 accuracy = float(answers.right.mean())
-print(f"{accuracy:.0%} of {len(answers):,} unseen pieces are named right; guessing would reach 33%")
+print(
+    f"{accuracy:.0%} of {len(answers):,} pieces of the other halves of the same photographs are named right; guessing would reach 33%"
+)
 assert len(answers) == unseen.count()
 assert accuracy > 0.8

@@ -150,7 +150,8 @@ plt.show()
 
 # %%
 notebook.show(answers[[*words, "carat", "price", "predicted"]].head(5))
-notebook.show_speed(len(answers), seconds, price_per_hour=1.0)
+PRICE_PER_HOUR = 1.0  # of the whole cluster, in your currency: put yours in
+notebook.show_speed(len(answers), seconds, price_per_hour=PRICE_PER_HOUR)
 off = ((answers.predicted - answers.price).abs() / answers.price).median()
 by_weight = known.price.median() / known.carat.median() * answers.carat
 off_by_weight = ((by_weight - answers.price).abs() / answers.price).median()

@@ -141,7 +141,8 @@ plt.show()
 # %%
 right = float(((answers.probability > 0.5) == answers.positive).mean())
 always = max(answers.positive.mean(), 1 - answers.positive.mean())
-notebook.show_speed(len(answers), seconds, price_per_hour=1.0)
+PRICE_PER_HOUR = 1.0  # of the whole cluster, in your currency: put yours in
+notebook.show_speed(len(answers), seconds, price_per_hour=PRICE_PER_HOUR)
 print(
     f"{right:.0%} of {len(answers):,} unseen reviews are judged as people do; the more frequent answer alone would reach {always:.0%}"
 )
