@@ -15,9 +15,12 @@ spark, notebook = open_notebook("transcription")
 # ## Cut at pauses
 #
 # Whisper hears half a minute at most, at 16,000 samples a second. Each piece is as long as it may be, and ends at the
-# quietest moment of its second half.
+# quietest moment of its second half. A file that cannot be decoded becomes one row with an error, and no sound: the
+# job goes on.
 
 # %%
+from pyspark.sql import functions as F
+
 LONGEST = notebook.pick(small=12, full=28)  # seconds
 
 
@@ -31,12 +34,21 @@ def cut(frames):
     def decode(file):
         sound = wave.open(io.BytesIO(file))
         if sound.getsampwidth() != 2:
-            raise ValueError(
-                f"samples of 16 bits are wanted; these have {8 * sound.getsampwidth()}: convert the recording"
-            )
+            raise wave.Error(f"samples have {8 * sound.getsampwidth()} bits; convert the recording to 16")
         samples = np.frombuffer(sound.readframes(sound.getnframes()), np.int16).reshape(-1, sound.getnchannels())
         times = np.arange(0, len(samples), sound.getframerate() / 16_000)
         return np.interp(times, np.arange(len(samples)), samples.mean(axis=1)).astype(np.int16)
+
+    def pieces_of(name, file):
+        try:
+            samples = decode(file)
+        except (EOFError, ValueError, wave.Error) as error:
+            yield name, None, None, None, str(error) or "the file ends too early"
+            return
+        start = 0
+        for end in ends(samples):
+            yield name, start / 16_000, (end - start) / 16_000, samples[start:end].tobytes(), None
+            start = end
 
     def ends(samples):
         loud = np.convolve(np.abs(samples, dtype=np.float32), np.ones(4000) / 4000, "same")
@@ -49,16 +61,19 @@ def cut(frames):
 
     for frame in frames:
         for name, file in zip(frame.name, frame.file):
-            samples, start = decode(file), 0
-            for end in ends(samples):
-                piece = (name, start / 16_000, (end - start) / 16_000, samples[start:end].tobytes())
-                yield pd.DataFrame([piece], columns=["name", "start", "length", "sound"])
-                start = end
+            yield pd.DataFrame(pieces_of(name, file), columns=["name", "start", "length", "sound", "error"])
 
 
 recordings = notebook.table("recordings")
-pieces = recordings.mapInPandas(cut, "name string, start double, length double, sound binary").repartition(4).cache()
-notebook.show(pieces.groupBy("name").agg({"length": "sum", "*": "count"}))
+recordings = recordings.union(spark.createDataFrame([("no_recording", bytes(100), None)], recordings.schema))
+schema = "name string, start double, length double, sound binary, error string"
+pieces = recordings.mapInPandas(cut, schema).repartition(4).cache()
+lengths = [
+    F.round(F.sum("length"), 1).alias("seconds"),
+    F.count("sound").alias("pieces"),
+    F.first("error").alias("error"),
+]
+notebook.show(pieces.groupBy("name").agg(*lengths).orderBy("name"))
 
 # %% [markdown]
 # ## The server
@@ -109,43 +124,28 @@ with TritonServerManager("speech", notebook.model()) as servers:
     written.write.mode("overwrite").parquet(data_url("transcripts"))
     seconds = time.monotonic() - began
 
-answers = spark.read.parquet(data_url("transcripts")).orderBy("name", "start").toPandas()
+transcripts = spark.read.parquet(data_url("transcripts"))
+answers = transcripts.where("text is not null").orderBy("name", "start").toPandas()
 notebook.show(answers[["start", "length", "text"]])
 
 # %% [markdown]
 # ## What was said
 #
-# The recording is the first sentence of *A Tale of Two Cities*. The words that were written down are set beside those of
-# the book: how many would have to be changed, left out or put in?
+# The recording is the first sentence of *A Tale of Two Cities*, which the table has beside it. How many of the words that
+# were written down must be changed, left out or put in to get those of the book?
 
 # %%
 import re
 
 import numpy as np
 
-BOOK = """It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness, it was
-the epoch of belief, it was the epoch of incredulity, it was the season of Light, it was the season of Darkness, it was the
-spring of hope, it was the winter of despair, we had everything before us, we had nothing before us, we were all going
-direct to Heaven, we were all going direct the other way--in short, the period was so far like the present period, that some
-of its noisiest authorities insisted on its being received, for good or for evil, in the superlative degree of comparison
-only."""
-
 
 def words(text):
     return re.findall(r"[a-z]+", text.lower().replace("'", ""))
 
 
-def edits(found, wanted):
-    row = list(range(len(wanted) + 1))
-    for number, word in enumerate(found, 1):
-        before, row = row, [number]
-        for place, other in enumerate(wanted):
-            row.append(min(before[place] + (word != other), before[place + 1] + 1, row[place] + 1))
-    return row[-1]
-
-
-book = words(BOOK)
-wrong = edits(words(" ".join(answers.text)), book) / len(book)
+book = words(recordings.where("text is not null").first().text)
+wrong = notebook.edits(words(" ".join(answers.text)), book) / len(book)
 
 # %%
 import matplotlib.pyplot as plt
@@ -156,17 +156,20 @@ plt.figure(figsize=(7.2, 3.2))
 plt.plot(np.arange(0, len(whole), 10) / 16_000, whole[::10], color="#1a73e8", linewidth=0.4)
 for row in answers.itertuples():
     plt.axvline(row.start, color="#d93025", linewidth=1)
-    plt.text(row.start + 0.2, 1.05 * loudest, " ".join(row.text.split()[:3]) + " …", rotation=25, fontsize=8)
+    plt.text(row.start + 0.2, 1.05 * loudest, " ".join(row.text.split()[:5]) + " …", rotation=25, fontsize=8)
 plt.xlabel("seconds; red: where it was cut")
 plt.ylim(-loudest, loudest)
 plt.yticks([])
 plt.show()
 
 # %%
-length = float(answers.length.sum())
-cost = {"speech, s": length, "seconds": seconds, "times as fast": length / seconds}
-notebook.show([cost | {"cost per hour of speech, at 1.00 per hour": f"{seconds / length:.2f}"}])
-print(f"{wrong:.0%} of {len(book)} words are wrong")
-assert len(answers) == pieces.count()
+PRICE_PER_HOUR = 1.0  # of the whole cluster, in your currency: put yours in
+length, broken = float(answers.length.sum()), transcripts.where("error is not null").count()
+cost = {"speech, s": length, "times as fast as it was spoken": length / seconds}
+notebook.show([cost | {"cost per hour of speech": f"{PRICE_PER_HOUR * seconds / length:.2f}"}])
+notebook.show_speed(len(answers), seconds, price_per_hour=PRICE_PER_HOUR)
+print(f"{wrong:.0%} of {len(book)} words are wrong; {broken} file could not be decoded")
+assert broken == 1
+assert len(answers) == pieces.where("sound is not null").count()
 assert np.isclose(length, len(whole) / 16_000)
 assert wrong < 0.15
