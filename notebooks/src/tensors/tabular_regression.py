@@ -15,7 +15,7 @@ spark, notebook = open_notebook("tabular_regression")
 # %% [markdown]
 # ## The table
 #
-# Measurements of 442 patients, and how far their diabetes had come a year later (25 to 346).
+# Measurements of 442 patients, and how far their diabetes had progressed a year later (25 to 346).
 
 # %%
 from pyspark.sql import functions as F
@@ -61,18 +61,20 @@ def regression_server(ports, model_path):
     from pytriton.model_config import ModelConfig, Tensor
     from pytriton.triton import Triton, TritonConfig
 
-    arrays = {name: torch.from_numpy(value) for name, value in np.load(f"{model_path}/network.npz").items()}
+    torch.set_num_threads(1)  # the cores of the host are for all of its servers and tasks
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    arrays = {name: torch.from_numpy(value).to(device) for name, value in np.load(f"{model_path}/network.npz").items()}
     hidden, last = torch.nn.Linear(len(names), arrays["w1"].shape[1]), torch.nn.Linear(arrays["w1"].shape[1], 1)
     hidden.load_state_dict({"weight": arrays["w1"].T, "bias": arrays["b1"]})
     last.load_state_dict({"weight": arrays["w2"].T, "bias": arrays["b2"]})
-    network = torch.nn.Sequential(hidden, torch.nn.ReLU(), last).eval()
+    network = torch.nn.Sequential(hidden, torch.nn.ReLU(), last).eval().to(device)
 
     @batch
     def progress(**columns):
-        table = torch.from_numpy(np.concatenate([columns[name] for name in names], axis=1))
+        table = torch.from_numpy(np.concatenate([columns[name] for name in names], axis=1)).to(device)
         with torch.inference_mode():
             found = network((table - arrays["mean"]) / arrays["spread"])
-        return {"progress": (found * arrays["target"][1] + arrays["target"][0]).numpy()}
+        return {"progress": (found * arrays["target"][1] + arrays["target"][0]).cpu().numpy()}
 
     with Triton(config=TritonConfig(http_port=ports[0], grpc_port=ports[1], metrics_port=ports[2])) as triton:
         triton.bind(
@@ -113,17 +115,18 @@ import matplotlib.pyplot as plt
 plt.figure(figsize=(4.6, 4.2))
 plt.scatter(answers.target, answers.predicted, s=14, color="#1a73e8", alpha=0.7)
 plt.plot([25, 346], [25, 346], color="#9aa0a6", linestyle="--")
-plt.xlabel("how far it had come")
-plt.ylabel("predicted a year before")
+plt.xlabel("progression after a year")
+plt.ylabel("predicted")
 plt.title(f"{len(answers)} patients that the network has not seen")
 plt.show()
 
 # %%
+PRICE_PER_HOUR = 1.0  # of the whole cluster, in your currency: put yours in
 explained = 1 - float(
     ((answers.target - answers.predicted) ** 2).sum() / ((answers.target - answers.target.mean()) ** 2).sum()
 )
 here = network.predict((answers[names] - mean) / spread) * target_spread + target_mean
-notebook.show_speed(rows, seconds, price_per_hour=1.0)
+notebook.show_speed(rows, seconds, price_per_hour=PRICE_PER_HOUR)
 print(f"{explained:.0%} of the variance is explained; the mean of all would explain 0%")
 assert len(answers) == patients.where("not known").count()
 assert np.allclose(answers.predicted, here, rtol=1e-2, atol=1.0)
