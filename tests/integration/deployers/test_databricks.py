@@ -10,7 +10,7 @@ import json
 import nbformat
 import pytest
 from support.databricks_server.server import DatabricksServer, profile
-from unit.csp.deployments import session
+from unit.csp.deployments import new_session
 
 from csp import deployer, run
 from csp.cloud import Deployment, Exit
@@ -74,7 +74,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def laptop(server):
-    return session(connect(volume=VOLUME), server.clock)
+    return new_session(connect(volume=VOLUME), server.clock)
 
 
 def wanted(name, bundle):

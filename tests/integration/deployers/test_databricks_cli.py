@@ -15,7 +15,7 @@ import sys
 import pytest
 from support.databricks_server.accounts import ME
 from support.databricks_server.server import DatabricksServer, profile
-from unit.csp.deployments import deployment, session
+from unit.csp.deployments import deployment, new_session
 
 from csp import deployer
 from csp.databricks.deployer import connect
@@ -56,7 +56,7 @@ def databricks(server, *commands):
 
 
 def test_the_command_line_makes_the_cluster_of_a_plan_which_up_adopts(server, tmp_path):
-    here = session(connect(volume="/Volumes/main/default/sidecar"), server.clock)
+    here = new_session(connect(volume="/Volumes/main/default/sidecar"), server.clock)
     wanted = deployment(tmp_path, "databricks-aws")
     deployer.send(here, wanted)
     body = deployer.plan(here, wanted).request | {"single_user_name": ME}
@@ -79,7 +79,7 @@ def test_the_command_line_makes_the_cluster_of_a_plan_which_up_adopts(server, tm
 
 
 def test_the_command_line_sends_a_notebook_and_follows_its_run(server, tmp_path):
-    here = session(connect(volume="/Volumes/main/default/sidecar"), server.clock)
+    here = new_session(connect(volume="/Volumes/main/default/sidecar"), server.clock)
     cluster_id = up(here, deployment(tmp_path, "databricks-aws")).cluster_id
     source, folder = tmp_path / "score.py", f"/Users/{ME}/score"
     source.write_text("# Databricks notebook source\nprint(1)\n")
