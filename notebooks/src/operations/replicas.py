@@ -34,7 +34,13 @@ notebook.show(reviews.orderBy("id").limit(3), ["id", "text"])
 # `replicas` servers share the GPUs of their executor equally. `tensor_parallel_size` is how many GPUs one of them takes; its
 # heads of attention must divide by that number. Without GPUs a server takes some cores, and two servers share what there is.
 
+
 # %%
+def name_of(replicas, size):
+    servers = f"{replicas} server" + "s" * (replicas > 1)
+    return f"{servers} × {size} GPU" + "s" * (size > 1) if notebook.gpus else servers
+
+
 gpus = max(1, notebook.gpus)
 sizes = [size for size in (1, 2, 4) if gpus % size == 0]
 ways = notebook.pick(small=[(1, 1), (2, 1)], full=[(gpus // size, size) for size in sizes])
@@ -62,7 +68,7 @@ for replicas, size in ways:
         try:
             servers.start_servers(**options)
         except ServerStartError as error:
-            print(f"{replicas} × {size} did not start: {str(error)[-800:]}")
+            print(f"{name_of(replicas, size)} did not start: {str(error)[-800:]}")
             nothing = dict.fromkeys(("rows", "rows/s, warm", "rows of each server"), "")
             misfits.append(way | {"until warm, s": "does not fit"} | nothing)
             continue
@@ -91,8 +97,8 @@ for replicas, size in ways:
 import matplotlib.pyplot as plt
 
 assert measured, "no arrangement fits; above is why"
-names = [f"{each['replicas']} × {each['tensor parallel']}" for each in measured]
-figure, (speed, share) = plt.subplots(1, 2, figsize=(7.2, 2.6))
+names = [name_of(each["replicas"], each["tensor parallel"]) for each in measured]
+figure, (speed, share) = plt.subplots(1, 2, figsize=(7.2, 2.6), layout="constrained")
 speeds = [each["rows/s, warm"] for each in measured]
 speed.bar_label(speed.bar(names, speeds, color="#1a73e8", width=0.6), [f"{each:.1f}" for each in speeds])
 speed.set_ylim(0, 1.2 * max(speeds))
@@ -101,14 +107,17 @@ speed.set_title("rows per second")
 for name, rows in zip(names, counts):
     starts = [sum(rows[:number]) for number in range(len(rows))]
     share.barh(name, rows, left=starts, color="#1a73e8", edgecolor="white")
+share.invert_yaxis()
 share.set_title("rows of each server")
-speed.set_xlabel("replicas × GPUs of each")
+speed.set_xlabel("beside each executor")
 plt.show()
 
 # %%
 notebook.show(measured + misfits)
 best = max(measured, key=lambda each: each["rows/s, warm"])
-print(f"{best['replicas']} × {best['tensor parallel']} was the fastest: {best['rows/s, warm']:.1f} rows/s")
+PRICE_PER_HOUR = 1.0  # of the whole cluster, in your currency: put yours in
+print(f"{name_of(best['replicas'], best['tensor parallel'])} beside each executor answered fastest:")
+notebook.show_speed(best["rows"], best["rows"] / best["rows/s, warm"], price_per_hour=PRICE_PER_HOUR)
 asked = reviews.count() - warming
 assert all(each["rows"] == asked for each in measured)
 assert all(min(rows) > 0 and sum(rows) == asked + warming for rows in counts)
