@@ -18,6 +18,7 @@ from support.fakes import killed, processes_of
 
 from server_utils.host import platform
 from server_utils.host.processes import wait_until
+from server_utils.notebooks import catalogue
 
 # Notebooks that run in surroundings like two clouds', and not on the laptop as well.
 ELSEWHERE = ("product_descriptions", "keras_preprocessing")
@@ -100,3 +101,17 @@ def ask(kernel, code):
 
     reply = kernel.asks_by.execute_interactive(code, output_hook=keep, timeout=300)
     return reply["content"]["status"], "".join(printed)
+
+
+def execute(name, kernel, folder, *, first=""):
+    """Run a notebook in a kernel, without what another one has made there. Returns it with its outputs.
+
+    first: code that is there before it.
+    """
+    assert ask(kernel, f"{FORGET}\n{first}")[0] == "ok"
+    done = notebook_files.execute(notebook_files.made(catalogue.facts(name)), kernel=kernel, folder=folder)
+    outputs = [output for cell in done.cells if cell.cell_type == "code" for output in cell.outputs]
+    shown = [set(output.get("data", {})) for output in outputs]
+    assert any("image/png" in each for each in shown), "a notebook ends with a picture"
+    assert any("text/markdown" in each for each in shown), "and with a table"
+    return done

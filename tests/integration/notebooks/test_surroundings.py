@@ -13,11 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from integration.notebooks.conftest import ELSEWHERE, FORGET, ask, notebook_files
+from integration.notebooks.conftest import ELSEWHERE, ask, execute
 from integration.storage.servers import fake_gcs, gcs_environ, make_gcs_bucket
 from server_utils import errors
 from server_utils.environments.lock_files import vllm_fits
-from server_utils.notebooks import catalogue
 
 pytestmark = [pytest.mark.notebook, pytest.mark.skipif(not vllm_fits(), reason="vLLM does not run here")]
 # A model in storage, a language model on vLLM, and one that a sealed environment trains: the cheapest of each kind.
@@ -65,12 +64,6 @@ def nothing_is_written_into_the_packages():
     assert files() == before
 
 
-def run(kernel, name, folder, *, first=""):
-    """Execute a notebook, without what another one has made. Returns it with its outputs."""
-    assert ask(kernel, f"{FORGET}\n{first}")[0] == "ok"
-    return notebook_files.execute(notebook_files.made(catalogue.facts(name)), kernel=kernel, folder=folder)
-
-
 def test_on_databricks_the_spark_that_is_there_is_used_and_left_running(start_kernel, volume, tmp_path):
     kernel = start_kernel(
         {
@@ -83,7 +76,7 @@ def test_on_databricks_the_spark_that_is_there_is_used_and_left_running(start_ke
     status, application = ask(kernel, f"{there}print(spark.sparkContext.applicationId)")
     assert status == "ok", application
     for name in NOTEBOOKS:
-        run(kernel, name, tmp_path, first=there)
+        execute(name, kernel, tmp_path, first=there)
     assert {path.name for path in volume.iterdir()} >= SAVED
     assert ask(kernel, "print(spark.sparkContext.applicationId, spark.range(9).count())") == (
         "ok",
@@ -101,6 +94,6 @@ def test_on_dataproc_they_run_from_a_bucket_without_a_home(start_kernel, tmp_pat
         places = {"SPARK_CONF_DIR": conf_folder(tmp_path), "SPARK_SIDECAR_MODELS": "gs://models/kept"}
         kernel = start_kernel(variables | places | gcs_environ(port))
         for name in NOTEBOOKS:
-            done = run(kernel, name, tmp_path)
+            done = execute(name, kernel, tmp_path)
             if name == "models_in_cloud_storage":
                 assert "saved to gs://…" in str(done)
