@@ -31,13 +31,13 @@ class Run:
 
     Attributes:
         rows: of the input.
-        there: rows that were at the path before.
+        already_written: rows that were at the path before.
         written: by this run; the sum of both is `rows`.
         errors: of the servers' answers in this run, by kind, as last counted: rows that hold null or an error.
     """
 
     rows: int
-    there: int
+    already_written: int
     written: int
     errors: Mapping[str, int] = field(default_factory=dict)
 

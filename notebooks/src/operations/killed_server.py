@@ -171,7 +171,9 @@ again = job()
 seconds = time.time() - began
 file_time = F.col("_metadata.file_modification_time").cast("double")
 written = spark.read.parquet(target).select("id", "label", "digit", file_time.alias("at")).toPandas()
-notebook.show([{"rows": again.rows, "were there": again.there, "written by the second call": again.written}])
+notebook.show(
+    [{"rows": again.rows, "written before": again.already_written, "written by the second call": again.written}]
+)
 
 # %% [markdown]
 # ## Rows over time
@@ -198,6 +200,6 @@ restarts = sum(each.restarts for each in tables["after"])
 right = float((written.digit == written.label).mean())
 print(f"{len(written)} of {rows} rows, each once, in spite of it all; {right:.1%} of the digits are named right")
 assert restarts >= 1
-assert 0 < again.there < rows
-assert again.there + again.written == len(written) == written.id.nunique() == rows
+assert 0 < again.already_written < rows
+assert again.already_written + again.written == len(written) == written.id.nunique() == rows
 assert right > 0.95

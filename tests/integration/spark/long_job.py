@@ -53,5 +53,5 @@ def main(folder, *, hold=False):
         arrange = (lambda frame: held(frame, folder)) if hold else evenly
         done = servers.run(questions(spark), {"answer": answer}, folder / "out", key="id", parts=PARTS, arrange=arrange)
         asked = sum(server.rows for server in servers.status())
-        say(step="done", rows=done.rows, there=done.there, written=done.written, asked=asked)
+        say(step="done", rows=done.rows, already_written=done.already_written, written=done.written, asked=asked)
     spark.stop()

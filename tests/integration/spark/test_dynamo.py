@@ -87,7 +87,7 @@ def test_a_run_goes_on_where_it_was_and_says_how_far_it_is(spark, servers, tmp_p
     with servers.progress(total=24) as shown:
         rows.select(*answer.values()).write.format("noop").mode("overwrite").save()
 
-    assert (first.written, whole.there, whole.written) == (10, 10, 14)
+    assert (first.written, whole.already_written, whole.written) == (10, 10, 14)
     assert shown.latest.rows == 24
     (after,) = servers.status()
     assert after.rows - before.rows == 24 + 24

@@ -60,8 +60,8 @@ def test_every_row_is_written_once_with_its_answer_and_a_second_call_asks_nothin
     before = asked(servers)
     second = run(parts=2)
 
-    assert (first.rows, first.there, first.written, first.errors) == (ROWS, 0, ROWS, {"refused": ROWS // 10})
-    assert (second.rows, second.there, second.written) == (ROWS, ROWS, 0)
+    assert (first.rows, first.already_written, first.written, first.errors) == (ROWS, 0, ROWS, {"refused": ROWS // 10})
+    assert (second.rows, second.already_written, second.written) == (ROWS, ROWS, 0)
     assert written(tmp_path) == list(range(ROWS))
     assert asked(servers) == before
 
@@ -83,7 +83,7 @@ def test_the_path_is_what_it_says(run, servers, tmp_path, name, kind):
     before = asked(servers)
     second = run(spark.range(10), path=str(tmp_path / name), format=kind, parts=1)
 
-    assert (first.there, first.written, second.there, second.written) == (0, 9, 9, 1)
+    assert (first.already_written, first.written, second.already_written, second.written) == (0, 9, 9, 1)
     assert asked(servers) - before == 1
     files = sorted((tmp_path / name).glob(f"*.{kind}"))
     tables = [(pq.ParquetFile if kind == "parquet" else po.ORCFile)(file).read() for file in files]
@@ -193,7 +193,7 @@ def test_names_that_differ_in_their_case_are_one_or_two_as_spark_says(run, spark
     try:
         cases = spark.range(5).selectExpr("id Id", "id + 10 a", "2 A", "id")
         assert run(cases, key="Id", new="Twice").written == 5
-        assert run(cases, key="Id", new="Twice").there == 5
+        assert run(cases, key="Id", new="Twice").already_written == 5
         assert pq.read_table(tmp_path / "out").column_names == ["Id", "a", "A", "id", "Twice"]
         assert run(cases, key="id", new="ID", path=tmp_path / "other").written == 5
     finally:
@@ -212,7 +212,7 @@ def test_only_what_is_not_there_is_asked(run, spark, servers, tmp_path):
     found = run(parts=3)
 
     there = (ROWS + 2) // 3
-    assert (found.there, found.written) == (there, ROWS - there)
+    assert (found.already_written, found.written) == (there, ROWS - there)
     assert asked(servers) - before == ROWS - there
     assert written(tmp_path) == list(range(ROWS))
 
@@ -364,6 +364,12 @@ def test_a_killed_driver_goes_on_where_it_was_and_no_row_is_lost_or_doubled(job,
     done = json.loads(resumed.splitlines()[-1])
     found = pq.read_table(out).to_pylist()
     assert 0 < before < 240
-    assert done == {"step": "done", "rows": 240, "there": before, "written": 240 - before, "asked": 240 - before}
+    assert done == {
+        "step": "done",
+        "rows": 240,
+        "already_written": before,
+        "written": 240 - before,
+        "asked": 240 - before,
+    }
     assert sorted(row["id"] for row in found) == list(range(240))
     assert all(row["answer"] == 20 * row["id"] for row in found)
