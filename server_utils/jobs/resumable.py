@@ -53,7 +53,7 @@ def run(
     format: Format = "parquet",  # noqa: A002 - Spark's own word for it
     arrange: Callable[[Any], Any] = evenly,
 ) -> Run:
-    """Write a frame with columns of these servers to a path; after a kill, the same call resumes.
+    """Write a frame with columns of these servers to a path; after a kill or an interrupt, the same call resumes.
 
     `servers.run(df, {"summary": servers.generate("prompt")}, "s3a://bucket/out", key="id")`. Shows its progress as
     `progress()` does.
@@ -82,7 +82,8 @@ def run(
     before = Count.of(frame, output, parts)
     before.check(output)
     written = 0
-    with monitor.progress(servers, before.left, columns=len(columns)) as display:
+    spark = frame.sparkSession
+    with session.cancelled_on_error(spark), monitor.progress(servers, before.left, columns=len(columns)) as display:
         for rows in _append_parts(frame, columns, output, before.left_by_part, parts=parts, arrange=arrange):
             written += rows
             display.written(written)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pickle
 import re
+import threading
+import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +15,7 @@ from server_utils.errors import ConfigurationError
 from server_utils.validation import did_you_mean
 
 _GPU = "spark.executor.resource.gpu.amount"
+_CANCEL_S = 10.0  # a session that is gone may never answer
 _REFERENCE = re.compile(r"(`([^`]|``)*`|[^`.]+)(\.(`([^`]|``)*`|[^`.]+))*")  # as col() reads it
 
 
@@ -176,3 +180,22 @@ def remove_tag(spark: Any, tag: str) -> None:
 def cancel(spark: Any, tag: str) -> None:
     """Cancel the jobs with a tag."""
     spark.interruptTag(tag) if is_connect(spark) else spark.sparkContext.cancelJobsWithTag(tag)
+
+
+@contextmanager
+def cancelled_on_error(spark: Any) -> Iterator[None]:
+    """Cancel the jobs that this thread started in the block where it fails or is interrupted.
+
+    A notebook's Stop button interrupts the cell alone: the kernel takes Spark's own handler away, and the job goes on.
+    """
+    tag = f"spark-sidecar-{uuid.uuid4().hex}"
+    add_tag(spark, tag)
+    try:
+        yield
+    except BaseException:
+        # By another thread: this one may have been interrupted while it waited for the JVM's answer.
+        thread = threading.Thread(target=cancel, args=(spark, tag), daemon=True)
+        thread.start()
+        thread.join(_CANCEL_S)
+        raise
+    remove_tag(spark, tag)

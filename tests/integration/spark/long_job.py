@@ -1,13 +1,15 @@
 """A long job of a user: questions for a model, written part by part. Prints a JSON object a line.
 
-With a folder named `hold` it stops for good inside its second part, when all tasks of that part but one have committed:
-it is there to be killed.
+With hold=True it stops for good inside its second part, when all tasks of that part but one have committed: it is there
+to be killed, or to be interrupted as by a notebook's Stop button. It then says which of Spark's jobs still run.
 """
 
 from __future__ import annotations
 
 import json
+import signal
 import time
+from concurrent import futures
 from pathlib import Path
 
 from pyspark.sql import functions
@@ -15,6 +17,7 @@ from pyspark.sql import functions
 from integration.spark import tiny_models
 from integration.spark.conftest import LOCAL, Sessions
 from server_utils import TritonServerManager
+from server_utils.host.processes import wait_until
 from server_utils.jobs.output import part
 from server_utils.spark.partitioning import evenly
 
@@ -43,6 +46,12 @@ def held(frame, folder):
     return evenly(frame).withColumn("question", hold("id", "question"))
 
 
+def running_jobs(spark):
+    """By another thread: this one was interrupted while it waited for the JVM's answer."""
+    with futures.ThreadPoolExecutor(1) as pool:
+        return pool.submit(spark.sparkContext.statusTracker().getActiveJobsIds).result()
+
+
 def main(folder, *, hold=False):
     folder = Path(folder)
     spark = Sessions(folder / "spark").get(LOCAL)
@@ -51,7 +60,14 @@ def main(folder, *, hold=False):
         say(step="started", servers=[server.process.pid for server in servers.status()])
         answer = servers.tensors("question", model="picky")
         arrange = (lambda frame: held(frame, folder)) if hold else evenly
-        done = servers.run(questions(spark), {"answer": answer}, folder / "out", key="id", parts=PARTS, arrange=arrange)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # as a kernel does for each cell
+        try:
+            done = servers.run(
+                questions(spark), {"answer": answer}, folder / "out", key="id", parts=PARTS, arrange=arrange
+            )
+        except KeyboardInterrupt:
+            say(step="interrupted", ended=wait_until(lambda: not running_jobs(spark), 30))
+            return
         asked = sum(server.rows for server in servers.status())
         say(step="done", rows=done.rows, already_written=done.already_written, written=done.written, asked=asked)
     spark.stop()

@@ -6,6 +6,7 @@ import functools
 import itertools
 import json
 import shutil
+import signal
 
 import pyarrow.orc as po
 import pyarrow.parquet as pq
@@ -373,3 +374,18 @@ def test_a_killed_driver_goes_on_where_it_was_and_no_row_is_lost_or_doubled(job,
     }
     assert sorted(row["id"] for row in found) == list(range(240))
     assert all(row["answer"] == 20 * row["id"] for row in found)
+
+
+@once
+@own_session
+def test_an_interrupted_run_leaves_no_job_behind_that_writes_on(job, sessions, tmp_path):
+    """As by a notebook's Stop button: whoever runs the cell again at once would have rows twice."""
+    sessions.stop()
+    interrupted = job(hold=True)
+    assert json.loads(interrupted.stdout.readline())["step"] == "started"
+    assert wait_until((tmp_path / "held").exists, 400)
+
+    interrupted.send_signal(signal.SIGINT)
+
+    printed, _ = interrupted.communicate(timeout=300)
+    assert json.loads(printed.splitlines()[-1]) == {"step": "interrupted", "ended": True}
