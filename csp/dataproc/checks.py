@@ -65,14 +65,16 @@ def zones(clients: Clients, cluster: Cluster) -> list[str]:
 def needed(cluster: Cluster, quotas: Mapping[str, Quota]) -> dict[str, int]:
     """Return the GPU quota that all nodes need, by metric. The catalogue has the quota of one node.
 
-    Spot workers count against the preemptible quota only if Google has granted one; else against the standard quota.
+    Spot workers count against the preemptible quota of a metric only if there is one and Google has granted it.
     """
     per_node = {metric: int(number) for metric, number in re.findall(r"(\w+): (\d+)", cluster.node.quota or "")}
-    preemptible = {f"PREEMPTIBLE_{metric}": number for metric, number in per_node.items()}
-    granted = {metric: number for metric, number in preemptible.items() if metric in quotas and quotas[metric].limit}
-    total = Counter({metric: number * max(cluster.workers, 1) for metric, number in per_node.items()})
-    spot_quota = granted or per_node
-    total.update({metric: number * cluster.options.spot_workers for metric, number in spot_quota.items()})
+    total: Counter[str] = Counter()
+    for metric, number in per_node.items():
+        preemptible = quotas.get(f"PREEMPTIBLE_{metric}")
+        total[metric] += number * max(cluster.workers, 1)
+        total[f"PREEMPTIBLE_{metric}" if preemptible and preemptible.limit else metric] += (
+            number * cluster.options.spot_workers
+        )
     return {metric: number for metric, number in total.items() if number}
 
 

@@ -73,7 +73,7 @@ def test_quota_that_is_too_small_for_every_shape_is_said_for_each(server, sessio
     [
         ((0, 4), "GPUS_ALL_REGIONS: 4, NVIDIA_L4_GPUS: 4"),  # no preemptible quota: spot workers take the standard one
         ((0, 5), "NVIDIA_L4_GPUS: 4 needed, 3 left"),
-        ((2, 6), "GPUS_ALL_REGIONS: 2, NVIDIA_L4_GPUS: 2, PREEMPTIBLE_NVIDIA_L4_GPUS: 2"),
+        ((2, 6), "GPUS_ALL_REGIONS: 4, NVIDIA_L4_GPUS: 2, PREEMPTIBLE_NVIDIA_L4_GPUS: 2"),
         ((1, 6), "PREEMPTIBLE_NVIDIA_L4_GPUS: 2 needed, 1 left"),
     ],
 )
