@@ -7,9 +7,11 @@ client into them or into a `StorageError`. It never retries by itself: `retry_un
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -20,6 +22,7 @@ from server_utils.host.deadline import Clock, Deadline
 logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _RETRY_S = 20.0  # after the first failure: a transfer may take hours before it
+_TRIES = 4  # at least: each may last a minute until it times out
 _DAMAGED = 2  # retries of what arrived damaged: more do not mend what is stored
 _LONGEST_S = 60.0  # of what a server may ask for with Retry-After
 CHUNK = 1 << 20  # bytes that are handed on at a time: small enough for caches, large enough for Python
@@ -146,7 +149,7 @@ def growing_pauses(first_s: float, *, longest_s: float) -> Iterator[float]:
 
 
 def retry(call: Callable[[], _T], *, what: str, stop: threading.Event | None = None, clock: Clock | None = None) -> _T:
-    """Call until it works, for 20 seconds after the first failure.
+    """Call until it works: four times at least, and for 20 seconds after the first failure.
 
     Args:
         call: raises TransientError if a retry may work.
@@ -159,8 +162,11 @@ def retry(call: Callable[[], _T], *, what: str, stop: threading.Event | None = N
         ModelCorruptError: as above, because the data arrived damaged each time.
     """
     stopped = stop or threading.Event()
-    deadline = cache(lambda: Deadline.after(clock or Clock(pause=stopped.wait), _RETRY_S))
+    begun = cache(lambda: Deadline.after(clock or Clock(pause=stopped.wait), _RETRY_S))
     tries = damaged = 0
+
+    def deadline() -> Deadline:
+        return begun() if tries >= _TRIES else replace(begun(), limit_s=math.inf)
 
     def counted() -> _T:
         nonlocal tries
@@ -180,7 +186,7 @@ def retry(call: Callable[[], _T], *, what: str, stop: threading.Event | None = N
         return retry_until(deadline, counted, pauses_s=pauses_s, before_pause=before_pause)
     except TransientError as error:
         kind = ModelCorruptError if isinstance(error, DamagedError) else StorageError
-        message = f"{what}: {error} (tried {tries} times in {deadline().elapsed_s:.0f} s)"
+        message = f"{what}: {error} (tried {tries} times in {begun().elapsed_s:.0f} s)"
         raise kind(message) from None  # its cause may hold secrets
 
 
