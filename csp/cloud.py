@@ -1,7 +1,7 @@
 """The steps of a deployment that each cloud implements, and the types that they exchange. Laptop; imports no SDK.
 
 A cloud is one class with the methods of `Cloud`, in a folder beside this file. It implements single steps by its API.
-The order of the steps, retries and output are in `deployer.py`, `up.py` and `run.py`.
+The order of the steps and the output are in `deployer.py`, `up.py` and `run.py`, retries in `cloud_session.py`.
 
 A method raises `TransientError` for an error that a retry may solve: no network, 429, an error of the server. It raises
 `DeploymentError` for a refusal, with the reason and the fix. Every text of an SDK goes through `scrub`, so that no

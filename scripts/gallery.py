@@ -13,6 +13,7 @@ from typing import Any
 import notebook_files
 from PIL import Image, ImageOps
 
+from server_utils.errors import ConfigurationError
 from server_utils.notebooks import catalogue
 from server_utils.notebooks.catalogue import Facts
 
@@ -31,13 +32,15 @@ Numbers of another machine differ. The source of a page ends with the hash of th
 
 
 def write(facts: Facts, notebook: Any, seconds: float) -> None:
-    """Write the page of an executed notebook, and its pictures."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    for old in FOLDER.glob(f"{facts.name}-*.png"):
-        old.unlink()
+    """Write the page of an executed notebook, and its pictures. Raises ConfigurationError where it has none."""
     notebook.cells[notebook_files.ABOUT].source = notebook_files.about(facts)
     pictures: list[bytes] = []
     parts = [part for cell in notebook.cells for part in _cell(facts, cell, pictures)]
+    if not pictures:
+        raise ConfigurationError("it shows no picture; each page of the gallery has one")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for old in FOLDER.glob(f"{facts.name}-*.png"):
+        old.unlink()
     for number, picture in enumerate(pictures, 1):
         (FOLDER / f"{facts.name}-{number}.png").write_bytes(picture)
     (FOLDER / f"{facts.name}-small.png").write_bytes(thumbnail(pictures[0]))

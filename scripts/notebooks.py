@@ -94,12 +94,12 @@ def _gallery(chosen: list[Facts]) -> int:
             began = time.monotonic()
             try:
                 done = notebook_files.execute(notebook_files.made(facts), folder=Path(folder))
-            except _FAILURES as error:
+                seconds = time.monotonic() - began
+                gallery.write(notebook_files.with_minutes(facts, math.ceil(seconds / 60)), done, seconds)
+            except (*_FAILURES, SidecarError) as error:
                 failed.append(facts.name)
                 print(f"error: {facts.name}: {_why(error)}", file=sys.stderr, flush=True)
                 continue
-            seconds = time.monotonic() - began
-            gallery.write(notebook_files.with_minutes(facts, math.ceil(seconds / 60)), done, seconds)
             print(f"{facts.name}: {seconds:.0f} s", flush=True)
     if failed:
         print(f"error: {len(failed)} failed: ./run gallery {' '.join(failed)}", file=sys.stderr)

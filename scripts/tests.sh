@@ -25,8 +25,8 @@ run_part() {
   if [[ "$name" == spark35 ]]; then use_venv .venv-spark35; else use_venv .venv; fi
   case "$name" in
   lint) run_checks ;;
-  unit) some_tests "$@" --ignore=tests/integration ;;
-  plain) some_tests "$@" -m "not spark and not node and not notebook" --ignore=tests/{unit,integration/spark,integration/notebooks} ;;
+  unit) some_tests "$@" --ignore=tests/integration --deselect=tests/integration/ ;; # a path that is named is never ignored
+  plain) some_tests "$@" -m "not spark and not node and not notebook" --ignore=tests/{unit,integration/spark,integration/notebooks} --deselect=tests/unit/ ;;
   spark35) some_tests "$@" -m spark "${BESIDE_SPARK[@]}" "${SAME_ON_EVERY_SPARK[@]}" ;;
   spark4) some_tests "$@" -m spark "${BESIDE_SPARK[@]}" ;;
   nodes) some_tests "$@" -m node "${BESIDE_NODES[@]}" ;;
