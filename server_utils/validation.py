@@ -35,7 +35,7 @@ def did_you_mean(name: str, known: Collection[str], *, otherwise: str = "") -> s
 
 def nearest(name: str, known: Collection[str], *, most: int = 3) -> str:
     """The known names that are most like an unknown one, as "a or b", else those that contain it; "" where none is."""
-    by_lower = {each.lower(): each for each in known}
+    name, by_lower = str(name), {each.lower(): each for each in known}
     near = difflib.get_close_matches(name.lower(), by_lower, n=most)
     near = near or [each for each in by_lower if name and name.lower() in each][:most]
     return " or ".join(by_lower[each] for each in near)

@@ -121,7 +121,7 @@ class CommandLine:
 
     Attributes:
         engine: its name in refusals.
-        command: what lists its options with `--help`.
+        command: what lists its options with `--help`; empty where we take fewer than it does, which are listed then.
         available: its options; None where this machine has no engine that lists them, so that nothing is checked.
         ours: the options that a user cannot choose, each with the reason.
     """
@@ -186,7 +186,7 @@ class CommandLine:
 
     def _unknown(self, name: str, available: Options) -> str:
         names = [each.removeprefix("--").replace("-", "_") for each in available if each.startswith("--")]
-        hint = did_you_mean(name, names, otherwise=f"`{self.command} --help` lists what it takes")
+        hint = did_you_mean(name, names, otherwise=self.command and f"`{self.command} --help` lists what it takes")
         return f"{self.engine} has no option {name!r}{hint}"
 
 

@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterable
 
 SECRET_NAME = re.compile(
-    r"passw|passphrase|(secret|token|(api|access|private|secret|account)[._-]?key)($|\.)|azure\.sas\.", re.IGNORECASE
+    r"passw|passphrase|(secret|token|(api|access|private|secret|account|storage)[._-]?key)($|\.)"
+    r"|azure\.sas\.|connection[._-]?string|jaas\.config",
+    re.IGNORECASE,
 )
 # The user and password, or the token, of an address: https://user:password@host, https://token@host. The @ of
 # abfss://container@account is none.
@@ -40,7 +42,8 @@ def scrub(text: object, *, secrets: Iterable[str] = ()) -> str:
     secrets: further values to leave out.
     """
     message = str(text)
-    for value in (*secrets, *(value for name, value in os.environ.items() if is_secret(name))):
+    of_variables = (value for name, value in os.environ.items() if is_secret(name))
+    for value in sorted({*secrets, *of_variables}, key=len, reverse=True):  # one may begin as a longer one does
         if len(value) >= _SHORTEST:
             message = message.replace(value, "***")
     return _IN_TEXT.sub("***", message)

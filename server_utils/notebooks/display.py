@@ -16,8 +16,11 @@ from server_utils.errors import SidecarError
 
 _LONGEST, _WIDTH = 160, 7.2
 _FIVE_DIGITS = 10_000
-_TRACEBACK = "Traceback (most recent call last):\n"  # by which Python's begin, also in what Spark says of a task
+_TRACEBACK = (
+    "Traceback (most recent call last):\n"  # the first line of one, in Python and in Spark's text of a task's error
+)
 _JAVA_FRAME = "\n\tat "
+_JAVA_CALL = re.compile(r"\AAn error occurred while calling [^\n]*\n: (?:[\w$]+\.)+[\w$]+: ")
 _OURS = re.compile(rf"\A{re.escape(SidecarError.__module__)}\.\w+: ")
 _QUERY_LOGGERS = ("DataFrameQueryContextLogger", "SQLQueryContextLogger")
 _STYLE: dict[Any, Any] = {
@@ -72,10 +75,10 @@ def _show_sentence(shell: Any, kind: Any, error: Any, traceback: Any, tb_offset:
 
 
 def _sentence(error: Exception) -> str:
-    """What an error says, without stack traces. Spark's holds the error of a task as text: ours is shown as it was."""
+    """What an error says, without stack traces. An error of Spark has that of a task in its text, after a traceback."""
     if isinstance(error, SidecarError):
         return str(error)
-    _, traced, last = str(error).rpartition(_TRACEBACK)
+    _, traced, last = _JAVA_CALL.sub("", str(error)).rpartition(_TRACEBACK)
     lines = last.partition(_JAVA_FRAME)[0].strip("\n").splitlines() or [type(error).__name__]
     if not traced:
         return lines[0]  # after it come the query and its plan

@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 _PAUSE_S = 0.05
 _TASK = "SPARK_SIDECAR_TASK"  # as `backends.triton.task_context` reads it
 _NUMBERS = ("partitionId", "stageId", "attemptNumber", "taskAttemptId", "cpus")
+# More than is refused in a cluster's settings: what is left out here is missed by nobody, so doubtful names are.
+_MAY_BE_SECRET = re.compile(r"secret|password|token(?!iz)|access[._-]?key|credential", re.IGNORECASE)
 _PROPERTIES_BYTES = 64 << 10  # a variable of the environment has 128 KB at most
 _QUIET_S = 30.0  # after so long without a new executor no more seem to come
 
@@ -76,7 +78,7 @@ def _describe(context: Any) -> dict[str, Any]:
     kept, left_bytes = dict[str, str](), _PROPERTIES_BYTES
     for key, value in sorted(properties.items(), key=lambda pair: len(pair[1])):
         left_bytes -= len(json.dumps({key: value}))
-        if left_bytes > 0 and not (is_secret(key) or has_password(value)):
+        if left_bytes > 0 and not (is_secret(key) or _MAY_BE_SECRET.search(key) or has_password(value)):
             kept[key] = value
     return {
         **{name: getattr(context, name)() for name in _NUMBERS},

@@ -15,6 +15,7 @@ from server_utils.validation import did_you_mean
         ("run", "; did you mean path-of-run? choose one of format, Parts, path-of-run"),
         ("", "; choose one of format, Parts, path-of-run"),
         ("xyz", "; choose one of format, Parts, path-of-run"),
+        (None, "; choose one of format, Parts, path-of-run"),
     ],
 )
 def test_an_unknown_name_is_answered_with_the_nearest_and_all_there_are(name, end):

@@ -82,7 +82,6 @@ DIALECT = Dialect(
     },
     worker_died=frozenset({503}),
     transient=frozenset({404}),  # while workers change: the model and its name are ours, and never wrong
-    too_long=VLLM_DIALECT.too_long,
     metrics=VLLM_DIALECT.metrics,
     metrics_path=VLLM_DIALECT.metrics_path,
 )

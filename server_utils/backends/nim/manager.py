@@ -44,7 +44,6 @@ DIALECT_1 = Dialect(
     schema_field=SchemaField.NVEXT,
     rows_per_request=1,
     worker_died=_DIED,
-    too_long=VLLM_DIALECT.too_long,
     metrics_path="/v1/metrics",
     metrics={
         "running": "num_requests_running",

@@ -8,7 +8,7 @@ from typing import Any
 from server_utils.backends.engine_options import CommandLine, Options, engine_options
 from server_utils.backends.openai import STALL_S, Engine, OpenAIServerManager
 from server_utils.errors import ConfigurationError
-from server_utils.inference.openai.dialect import TOO_LONG, Dialect
+from server_utils.inference.openai.dialect import Dialect
 from server_utils.inference.openai.request import Endpoint
 from server_utils.servers.launch import literal
 from server_utils.validation import one_deadline
@@ -71,7 +71,6 @@ class SGLangServerManager(OpenAIServerManager):
     start_for = START_FOR
     dialect = Dialect(
         token_ids_field="return_token_ids",  # noqa: S106 - the name of a field
-        too_long=(*TOO_LONG, "model's context length"),
         metrics_path="/metrics",
         metrics={
             "running": "sglang:num_running_reqs",

@@ -92,5 +92,5 @@ def serve(options: Mapping[str, Any], *, env: Mapping[str, str] | None = None) -
 
     Raises ConfigurationError for an option that it does not have.
     """
-    words = CommandLine("transformers serve", "transformers serve", _OPTIONS).words(options.items())
+    words = CommandLine("transformers serve", "", _OPTIONS).words(options.items())
     return Engine((*_COMMAND, "--port", "{port:http}", *map(literal, words)), user_env=dict(env or {}))

@@ -10,7 +10,7 @@ from server_utils.backends.openai import STALL_S, Engine, OpenAIServerManager, c
 from server_utils.backends.vllm.command_line import STOP_S, command_line
 from server_utils.environments import builder
 from server_utils.errors import ConfigurationError
-from server_utils.inference.openai.dialect import TOO_LONG, Dialect, SchemaField
+from server_utils.inference.openai.dialect import Dialect, SchemaField
 from server_utils.inference.openai.request import Endpoint
 from server_utils.validation import one_deadline
 
@@ -31,7 +31,6 @@ DIALECT = Dialect(
     schema_field=SchemaField.STRUCTURED_OUTPUTS,  # vLLM's own; it holds for both endpoints
     chat_batch_path="/v1/chat/completions/batch",
     token_ids_field="return_token_ids",  # noqa: S106 - the name of a field
-    too_long=(*TOO_LONG, "max_model_len", "longer than the maximum"),
     metrics_path="/metrics",
     metrics={
         "running": "vllm:num_requests_running",

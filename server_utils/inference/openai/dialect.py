@@ -13,7 +13,15 @@ from typing import Any
 
 from server_utils.errors import ConfigurationError
 
-TOO_LONG = ("maximum context length", "context_length", "too long")  # in OpenAI's errors, and in most engines'
+# Of OpenAI's errors and of all engines': a server may stand before any of them.
+TOO_LONG = (
+    "maximum context length",
+    "model's context length",
+    "context_length",
+    "too long",
+    "longer than the maximum",
+    "max_model_len",
+)
 
 
 class SchemaField(Enum):

@@ -26,7 +26,7 @@ locals {
   zone         = var.zone != null ? var.zone : local.cloud.zone_id
 
   zones            = { databricks-aws = "^[a-z]{2}(-[a-z]+)+-[0-9][a-z]$", databricks-gcp = "^[a-z]+-[a-z]+[0-9]+-[a-z]$" }
-  secret_name      = "(?i)(passw|passphrase|(secret|token|(api|access|private|secret|account)[._-]?key)($|\\.)|azure\\.sas\\.)"
+  secret_name      = "(?i)(passw|passphrase|(secret|token|(api|access|private|secret|account|storage)[._-]?key)($|\\.)|azure\\.sas\\.|connection[._-]?string|jaas\\.config)"
   secret_address   = "://[^/?#\\s:@]*:[^/?#\\s@]+@|(?i:https?)://[^/?#\\s@]+@" # a password or token in it, unlike abfss://container@account
   secret_reference = "^\\{\\{secrets/[^/]+/[^/]+\\}\\}$"
 }

@@ -33,7 +33,7 @@ locals {
   secure_boot    = var.secure_boot != null ? var.secure_boot : var.driver_init_action == null
   init_actions   = [for each in [var.driver_init_action, var.init_action] : each if each != null]
   secret_address = "://[^/?#\\s:@]*:[^/?#\\s@]+@|(?i:https?)://[^/?#\\s@]+@" # a password or token in it, unlike abfss://container@account
-  secret_name    = "(?i)(passw|passphrase|(secret|token|(api|access|private|secret|account)[._-]?key)($|\\.)|azure\\.sas\\.)"
+  secret_name    = "(?i)(passw|passphrase|(secret|token|(api|access|private|secret|account|storage)[._-]?key)($|\\.)|azure\\.sas\\.|connection[._-]?string|jaas\\.config)"
 }
 
 module "custom_node" {

@@ -11,6 +11,8 @@ from server_utils.host.redaction import has_password, is_secret, scrub
     "name",
     [
         "AWS_SECRET_ACCESS_KEY",
+        "AZURE_STORAGE_CONNECTION_STRING",
+        "AZURE_STORAGE_KEY",
         "DATABRICKS_TOKEN",
         "NGC_API_KEY",
         "PYTHON_WORKER_FACTORY_SECRET",
@@ -20,6 +22,7 @@ from server_utils.host.redaction import has_password, is_secret, scrub
         "spark.hadoop.fs.gs.auth.service.account.private.key",
         "spark.hadoop.fs.s3a.access.key",
         "spark.kubernetes.authenticate.driver.oauthToken",
+        "spark.kafka.sasl.jaas.config",
         "spark.my.accessToken",
         "spark.my.apiKey",
         "spark.my.clientSecret",
@@ -67,3 +70,9 @@ def test_secrets_are_taken_out_of_messages(monkeypatch):
 def test_a_short_value_of_a_secret_variable_takes_no_words_out_of_a_message(monkeypatch):
     monkeypatch.setenv("SOME_TOKEN", "test")
     assert scrub("a test of it") == "a test of it"
+
+
+def test_of_two_secrets_that_begin_alike_no_rest_is_left(monkeypatch):
+    monkeypatch.setenv("A_PASSWORD", "abcdef")
+    monkeypatch.setenv("B_PASSWORD", "abcdef-and-more")
+    assert scrub("abcdef-and-more, abcdef") == "***, ***"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import matplotlib as mpl
 import numpy as np
+import pytest
 
 from server_utils.notebooks import display
 
@@ -22,3 +23,17 @@ def test_pictures_stand_in_rows_and_the_color_of_a_title_says_whether_it_is_righ
     green, red = (areas[number].title.get_color() for number in (0, 1))
     assert green != red
     assert [area.title.get_color() for area in areas[:4]] == [green, red, green, green]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            "An error occurred while calling o42.collect.\n: org.apache.spark.SparkException: too large\n\tat org.X.y(X:1)\n",
+            "too large",
+        ),
+        ("[UNRESOLVED_COLUMN] no such column\n'Project ['x]\n", "[UNRESOLVED_COLUMN] no such column"),
+    ],
+)
+def test_an_error_of_sparks_without_a_traceback_is_shown_by_its_reason(text, sentence):
+    assert display._sentence(RuntimeError(text)) == sentence

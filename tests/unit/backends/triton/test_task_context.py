@@ -17,6 +17,7 @@ from server_utils.spark import executors
 
 FOLDER = Path(task_context.__file__).parent
 SECRETS = {
+    "spark.my.tokens": "of several",
     "spark.hadoop.fs.azure.account.key.models.dfs.core.windows.net": "hunter2",
     "spark.hadoop.fs.s3a.secret.key": "hunter2",
     "spark.my.apiKey": "hunter2",
