@@ -268,7 +268,7 @@ def test_the_guide_shows_the_comparison_of_the_readme():
 def test_the_paths_of_a_document_exist(document):
     """Files of the repository in backticks."""
     text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
-    for path in re.findall(r"`((?:server_utils|tests|scripts|docs|init-scripts)/[\w./-]+)`", text):
+    for path in re.findall(r"`((?:server_utils|csp|tests|scripts|docs|init-scripts)/[\w./-]+)`", text):
         if "echo" not in path:  # the example of a backend to be added
             assert (ROOT / path).exists(), path
 

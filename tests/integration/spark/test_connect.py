@@ -51,5 +51,6 @@ def test_rows_are_asked_once_over_connect_as_in_a_classic_session(port, tmp_path
     said = json.loads(printed.splitlines()[-1])
 
     assert user.returncode == 0
+    assert len(connect_uses.COUNTED) == len(connect_uses.NAMES)
     assert said["found"] == {use.name: [use.asked, 0] for use in connect_uses.COUNTED}
     assert said["refused"] == [use.name for use in uses.REFUSED]

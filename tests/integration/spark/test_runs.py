@@ -232,7 +232,6 @@ def test_files_of_a_job_that_was_killed_while_it_committed_are_not_written_twice
     assert not (tmp_path / "out" / "_temporary").exists()
 
 
-@once
 def test_a_folder_with_nothing_but_unfinished_files_counts_as_empty(run, spark, tmp_path):
     (tmp_path / "out" / "_temporary" / "0").mkdir(parents=True)
 
@@ -313,7 +312,6 @@ def test_progress_counts_the_rows_of_every_engine(spark, servers):
     assert {server["state"] for server in json.loads(servers.status_json())} == {"ready"}
 
 
-@once
 def test_rows_with_the_same_prefix_are_neighbours_in_one_task_and_tasks_are_about_as_large(spark, run, tmp_path):
     frame = spark.range(0, ROWS, 1, 4).selectExpr("id", "concat('document ', id % 40, ': question ', id) as prompt")
     ordered = by_prefix(frame, "prompt", partitions=4)

@@ -29,7 +29,7 @@ def test_pictures_stand_in_rows_and_the_color_of_a_title_says_whether_it_is_righ
     ("text", "sentence"),
     [
         (
-            "An error occurred while calling o42.collect.\n: org.apache.spark.SparkException: too large\n\tat org.X.y(X:1)\n",
+            "An error occurred while calling o42.collect.\n: org.apache.SparkException: too large\n\tat org.X.y(X:1)\n",
             "too large",
         ),
         ("[UNRESOLVED_COLUMN] no such column\n'Project ['x]\n", "[UNRESOLVED_COLUMN] no such column"),
