@@ -112,9 +112,14 @@ def kill(identity):
     assert wait_until(lambda: not identity.alive(), 10)
 
 
+def python_path():
+    """That of this process, which Spark's tests set, behind the package and the tests."""
+    return os.pathsep.join([str(ROOT), str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
 def run_python(code, *arguments, **options):
     """A Python of its own that can import the package."""
-    environ = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    environ = os.environ | {"PYTHONPATH": python_path()}
     return subprocess.Popen([sys.executable, "-c", code, *arguments], env=environ, text=True, **options)
 
 
@@ -161,7 +166,7 @@ def as_nobody_on_a_node(home, code, *arguments, **variables):
 def mounted_noexec(folder, code, *arguments, **variables):
     """What a Python prints, errors included, for which a folder is a small disk of its own that runs no programs."""
     mount = 'mount -t tmpfs -o noexec,mode=1777,size=256m tmpfs "$1" && shift && exec "$@"'
-    environ = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])} | variables
+    environ = os.environ | {"PYTHONPATH": python_path()} | variables
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", mount, "sh", folder, sys.executable, "-c", code, *map(str, arguments)],
         env=environ, text=True, capture_output=True, check=False, timeout=400,

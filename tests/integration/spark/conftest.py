@@ -18,7 +18,7 @@ import pyspark
 import pytest
 from pyspark.sql import SparkSession
 from support import spark_jvms
-from support.fakes import command_of, killed, processes_of
+from support.fakes import command_of, killed, processes_of, python_path
 
 from server_utils import TritonServerManager
 from server_utils.host.processes import ProcessId, wait_until
@@ -260,8 +260,7 @@ def run_as_user(code, **options):
     """A Python of its own that can import the tests' modules, in a session of its own."""
     import subprocess
 
-    root = Path(__file__).parents[3]
-    environ = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), str(root / "tests"), spark_jvms.PYTHON_PATH])}
+    environ = os.environ | {"PYTHONPATH": python_path()}
     return subprocess.Popen(
         [sys.executable, "-c", code], env=environ, text=True, stdout=subprocess.PIPE, start_new_session=True, **options
     )
