@@ -28,6 +28,7 @@ from server_utils.spark import partitioning
 from server_utils.storage.load import saved_folder
 from server_utils.storage.locations import data_url
 from server_utils.storage.save import save_model
+from server_utils.storage.urls import parse
 from server_utils.validation import did_you_mean
 
 Row = tuple[Any, ...]
@@ -65,23 +66,37 @@ def table(spark: Any, name: str, rows: int | None = None) -> Any:
 def full_table(spark: Any, data: FullData, rows: int | None = None) -> Any:
     """A table as `table` gives it, out of a data set of a hub: all of it, or the same rows each time, by their hash.
 
-    The first call copies its files to data_url, where every node finds them.
+    The first call copies its files to data_url, where every node finds them; each revision has a folder of its own.
 
     Raises:
+        ConfigurationError: nothing can be copied to where data_url leads.
         ModelNotFoundError: the hub has no such data set, or wants a token.
         StorageError: the hub or the place for data cannot be reached.
     """
     from pyspark.sql import functions as F  # noqa: N812 - as everywhere in Spark
 
-    url, schema = data_url(data.name), _TABLES[data.table][1]
-    with suppress(ModelExistsError):
-        save_model(data.source, url)
+    url, schema = _copied(data), _TABLES[data.table][1]
     files = spark.read.option("recursiveFileLookup", "true").parquet(f"{url}/{saved_folder(url)}")
     frame = files.selectExpr(*(f"{sql} as {name}" for name, sql in data.columns.items()))
     frame = frame.to(spark.createDataFrame([], schema).schema)
     if rows is not None:
         frame = frame.orderBy(F.xxhash64(frame.columns[0])).limit(rows)
     return partitioning.evenly(frame)  # a data set has few files, and a cluster many task slots
+
+
+def _copied(data: FullData) -> str:
+    """The URL of the copy of a data set."""
+    url = data_url(f"{data.name}-{data.revision[:8]}")
+    try:
+        parse(url)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"the data set {data.name} cannot be copied to {url}: set SPARK_SIDECAR_DATA to a place below s3://, gs:// "
+            "or /Volumes/, or to a path that all nodes see; or set SPARK_SIDECAR_SCALE=small"
+        ) from error
+    with suppress(ModelExistsError):
+        save_model(data.source, url)
+    return url
 
 
 def _evenly(rows: Sequence[Row], count: int) -> list[Row]:

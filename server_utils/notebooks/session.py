@@ -24,7 +24,7 @@ from server_utils.host import gpus, platform
 from server_utils.host.platform import Platform
 from server_utils.notebooks import catalogue, datasets, display, sealed_call
 from server_utils.notebooks.catalogue import Facts, Model, Scale
-from server_utils.spark import java, session
+from server_utils.spark import java, partitioning, session
 from server_utils.storage.locations import model_url
 from server_utils.storage.save import save_model
 from server_utils.storage.verify import is_saved
@@ -132,7 +132,12 @@ class Notebook:
         data = self.facts.full_data
         if self.scale is Scale.FULL and data and data.table == name:
             return datasets.full_table(self.spark, data, rows)
-        return datasets.table(self.spark, name, rows)
+        frame = datasets.table(self.spark, name, rows)
+        return self.spread(frame) if self.scale is Scale.FULL else frame
+
+    def spread(self, frame: Any) -> Any:
+        """The rows of a frame in equal shares: two tasks for each task slot of the cluster, however large it is."""
+        return partitioning.evenly(frame)
 
     def call(self, function: Callable[..., Any], *arguments: Any, environment: str) -> Any:
         """What a function answers in a sealed environment: to train where the framework is.

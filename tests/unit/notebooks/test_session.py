@@ -151,6 +151,15 @@ def test_full_data_whose_hub_cannot_be_reached_is_one_sentence_that_names_it(tmp
     assert [*tmp_path.iterdir()] == []
 
 
+@pytest.mark.parametrize("root", ["hdfs://namenode/data", "abfss://data@account.dfs.core.windows.net/data"])
+def test_a_place_that_cannot_hold_full_data_is_refused_with_what_to_set(root, monkeypatch):
+    monkeypatch.setenv("SPARK_SIDECAR_DATA", root)
+    notebook = Notebook(Cluster(), catalogue.facts("summarization"), Scale.FULL)
+    said = rf"^the data set cnn_dailymail cannot be copied to {root}/cnn_dailymail-96df5e68: set SPARK_SIDECAR_DATA to"
+    with pytest.raises(ConfigurationError, match=said):
+        notebook.table("documents")
+
+
 def test_a_table_keeps_what_a_text_holds_as_text():
     shown = display._markdown(["a"], [[display._text("<b>|x|</b>\n_y_")]])
     assert shown == "| a |\n| --- |\n| &lt;b&gt;\\|x\\|&lt;/b&gt; \\_y\\_ |"
