@@ -15,9 +15,12 @@ TOKEN, COMMIT = "hf_a_token_that_no_log_may_hold", "a" * 40
 
 
 @contextlib.contextmanager
-def fake_hub(repositories):
-    """Its address. repositories: {"org/name" or "datasets/org/name": {"file": bytes}}; "gated" wants TOKEN."""
-    handler = type("Hub", (_Hub,), {"repositories": repositories})
+def fake_hub(repositories, *, gated="gated"):
+    """Its address. repositories: {"org/name" or "datasets/org/name": {"file": bytes}}.
+
+    gated: repositories with this in their names want TOKEN; all do, if it is empty.
+    """
+    handler = type("Hub", (_Hub,), {"repositories": repositories, "gated": gated})
     server = CrowdedServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
@@ -45,6 +48,7 @@ def _git_hash(content):
 class _Hub(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     repositories: dict[str, dict[str, bytes]]
+    gated: str
 
     def do_GET(self):
         self._answer()
@@ -54,7 +58,7 @@ class _Hub(BaseHTTPRequestHandler):
 
     def _answer(self):
         path = unquote(urlsplit(self.path).path)
-        if "gated" in path and self.headers.get("Authorization") != f"Bearer {TOKEN}":
+        if self.gated in path and self.headers.get("Authorization") != f"Bearer {TOKEN}":
             return self._send(401, b"", {"X-Error-Code": "GatedRepo"})
         for name, files in self.repositories.items():
             if f"{path}/".startswith(f"/api/{name if name.startswith('datasets/') else f'models/{name}'}/"):

@@ -114,13 +114,15 @@ def test_a_full_size_model_is_pinned_and_free_to_use(facts):
         assert model.licence in ({"MIT (package); weights: not stated"} if by_its_package else {"Apache-2.0", "MIT"})
 
 
-@named
+@pytest.mark.parametrize(
+    "facts", [each for each in catalogue.every().values() if each.full_data], ids=lambda facts: facts.name
+)
 def test_full_size_data_has_the_columns_of_the_table_whose_place_it_takes(facts):
-    if data := facts.full_data:
-        columns = {column.split()[0] for column in datasets._TABLES[data.table][1].split(", ")}
-        assert set(data.columns) == columns
-        assert f'notebook.table("{data.table}"' in (NOTEBOOKS / "src" / facts.group / f"{facts.name}.py").read_text()
-        assert data.licence in {"Apache-2.0", "CC-BY-4.0", "MIT"}
+    data = facts.full_data
+    columns = {column.split()[0] for column in datasets._TABLES[data.table][1].split(", ")}
+    assert set(data.columns) == columns
+    assert f'notebook.table("{data.table}"' in (NOTEBOOKS / "src" / facts.group / f"{facts.name}.py").read_text()
+    assert data.licence in {"Apache-2.0", "CC-BY-4.0", "MIT"}
 
 
 @named
@@ -148,9 +150,12 @@ def test_the_gallery_has_a_page_with_small_pictures(facts):
 
 @named
 def test_the_page_of_the_gallery_is_from_the_notebook_as_it_is(facts):
-    digest = hashlib.sha256((NOTEBOOKS / facts.group / f"{facts.name}.ipynb").read_bytes()).hexdigest()
+    content = (NOTEBOOKS / facts.group / f"{facts.name}.ipynb").read_bytes()
     page = (GALLERY / f"{facts.name}.md").read_text()
+    digest = hashlib.sha256(content).hexdigest()
     assert digest in page, f"the notebook has changed since: ./run gallery {facts.name}"
+    cells = ["".join(cell["source"]).strip() for cell in json.loads(content)["cells"] if cell["cell_type"] == "code"]
+    assert [cell for cell in cells if f"```python\n{cell}\n```" not in page] == []
 
 
 @named
