@@ -43,7 +43,8 @@ def cut(frames):
 
 
 surfaces = notebook.table("surfaces")
-pieces = surfaces.mapInPandas(cut, "top int, left int, material string, pixels binary").repartition(8).cache()
+pieces = surfaces.mapInPandas(cut, "top int, left int, material string, pixels binary")
+pieces = notebook.spread(pieces).cache()
 known, unseen = pieces.where("left <= 224"), pieces.where("left >= 256")
 notebook.show(pieces.groupBy("material").agg(F.count("*").alias("pieces")).orderBy("material"))
 

@@ -129,10 +129,10 @@ with TritonServerManager("price", url, environment="tf") as servers:
     servers.start_servers(price_server)
     began = time.monotonic()
     priced = unseen.withColumn("predicted", servers.tensors(*words, *numbers))
-    priced.write.mode("overwrite").parquet(data_url("diamond-prices"))
+    priced.write.mode("overwrite").parquet(data_url("priced-diamonds"))
     seconds = time.monotonic() - began
 
-answers = spark.read.parquet(data_url("diamond-prices")).orderBy("id").toPandas()
+answers = spark.read.parquet(data_url("priced-diamonds")).orderBy("id").toPandas()
 
 # %%
 import matplotlib.pyplot as plt

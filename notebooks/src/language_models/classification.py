@@ -40,7 +40,7 @@ sample = (
     .limit(half)
     .union(rest.where("human = 'negative'").orderBy(F.xxhash64("id")).limit(half))
 )
-sample = sample.repartition(notebook.pick(small=8, full=256)).cache()
+sample = notebook.spread(sample).cache()
 
 alternating = [row for pair in zip(examples[:6], examples[6:]) for row in pair]
 shown = "".join(f"Review: {row.text}\nSentiment: {row.human}\n\n" for row in alternating)

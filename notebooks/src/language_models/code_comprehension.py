@@ -103,6 +103,5 @@ first = float((ranks == 1).mean())
 notebook.show_speed(count, seconds, price_per_hour=PRICE_PER_HOUR)
 print(f"{first:.0%} of {count} functions are the first hit for a person's words; by chance it would be {1 / count:.1%}")
 assert count == functions.count()
-assert table.sentence.str.len().min() > 0
+assert (table.sentence.str.len() > 0).all()  # so none is null
 assert first > notebook.pick(small=0.2, full=0.1)  # among many functions, more are alike
-assert first > 3 / count

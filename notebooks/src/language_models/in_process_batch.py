@@ -22,13 +22,12 @@ spark, notebook = open_notebook("in_process_batch")
 # %%
 from pyspark.sql import functions as F
 
-tasks = notebook.pick(small=2, full=4)  # each loads a copy, and an executor may run all of them on one GPU
 task = "Write a title of at most five words for this review.\n\n"
 asked = notebook.table("reviews", rows=notebook.pick(small=400, full=None))
 asked = asked.where("length(text) between 60 and 120").dropDuplicates(["id"]).select("id", "text")
 asked = asked.withColumn("question", F.concat(F.lit(task), "text"))
-reviews = asked.orderBy("id").limit(notebook.pick(small=16, full=2000)).repartition(tasks).cache()
-others = asked.orderBy(F.desc("id")).limit(notebook.pick(small=4, full=64)).repartition(tasks).cache()
+reviews = asked.orderBy("id").limit(notebook.pick(small=16, full=2000))
+others = asked.orderBy(F.desc("id")).limit(notebook.pick(small=4, full=64))
 notebook.show(reviews.orderBy("id").limit(3), ["id", "text"])
 
 # %% [markdown]
@@ -53,12 +52,15 @@ def timed(name, rows, column):
     return time.monotonic() - began
 
 
-reviews.count(), others.count()  # the rows wait in memory
 until_warm, seconds, url = {}, {}, notebook.model()
 with VLLMServerManager("titles", url) as servers:
     began = time.monotonic()
     servers.start_servers(**notebook.engine_options(max_model_len=2048), **precision)
     copies_of_servers = len(servers.urls)
+    # In process each task loads a copy, and all those of an executor may run on one GPU.
+    tasks = notebook.pick(small=2, full=4 * copies_of_servers)
+    reviews, others = reviews.repartition(tasks).cache(), others.repartition(tasks).cache()
+    reviews.count(), others.count()  # the rows wait in memory
     title = servers.chat("question", max_tokens=words, temperature=0)
     timed("server-warms", others, title)
     until_warm["in a server"] = time.monotonic() - began

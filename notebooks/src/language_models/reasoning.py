@@ -86,9 +86,10 @@ with VLLMServerManager("thinker", notebook.model()) as servers:
 
 
 def number_of(text):
-    """The last number in a text, without the commas of its thousands; null where there is none."""
-    plain = F.regexp_replace(text, "(?<=[0-9]),(?=[0-9]{3})", "")
-    return F.try_element_at(F.regexp_extract_all(plain, F.lit("(-?[0-9]{1,9})")), F.lit(-1)).cast("int")
+    """The last number in a text; null where there is none. LaTeX writes 70{,}000 or 70,\\!000 for 70,000."""
+    plain = F.regexp_replace(text, r"(?<=[0-9])[{},\\!]+(?=[0-9]{3})", "")
+    numbers = F.regexp_extract_all(plain, F.lit(r"(-?[0-9]+(?:\.[0-9]+)?)"))
+    return F.try_element_at(numbers, F.lit(-1)).cast("double")
 
 
 parts = F.split(F.regexp_replace("long.value", "<think>", ""), "</think>")

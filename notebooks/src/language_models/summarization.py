@@ -63,6 +63,7 @@ for name in notebook.models:
         seconds[name] = time.monotonic() - began
 
 summaries = spark.read.parquet(data_url("summaries"))
+summaries = summaries.where(F.col("model").isin([*notebook.models]))  # other models of another run may be there
 
 # %%
 read = summaries.select("model", "name", "summary", "answer.*").orderBy("name", "model").cache()

@@ -94,7 +94,7 @@ def lines(frames):
 COLUMNS = ["scan", "turned", "left", "top", "right", "bottom", "line"]
 schema = "scan long, turned double, left int, top int, right int, bottom int, line binary"
 began = time.monotonic()
-found = scans.mapInPandas(lines, schema).repartition(notebook.pick(small=8, full=400)).cache()
+found = notebook.spread(scans.mapInPandas(lines, schema)).cache()
 notebook.show(found.groupBy("scan", "turned").agg(F.count("*").alias("lines")).orderBy("scan").limit(5))
 cutting = time.monotonic() - began  # of all pages: their lines wait in memory
 

@@ -123,7 +123,7 @@ from server_utils import TritonServerManager
 
 copies = notebook.pick(small=10, full=5000)
 unseen = digits.where("id % 2 = 1")
-many = unseen.crossJoin(spark.range(copies).withColumnRenamed("id", "copy")).repartition(8).cache()
+many = notebook.spread(unseen.crossJoin(spark.range(copies).withColumnRenamed("id", "copy"))).cache()
 rows = many.count()
 
 
@@ -196,7 +196,7 @@ assert min(accuracy.values()) > 0.9
 # | a bad row | fails the task | fails the job, is null, or is a struct with its error |
 # | best for | small models, one-off jobs | GPUs, large models, long jobs |
 #
-# The way to a server and back costs about the same for each row, whatever the model. It is a part of what a small model
-# takes, and little beside a large one. There the server's larger batches count: rows of all tasks of an executor.
+# The way to a server and back costs about the same for each row, whatever the model. So the small model is slower in a
+# server than in process. Beside the time that the large one takes, the way is little.
 # What a server saves shows with models that a laptop does not hold: in process twice the tasks need twice the memory, in
 # a server they need no more. [Choosing a strategy](../../docs/guides/strategy.md) has longer measurements on an idle machine.

@@ -98,7 +98,7 @@ import time
 from server_utils import TritonServerManager
 
 copies = notebook.pick(small=20, full=20_000)
-many = patients.crossJoin(spark.range(copies).withColumnRenamed("id", "copy")).repartition(8).cache()
+many = notebook.spread(patients.crossJoin(spark.range(copies).withColumnRenamed("id", "copy"))).cache()
 rows = many.count()
 
 with TritonServerManager("progress", url) as servers:

@@ -20,7 +20,7 @@ spark, notebook = open_notebook("semantic_search")
 # %%
 judged = notebook.table("movie_reviews", rows=600).cache()
 reviews = notebook.table("reviews", rows=notebook.pick(small=600, full=None)).union(judged).dropDuplicates(["id"])
-reviews = reviews.repartition(notebook.pick(small=8, full=256)).cache()
+reviews = notebook.spread(reviews).cache()
 questions = {
     "fun for children and their families": "195 937 955 1344 1591 2581 2652 2758 4402 4419 4472 5091 5550 6929 7406 8378",
     "a documentary about real people": "89 743 920 1803 1927 2722 3376 3571 4013 4136 4755",
