@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import ast
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 
 import pyarrow as pa
@@ -68,18 +66,16 @@ def test_a_notebook_runs_and_what_it_claims_holds(name, request, tmp_path):
     execute(name, kernel, tmp_path)
 
 
-def function_of(facts, name):
-    """A function that a notebook defines."""
-    defined = next(
-        each for each in ast.parse(notebook_files.source(facts).read_text()).body if getattr(each, "name", "") == name
-    )
-    scope = {"__name__": "__main__"}
-    exec(compile(ast.Module([defined], []), "a notebook", "exec"), scope)  # noqa: S102 - of this repository
-    return scope[name]
+def code_of(notebook, name):
+    """The code of a function that a notebook defines."""
+    tree = ast.parse(notebook_files.source(catalogue.facts(notebook)).read_text())
+    return next(ast.unparse(each) for each in tree.body if getattr(each, "name", "") == name)
 
 
 def test_the_full_translation_model_answers_a_text_alike_whatever_is_beside_it(tmp_path):
-    translator = function_of(catalogue.facts("translation"), "translator")
+    scope = {"__name__": "__main__"}
+    exec(code_of("translation", "translator"), scope)  # noqa: S102 - of this repository
+    translator = scope["translator"]
 
     def answers(folder):  # of a random model of the full model's kind; inside, so that it travels by value
         import torch
@@ -105,6 +101,29 @@ def test_the_full_translation_model_answers_a_text_alike_whatever_is_beside_it(t
     assert together[1] == alone[0]
 
 
+ANSWERS = {
+    "It is $18.00.": 18,
+    r"\boxed{70{,}000}": 70_000,
+    r"1,200 and then 1,\!234": 1234,
+    "5 - 8 = -3": -3,
+    "I do not know": None,
+}
+
+
+def test_the_last_number_of_an_answer_counts_also_as_latex_writes_it(laptop):
+    code = f"""
+from pyspark.sql import functions as F
+from server_utils import open_notebook
+spark, _ = open_notebook("sentiment")
+{code_of("reasoning", "number_of")}
+answers = spark.createDataFrame([(each,) for each in {[*ANSWERS]}], "answer string").coalesce(1)
+print("READ", [row.number for row in answers.select(number_of(F.col("answer")).alias("number")).collect()])
+"""
+    status, printed = ask(laptop, code)
+    assert status == "ok", printed
+    assert ast.literal_eval(printed.partition("READ ")[2]) == [*ANSWERS.values()]
+
+
 @pytest.mark.parametrize(
     ("code", "sentence"),
     [
@@ -121,42 +140,19 @@ def test_an_error_of_a_user_is_one_sentence_without_a_stack_trace(code, sentence
     assert "File " not in shown
 
 
-class RefusingHub(BaseHTTPRequestHandler):
-    """A hub whose models have licences that nobody has accepted."""
-
-    def do_GET(self):
-        self.send_response(401)
-        self.send_header("X-Error-Code", "GatedRepo")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    do_HEAD = do_GET
-
-    def log_message(self, *_):
-        """Say nothing."""
-
-
-@pytest.fixture
-def refusing_hub():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), RefusingHub)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
-
-
-def test_a_model_whose_licence_nobody_accepted_is_one_sentence_too(refusing_hub, laptop):
-    code = f"""
+def test_a_model_whose_licence_nobody_accepted_is_one_sentence_too(laptop):
+    code = """
 import os
 from server_utils import open_notebook
-os.environ.update(HF_ENDPOINT={refusing_hub!r}, SPARK_SIDECAR_SCALE="full")
+os.environ.update(HF_ENDPOINT={hub!r}, SPARK_SIDECAR_SCALE="full")
 try:
     open_notebook("semantic_search")[1].model()
 finally:
     del os.environ["HF_ENDPOINT"]
     os.environ["SPARK_SIDECAR_SCALE"] = "small"
 """
-    status, shown = ask(laptop, code)
+    with fake_hub({}, gated="") as hub:
+        status, shown = ask(laptop, code.format(hub=hub))
     assert status == "error"
     assert "accept its licence on the hub's page, and set HF_TOKEN" in shown
     assert "Traceback" not in shown
@@ -210,14 +206,19 @@ AS_TABLES = {
 }
 READ_FULL_DATA = """
 import json, os
-os.environ |= {settings}
 from server_utils import open_notebook
 from server_utils.notebooks import catalogue, session
-spark, _ = open_notebook("sentiment")
-for data in {{each.full_data.name: each for each in catalogue.every().values() if each.full_data}}.values():
-    notebook = session.Notebook(spark, data, catalogue.Scale.FULL)
-    rows = [row.asDict() for row in notebook.table(data.full_data.table, rows=9).drop("id").collect()]
-    print("READ", json.dumps([data.full_data.name, sorted(rows, key=str)]))
+before = dict(os.environ)
+os.environ |= {settings}
+try:
+    spark, _ = open_notebook("sentiment")
+    for data in {{each.full_data.name: each for each in catalogue.every().values() if each.full_data}}.values():
+        notebook = session.Notebook(spark, data, catalogue.Scale.FULL)
+        rows = [row.asDict() for row in notebook.table(data.full_data.table, rows=9).drop("id").collect()]
+        print("READ", json.dumps([data.full_data.name, sorted(rows, key=str)]))
+finally:
+    os.environ.clear()
+    os.environ |= before
 """
 
 
