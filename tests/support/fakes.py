@@ -174,6 +174,24 @@ def mounted_noexec(folder, code, *arguments, **variables):
     return done.stdout + done.stderr
 
 
+def with_volumes(folder):
+    """What to put before a command that sees a folder as /Volumes. No other process does: it means Databricks to us."""
+    root = folder.with_name("root")
+    root.mkdir()
+    script = """
+root=$1 folder=$2; shift 2
+mount -t tmpfs tmpfs "$root"
+for each in /*; do
+  if [ -L "$each" ]; then cp -P "$each" "$root$each"
+  elif [ -d "$each" ]; then mkdir "$root$each"; mount --rbind "$each" "$root$each"
+  fi
+done
+mkdir "$root/Volumes"; mount --bind "$folder" "$root/Volumes"
+exec chroot "$root" sh -c 'cd "$0" && exec "$@"' "$PWD" "$@"
+"""
+    return ["unshare", "--mount", "sh", "-e", "-c", script, "sh", str(root), str(folder)]
+
+
 def can_mount():
     """Whether this process may mount disks, as root may, but not in most containers."""
     try:

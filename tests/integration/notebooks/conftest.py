@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from jupyter_client.manager import KernelManager
 from support import spark_jvms
-from support.fakes import killed, processes_of
+from support.fakes import killed, processes_of, with_volumes
 
 from server_utils.host import platform
 from server_utils.host.processes import wait_until
@@ -59,7 +59,10 @@ def nothing_of_ours_is_left(state_root):
 
 @pytest.fixture(scope="module")
 def start_kernel(state_root, tmp_path_factory):
-    """Starts kernels that end with the module: start_kernel({"VARIABLE": "value"}). A Spark of the user is ignored."""
+    """Starts kernels that end with the module: start_kernel({"VARIABLE": "value"}). A Spark of the user is ignored.
+
+    volumes: the folder that a kernel and its processes see as /Volumes.
+    """
     folder = tmp_path_factory.mktemp("notebooks")
     common = {
         "JDK_JAVA_OPTIONS": spark_jvms.options_of_drivers(),
@@ -77,8 +80,10 @@ def start_kernel(state_root, tmp_path_factory):
     users = {name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_"))}
     with contextlib.ExitStack() as stack:
 
-        def start(variables=None):
+        def start(variables=None, *, volumes=None):
             kernel = KernelManager(transport="ipc", ip=f"{state_root}/{uuid.uuid4().hex[:8]}")  # others want ports too
+            if volumes:
+                kernel.kernel_spec.argv[:] = [*with_volumes(volumes), sys.executable, *kernel.kernel_spec.argv[1:]]
             kernel.start_kernel(env=users | common | (variables or {}), cwd=str(folder))
             kernel.asks_by = client = (
                 kernel.blocking_client()

@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sysconfig
-import uuid
 from pathlib import Path
 
 import pytest
+from support.fakes import can_mount
 
 from integration.notebooks.conftest import ask, execute
 from integration.storage.servers import fake_gcs, gcs_environ, make_gcs_bucket
@@ -30,18 +28,6 @@ SETTINGS = {
     "spark.ui.enabled": "false",
     "spark.log.level": "OFF",
 }
-
-
-@pytest.fixture
-def volume():
-    """A folder below /Volumes, as Databricks mounts it; /Volumes itself goes as well if it was not there."""
-    top = Path("/Volumes")
-    if os.getuid() != 0 or top.exists():
-        pytest.skip("/Volumes can be made by root only, where it is not there yet")
-    folder = top / "main" / "default" / f"models-{uuid.uuid4().hex[:8]}"
-    folder.mkdir(parents=True)
-    yield folder
-    shutil.rmtree(top)
 
 
 def conf_folder(tmp_path):
@@ -65,13 +51,17 @@ def nothing_is_written_into_the_packages():
     assert files() == before
 
 
-def test_on_databricks_the_spark_that_is_there_is_used_and_left_running(start_kernel, volume, tmp_path):
+@pytest.mark.skipif(not can_mount(), reason="needs to be allowed to mount a folder as /Volumes")
+def test_on_databricks_the_spark_that_is_there_is_used_and_left_running(start_kernel, tmp_path):
+    volume = tmp_path / "volumes" / "main" / "default" / "models"
+    volume.mkdir(parents=True)
     kernel = start_kernel(
         {
             "DATABRICKS_RUNTIME_VERSION": "16.4",
             "SPARK_CONF_DIR": conf_folder(tmp_path),
-            "SPARK_SIDECAR_MODELS": str(volume),
-        }
+            "SPARK_SIDECAR_MODELS": "/Volumes/main/default/models",
+        },
+        volumes=tmp_path / "volumes",
     )
     there = "from pyspark.sql import SparkSession\nspark = SparkSession.builder.getOrCreate()\n"
     status, application = ask(kernel, f"{there}print(spark.sparkContext.applicationId)")
