@@ -119,7 +119,16 @@ def podman():
         try:
             yield variables
         finally:
-            run(variables, "system", "reset", "--force", engine="podman")
+            # A server that has just ended may still remove its container.
+            assert wait_until(lambda: _is_reset(variables), _READY_S, pause_s=1)
+
+
+def _is_reset(variables):
+    try:
+        run(variables, "system", "reset", "--force", engine="podman")
+    except subprocess.CalledProcessError:
+        return False
+    return True
 
 
 def _unpacked(folder, names=_PACKAGES):
