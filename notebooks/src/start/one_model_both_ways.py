@@ -196,7 +196,7 @@ assert min(accuracy.values()) > 0.9
 # | a bad row | fails the task | fails the job, is null, or is a struct with its error |
 # | best for | small models, one-off jobs | GPUs, large models, long jobs |
 #
-# The way to a server and back costs about the same for each row, whatever the model. So the small model is slower in a
-# server than in process. Beside the time that the large one takes, the way is little.
+# The way to a server and back costs about the same for each row, whatever the model. So a model as small as these is
+# slower in a server than in process, and the larger it is, the less the way matters: compare the two numbers above.
 # What a server saves shows with models that a laptop does not hold: in process twice the tasks need twice the memory, in
 # a server they need no more. [Choosing a strategy](../../docs/guides/strategy.md) has longer measurements on an idle machine.
