@@ -44,7 +44,5 @@ def download(source: Address, to: Path) -> None:
             f"{source} could not be copied: {' '.join(scrub(error).split())}; try again later, or set HF_TOKEN"
         ) from None
     if not any(to.iterdir()):
-        found_none = (
-            f"no files {source.files}: check the path after the revision" if source.files else "no files: check it"
-        )
-        raise ModelNotFoundError(f"{source} has {found_none} on the hub's page")
+        lacking = "no such files: check the path after the revision" if source.files else "no files: look for it"
+        raise ModelNotFoundError(f"{source} has {lacking} on the hub's page")
